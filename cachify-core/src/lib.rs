@@ -1,0 +1,1 @@
+//! Caching, locking, run-once and pools.
