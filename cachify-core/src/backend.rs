@@ -1,0 +1,302 @@
+//! The one seam: what a place for entries, locks and pools must be able to do.
+//!
+//! A backend speaks bytes and semantics, not Redis commands. Retries, time limits, the circuit breaker, single flight
+//! in the process, renewal and waiting are the handle's business and come for free. `testing::conformance` (feature
+//! `testing`) proves an implementation.
+//!
+//! Every operation is **atomic**, and **safe to drop**: a dropped future may or may not have taken effect, but never
+//! by half.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+use crate::{Error, Key, Ttl, clock::Moment};
+
+mod signals;
+
+pub use signals::{Listener, Signals};
+
+/// A boxed future, so that [`Backend`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A value as the program has it, its type erased.
+pub type Typed = Arc<dyn Any + Send + Sync>;
+
+/// A place where entries, locks and pools live.
+///
+/// # What an implementation promises
+///
+/// 1. A lease is a right to [`fill`](Self::fill): of all the leases that [`begin`](Self::begin) gave for one key,
+///    at most one stands at a time, and [`reset`](Self::reset) and [`set`](Self::set) end it. This is what makes a reset win over
+///    a computation that started before it.
+/// 2. At most `max` holders of a [`Slot`] are alive at a time, by the backend's own clock.
+/// 3. Waiters are served in the order of their first [`acquire`](Self::acquire), and nobody overtakes a waiter who is alive.
+/// 4. Whoever waits is told through [`signals`](Self::signals): by the key's text for a lease that ended, by the
+///    token for a slot that was handed over. A signal may come without reason, and may be lost at the price of a later re-check.
+pub trait Backend: Send + Sync + fmt::Debug + 'static {
+    /// A value that is at hand without waiting, asked for first on every read. Backends that live elsewhere have none.
+    fn local(&self, key: &Key) -> Option<Typed> {
+        let _ = key;
+        None
+    }
+
+    /// Whether [`local`](Self::local) knows everything that [`get`](Self::get) knows, which is then not asked.
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    /// The backend's time: what ages and deadlines count in, the same for all processes that share the backend.
+    fn now(&self) -> Moment;
+
+    /// Whom to wake, and how to wait for it.
+    fn signals(&self) -> &Signals;
+
+    /// The entry, if there is one.
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Found>, Error>>;
+
+    /// Asks for the right to fill a missing entry, after looking again whether it is still missing.
+    fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>>;
+
+    /// Stores an entry if the lease still stands, ends the lease and tells those who wait. `false`: it no longer stood, nothing was stored.
+    ///
+    /// The lease ends and those who wait are told even when storing fails.
+    fn fill<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a Token,
+        entry: NewEntry<'a>,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Ends a lease without storing anything, and tells those who wait. `false`: it no longer stood.
+    fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Gives a lease `ttl` from now. `false`: it no longer stood.
+    fn extend_lease<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a Token,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Stores an entry whatever was there, ends any lease and tells those who wait.
+    ///
+    /// If the answer does not come within `within`, the backend must refuse to do it later.
+    fn set<'a>(
+        &'a self,
+        key: &'a Key,
+        entry: NewEntry<'a>,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Removes the entry and any lease, and tells those who wait. Removing what is not there succeeds.
+    fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Takes a slot, queues for it, or finds it taken.
+    ///
+    /// Asking again with the same token is how a waiter looks again, claims what was handed to it, and learns the
+    /// outcome of a request whose answer got lost: who already holds the slot holds it anew, with the full `ttl`.
+    fn acquire<'a>(
+        &'a self,
+        slot: &'a Slot,
+        acquire: Acquire<'a>,
+    ) -> BoxFuture<'a, Result<Acquired, Error>>;
+
+    /// Gives a holder `ttl` from now. `false`: it no longer held the slot, and does not now.
+    fn extend<'a>(
+        &'a self,
+        slot: &'a Slot,
+        token: &'a Token,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Ends what `token` has of the slot, a hold or a place in the queue, and hands what got free to those who wait.
+    /// `false`: it held nothing.
+    fn release<'a>(
+        &'a self,
+        slot: &'a Slot,
+        token: &'a Token,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Takes the slot from all who hold it, and hands it to those who wait. `false`: nobody held it.
+    fn evict<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Who holds the slot.
+    fn inspect<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<Inspection, Error>>;
+
+    /// Whether the backend answers and is fit for use: asked at connect, and by the circuit breaker before it trusts the backend again.
+    fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// The name of one lease, hold or place in a queue: unique, and ending in `@` and the name of the [`Node`] that it belongs to.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Token(SmolStr);
+
+impl Token {
+    /// The token as text: `UNIQUE@NODE`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One handle in one process: who holds, who waits, where to send the word.
+#[derive(Debug, Clone)]
+pub struct Node(SmolStr);
+
+impl Node {
+    /// A new node, its name starting with `label`, which shows up as a lock's owner. Of the label, letters, digits and `_.:-` are kept,
+    /// 64 of them at most.
+    pub fn new(label: &str) -> Self {
+        let label: String = label
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || "_.:-".contains(*c))
+            .take(64)
+            .collect();
+        Self(smol_str::format_smolstr!(
+            "{label}.{:016x}",
+            fastrand::u64(..)
+        ))
+    }
+
+    /// The node's name, unique among all processes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A token that no other call returns, in any process.
+    pub fn token(&self) -> Token {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Token(smol_str::format_smolstr!(
+            "{:x}@{}",
+            LAST.fetch_add(1, Ordering::Relaxed),
+            self.0
+        ))
+    }
+}
+
+/// An entry as a backend hands it out.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// As it was given.
+    Typed(Typed),
+    /// As it was encoded.
+    Bytes(Vec<u8>),
+}
+
+/// An entry to store.
+#[derive(Clone, Copy)]
+pub struct NewEntry<'a> {
+    /// The value, for a backend that keeps it as it is.
+    pub value: &'a Typed,
+    /// Makes the bytes, for a backend that needs them; its argument is the backend's [`now`](Backend::now).
+    pub encode: &'a (dyn Fn(Moment) -> Result<Vec<u8>, Error> + Send + Sync),
+    /// How long it lives; never zero.
+    pub ttl: Ttl,
+}
+
+impl fmt::Debug for NewEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEntry")
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request for a lease.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin<'a> {
+    /// Names the lease. Asking again with the token of a lease that stands is granted.
+    pub token: &'a Token,
+    /// How long the lease stands unless it is extended.
+    pub ttl: Duration,
+    /// Bytes that were found and could not be read: an entry that is still the same counts as missing.
+    pub unreadable: Option<&'a [u8]>,
+}
+
+/// The answer to [`Backend::begin`].
+#[derive(Debug)]
+pub enum Begun {
+    /// The lease is the caller's.
+    Granted,
+    /// There is an entry after all.
+    Found(Found),
+    /// Somebody else fills it. The caller's node is told when that ends; a look after `recheck` is due in any case.
+    Busy {
+        /// When the other lease ends unless it is extended.
+        recheck: Duration,
+    },
+}
+
+/// What is locked or pooled.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// Locks and pools never meet, even under one key.
+    pub kind: SlotKind,
+    /// The key.
+    pub key: Key,
+    /// How many holders there may be: 1 for a lock.
+    pub max: u32,
+}
+
+/// See [`Slot::kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SlotKind {
+    /// One holder, with a fencing token.
+    Lock,
+    /// Several holders, without.
+    Pool,
+}
+
+/// A request for a slot.
+#[derive(Debug, Clone, Copy)]
+pub struct Acquire<'a> {
+    /// Names the holder to be.
+    pub token: &'a Token,
+    /// How long the slot is held unless it is extended.
+    pub ttl: Duration,
+    /// How long the caller is ready to queue; `None`: not at all.
+    pub wait: Option<Duration>,
+    /// The caller listens for the answer that long; afterwards the backend must refuse the request.
+    pub within: Duration,
+}
+
+/// The answer to [`Backend::acquire`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acquired {
+    /// The slot is held.
+    Granted {
+        /// For a lock, a number larger than that of any earlier holder of the same key; 0 for a pool.
+        fence: u64,
+    },
+    /// The slot is taken and the caller did not want to wait.
+    Held {
+        /// When the first holder's time ends unless it is extended.
+        retry_in: Duration,
+    },
+    /// The caller stands in the queue, and is told when it is its turn; a look after `recheck` is due in any case.
+    Queued {
+        /// When to look again: when the first holder's time ends, and after a second at the latest.
+        recheck: Duration,
+    },
+}
+
+/// The answer to [`Backend::inspect`].
+#[derive(Debug, Clone, Default)]
+pub struct Inspection {
+    /// The tokens of those who hold the slot, with the time that is left to each, the shortest first.
+    pub holders: Vec<(String, Duration)>,
+    /// How many wait.
+    pub waiting: usize,
+}

@@ -1,0 +1,144 @@
+//! Time that survives a suspended machine, and a clock that tests can move.
+
+#[cfg(any(test, feature = "testing"))]
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use std::time::Duration;
+
+/// A point in time, in microseconds since some moment in the past that differs from process to process.
+///
+/// Backends that live elsewhere answer in their own time; see [`Backend::now`](crate::backend::Backend::now).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The moment `micros` microseconds after the clock's zero.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the clock's zero.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+}
+
+/// Where a handle reads the time.
+///
+/// The system's clock never goes back and, on Linux, Android and macOS, goes on while the machine is suspended: a lock
+/// whose time ran out during the night is known to be lost in the morning.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone, Default)]
+enum Source {
+    #[default]
+    System,
+    #[cfg(any(test, feature = "testing"))]
+    Test {
+        start: tokio::time::Instant,
+        ahead: Arc<AtomicU64>,
+    },
+}
+
+impl Clock {
+    /// A clock that follows tokio's, paused or not, and that [`advance`](Self::advance) moves further.
+    ///
+    /// # Panics
+    ///
+    /// When called outside of a tokio runtime.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn test() -> Self {
+        Self(Source::Test {
+            start: tokio::time::Instant::now(),
+            ahead: Arc::new(AtomicU64::new(0)),
+        })
+    }
+
+    /// Moves a test clock forward without firing a timer, as a machine does that was suspended.
+    ///
+    /// Clones move together. The system's clock does not move.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn advance(&self, duration: Duration) {
+        if let Source::Test { ahead, .. } = &self.0 {
+            let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            ahead.fetch_add(micros, Ordering::SeqCst);
+        }
+    }
+
+    /// The present moment.
+    #[inline]
+    pub fn now(&self) -> Moment {
+        match &self.0 {
+            Source::System => system_now(),
+            #[cfg(any(test, feature = "testing"))]
+            Source::Test { start, ahead } => {
+                Moment(1) + start.elapsed() + Duration::from_micros(ahead.load(Ordering::SeqCst))
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+#[inline]
+fn system_now() -> Moment {
+    use rustix::time::{ClockId, clock_gettime};
+
+    // Linux's monotonic clock stands still during suspend, its boot clock does not; elsewhere the monotonic one goes on.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+
+    let time = clock_gettime(CLOCK);
+    #[expect(clippy::cast_sign_loss, reason = "time since boot is not negative")]
+    Moment(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000)
+}
+
+#[cfg(not(unix))]
+fn system_now() -> Moment {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+
+    static START: OnceLock<Instant> = OnceLock::new();
+    Moment(1) + START.get_or_init(Instant::now).elapsed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_clock_moves_forward() {
+        let clock = Clock::default();
+        let before = clock.now();
+        assert!(clock.now() >= before);
+        assert!(before.as_micros() > 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_test_clock_follows_tokio_and_can_be_put_ahead() {
+        let clock = Clock::test();
+        let start = clock.now();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(clock.now().since(start), Duration::from_secs(2));
+        clock.clone().advance(Duration::from_secs(60));
+        assert_eq!(clock.now().since(start), Duration::from_secs(62));
+    }
+}

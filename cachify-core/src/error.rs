@@ -1,0 +1,180 @@
+//! One opaque [`Error`] with a [`kind`](Error::kind) for every operation that can fail.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+/// What went wrong, as far as a caller would act on it differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The lock is held by somebody else, also after the time that was given to wait.
+    Held,
+    /// All permits of the pool are taken, also after the time that was given to wait.
+    Full,
+    /// The lock or permit was held, but no longer is (or can no longer be known to be).
+    Lost,
+    /// The backend cannot be reached, refuses, or was given up for the moment after repeated failures.
+    Unavailable,
+    /// The backend did not answer within the budget: the operation may or may not have happened.
+    Timeout,
+    /// A reset (or set) was not acknowledged. It is queued and retried until it is; until then this process
+    /// does not trust the backend's copy of the key.
+    Unconfirmed,
+    /// A reset was not acknowledged, and the queue of resets to retry is full.
+    NotQueued,
+    /// A key template is malformed, or a placeholder has no value.
+    Template,
+    /// A value could not be encoded.
+    Codec,
+    /// The handle or the server is set up in a way that cannot work; the message names the fix.
+    Configuration,
+}
+
+impl ErrorKind {
+    /// The kind's name as it appears in messages and metrics: lower case, one word or two.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Full => "full",
+            Self::Lost => "lost",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Unconfirmed => "unconfirmed",
+            Self::NotQueued => "not queued",
+            Self::Template => "template",
+            Self::Codec => "codec",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error of cachify: what happened, to which template, and what to do next.
+///
+/// It never contains a key's arguments, a cached value or a password, so it can be logged as it is. It is cheap
+/// to clone, so that the callers who share one computation can share its failure.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    template: Option<SmolStr>,
+    message: Cow<'static, str>,
+    retry_after: Option<Duration>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// Creates an error of `kind`. Backends of your own use it; its message should say what to do next.
+    ///
+    /// ```
+    /// use cachify_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Unavailable, "the store is closed; open it again");
+    /// assert_eq!(error.kind(), ErrorKind::Unavailable);
+    /// ```
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            template: None,
+            message: message.into(),
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The key template that the operation was for, if it was for one.
+    pub fn template(&self) -> Option<&str> {
+        self.0.template.as_deref()
+    }
+
+    /// When trying again may succeed: the time until the holder's lease ends, at most.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Whether somebody else holds the lock, or the pool is full: what `on_locked` and `on_full` answer to.
+    pub fn is_contended(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Held | ErrorKind::Full)
+    }
+
+    /// Whether the backend was away or too slow: what a service answers with 503.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+
+    /// Attaches the cause, which [`source`](StdError::source) then returns.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.inner_mut().source = Some(Arc::from(source.into()));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_template(mut self, template: &str) -> Self {
+        if self.0.template.is_none() {
+            self.inner_mut().template = Some(template.into());
+        }
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.inner_mut().retry_after = Some(retry_after);
+        self
+    }
+
+    fn inner_mut(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &self.0.kind)
+            .field("message", &self.0.message);
+        if let Some(template) = &self.0.template {
+            out.field("template", template);
+        }
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.template {
+            Some(template) => write!(f, " (key template `{template}`)"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
