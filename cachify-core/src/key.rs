@@ -1,10 +1,27 @@
-//! The names of entries, locks and pools.
+//! Names of entries, locks and pools: [`KeyTemplate`], and the [`Key`] that it renders.
 
-use std::fmt;
+mod parse;
+mod render;
+mod template;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt::{self, Display};
+use std::hash::{Hash, Hasher};
 
 use smol_str::SmolStr;
 
-/// The name of one entry, one lock or one pool.
+#[doc(hidden)]
+pub use self::template::Slot;
+pub use self::template::{KeyTemplate, MissingPlaceholder};
+
+/// A rendered key: it names one entry, one lock or one pool.
+///
+/// Made by [`key!`](crate::key!), [`KeyTemplate::render`] or [`CacheKey::key`]. Cheap to clone. Keys
+/// are equal when their text is.
+///
+/// `Debug` shows the template alone, since values can be secrets.
 #[derive(Clone)]
 pub struct Key {
     text: SmolStr,
@@ -12,12 +29,12 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key as it is stored.
+    /// The text: never empty, at most 512 bytes, without braces or control characters.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The template that it was rendered from.
+    /// The template that the key was rendered from: what logs and metrics may show.
     pub fn template(&self) -> &str {
         &self.template
     }
@@ -27,4 +44,59 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Key").field(&self.template).finish()
     }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+/// A value that can stand in a key: whatever implements [`Display`].
+///
+/// Values that differ should display differently, as ids do and rounded numbers do not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be part of a key, because it does not implement `Display`",
+    label = "this value is in the key",
+    note = "name a field that is unique, as in `{{order.id}}`, or give the key an expression: `key!(\"order-{{id}}\", id = order.id)`",
+    note = "an `Option` or a list has no text of its own: say what it is to be, as in `page.unwrap_or(1)`"
+)]
+pub trait KeyPart: Display {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Display + ?Sized> KeyPart for T {}
+
+/// A type that makes a key of its fields: derive it.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::CacheKey;
+///
+/// #[derive(CacheKey)]
+/// #[key("update-user-{user_id}")]
+/// struct UpdateUser {
+///     user_id: i64,
+/// }
+///
+/// assert_eq!(UpdateUser { user_id: 7 }.key().as_str(), "update-user-7");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which key it stands for",
+    note = "derive it: `#[derive(CacheKey)] #[key(\"user-{{user_id}}\")]`"
+)]
+pub trait CacheKey {
+    /// The key of this value.
+    fn key(&self) -> Key;
+
+    /// The template of all keys of this type.
+    fn template() -> &'static KeyTemplate;
 }

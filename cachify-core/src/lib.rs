@@ -8,6 +8,9 @@ mod error;
 mod key;
 mod ttl;
 
+#[doc(hidden)]
+pub mod __private;
+
 pub use error::{Error, ErrorKind};
-pub use key::Key;
+pub use key::{CacheKey, Key, KeyPart, KeyTemplate, MissingPlaceholder};
 pub use ttl::Ttl;
