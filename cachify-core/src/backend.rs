@@ -18,6 +18,7 @@ use smol_str::SmolStr;
 
 use crate::{Error, Key, Ttl, clock::Moment};
 
+pub mod memory;
 mod signals;
 
 pub use signals::{Listener, Signals};
@@ -134,7 +135,7 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
 }
 
 /// The name of one lease, hold or place in a queue: unique, and ending in `@` and the name of the [`Node`] that it belongs to.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(SmolStr);
 
 impl Token {
@@ -221,8 +222,8 @@ pub struct Begin<'a> {
     pub token: &'a Token,
     /// How long the lease stands unless it is extended.
     pub ttl: Duration,
-    /// Bytes that were found and could not be read: an entry that is still the same counts as missing.
-    pub unreadable: Option<&'a [u8]>,
+    /// What was found and could not be read, bytes or a value of another type: an entry that is still the same counts as missing.
+    pub unreadable: Option<&'a Found>,
 }
 
 /// The answer to [`Backend::begin`].

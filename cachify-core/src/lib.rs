@@ -1,16 +1,31 @@
 //! Caching, locking, run-once and pools for async Rust, over memory or Redis.
 
+#[allow(
+    unused_extern_crates,
+    reason = "what the macros expand to names the crate"
+)]
 extern crate self as cachify_core;
-
-pub mod backend;
-pub mod clock;
-mod error;
-mod key;
-mod ttl;
 
 #[doc(hidden)]
 pub mod __private;
 
+pub mod backend;
+mod cached;
+mod cachify;
+pub mod clock;
+mod codec;
+mod error;
+mod flight;
+mod key;
+mod lease;
+mod observe;
+mod renewal;
+mod resilience;
+mod ttl;
+
+pub use cached::{CacheIf, Cached, Fixed, Policy, SharedErrors, TtlWith, Value};
+pub use cachify::{Cachify, CachifyBuilder};
+pub use codec::Encoding;
 pub use error::{Error, ErrorKind};
 pub use key::{CacheKey, Key, KeyPart, KeyTemplate, MissingPlaceholder};
 pub use ttl::Ttl;

@@ -1,0 +1,51 @@
+//! Which values are stored, and for how long.
+
+use crate::Ttl;
+
+/// Decides whether a value is stored, and for how long.
+///
+/// [`Cached`](super::Cached) builds policies through `ttl`, `ttl_with` and `cache_if`; there is no need to write one.
+pub trait Policy<T> {
+    /// How long `value` lives; `None` does not store it.
+    fn ttl(&self, value: &T) -> Option<Ttl>;
+}
+
+/// Every value lives for the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct Fixed {
+    pub(super) ttl: Ttl,
+}
+
+impl<T> Policy<T> for Fixed {
+    fn ttl(&self, _: &T) -> Option<Ttl> {
+        Some(self.ttl)
+    }
+}
+
+/// The time depends on the value. Made by [`Cached::ttl_with`](super::Cached::ttl_with).
+#[derive(Debug, Clone, Copy)]
+pub struct TtlWith<P, F> {
+    pub(super) inner: P,
+    pub(super) ttl: F,
+}
+
+impl<T, P: Policy<T>, F: Fn(&T) -> L, L: Into<Ttl>> Policy<T> for TtlWith<P, F> {
+    fn ttl(&self, value: &T) -> Option<Ttl> {
+        self.inner.ttl(value).map(|_| (self.ttl)(value).into())
+    }
+}
+
+/// Only some values are stored. Made by [`Cached::cache_if`](super::Cached::cache_if).
+#[derive(Debug, Clone, Copy)]
+pub struct CacheIf<P, F> {
+    pub(super) inner: P,
+    pub(super) condition: F,
+}
+
+impl<T, P: Policy<T>, F: Fn(&T) -> bool> Policy<T> for CacheIf<P, F> {
+    fn ttl(&self, value: &T) -> Option<Ttl> {
+        (self.condition)(value)
+            .then(|| self.inner.ttl(value))
+            .flatten()
+    }
+}

@@ -1,0 +1,449 @@
+//! The handle, and how to get one.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::backend::{Backend, Node};
+use crate::clock::Clock;
+use crate::codec::Encoding;
+use crate::flight::Flights;
+use crate::renewal::Renewal;
+use crate::resilience::{Breaker, Pending, limit};
+use crate::{Error, ErrorKind, Key, Ttl};
+
+mod builder;
+
+pub use builder::CachifyBuilder;
+
+/// A handle to entries, locks and pools: cheap to clone, safe to share.
+///
+/// All clones are one handle. When the last one is dropped, and the last guard and permit with it, its background tasks end.
+#[derive(Clone)]
+pub struct Cachify {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What a handle was built with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) default_ttl: Ttl,
+    pub(crate) lock_ttl: Duration,
+    pub(crate) budget: Duration,
+    /// How long a caller waits for the computation of another one.
+    pub(crate) patience: Duration,
+    pub(crate) encoding: Encoding,
+}
+
+pub(crate) struct Inner {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) settings: Settings,
+    pub(crate) node: Node,
+    pub(crate) clock: Clock,
+    pub(crate) flights: Flights,
+    pub(crate) renewal: Renewal,
+    pub(crate) breaker: Breaker,
+    pub(crate) pending: Pending,
+    background: Background,
+}
+
+/// Tasks that outlive the call that started them: releases, resets, probes.
+#[derive(Debug)]
+struct Background {
+    runtime: Option<Handle>,
+    /// Those that [`Cachify::close`] waits for.
+    live: AtomicUsize,
+    idle: Notify,
+}
+
+impl Cachify {
+    /// Starts to build a handle.
+    pub fn builder() -> CachifyBuilder {
+        CachifyBuilder::default()
+    }
+
+    /// Connects to where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or `unix://`.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) if the URL is not understood or the server is not fit for use, with the fix;
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if it cannot be reached. To start while it is
+    /// away, use [`CachifyBuilder::connect_lazy`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio_test_block_on(async {
+    /// use cachify_core::Cachify;
+    ///
+    /// let cachify = Cachify::connect("memory://").await?;
+    /// # Ok::<(), cachify_core::Error>(()) });
+    /// # fn tokio_test_block_on<F: Future<Output = Result<(), cachify_core::Error>>>(f: F) {
+    /// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
+    /// # }
+    /// ```
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// A handle over this process's memory, with the defaults.
+    pub fn memory() -> Self {
+        Self::over(
+            Arc::new(crate::backend::memory::Memory::default()),
+            CachifyBuilder::default().settings(),
+            Node::new("local"),
+            Clock::default(),
+        )
+    }
+
+    pub(crate) fn over(
+        backend: Arc<dyn Backend>,
+        settings: Settings,
+        node: Node,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                backend,
+                settings,
+                node,
+                clock,
+                flights: Flights::default(),
+                renewal: Renewal::default(),
+                breaker: Breaker::default(),
+                pending: Pending::new(10_000),
+                background: Background {
+                    runtime: Handle::try_current().ok(),
+                    live: AtomicUsize::new(0),
+                    idle: Notify::new(),
+                },
+            }),
+        }
+    }
+
+    /// Removes the entry, as if it had never been cached: no read that starts after this returned `Ok`, in any process, returns
+    /// a value whose computation started before.
+    ///
+    /// # Errors
+    ///
+    /// [`Unconfirmed`](ErrorKind::Unconfirmed) if the backend did not acknowledge it within the budget. It is then retried until it is, and
+    /// this process reads past the backend's copy of the key meanwhile; other processes may still see the old value.
+    /// [`NotQueued`](ErrorKind::NotQueued) if there are too many such resets already (10 000 keys): reset again later.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it was polled the reset happens, even if this future is dropped.
+    pub async fn reset(&self, key: &Key) -> Result<(), Error> {
+        self.inner.reset(key).await
+    }
+
+    /// Runs `change`, and resets the key afterwards: whether it succeeds, fails, panics or is dropped halfway.
+    ///
+    /// This is the way to write an update. The reset is part of it even when the client goes away between the database's commit
+    /// and the answer. A reset that the backend did not acknowledge is logged and retried.
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped after its first poll, `change` is dropped and the reset happens.
+    pub async fn update<T>(&self, key: &Key, change: impl Future<Output = T>) -> T {
+        let late = self.inner.late_reset(key);
+        let output = change.await;
+        // From here on `reset` itself sees to it that it happens.
+        let reset = self.inner.reset(key);
+        late.disarm();
+        if let Err(error) = reset.await {
+            tracing::warn!(%error, template = key.template(), "reset after an update is not confirmed yet");
+        }
+        output
+    }
+
+    /// Waits until what this handle still has to do is done: locks to release, resets to repeat. Then the handle is closed: locks
+    /// and pools answer [`Unavailable`](ErrorKind::Unavailable), cached calls compute.
+    ///
+    /// # Errors
+    ///
+    /// [`Timeout`](ErrorKind::Timeout) if `timeout` passes before; the message says what is left. The handle is closed all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future closes nothing; call again.
+    pub async fn close(&self, timeout: Duration) -> Result<(), Error> {
+        let inner = &self.inner;
+        inner.kick();
+        let drained = tokio::time::timeout(timeout, async {
+            loop {
+                let idle = inner.background.idle.notified();
+                if inner.background.live.load(Ordering::Acquire) == 0 && inner.pending.is_empty() {
+                    return;
+                }
+                idle.await;
+            }
+        })
+        .await;
+        inner.breaker.close_for_good();
+        drained.map_err(|_| {
+            Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "closed with work left: {} releases, {} resets; the backend may be away",
+                    inner.background.live.load(Ordering::Acquire),
+                    inner.pending.len()
+                ),
+            )
+        })
+    }
+}
+
+impl fmt::Debug for Cachify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cachify")
+            .field("backend", &self.backend)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Queues a reset when it is dropped.
+pub(crate) struct LateReset<'a> {
+    inner: &'a Arc<Inner>,
+    key: Option<&'a Key>,
+}
+
+impl LateReset<'_> {
+    pub(crate) fn disarm(mut self) {
+        self.key = None;
+    }
+}
+
+impl Drop for LateReset<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.inner.reset_later(key);
+        }
+    }
+}
+
+impl Inner {
+    /// The first poll arms a guard that sees to it that the reset happens.
+    pub(crate) async fn reset(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
+        let late = self.late_reset(key);
+        let result = match self.breaker.admit() {
+            Ok(()) => self.insist(self.backend.reset(key)).await,
+            Err(error) => Err(error),
+        };
+        late.disarm();
+        result.map_err(|error| self.unconfirmed(key, error))
+    }
+
+    /// Queues the reset of a key whose entry may be old now, and says so as an error.
+    pub(crate) fn unconfirmed(self: &Arc<Self>, key: &Key, cause: Error) -> Error {
+        let (kind, message) = if self.reset_later(key) {
+            (
+                ErrorKind::Unconfirmed,
+                "the backend did not acknowledge the reset; it is queued and will be repeated until it does",
+            )
+        } else {
+            (
+                ErrorKind::NotQueued,
+                "the backend did not acknowledge the reset, and too many are queued already; reset again later",
+            )
+        };
+        Error::new(kind, message)
+            .with_template(key.template())
+            .with_source(cause)
+    }
+
+    /// Queues a reset and has it replayed. `false`: the queue is full.
+    fn reset_later(self: &Arc<Self>, key: &Key) -> bool {
+        let queued = self.pending.add(key);
+        if !queued {
+            tracing::error!(
+                template = key.template(),
+                "reset dropped: too many are queued"
+            );
+        }
+        self.kick();
+        queued
+    }
+
+    /// Runs an operation that may be refused at once while the backend is known to be away.
+    pub(crate) async fn attempt<T>(
+        self: &Arc<Self>,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.breaker.admit()?;
+        self.insist(operation).await
+    }
+
+    /// Runs an operation that is tried even while the backend is thought to be away: to release, to renew, to replay.
+    pub(crate) async fn insist<T>(
+        self: &Arc<Self>,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let result = limit(self.settings.budget, operation).await;
+        self.settle(&result);
+        result
+    }
+
+    /// Takes note of how an operation ended.
+    pub(crate) fn settle<T>(self: &Arc<Self>, result: &Result<T, Error>) {
+        self.breaker.record(result.as_ref().err());
+        if result.is_err() {
+            self.kick();
+        }
+    }
+
+    /// Queues a reset unless it is disarmed.
+    pub(crate) fn late_reset<'a>(self: &'a Arc<Self>, key: &'a Key) -> LateReset<'a> {
+        LateReset {
+            inner: self,
+            key: Some(key),
+        }
+    }
+
+    /// Starts the background work that is due: a probe for an open breaker, a replay of pending resets.
+    pub(crate) fn kick(self: &Arc<Self>) {
+        if self.breaker.claim_probe() {
+            let claim = Claim {
+                inner: Arc::downgrade(self),
+                end: |inner| inner.breaker.end_probe(),
+            };
+            self.spawn(probe(claim));
+        }
+        if self.pending.claim_replay() {
+            let claim = Claim {
+                inner: Arc::downgrade(self),
+                end: |inner| inner.pending.end_replay(),
+            };
+            self.spawn(replay(claim));
+        }
+    }
+
+    /// Runs `future` in the background, on the present runtime or else on the one that the handle was made in. `false`: there is none.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
+        match Handle::try_current()
+            .ok()
+            .or_else(|| self.background.runtime.clone())
+        {
+            Some(runtime) => {
+                runtime.spawn(future);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Like [`spawn`](Self::spawn), for work that [`Cachify::close`] waits for.
+    pub(crate) fn spawn_tracked(
+        self: &Arc<Self>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> bool {
+        self.background.live.fetch_add(1, Ordering::AcqRel);
+        let done = Tracked(Arc::clone(self));
+        self.spawn(async move {
+            future.await;
+            drop(done);
+        })
+    }
+}
+
+/// Counts a background task down, however it ends.
+struct Tracked(Arc<Inner>);
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.0.background.live.fetch_sub(1, Ordering::AcqRel);
+        self.0.background.idle.notify_waiters();
+    }
+}
+
+/// How long the background waits before it tries a backend again that is away.
+struct Backoff(Duration);
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LAST: Duration = Duration::from_secs(1);
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(Self::LAST);
+    }
+}
+
+/// The exclusive right to one piece of background work; ends when dropped, with the task or with its runtime.
+struct Claim {
+    inner: Weak<Inner>,
+    end: fn(&Inner),
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade() {
+            (self.end)(&inner);
+        }
+    }
+}
+
+/// Asks an absent backend again and again whether it is back.
+async fn probe(claim: Claim) {
+    let mut backoff = Backoff(Backoff::FIRST);
+    loop {
+        backoff.pause().await;
+        let Some(inner) = claim
+            .inner
+            .upgrade()
+            .filter(|inner| !inner.breaker.is_closed())
+        else {
+            return;
+        };
+        match limit(inner.settings.budget, inner.backend.check()).await {
+            Ok(()) => {
+                tracing::info!("the backend answers again");
+                return inner.breaker.recover();
+            }
+            Err(error) => tracing::debug!(%error, "the backend is still away"),
+        }
+    }
+}
+
+/// Repeats resets until the backend has acknowledged all of them.
+async fn replay(claim: Claim) {
+    let mut backoff = Backoff(Backoff::FIRST);
+    loop {
+        let Some(inner) = claim
+            .inner
+            .upgrade()
+            .filter(|inner| !inner.breaker.is_closed())
+        else {
+            return;
+        };
+        let Some((key, round)) = inner.pending.next() else {
+            drop(claim);
+            inner.background.idle.notify_waiters();
+            // For what was added between the last look and the end of the claim.
+            return inner.kick();
+        };
+        match limit(inner.settings.budget, inner.backend.reset(&key)).await {
+            Ok(()) => {
+                inner.pending.acknowledge(&key, round);
+                backoff = Backoff(Backoff::FIRST);
+            }
+            Err(error) => {
+                tracing::debug!(%error, template = key.template(), "a reset is still not confirmed");
+                drop(inner);
+                backoff.pause().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! How a handle is built.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Cachify, Settings};
+use crate::backend::memory::Memory;
+use crate::backend::{Backend, Node};
+use crate::clock::Clock;
+use crate::codec::Encoding;
+use crate::{Error, ErrorKind, Ttl};
+
+/// Builds a [`Cachify`]. Without a backend named, it is this process's memory.
+#[must_use = "a builder does nothing before `connect` or `build`"]
+#[derive(Clone)]
+pub struct CachifyBuilder {
+    place: Place,
+    prefix: String,
+    label: Option<String>,
+    default_ttl: Ttl,
+    lock_ttl: Duration,
+    budget: Duration,
+    patience: Duration,
+    encoding: Encoding,
+    capacity: usize,
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only Redis evicts locks")
+    )]
+    allow_evicting_locks: bool,
+    clock: Clock,
+}
+
+#[derive(Clone)]
+enum Place {
+    Memory,
+    Url(String),
+    Backend(Arc<dyn Backend>),
+}
+
+impl Default for CachifyBuilder {
+    fn default() -> Self {
+        Self {
+            place: Place::Memory,
+            prefix: "cachify".to_owned(),
+            label: None,
+            default_ttl: Ttl::new(Duration::from_mins(5)),
+            lock_ttl: Duration::from_secs(30),
+            budget: Duration::from_millis(250),
+            patience: Duration::from_secs(30),
+            encoding: Encoding::default(),
+            capacity: 100_000,
+            allow_evicting_locks: false,
+            clock: Clock::default(),
+        }
+    }
+}
+
+impl CachifyBuilder {
+    /// Keeps everything in this process's memory (the default).
+    pub fn memory(mut self) -> Self {
+        self.place = Place::Memory;
+        self
+    }
+
+    /// Keeps everything in the Redis at `url`: `redis://`, `rediss://` (feature `tls`) or `unix://`.
+    #[cfg(feature = "redis")]
+    pub fn redis(self, url: impl Into<String>) -> Self {
+        self.url(url)
+    }
+
+    /// Keeps everything where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or `unix://`.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.place = Place::Url(url.into());
+        self
+    }
+
+    /// Keeps everything in a backend of your own.
+    pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.place = Place::Backend(backend);
+        self
+    }
+
+    /// What the names in Redis begin with, so that several programs can share a server. Default `cachify`; letters, digits
+    /// and `_.:-`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// What this process calls itself where a lock's owner is asked for. Default: the process's id.
+    pub fn owner(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// How long entries live for which nothing else is said. Default 5 minutes.
+    pub fn default_ttl(mut self, ttl: impl Into<Ttl>) -> Self {
+        self.default_ttl = ttl.into();
+        self
+    }
+
+    /// How long locks and permits live without renewal, for which nothing else is said: how long a dead process blocks the others. Default 30 s;
+    /// at least 1 s.
+    pub fn lock_ttl(mut self, ttl: Duration) -> Self {
+        self.lock_ttl = ttl;
+        self
+    }
+
+    /// The most time that a call may lose to a failing backend. Default 250 ms.
+    pub fn budget(mut self, budget: Duration) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// How long a cached call waits for another caller's computation of the same key before it computes for itself. Default 30 s.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// How values are encoded for Redis. Default [`Encoding::MessagePack`].
+    pub fn encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
+    /// How many entries the memory backend keeps at most; those that are used least go first. Default 100 000.
+    pub fn capacity(mut self, entries: usize) -> Self {
+        self.capacity = entries;
+        self
+    }
+
+    /// Allows locks and pools on a server whose `maxmemory-policy` may evict them, at the price that two may hold one lock.
+    #[cfg(feature = "redis")]
+    pub fn allow_evicting_locks(mut self) -> Self {
+        self.allow_evicting_locks = true;
+        self
+    }
+
+    /// Reads the time from `clock`: for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Connects, and checks that the server is fit for use.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) if a setting or the server cannot work, with the fix;
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the server cannot be reached.
+    pub async fn connect(self) -> Result<Cachify, Error> {
+        let cachify = self.connect_lazy()?;
+        cachify.inner.backend.check().await?;
+        Ok(cachify)
+    }
+
+    /// Makes a handle that connects when it is first used, so that a program can start while its Redis is down.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) if a setting cannot work.
+    pub fn connect_lazy(self) -> Result<Cachify, Error> {
+        let settings = self.settings();
+        if self.lock_ttl < Duration::from_secs(1) {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "`lock_ttl` must be at least 1 s, so that it can be renewed in time",
+            ));
+        }
+        if self.prefix.is_empty()
+            || !self
+                .prefix
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
+        {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "the prefix {:?} is not one or more of letters, digits and `_.:-`",
+                    self.prefix
+                ),
+            ));
+        }
+        let label = self
+            .label
+            .clone()
+            .unwrap_or_else(|| format!("pid-{}", std::process::id()));
+        let node = Node::new(&label);
+        let clock = self.clock.clone();
+        let backend: Arc<dyn Backend> = match &self.place {
+            Place::Backend(backend) => Arc::clone(backend),
+            Place::Memory => self.memory_backend(),
+            Place::Url(url) if url == "memory://" || url == "memory:" => self.memory_backend(),
+            Place::Url(url) => self.remote(url, &node)?,
+        };
+        Ok(Cachify::over(backend, settings, node, clock))
+    }
+
+    fn memory_backend(&self) -> Arc<dyn Backend> {
+        Arc::new(
+            Memory::builder()
+                .capacity(self.capacity)
+                .clock(self.clock.clone())
+                .build(),
+        )
+    }
+
+    #[cfg(feature = "redis")]
+    fn remote(&self, url: &str, node: &Node) -> Result<Arc<dyn Backend>, Error> {
+        use crate::backend::redis::{Redis, RedisOptions};
+
+        let options = RedisOptions::new(url)
+            .prefix(&self.prefix)
+            .node(node.clone())
+            .budget(self.budget)
+            .allow_evicting_locks(self.allow_evicting_locks)
+            .clock(self.clock.clone());
+        Ok(Arc::new(Redis::lazy(options)?))
+    }
+
+    #[cfg(not(feature = "redis"))]
+    #[allow(clippy::unused_self)]
+    fn remote(&self, _: &str, _: &Node) -> Result<Arc<dyn Backend>, Error> {
+        Err(Error::new(
+            ErrorKind::Configuration,
+            "the URL names a server, but cachify was built without its feature `redis`; turn it on or use `memory://`",
+        ))
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            default_ttl: self.default_ttl,
+            lock_ttl: self.lock_ttl,
+            budget: self.budget,
+            patience: self.patience,
+            encoding: self.encoding,
+        }
+    }
+}
+
+impl fmt::Debug for CachifyBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URL: it may hold a password.
+        f.debug_struct("CachifyBuilder")
+            .field("prefix", &self.prefix)
+            .field("default_ttl", &self.default_ttl)
+            .field("lock_ttl", &self.lock_ttl)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+//! What stands between a call and a backend that fails: a time budget, a circuit breaker, and resets that are not forgotten.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use smol_str::SmolStr;
+use tokio::time::Instant;
+
+use crate::cachify::Inner;
+use crate::{Error, ErrorKind, Key};
+
+/// Failures in a row after which the backend is left alone until a probe succeeds.
+const BREAK_AFTER: u32 = 3;
+
+/// The time that one call may lose to the backend, whatever number of operations it makes.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left: Duration,
+}
+
+impl Budget {
+    pub(crate) const fn new(total: Duration) -> Self {
+        Self { left: total }
+    }
+
+    /// Runs `operation` within what is left, and takes the time that it took off the budget.
+    pub(crate) async fn spend<T>(
+        &mut self,
+        inner: &Arc<Inner>,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        inner.breaker.admit()?;
+        if self.left.is_zero() {
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                "the call's time budget for the backend is used up",
+            ));
+        }
+        let start = Instant::now();
+        let result = limit(self.left, operation).await;
+        self.left = self.left.saturating_sub(start.elapsed());
+        inner.settle(&result);
+        result
+    }
+}
+
+/// Runs `operation`, for `within` at most.
+pub(crate) async fn limit<T>(
+    within: Duration,
+    operation: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(within, operation).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(
+            ErrorKind::Timeout,
+            "the backend did not answer in time; see whether it is overloaded or hung, or raise the handle's `budget`",
+        )),
+    }
+}
+
+/// Leaves a failing backend alone, so that calls lose no time to it.
+#[derive(Debug, Default)]
+pub(crate) struct Breaker {
+    failures: AtomicU32,
+    open: AtomicBool,
+    closed_for_good: AtomicBool,
+    /// Set by whoever must start the probe, cleared by the probe when it ends.
+    probing: AtomicBool,
+}
+
+impl Breaker {
+    /// Whether an operation may be tried.
+    pub(crate) fn admit(&self) -> Result<(), Error> {
+        if !self.open.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            if self.is_closed() {
+                "this cachify handle was closed; connect a new one"
+            } else {
+                "the backend failed repeatedly and is left alone until it answers a probe"
+            },
+        ))
+    }
+
+    /// Takes note of how an operation ended.
+    pub(crate) fn record(&self, error: Option<&Error>) {
+        if error.is_some_and(Error::is_unavailable) {
+            if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= BREAK_AFTER {
+                self.open.store(true, Ordering::Release);
+            }
+        } else if self.failures.load(Ordering::Acquire) != 0 {
+            self.failures.store(0, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Whether the caller is the one who must probe now.
+    pub(crate) fn claim_probe(&self) -> bool {
+        self.is_open() && !self.is_closed() && !self.probing.swap(true, Ordering::AcqRel)
+    }
+
+    /// The probe ends, whether it succeeded or its runtime went away.
+    pub(crate) fn end_probe(&self) {
+        self.probing.store(false, Ordering::Release);
+    }
+
+    /// Calls go through again.
+    pub(crate) fn recover(&self) {
+        self.failures.store(0, Ordering::Release);
+        self.open.store(self.is_closed(), Ordering::Release);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed_for_good.load(Ordering::Acquire)
+    }
+
+    /// Lets nothing through any more.
+    pub(crate) fn close_for_good(&self) {
+        self.closed_for_good.store(true, Ordering::Release);
+        self.open.store(true, Ordering::Release);
+    }
+}
+
+/// Resets that were not acknowledged yet. Until they are, the backend's copy of these keys is not to be trusted.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    keys: Mutex<HashMap<SmolStr, Unconfirmed>>,
+    /// The size of `keys`, so that a read costs one load when nothing is pending, which is always.
+    len: AtomicUsize,
+    capacity: usize,
+    replaying: AtomicBool,
+}
+
+#[derive(Debug, Clone)]
+struct Unconfirmed {
+    key: Key,
+    /// Grows when the key is reset again, so that an acknowledgement of an older reset does not count for it.
+    round: u64,
+}
+
+impl Pending {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            keys: Mutex::default(),
+            len: AtomicUsize::new(0),
+            capacity,
+            replaying: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a reset of the key was not acknowledged yet.
+    #[inline]
+    pub(crate) fn contains(&self, key: &Key) -> bool {
+        self.len.load(Ordering::Acquire) != 0 && self.keys().contains_key(key.as_str())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Keeps a reset to be tried again. `false`: there is no room.
+    pub(crate) fn add(&self, key: &Key) -> bool {
+        let mut keys = self.keys();
+        if let Some(entry) = keys.get_mut(key.as_str()) {
+            entry.round += 1;
+            return true;
+        }
+        if keys.len() >= self.capacity {
+            return false;
+        }
+        keys.insert(
+            key.as_str().into(),
+            Unconfirmed {
+                key: key.clone(),
+                round: 0,
+            },
+        );
+        self.len.store(keys.len(), Ordering::Release);
+        true
+    }
+
+    /// Some key that waits, with its round.
+    pub(crate) fn next(&self) -> Option<(Key, u64)> {
+        self.keys()
+            .values()
+            .next()
+            .map(|entry| (entry.key.clone(), entry.round))
+    }
+
+    /// The reset of `round` was acknowledged.
+    pub(crate) fn acknowledge(&self, key: &Key, round: u64) {
+        let mut keys = self.keys();
+        if keys
+            .get(key.as_str())
+            .is_some_and(|entry| entry.round == round)
+        {
+            keys.remove(key.as_str());
+            self.len.store(keys.len(), Ordering::Release);
+        }
+    }
+
+    /// Whether the caller is the one who must replay now.
+    pub(crate) fn claim_replay(&self) -> bool {
+        !self.is_empty() && !self.replaying.swap(true, Ordering::AcqRel)
+    }
+
+    /// The replay ends, whether it is done or its runtime went away.
+    pub(crate) fn end_replay(&self) {
+        self.replaying.store(false, Ordering::Release);
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<SmolStr, Unconfirmed>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
