@@ -296,8 +296,10 @@ pub enum Acquired {
 /// The answer to [`Backend::inspect`].
 #[derive(Debug, Clone, Default)]
 pub struct Inspection {
-    /// The tokens of those who hold the slot, with the time that is left to each, the shortest first.
-    pub holders: Vec<(String, Duration)>,
+    /// How many hold the slot.
+    pub held: usize,
+    /// The token of the holder whose time ends first unless it is extended, and when that is.
+    pub first: Option<(String, Duration)>,
     /// How many wait.
     pub waiting: usize,
 }

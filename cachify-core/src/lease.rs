@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::Key;
 use crate::backend::{BoxFuture, Token};
 use crate::cachify::Inner;
-use crate::renewal::Renewable;
+use crate::renewal::{Renewable, Ticket};
 
 /// How long a lease stands without being extended: how long others wait for a process that died.
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(3);
@@ -20,6 +20,7 @@ pub(crate) struct Lease {
     key: Key,
     pub(crate) token: Token,
     state: AtomicU8,
+    renewal: OnceLock<Ticket>,
 }
 
 /// The backend does not have it: not asked for, refused, or over.
@@ -36,6 +37,7 @@ impl Lease {
             key: key.clone(),
             token: inner.node.token(),
             state: AtomicU8::new(ENDED),
+            renewal: OnceLock::new(),
         })
     }
 
@@ -48,7 +50,8 @@ impl Lease {
     pub(crate) fn granted(self: &Arc<Self>, inner: &Arc<Inner>) {
         self.state.store(GRANTED, Ordering::Release);
         let this: Arc<dyn Renewable> = self.clone();
-        inner.renewal.register(inner, RENEW_EVERY, &this);
+        self.renewal
+            .get_or_init(|| inner.renewal.register(inner, RENEW_EVERY, &this));
     }
 
     /// The backend no longer has it.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::backend::{Slot, SlotKind};
 use crate::{Error, Key};
 
 /// How a cached read was answered.
@@ -67,6 +68,68 @@ pub(crate) fn unreadable(key: &Key) {
             template = key.template(),
             "an entry could not be read and is replaced: another program's, another type's or an older build's"
         );
+    }
+}
+
+/// How an attempt to take a lock or permit ended, or a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contest {
+    /// It was taken.
+    Acquired,
+    /// Somebody else has it.
+    Contended,
+    /// The backend failed, or the request was malformed.
+    Failed,
+    /// It ended while it was in use.
+    Lost,
+}
+
+impl Contest {
+    #[cfg(feature = "metrics")]
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Acquired => "acquired",
+            Self::Contended => "contended",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// Somebody tried to take a slot, or lost one.
+pub(crate) fn contest(slot: &Slot, contest: Contest, waited: Duration) {
+    #[cfg(feature = "metrics")]
+    {
+        let kind = kind(slot.kind);
+        metrics::counter!("cachify_lock_total", "kind" => kind, "template" => label(&slot.key), "outcome" => contest.as_str())
+            .increment(1);
+        if contest == Contest::Acquired {
+            metrics::histogram!("cachify_lock_wait_seconds", "kind" => kind, "template" => label(&slot.key))
+                .record(waited.as_secs_f64());
+        }
+    }
+    tracing::trace!(
+        template = slot.key.template(),
+        kind = kind(slot.kind),
+        ?contest,
+        ?waited,
+        "lock or permit"
+    );
+}
+
+/// This process has so many permits more, or less.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn permits(slot: &Slot, change: f64) {
+    #[cfg(feature = "metrics")]
+    if slot.kind == SlotKind::Pool {
+        metrics::gauge!("cachify_pool_permits", "template" => label(&slot.key)).increment(change);
+    }
+}
+
+const fn kind(kind: SlotKind) -> &'static str {
+    match kind {
+        SlotKind::Lock => "lock",
+        SlotKind::Pool => "pool",
     }
 }
 

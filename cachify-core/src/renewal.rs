@@ -1,17 +1,195 @@
-//! stand-in
-use crate::{backend::BoxFuture, cachify::Inner};
-use std::{sync::Arc, time::Duration};
-#[derive(Debug, Default)]
-pub(crate) struct Renewal;
+//! One task per handle that keeps leases, locks and permits alive.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::future::{Either, pending, select};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::backend::BoxFuture;
+use crate::cachify::Inner;
+
+/// What lives as long as it is renewed.
 pub(crate) trait Renewable: Send + Sync {
+    /// Renews it; answers when to do so next, or `None` if it is over.
     fn renew<'a>(&'a self, inner: &'a Arc<Inner>) -> BoxFuture<'a, Option<Duration>>;
 }
+
+/// Renews what is registered, for as long as the handle lives. The task starts with the first registration and ends with the handle.
+#[derive(Default)]
+pub(crate) struct Renewal(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    table: Mutex<Table>,
+    /// The table's first entry changed.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    /// With the time at which each is due, unless it is being renewed at the moment.
+    items: HashMap<u64, (Weak<dyn Renewable>, Option<Instant>)>,
+    due: BTreeSet<(Instant, u64)>,
+    last: u64,
+    running: bool,
+    closed: bool,
+}
+
+/// Ends the renewal when it is dropped.
+pub(crate) struct Ticket {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
 impl Renewal {
+    /// Renews `item` after `first`, and then as often as it says, until the ticket is dropped.
     pub(crate) fn register(
         &self,
-        _inner: &Arc<Inner>,
-        _first: Duration,
-        _item: &Arc<dyn Renewable>,
-    ) {
+        inner: &Arc<Inner>,
+        first: Duration,
+        item: &Arc<dyn Renewable>,
+    ) -> Ticket {
+        let (id, start) = {
+            let mut table = self.0.table();
+            table.last += 1;
+            let id = table.last;
+            table.items.insert(id, (Arc::downgrade(item), None));
+            if table.schedule(id, Instant::now() + first) {
+                self.0.changed.notify_one();
+            }
+            (id, !std::mem::replace(&mut table.running, true))
+        };
+        if start {
+            let running = Running(Arc::clone(&self.0));
+            inner.spawn(run(running, Arc::downgrade(inner)));
+        }
+        Ticket {
+            shared: Arc::clone(&self.0),
+            id,
+        }
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.0.table().closed = true;
+        self.0.changed.notify_one();
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.shared.table().forget(self.id);
+    }
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// `true`: it is the first one now. One that was forgotten is not scheduled again.
+    fn schedule(&mut self, id: u64, at: Instant) -> bool {
+        let Some((_, due)) = self.items.get_mut(&id) else {
+            return false;
+        };
+        *due = Some(at);
+        self.due.insert((at, id));
+        self.due.first() == Some(&(at, id))
+    }
+
+    fn forget(&mut self, id: u64) {
+        if let Some((_, Some(at))) = self.items.remove(&id) {
+            self.due.remove(&(at, id));
+        }
+    }
+
+    /// Takes one whose time has come.
+    fn next_due(&mut self, now: Instant) -> Option<(u64, Weak<dyn Renewable>)> {
+        let first = *self.due.first().filter(|(at, _)| *at <= now)?;
+        self.due.remove(&first);
+        let (item, due) = self.items.get_mut(&first.1)?;
+        *due = None;
+        Some((first.1, Weak::clone(item)))
+    }
+}
+
+/// Says that the task runs, until it ends, be it with its runtime: the next registration then starts another one.
+struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.table().running = false;
+    }
+}
+
+async fn run(running: Running, inner: Weak<Inner>) {
+    let shared = &running.0;
+    let mut renewals = FuturesUnordered::new();
+    loop {
+        let first = {
+            let mut table = shared.table();
+            if table.closed {
+                return;
+            }
+            while let Some((id, item)) = table.next_due(Instant::now()) {
+                renewals.push(renew(id, item, Weak::clone(&inner)));
+            }
+            table.due.first().map(|(at, _)| *at)
+        };
+        let finished = pin!(next_finished(&mut renewals));
+        let timer = pin!(at(first));
+        let changed = pin!(shared.changed.notified());
+        let Either::Left((Either::Left(((id, again), _)), _)) =
+            select(select(finished, timer), changed).await
+        else {
+            continue;
+        };
+        let mut table = shared.table();
+        match again {
+            Some(after) => {
+                table.schedule(id, Instant::now() + after);
+            }
+            None => table.forget(id),
+        }
+    }
+}
+
+async fn renew(id: u64, item: Weak<dyn Renewable>, inner: Weak<Inner>) -> (u64, Option<Duration>) {
+    let next = match (item.upgrade(), inner.upgrade()) {
+        (Some(item), Some(inner)) => item.renew(&inner).await,
+        _ => None,
+    };
+    (id, next)
+}
+
+async fn next_finished<F: Future>(futures: &mut FuturesUnordered<F>) -> F::Output {
+    match futures.next().await {
+        Some(output) => output,
+        None => pending().await,
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewal")
+            .field("items", &self.0.table().items.len())
+            .finish()
     }
 }

@@ -125,11 +125,11 @@ impl Slots {
         let mut inspection = Inspection::default();
         self.with(slot, |state| {
             state.expire(now);
-            inspection.holders = state
+            inspection.held = state.holders.len();
+            inspection.first = state
                 .deadlines
-                .iter()
-                .map(|(deadline, token)| (token.as_str().to_owned(), deadline.since(now)))
-                .collect();
+                .first()
+                .map(|(deadline, token)| (token.as_str().to_owned(), deadline.since(now)));
             inspection.waiting = state.queue.len();
             true
         });

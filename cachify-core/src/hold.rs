@@ -1,0 +1,435 @@
+//! What locks and pools have in common: to get hold of a slot, to keep it, to know when it is lost, to give it back.
+//!
+//! Invariants:
+//!
+//! 1. From before the backend is asked for a slot until it is known to be free again, somebody owns a value whose drop releases it.
+//! 2. A hold is believed in until its deadline, which counts from before the request was sent and by a clock that goes on
+//!    while the machine is suspended; so it ends here before it ends in the backend. Once it is lost it stays lost.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::backend::{Acquire, Acquired, BoxFuture, Inspection, Slot, SlotKind, Token};
+use crate::cachify::{Cachify, Inner};
+use crate::clock::Moment;
+use crate::observe::{self, Contest};
+use crate::renewal::{Renewable, Ticket};
+use crate::{Error, ErrorKind, Key};
+
+/// The shortest time to live: shorter ones could not be renewed reliably.
+const MIN_TTL: Duration = Duration::from_secs(1);
+/// How long a waiter sleeps at most before it looks again, and a hold before it looks at the clock again.
+const RECHECK: Duration = Duration::from_secs(1);
+/// The longest time that a waiter's place in the queue outlives its last look.
+const PLACE: Duration = Duration::from_hours(1);
+
+/// How to take a slot.
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) slot: Slot,
+    pub(crate) ttl: Duration,
+    pub(crate) wait: Duration,
+    pub(crate) max_hold: Option<Duration>,
+}
+
+impl Request {
+    pub(crate) fn new(cachify: &Cachify, kind: SlotKind, key: &Key, max: u32) -> Self {
+        Self {
+            inner: Arc::clone(&cachify.inner),
+            slot: Slot {
+                kind,
+                key: key.clone(),
+                max,
+            },
+            ttl: cachify.inner.settings.lock_ttl,
+            wait: Duration::ZERO,
+            max_hold: None,
+        }
+    }
+
+    /// Takes the slot, waiting for it if that was asked for. Also returns the fencing token.
+    pub(crate) async fn acquire(&self) -> Result<(Holding, u64), Error> {
+        let start = Instant::now();
+        let result = self.contend(start).await;
+        let contest = match &result {
+            Ok(_) => Contest::Acquired,
+            Err(error) if error.is_contended() => Contest::Contended,
+            Err(_) => Contest::Failed,
+        };
+        observe::contest(&self.slot, contest, start.elapsed());
+        result.map_err(|error| error.with_template(self.slot.key.template()))
+    }
+
+    async fn contend(&self, start: Instant) -> Result<(Holding, u64), Error> {
+        let ttl = self.ttl()?;
+        let inner = &self.inner;
+        let mut place = Place {
+            request: self,
+            token: inner.node.token(),
+            taken: false,
+        };
+        let token = place.token.clone();
+        // Whoever listens before it asks misses no word.
+        let listener =
+            (!self.wait.is_zero()).then(|| inner.backend.signals().listen(token.as_str()));
+        let (mut queued, mut failed_before) = (false, false);
+        loop {
+            let wait = self.wait.checked_sub(start.elapsed());
+            let wait = wait.filter(|wait| !wait.is_zero());
+            let sent = inner.clock.now();
+            let request = Acquire {
+                token: &token,
+                ttl,
+                wait: wait.map(|wait| wait.min(PLACE)),
+                within: inner.settings.budget,
+            };
+            let answer = match inner.breaker.admit() {
+                Ok(()) => {
+                    place.taken = true;
+                    inner
+                        .insist(inner.backend.acquire(&self.slot, request))
+                        .await
+                }
+                Err(error) => Err(error),
+            };
+            let recheck = match answer {
+                Ok(Acquired::Granted { fence }) => {
+                    place.taken = false;
+                    return Ok((self.holding(token, sent, ttl), fence));
+                }
+                Ok(Acquired::Held { retry_in }) => {
+                    place.taken = queued;
+                    return Err(self.contended().with_retry_after(retry_in));
+                }
+                Ok(Acquired::Queued { recheck }) => {
+                    (queued, failed_before) = (true, false);
+                    recheck.min(RECHECK)
+                }
+                // Who stands in the queue survives one hiccup of the backend.
+                Err(error) if queued && error.is_unavailable() && !failed_before => {
+                    failed_before = true;
+                    inner.settings.budget
+                }
+                Err(error) => return Err(error),
+            };
+            let left = self.wait.saturating_sub(start.elapsed());
+            if let Some(listener) = &listener {
+                let told = listener.signalled();
+                // Never zero: a backend that says "at once" again and again must not keep a core busy.
+                let recheck = recheck.max(Duration::from_millis(1));
+                let _ = tokio::time::timeout(recheck.min(left), told).await;
+            }
+        }
+    }
+
+    fn ttl(&self) -> Result<Duration, Error> {
+        let max_hold = self.max_hold.unwrap_or(Duration::MAX);
+        if self.ttl < MIN_TTL || max_hold < MIN_TTL {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "the `ttl` and the `max_hold` of a lock or permit must be at least 1 s, so that it can be renewed in time",
+            ));
+        }
+        if self.slot.max == 0 {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "a pool must allow at least one permit",
+            ));
+        }
+        Ok(self.ttl.min(max_hold))
+    }
+
+    fn contended(&self) -> Error {
+        match self.slot.kind {
+            SlotKind::Lock => Error::new(
+                ErrorKind::Held,
+                "the lock is held by somebody else; try again later, or wait longer for it",
+            ),
+            SlotKind::Pool => Error::new(
+                ErrorKind::Full,
+                "all permits of the pool are taken; try again later, or wait longer for one",
+            ),
+        }
+    }
+
+    fn holding(&self, token: Token, sent: Moment, ttl: Duration) -> Holding {
+        let hold = Arc::new(Hold {
+            slot: self.slot.clone(),
+            token,
+            ttl: self.ttl,
+            max_until: self.max_hold.map(|max_hold| sent + max_hold),
+            deadline: AtomicU64::new(deadline(sent, ttl).as_micros()),
+            state: AtomicU8::new(HELD),
+            changed: Notify::new(),
+            renewal: OnceLock::new(),
+        });
+        let item: Arc<dyn Renewable> = hold.clone();
+        hold.renewal
+            .get_or_init(|| self.inner.renewal.register(&self.inner, ttl / 3, &item));
+        observe::permits(&self.slot, 1.0);
+        Holding {
+            inner: Arc::clone(&self.inner),
+            hold,
+            released: false,
+        }
+    }
+
+    pub(crate) async fn inspect(&self) -> Result<Inspection, Error> {
+        let backend = &self.inner.backend;
+        let result = self.inner.attempt(backend.inspect(&self.slot)).await;
+        result.map_err(|error| error.with_template(self.slot.key.template()))
+    }
+
+    pub(crate) async fn evict(&self) -> Result<bool, Error> {
+        let backend = &self.inner.backend;
+        let result = self.inner.insist(backend.evict(&self.slot)).await;
+        result.map_err(|error| error.with_template(self.slot.key.template()))
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("template", &self.slot.key.template())
+            .field("max", &self.slot.max)
+            .field("ttl", &self.ttl)
+            .field("wait", &self.wait)
+            .field("max_hold", &self.max_hold)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When a hold that was asked for at `sent` can no longer be relied on: a hundredth earlier than the backend ends it, since two
+/// clocks do not run at the same speed, and two milliseconds, since backends round.
+fn deadline(sent: Moment, ttl: Duration) -> Moment {
+    sent + ttl.saturating_sub(ttl / 100 + Duration::from_millis(2))
+}
+
+/// What the backend may have given to somebody who has not got it yet: a place in the queue, or the slot itself.
+struct Place<'a> {
+    request: &'a Request,
+    token: Token,
+    taken: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.taken {
+            let Request {
+                inner, slot, ttl, ..
+            } = self.request;
+            release_later(inner, slot, &self.token, inner.clock.now() + *ttl);
+        }
+    }
+}
+
+/// Releases in the background, until it is acknowledged or the slot is free anyway.
+fn release_later(inner: &Arc<Inner>, slot: &Slot, token: &Token, until: Moment) {
+    let (task, slot, token) = (Arc::clone(inner), slot.clone(), token.clone());
+    inner.spawn_tracked(async move {
+        loop {
+            match task.insist(task.backend.release(&slot, &token)).await {
+                Ok(_) => return,
+                Err(error) if task.clock.now() >= until => {
+                    let template = slot.key.template();
+                    return tracing::warn!(%error, template, "a release was not acknowledged; the time to live ended it");
+                }
+                Err(_) => tokio::time::sleep(task.settings.budget).await,
+            }
+        }
+    });
+}
+
+/// Held, as far as is known.
+const HELD: u8 = 0;
+/// Being given back, or given back.
+const RELEASED: u8 = 1;
+/// The backend said that it is no longer ours, or the deadline passed.
+const LOST: u8 = 2;
+
+/// A slot that is held, shared with the task that renews it.
+struct Hold {
+    slot: Slot,
+    token: Token,
+    ttl: Duration,
+    max_until: Option<Moment>,
+    deadline: AtomicU64,
+    state: AtomicU8,
+    changed: Notify,
+    renewal: OnceLock<Ticket>,
+}
+
+impl Hold {
+    fn deadline(&self) -> Moment {
+        Moment::from_micros(self.deadline.load(Ordering::Acquire))
+    }
+
+    fn is_lost(&self, now: Moment) -> bool {
+        if self.state.load(Ordering::Acquire) == HELD && now >= self.deadline() {
+            self.lose();
+        }
+        self.state.load(Ordering::Acquire) == LOST
+    }
+
+    /// Unless it was given back before.
+    fn lose(&self) {
+        let was_held = self
+            .state
+            .compare_exchange(HELD, LOST, Ordering::AcqRel, Ordering::Acquire);
+        if was_held.is_ok() {
+            let template = self.slot.key.template();
+            tracing::warn!(template, "a lock or permit was lost while it was in use");
+            observe::contest(&self.slot, Contest::Lost, Duration::ZERO);
+            self.changed.notify_waiters();
+        }
+    }
+
+    async fn lost(&self, inner: &Inner) {
+        loop {
+            let changed = self.changed.notified();
+            let now = inner.clock.now();
+            if self.is_lost(now) {
+                return;
+            }
+            // In slices: timers stand still while the machine is suspended, the clock does not.
+            let slice = self.deadline().since(now).min(RECHECK);
+            let _ = tokio::time::timeout(slice.max(Duration::from_millis(1)), changed).await;
+        }
+    }
+}
+
+impl Renewable for Hold {
+    fn renew<'a>(&'a self, inner: &'a Arc<Inner>) -> BoxFuture<'a, Option<Duration>> {
+        Box::pin(async move {
+            let sent = inner.clock.now();
+            if self.is_lost(sent) || self.state.load(Ordering::Acquire) == RELEASED {
+                return None;
+            }
+            let ttl = match self.max_until {
+                Some(until) => self.ttl.min(until.since(sent)),
+                None => self.ttl,
+            };
+            let extended = inner.backend.extend(&self.slot, &self.token, ttl);
+            match inner.insist(extended).await {
+                Ok(true) => {
+                    self.deadline
+                        .store(deadline(sent, ttl).as_micros(), Ordering::Release);
+                    // A shortened one was the last that `max_hold` allows.
+                    (ttl == self.ttl).then_some(ttl / 3)
+                }
+                Ok(false) => {
+                    self.lose();
+                    None
+                }
+                Err(error) => {
+                    let template = self.slot.key.template();
+                    tracing::debug!(%error, template, "a renewal failed and is tried again");
+                    Some(inner.settings.budget)
+                }
+            }
+        })
+    }
+}
+
+/// Owns a [`Hold`]: its drop gives the slot back.
+pub(crate) struct Holding {
+    inner: Arc<Inner>,
+    hold: Arc<Hold>,
+    /// The backend acknowledged it.
+    released: bool,
+}
+
+impl Holding {
+    pub(crate) fn key(&self) -> &Key {
+        &self.hold.slot.key
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.hold.is_lost(self.inner.clock.now())
+    }
+
+    pub(crate) async fn lost(&self) {
+        self.hold.lost(&self.inner).await;
+    }
+
+    /// Runs `work` until it is done or the hold is lost. The clock is read before each poll, so that a process that was stopped
+    /// does not go on with what it lost meanwhile.
+    pub(crate) async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
+        let mut work = pin!(work);
+        let mut lost = pin!(self.lost());
+        poll_fn(|cx| {
+            if self.is_lost() {
+                return Poll::Ready(Err(self.lost_error()));
+            }
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            lost.as_mut().poll(cx).map(|()| Err(self.lost_error()))
+        })
+        .await
+    }
+
+    /// Gives the slot back, and says whether that is certain. If it is not, the drop goes on trying.
+    pub(crate) async fn release(mut self) -> Result<(), Error> {
+        let Self { inner, hold, .. } = &self;
+        let was_lost = self.is_lost();
+        // From here on it is neither renewed nor lost.
+        hold.state.store(RELEASED, Ordering::Release);
+        let release = inner.backend.release(&hold.slot, &hold.token);
+        let result = inner.insist(release).await;
+        self.released = result.is_ok();
+        match result {
+            Ok(true) if !was_lost => Ok(()),
+            Ok(_) => Err(self.lost_error()),
+            Err(error) => Err(error.with_template(self.key().template())),
+        }
+    }
+
+    /// Like [`release`](Self::release), for work whose result must not be lost to a failed release, which is logged and goes on in the background.
+    pub(crate) async fn finish(self) {
+        let key = self.key().clone();
+        if let Err(error) = self.release().await {
+            let template = key.template();
+            tracing::warn!(%error, template, "released late, or lost at the end of the work");
+        }
+    }
+
+    fn lost_error(&self) -> Error {
+        Error::new(
+            ErrorKind::Lost,
+            "the lock or permit is no longer held: it was taken by force, the backend forgot it, or it could not be renewed in time; \
+             check what was done meanwhile, or use the fencing token",
+        )
+        .with_template(self.key().template())
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let hold = &self.hold;
+        observe::permits(&hold.slot, -1.0);
+        if !self.released {
+            hold.state.store(RELEASED, Ordering::Release);
+            release_later(&self.inner, &hold.slot, &hold.token, hold.deadline());
+        }
+    }
+}
+
+impl fmt::Debug for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holding")
+            .field("template", &self.key().template())
+            .field("token", &self.hold.token)
+            .field("is_lost", &self.is_lost())
+            .finish_non_exhaustive()
+    }
+}

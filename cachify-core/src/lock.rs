@@ -1,0 +1,210 @@
+//! Mutual exclusion on a key.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::backend::SlotKind;
+use crate::hold::{Holding, Request};
+use crate::{Cachify, Error, Key};
+
+impl Cachify {
+    /// A lock on `key`: of all who share the backend, one holds it at a time.
+    ///
+    /// It is a lease: a holder who dies, hangs or is cut off loses it when its time to live ends, so that others can go on. A holder who
+    /// lives renews it, and [learns](Guard::lost) when it cannot. What must not happen twice in any case is protected by the
+    /// [fencing token](Guard::fencing_token).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use std::time::Duration;
+    /// use cachify_core::{Cachify, KeyTemplate};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let key = KeyTemplate::parse("update-user-{user_id}")?.render(&[&7]);
+    ///
+    /// let guard = cachify.lock(&key).wait(Duration::from_secs(2)).acquire().await?;
+    /// assert!(cachify.lock(&key).is_locked().await?);
+    /// guard.release().await?;
+    /// # Ok::<(), cachify_core::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lock(&self, key: &Key) -> Lock {
+        Lock(Request::new(self, SlotKind::Lock, key, 1))
+    }
+}
+
+/// How to take a lock; made by [`Cachify::lock`].
+#[must_use = "a lock is taken by `acquire` or `run`"]
+#[derive(Debug, Clone)]
+pub struct Lock(Request);
+
+impl Lock {
+    /// How long the lock outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At least 1 s.
+    ///
+    /// A holder that lives renews the lock at every third of it.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.0.ttl = ttl;
+        self
+    }
+
+    /// How long to wait for the lock. Default: not at all.
+    ///
+    /// Those who wait get it in the order in which they came, and nobody overtakes them.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.0.wait = wait;
+        self
+    }
+
+    /// How long the lock is renewed at most; then it is lost, even if its holder lives. Default: without end. At least 1 s.
+    pub fn max_hold(mut self, max_hold: Duration) -> Self {
+        self.0.max_hold = Some(max_hold);
+        self
+    }
+
+    /// Takes the lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Held`](crate::ErrorKind::Held) if somebody else has it, also after waiting; `retry_after` says when its time to live ends.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's
+    /// budget (default 250 ms): without it nobody gets a lock. [`Configuration`](crate::ErrorKind::Configuration) for a `ttl` or `max_hold` under 1 s.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future leaves nothing behind for longer than a round trip: neither the lock nor a place in the queue.
+    pub async fn acquire(&self) -> Result<Guard, Error> {
+        let (holding, fence) = self.0.acquire().await?;
+        Ok(Guard { holding, fence })
+    }
+
+    /// Takes the lock, runs `work` under it, and gives it back.
+    ///
+    /// A release that the backend does not acknowledge is logged and repeated in the background: it does not cost the result.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Self::acquire), and [`Lost`](crate::ErrorKind::Lost) if the lock was lost; `work` was dropped then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `work` and releases.
+    pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
+        let guard = self.acquire().await?;
+        let output = guard.run(work).await?;
+        guard.finish().await;
+        Ok(output)
+    }
+
+    /// Whether anybody holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    pub async fn is_locked(&self) -> Result<bool, Error> {
+        Ok(self.0.inspect().await?.held != 0)
+    }
+
+    /// Who holds it: the owner that [`CachifyBuilder::owner`](crate::CachifyBuilder::owner) set there, with a suffix that is unique.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    pub async fn owner(&self) -> Result<Option<String>, Error> {
+        let holder = self.0.inspect().await?.first;
+        Ok(holder.map(|(token, _)| match token.split_once('@') {
+            Some((_, node)) => node.to_owned(),
+            None => token,
+        }))
+    }
+
+    /// When it ends unless it is renewed.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    pub async fn ttl_left(&self) -> Result<Option<Duration>, Error> {
+        Ok(self.0.inspect().await?.first.map(|(_, left)| left))
+    }
+
+    /// Takes the lock from whoever holds it, who [learns](Guard::lost) of it at the next renewal, and hands it to the first who waits. `false`: nobody held it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it.
+    pub async fn release(&self) -> Result<bool, Error> {
+        self.0.evict().await
+    }
+}
+
+/// A lock that is held. Dropping it gives the lock back, in the background.
+#[must_use = "the lock is given back when the guard is dropped"]
+#[derive(Debug)]
+pub struct Guard {
+    holding: Holding,
+    fence: u64,
+}
+
+impl Guard {
+    /// A number that is larger than that of every earlier holder of the same key.
+    ///
+    /// Send it along with what the lock protects, and have the receiver refuse numbers that are smaller than the last it saw: then a
+    /// holder that was stopped and does not know yet that it lost the lock does no harm.
+    pub fn fencing_token(&self) -> u64 {
+        self.fence
+    }
+
+    /// The key that is locked.
+    pub fn key(&self) -> &Key {
+        self.holding.key()
+    }
+
+    /// Whether the lock was lost: forced open, forgotten by the backend, or not renewed in time. It counts by a clock that goes on
+    /// while the machine is suspended, and from before the lock was asked for, so that it is known here before anybody else gets it.
+    pub fn is_lost(&self) -> bool {
+        self.holding.is_lost()
+    }
+
+    /// Waits until the lock is lost; for ever if it is not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    pub async fn lost(&self) {
+        self.holding.lost().await;
+    }
+
+    /// Runs `work` as long as the lock is held.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`](crate::ErrorKind::Lost) if the lock was lost; `work` was dropped then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `work`; the guard goes on holding the lock.
+    pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
+        self.holding.run(work).await
+    }
+
+    /// Gives the lock back, and waits for the acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`](crate::ErrorKind::Lost) if the lock was no longer held: somebody else may have been at work already.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it: the release is
+    /// then repeated in the background until the time to live ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the lock is given back in the background.
+    pub async fn release(self) -> Result<(), Error> {
+        self.holding.release().await
+    }
+
+    /// Gives the lock back after work whose result must not be lost to a failed release, which is logged instead.
+    pub(crate) async fn finish(self) {
+        self.holding.finish().await;
+    }
+}

@@ -1,0 +1,105 @@
+//! Run only if nobody else is running the same key.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::{Cachify, Error, ErrorKind, Guard, Key, Lock};
+
+impl Cachify {
+    /// Runs something unless somebody else is running it at the same moment, in any process.
+    ///
+    /// It is the [lock](Self::lock) of the same key, with a caller who does not wait for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, KeyTemplate};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let key = KeyTemplate::parse("daily-report")?.render(&[]);
+    ///
+    /// match cachify.once(&key).run(async { "sent" }).await? {
+    ///     Some(done) => assert_eq!(done, "sent"),
+    ///     None => println!("somebody else is at it"),
+    /// }
+    /// # Ok::<(), cachify_core::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn once(&self, key: &Key) -> Once {
+        Once(self.lock(key))
+    }
+}
+
+/// How to run something once at a time; made by [`Cachify::once`].
+#[must_use = "nothing runs before `run` or `acquire`"]
+#[derive(Debug, Clone)]
+pub struct Once(Lock);
+
+impl Once {
+    /// How long a run that died blocks the next one. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A run that lives keeps the
+    /// lock, however long it takes.
+    pub fn ttl(self, ttl: Duration) -> Self {
+        Self(self.0.ttl(ttl))
+    }
+
+    /// How long a run may take at most before it is cancelled and the next one may start. Default: without end. At least 1 s.
+    pub fn max_hold(self, max_hold: Duration) -> Self {
+        Self(self.0.max_hold(max_hold))
+    }
+
+    /// Runs `work`, or returns `None` at once if somebody else is running the key.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say whether somebody else is: then nothing
+    /// runs. [`Lost`](ErrorKind::Lost) if the lock was lost halfway; `work` was dropped then. What `work` returns passes through as it is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `work`, and the next run may start.
+    pub async fn run<F: Future>(&self, work: F) -> Result<Option<F::Output>, Error> {
+        match self.0.acquire().await {
+            Ok(guard) => {
+                let output = guard.run(work).await?;
+                guard.finish().await;
+                Ok(Some(output))
+            }
+            Err(error) if error.kind() == ErrorKind::Held => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The right to run, as a guard.
+    ///
+    /// # Errors
+    ///
+    /// [`Held`](ErrorKind::Held) if somebody else is running the key; otherwise those of [`Lock::acquire`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lock::acquire`].
+    pub async fn acquire(&self) -> Result<Guard, Error> {
+        self.0.acquire().await
+    }
+
+    /// Whether anybody is running the key. See [`Lock::is_locked`].
+    pub async fn is_locked(&self) -> Result<bool, Error> {
+        self.0.is_locked().await
+    }
+
+    /// Who is running the key. See [`Lock::owner`].
+    pub async fn owner(&self) -> Result<Option<String>, Error> {
+        self.0.owner().await
+    }
+
+    /// When the run's lock ends unless it is renewed. See [`Lock::ttl_left`].
+    pub async fn ttl_left(&self) -> Result<Option<Duration>, Error> {
+        self.0.ttl_left().await
+    }
+
+    /// Lets the next run start although the present one is not done; that one is cancelled as soon as it notices. See [`Lock::release`].
+    pub async fn release(&self) -> Result<bool, Error> {
+        self.0.release().await
+    }
+}

@@ -1,0 +1,161 @@
+//! At most so many holders of a key.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::backend::SlotKind;
+use crate::hold::{Holding, Request};
+use crate::{Cachify, Error, Key};
+
+impl Cachify {
+    /// A pool of `max` permits on `key`: of all who share the backend, so many hold one at a time.
+    ///
+    /// Each caller brings its own `max`; a caller with a smaller one waits until fewer permits are out. Pools and locks
+    /// never meet, even under one key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, KeyTemplate};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let key = KeyTemplate::parse("vendor-{tenant}")?.render(&[&"acme"]);
+    ///
+    /// let permit = cachify.pool(&key, 10).acquire().await?;
+    /// assert_eq!(cachify.pool(&key, 10).size().await?, 1);
+    /// permit.release().await?;
+    /// # Ok::<(), cachify_core::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pool(&self, key: &Key, max: u32) -> Pool {
+        Pool(Request::new(self, SlotKind::Pool, key, max))
+    }
+}
+
+/// How to take a permit; made by [`Cachify::pool`].
+#[must_use = "a permit is taken by `acquire` or `run`"]
+#[derive(Debug, Clone)]
+pub struct Pool(Request);
+
+impl Pool {
+    /// How long a permit outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A holder that lives renews it.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.0.ttl = ttl;
+        self
+    }
+
+    /// How long to wait for a permit, first come, first served. Default: not at all.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.0.wait = wait;
+        self
+    }
+
+    /// How long a permit is renewed at most; then it is lost. Default: without end. At least 1 s.
+    pub fn max_hold(mut self, max_hold: Duration) -> Self {
+        self.0.max_hold = Some(max_hold);
+        self
+    }
+
+    /// Takes a permit.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](crate::ErrorKind::Full) if all are taken, also after waiting; `retry_after` says when the first one's time to live ends.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's budget.
+    /// [`Configuration`](crate::ErrorKind::Configuration) for a pool of no permits, or a `ttl` or `max_hold` under 1 s.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future leaves nothing behind for longer than a round trip.
+    pub async fn acquire(&self) -> Result<Permit, Error> {
+        let (holding, _) = self.0.acquire().await?;
+        Ok(Permit { holding })
+    }
+
+    /// Takes a permit, runs `work` under it, and gives it back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Self::acquire), and [`Lost`](crate::ErrorKind::Lost) if the permit was lost; `work` was dropped then. A release that
+    /// fails is logged and repeated: it does not cost the result.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `work` and gives the permit back.
+    pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
+        let permit = self.acquire().await?;
+        let output = permit.run(work).await?;
+        permit.finish().await;
+        Ok(output)
+    }
+
+    /// How many permits are out.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    pub async fn size(&self) -> Result<usize, Error> {
+        Ok(self.0.inspect().await?.held)
+    }
+}
+
+/// A permit that is held. Dropping it gives it back, in the background.
+#[must_use = "the permit is given back when it is dropped"]
+#[derive(Debug)]
+pub struct Permit {
+    holding: Holding,
+}
+
+impl Permit {
+    /// The pool's key.
+    pub fn key(&self) -> &Key {
+        self.holding.key()
+    }
+
+    /// Whether the permit was lost. See [`Guard::is_lost`](crate::Guard::is_lost).
+    pub fn is_lost(&self) -> bool {
+        self.holding.is_lost()
+    }
+
+    /// Waits until the permit is lost; for ever if it is not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    pub async fn lost(&self) {
+        self.holding.lost().await;
+    }
+
+    /// Runs `work` as long as the permit is held.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`](crate::ErrorKind::Lost) if the permit was lost; `work` was dropped then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `work`; the permit stays.
+    pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
+        self.holding.run(work).await
+    }
+
+    /// Gives the permit back, and waits for the acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`](crate::ErrorKind::Lost) if it was no longer held; [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it: it is then repeated in the background.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the permit is given back in the background.
+    pub async fn release(self) -> Result<(), Error> {
+        self.holding.release().await
+    }
+
+    /// Gives the permit back after work whose result must not be lost to a failed release, which is logged instead.
+    pub(crate) async fn finish(self) {
+        self.holding.finish().await;
+    }
+}
