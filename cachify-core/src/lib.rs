@@ -25,6 +25,8 @@ mod once;
 mod pool;
 mod renewal;
 mod resilience;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod ttl;
 
 pub use cached::{CacheIf, Cached, Fixed, Policy, SharedErrors, TtlWith, Value};

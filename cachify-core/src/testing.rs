@@ -1,0 +1,97 @@
+//! For tests: proof that a backend keeps its promises, and a backend that breaks them on demand.
+//!
+//! [`conformance!`](crate::conformance) makes one test of each promise, for any [`Backend`](crate::backend::Backend):
+//!
+//! ```
+//! use cachify_core::clock::Clock;
+//! use cachify_core::testing::Stage;
+//! use cachify_core::{Cachify, backend::memory::Memory};
+//! use std::sync::Arc;
+//!
+//! fn stage() -> Stage {
+//!     let clock = Clock::test();
+//!     let memory = Arc::new(Memory::builder().clock(clock.clone()).build());
+//!     Stage::new(move || {
+//!         Cachify::builder().backend(memory.clone()).clock(clock.clone()).connect_lazy()
+//!     })
+//! }
+//!
+//! cachify_core::conformance!(tokio::test(start_paused = true), stage());
+//! # fn main() {}
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::backend::SlotKind;
+use crate::hold::Request;
+use crate::{Cachify, Error, Key, KeyTemplate};
+
+pub mod conformance;
+mod faulty;
+
+pub use faulty::{Fault, Faulty, Gate, Op};
+
+/// Where a test takes place: a backend of which every [`handle`](Self::handle) is another process.
+#[derive(Clone)]
+pub struct Stage {
+    make: Arc<dyn Fn() -> Result<Cachify, Error> + Send + Sync>,
+    unique: String,
+    last: Arc<AtomicUsize>,
+}
+
+impl Stage {
+    /// A stage; `make` makes a new handle, as another process would that shares the backend.
+    pub fn new(make: impl Fn() -> Result<Cachify, Error> + Send + Sync + 'static) -> Self {
+        Self {
+            make: Arc::new(make),
+            unique: format!("{:08x}", fastrand::u32(..)),
+            last: Arc::default(),
+        }
+    }
+
+    /// A handle of its own, as another process would have it.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made.
+    pub fn handle(&self) -> Cachify {
+        match (self.make)() {
+            Ok(cachify) => cachify,
+            Err(error) => panic!("no handle: {error}"),
+        }
+    }
+
+    /// A handle of its own whose backend fails on demand.
+    pub fn faulty(&self) -> (Cachify, Arc<Faulty>) {
+        Faulty::wrap(&self.handle())
+    }
+
+    /// A key that no other test uses.
+    pub fn key(&self, name: &str) -> Key {
+        let text = format!(
+            "{name}-{}-{}",
+            self.unique,
+            self.last.fetch_add(1, Ordering::Relaxed)
+        );
+        match KeyTemplate::parse(&text) {
+            Ok(template) => template.render(&[]),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").finish_non_exhaustive()
+    }
+}
+
+/// How many wait for the lock of `key`.
+pub(crate) async fn waiting(cachify: &Cachify, kind: SlotKind, key: &Key) -> usize {
+    match Request::new(cachify, kind, key, 1).inspect().await {
+        Ok(inspection) => inspection.waiting,
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,142 @@
+//! One test of each promise, the same for every backend. [`conformance!`](crate::conformance) lists them.
+//!
+//! They sleep where a promise is about time, and then only longer than what they wait for; everything else is interleaved
+//! by gates. On a paused clock they take no time.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "these are tests, and their names say what they test"
+)]
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Fault, Op, Stage, waiting};
+use crate::backend::SlotKind;
+use crate::{Cachify, Error, ErrorKind, Key};
+
+mod cached;
+mod faults;
+mod locks;
+mod pools;
+
+pub use self::{cached::*, faults::*, locks::*, pools::*};
+
+/// Makes a test of each promise: `conformance!(ATTRIBUTE, STAGE)`, where `ATTRIBUTE` makes a test of an async function and `STAGE` is
+/// an expression for a [`Stage`](crate::testing::Stage). An example is at [`testing`](crate::testing).
+#[macro_export]
+macro_rules! conformance {
+    ($attribute:meta, $stage:expr) => {
+        $crate::conformance! { @cases $attribute, $stage,
+            c1_a_value_lives_for_its_ttl
+            c1_some_none_and_ok_are_values
+            c3_a_cold_key_is_computed_once_by_two_processes
+            c3_s2_a_miss_that_was_overtaken_by_a_fill_is_a_hit
+            c3_s3_who_lost_the_lease_cannot_store
+            c3_a_leader_that_fails_is_followed_at_once_elsewhere
+            c4_s1_no_joiner_gets_what_began_before_a_reset
+            c4_s4_what_a_reset_overtook_is_not_stored
+            c4_s5_a_set_overtakes_what_is_being_computed
+            c6_a_value_of_another_type_is_replaced
+            c7_a_backend_that_fails_costs_a_budget_at_most
+            c7_after_a_few_failures_a_backend_costs_nothing_until_it_is_back
+            c7_a_failed_store_does_not_lose_the_value
+            c8_s7_a_reset_without_an_answer_is_repeated
+            c8_a_failed_set_becomes_a_reset
+            c8_resets_that_cannot_be_queued_say_so
+            c12_s8_a_reset_that_was_polled_once_happens
+            c12_s35_an_update_that_is_cancelled_resets
+            l1_one_holder_at_a_time
+            l1_py02_only_the_owner_releases
+            l1_py07_a_key_is_one_lock_however_it_is_taken
+            l2_zero_wait_fails_at_once
+            l2_first_come_first_served
+            l2_py06_waiting_ends_in_time
+            l2_s15_nobody_overtakes_a_live_waiter
+            l2_s15_dead_waiters_are_no_reason_to_refuse
+            l2_s12_a_dead_holder_is_followed_by_exactly_one
+            l2_s13_a_deadline_that_meets_a_hand_off_leaks_nothing
+            l3_a_live_guard_is_renewed
+            l3_a_failed_renewal_is_tried_again
+            l3_max_hold_ends_it
+            l3_a_ttl_under_a_second_is_refused
+            l4_forced_release_cancels_the_work
+            l4_a_guard_that_cannot_renew_knows_before_the_next_holder
+            l5_fencing_tokens_increase
+            l6_s14_an_acquire_cancelled_anywhere_leaves_nothing
+            l6_s6_an_acquire_that_timed_out_leaves_nothing
+            l6_py08_a_cancelled_release_leaves_nothing
+            l6_s32_release_and_renewal_are_tried_while_the_backend_fails
+            l7_s33_without_a_backend_nobody_is_locked_out_or_let_in
+            l8_a_lock_can_be_looked_at_and_forced
+            o1_py04_one_run_at_a_time_and_the_bodys_errors_are_its_own
+            o2_py03_a_long_run_keeps_its_lock
+            p1_never_more_than_max
+            p1_every_caller_brings_its_own_max
+            p2_a_dead_holders_permit_comes_back
+            p2_a_live_permit_is_renewed_and_knows_its_loss
+            p2_py18_a_failed_release_does_not_cost_the_result
+            p3_py17_waiters_are_served_in_order_and_full_means_full
+            p3_py19_a_pool_within_itself_gives_everything_back
+            s4_dropping_the_last_handle_ends_its_tasks
+            s4_close_waits_for_releases_and_resets
+            s4_a_closed_handle_refuses_locks_and_computes_reads
+            s6_different_troubles_are_different_kinds
+        }
+    };
+    (@cases $attribute:meta, $stage:expr, $($case:ident)*) => {
+        $(
+            #[$attribute]
+            async fn $case() {
+                $crate::testing::conformance::$case(&$stage).await;
+            }
+        )*
+    };
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Polls `future` once and says whether it is ready.
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// For what must come to pass without anybody's time running out.
+async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match timeout(10 * SECOND, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: not within 10 s"),
+    }
+}
+
+/// Waits until `condition` holds.
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    soon(what, async {
+        while !condition().await {
+            sleep(5 * MILLI).await;
+        }
+    })
+    .await;
+}
+
+fn kind<T>(result: Result<T, Error>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
+}
+
+fn budget(cachify: &Cachify) -> Duration {
+    cachify.inner.settings.budget
+}
+
+async fn queue_grows_to(cachify: &Cachify, kind: SlotKind, key: &Key, len: usize) {
+    until("the queue grows", async || {
+        waiting(cachify, kind, key).await == len
+    })
+    .await;
+}

@@ -1,0 +1,47 @@
+//! The promises, on every backend of ours.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod memory {
+    use std::sync::Arc;
+
+    use cachify_core::Cachify;
+    use cachify_core::backend::memory::Memory;
+    use cachify_core::clock::Clock;
+    use cachify_core::testing::Stage;
+
+    fn stage() -> Stage {
+        let clock = Clock::test();
+        let memory = Arc::new(Memory::builder().clock(clock.clone()).build());
+        Stage::new(move || {
+            Cachify::builder()
+                .backend(memory.clone())
+                .clock(clock.clone())
+                .connect_lazy()
+        })
+    }
+
+    cachify_core::conformance!(tokio::test(start_paused = true), stage());
+}
+
+/// A case that is written and not listed would never run.
+#[test]
+fn every_case_is_listed() {
+    let list = include_str!("../src/testing/conformance.rs");
+    for file in [
+        include_str!("../src/testing/conformance/cached.rs"),
+        include_str!("../src/testing/conformance/faults.rs"),
+        include_str!("../src/testing/conformance/locks.rs"),
+        include_str!("../src/testing/conformance/pools.rs"),
+    ] {
+        for case in file.lines().filter_map(|line| {
+            line.strip_prefix("pub async fn ")
+                .and_then(|line| line.split_once('('))
+        }) {
+            assert!(
+                list.contains(&format!(" {}\n", case.0)),
+                "{} is not listed",
+                case.0
+            );
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Locks against clocks and deadlines that a real server does not offer.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cachify_core::backend::memory::Memory;
+use cachify_core::clock::Clock;
+use cachify_core::{Cachify, ErrorKind, Key, KeyTemplate};
+
+fn key(text: &str) -> Key {
+    KeyTemplate::parse(text).unwrap().render(&[])
+}
+
+/// A process whose clock can be put ahead, as by a suspended machine, and another one that shares its memory.
+fn two_processes() -> (Cachify, Cachify, Clock) {
+    let (clock, ours) = (Clock::test(), Clock::test());
+    let memory = Arc::new(Memory::builder().clock(clock.clone()).build());
+    let handle = |clock: &Clock| {
+        Cachify::builder()
+            .backend(memory.clone())
+            .clock(clock.clone())
+            .connect_lazy()
+            .unwrap()
+    };
+    (handle(&ours), handle(&clock), ours)
+}
+
+#[tokio::test(start_paused = true)]
+async fn l4_s24_after_a_suspend_the_guard_is_lost_before_the_work_goes_on() {
+    let (cachify, _, clock) = two_processes();
+    let guard = cachify.lock(&key("night")).acquire().await.unwrap();
+    let polls = AtomicUsize::new(0);
+    let work = guard.run(async {
+        polls.fetch_add(1, Ordering::SeqCst);
+        // The machine sleeps at this await; the timer fires when it wakes.
+        clock.advance(Duration::from_mins(1));
+        tokio::task::yield_now().await;
+        polls.fetch_add(1, Ordering::SeqCst);
+    });
+    assert_eq!(work.await.unwrap_err().kind(), ErrorKind::Lost);
+    assert_eq!(polls.load(Ordering::SeqCst), 1);
+    assert!(guard.is_lost());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l4_the_deadline_counts_from_before_the_request_with_a_margin() {
+    let (cachify, _, clock) = two_processes();
+    let lock = cachify.lock(&key("margin")).ttl(Duration::from_secs(10));
+    let guard = lock.acquire().await.unwrap();
+    clock.advance(Duration::from_millis(9_897));
+    assert!(!guard.is_lost());
+    clock.advance(Duration::from_millis(1));
+    assert!(guard.is_lost(), "a hundredth and 2 ms early");
+    // Once lost it stays lost, whatever a late renewal says.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(guard.is_lost());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_s13_ten_thousand_deadlines_meet_a_hand_off() {
+    let (a, b, _) = two_processes();
+    let key = key("meet");
+    for round in 0..10_000_u64 {
+        let guard = a.lock(&key).acquire().await.unwrap();
+        let waiter = b.lock(&key).wait(Duration::from_millis(5));
+        let waiter = tokio::spawn(async move { waiter.acquire().await.map(drop) });
+        tokio::time::sleep(Duration::from_millis(4 + round % 3)).await;
+        guard.release().await.unwrap();
+        let _ = waiter.await.unwrap();
+        tokio::time::timeout(Duration::from_millis(500), async {
+            while a.lock(&key).is_locked().await.unwrap() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("leaked in round {round}"));
+    }
+}
+
+#[tokio::test]
+async fn l6_a_guard_dropped_outside_a_runtime_is_released_by_the_one_it_was_made_in() {
+    let memory = Arc::new(Memory::builder().build());
+    let handle = || Cachify::builder().backend(memory.clone()).connect_lazy();
+    let (cachify, other) = (handle().unwrap(), handle().unwrap());
+    let key = key("outside");
+    let guard = cachify.lock(&key).acquire().await.unwrap();
+    std::thread::spawn(move || drop(guard)).join().unwrap();
+    cachify.close(Duration::from_secs(5)).await.unwrap();
+    assert!(!other.lock(&key).is_locked().await.unwrap());
+}
