@@ -149,6 +149,12 @@ pub async fn s4_dropping_the_last_handle_ends_its_tasks(stage: &Stage) {
             .metrics()
             .num_alive_tasks()
     };
+    // What belongs to the place itself, not to a handle, is there before.
+    let other = stage.handle();
+    let first = other.lock(&stage.key("first")).wait(SECOND).acquire().await;
+    first.unwrap().release().await.unwrap();
+    read(&other, &stage.key("row"), 1).await;
+    sleep(200 * MILLI).await;
     let before = tasks();
     let (cachify, backend) = stage.faulty();
     let key = stage.key("everything");
