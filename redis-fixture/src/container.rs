@@ -1,0 +1,80 @@
+use std::fmt;
+use std::thread;
+
+use testcontainers::core::IntoContainerPort;
+use testcontainers::runners::SyncRunner;
+use testcontainers::{Container, ImageExt};
+use testcontainers_modules::redis::Redis;
+
+use crate::IMAGE;
+use crate::process::Watchdog;
+
+/// A server in a container, on a port of ours.
+pub(crate) struct Running {
+    container: Option<Container<Redis>>,
+    _watchdog: Watchdog,
+}
+
+impl Running {
+    pub(crate) fn start(port: u16, args: &[String]) -> Self {
+        let image = std::env::var("CACHIFY_REDIS_IMAGE").unwrap_or_else(|_| IMAGE.into());
+        let (name, tag) = image
+            .rsplit_once(':')
+            .expect("CACHIFY_REDIS_IMAGE names an image with its tag");
+        let command = ["redis-server", "--save", "", "--appendonly", "no"]
+            .into_iter()
+            .map(String::from);
+        let request = Redis::default()
+            .with_name(name)
+            .with_tag(tag)
+            .with_mapped_port(port, 6379.tcp())
+            .with_cmd(command.chain(args.iter().cloned()));
+        let container = apart(|| request.start())
+            .unwrap_or_else(|error| panic!("no container of {image}: {error}"));
+        let watchdog = Watchdog::new(&format!("docker rm -f {}", container.id()));
+        Self {
+            container: Some(container),
+            _watchdog: watchdog,
+        }
+    }
+
+    pub(crate) fn pause(&self) {
+        apart(|| self.container().pause()).expect("the container can be paused");
+    }
+
+    pub(crate) fn resume(&self) {
+        apart(|| self.container().unpause()).expect("the container can go on");
+    }
+
+    pub(crate) fn kill(&self) {
+        apart(|| self.container().stop_with_timeout(Some(0))).expect("the container can be killed");
+    }
+
+    pub(crate) fn restart(&self) {
+        self.kill();
+        apart(|| self.container().start()).expect("the container can be started again");
+    }
+
+    fn container(&self) -> &Container<Redis> {
+        self.container.as_ref().expect("there until dropped")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        apart(|| drop(self.container.take()));
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Running")
+            .field(&self.container().id())
+            .finish()
+    }
+}
+
+/// On a thread of its own: testcontainers blocks on a runtime, which a thread of another runtime must not.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(work).join()).expect("testcontainers does not panic")
+}

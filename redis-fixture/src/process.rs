@@ -1,0 +1,133 @@
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+/// Ends a child and removes its directory when this process ends without doing so itself, however it ends:
+/// the pipe that `read` waits on is closed by the kernel. Ctrl-C reaches the whole group and must not end it first.
+const WATCHDOG: &str = r#"trap "" HUP INT TERM; read -r _; eval "$0""#;
+
+/// A shell that runs `cleanup` once this process is gone, unless dropped before.
+#[derive(Debug)]
+pub(crate) struct Watchdog(Child);
+
+impl Watchdog {
+    pub(crate) fn new(cleanup: &str) -> Self {
+        let shell = Command::new("sh")
+            .args(["-c", WATCHDOG, cleanup])
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(shell.expect("cannot start `sh`, which ends servers after the test process"))
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        // `wait` would close the pipe and so run the cleanup: kill first.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A server process of ours; dies with us.
+#[derive(Debug)]
+pub(crate) struct Process {
+    // Dropped by hand before the child is reaped: afterwards its id may be somebody else's.
+    watchdog: Option<Watchdog>,
+    child: Child,
+}
+
+impl Process {
+    pub(crate) fn spawn(program: &Path, args: &[String], dir: &Path) -> Self {
+        let log = File::create(dir.join("log")).expect("a log file in our own directory");
+        let child = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle to the log"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
+        let cleanup = format!("kill -9 {}; rm -rf '{}'", child.id(), dir.display());
+        Self {
+            watchdog: Some(Watchdog::new(&cleanup)),
+            child,
+        }
+    }
+
+    pub(crate) fn has_exited(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Stops the process; it runs no instruction more once this returns.
+    pub(crate) fn pause(&self) {
+        let pid = self.signal(Signal::STOP);
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), options).expect("our own child can be waited for");
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) -> Pid {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("our own child can be signalled");
+        pid
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.watchdog = None;
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The Redis server program of this machine.
+pub(crate) fn program() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("CACHIFY_REDIS_SERVER").map(PathBuf::from) {
+        assert!(
+            path.is_file(),
+            "CACHIFY_REDIS_SERVER names {}, which is not a file",
+            path.display()
+        );
+        return Some(path);
+    }
+    let path = std::env::var_os("PATH")?;
+    let dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let names = ["redis-server", "valkey-server"];
+    names.iter().find_map(|name| {
+        dirs.iter()
+            .map(|dir| dir.join(name))
+            .find(|path| path.is_file())
+    })
+}
+
+/// A new directory under the system's temporary one, removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Dir(pub(crate) PathBuf);
+
+impl Dir {
+    pub(crate) fn new() -> Self {
+        // Short: the path of a Unix socket has about 100 bytes.
+        let path = std::env::temp_dir().join(format!(
+            "redis-{}-{:06x}",
+            std::process::id(),
+            fastrand::u32(..1 << 24)
+        ));
+        fs::create_dir(&path)
+            .unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
+        Self(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}

@@ -1,0 +1,323 @@
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::net::{listen, split};
+
+/// A network that fails on demand, in front of a server.
+///
+/// It holds for what is sent after a call returns. Of two calls the last one counts; [`resume`](Self::resume) ends all.
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    url: String,
+    /// The accepting thread; none while connections are refused.
+    accepting: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: String,
+    state: Mutex<State>,
+    changed: Condvar,
+    connections: AtomicU64,
+    request_bytes: AtomicU64,
+    held_bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    mode: Mode,
+    open: HashMap<u64, Connection>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Pass,
+    Delay(Duration),
+    Hold,
+    BlackHole,
+    Refuse,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sockets: Vec<TcpStream>,
+    /// Bytes are missing: no real network would carry on with what follows them.
+    torn: bool,
+}
+
+impl Proxy {
+    /// A proxy in front of the server at `url` (`redis://[user:password@]host:port[/db]`).
+    pub fn start(url: &str) -> Self {
+        let (before, target, after) = split(url);
+        let listener = listen();
+        let address = listener.local_addr().expect("a listener has an address");
+        let shared = Arc::new(Shared {
+            target: target.into(),
+            state: Mutex::new(State {
+                mode: Mode::Pass,
+                open: HashMap::new(),
+            }),
+            changed: Condvar::new(),
+            connections: AtomicU64::new(0),
+            request_bytes: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
+        });
+        let accepting = Mutex::new(Some(shared.clone().accept(listener)));
+        Self {
+            shared,
+            address,
+            url: format!("{before}{address}{after}"),
+            accepting,
+        }
+    }
+
+    /// The proxied address, with the credentials and database of the server's.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Refuses new connections; open ones go on, unless [`cut`](Self::cut).
+    pub fn refuse(&self) {
+        self.shared.set(Mode::Refuse);
+        if let Some(thread) = lock(&self.accepting).take() {
+            TcpStream::connect(self.address).ok(); // wakes it
+            thread.join().ok();
+        }
+    }
+
+    /// Accepts and keeps connections and swallows every byte, both ways.
+    ///
+    /// Connections that lost bytes this way are closed by [`resume`](Self::resume).
+    pub fn black_hole(&self) {
+        self.set(Mode::BlackHole);
+    }
+
+    /// Lets requests through and withholds their replies until [`resume`](Self::resume).
+    pub fn hold_replies(&self) {
+        self.set(Mode::Hold);
+    }
+
+    /// Delays every reply by this much.
+    pub fn delay(&self, delay: Duration) {
+        self.set(Mode::Delay(delay));
+    }
+
+    /// Closes all open connections. New ones are still served as before.
+    pub fn cut(&self) {
+        for connection in self.shared.lock().open.values() {
+            connection.close();
+        }
+    }
+
+    /// Back to normal.
+    pub fn resume(&self) {
+        self.set(Mode::Pass);
+        for connection in self
+            .shared
+            .lock()
+            .open
+            .values()
+            .filter(|connection| connection.torn)
+        {
+            connection.close();
+        }
+    }
+
+    /// How many connections were accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(SeqCst)
+    }
+
+    /// How many bytes of requests reached the server so far.
+    pub fn request_bytes(&self) -> u64 {
+        self.shared.request_bytes.load(SeqCst)
+    }
+
+    /// How many bytes of replies have arrived here and were not delivered: once not zero under
+    /// [`hold_replies`](Self::hold_replies), the server has executed a request whose sender does not know.
+    pub fn held_bytes(&self) -> u64 {
+        self.shared.held_bytes.load(SeqCst)
+    }
+
+    fn set(&self, mode: Mode) {
+        self.shared.set(mode);
+        let mut accepting = lock(&self.accepting);
+        if accepting.is_none() {
+            let listener = TcpListener::bind(self.address)
+                .expect("the proxy's port, refused until now, is taken");
+            *accepting = Some(self.shared.clone().accept(listener));
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.refuse();
+        self.cut();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn set(&self, mode: Mode) {
+        self.lock().mode = mode;
+        self.changed.notify_all();
+    }
+
+    fn accept(self: Arc<Self>, listener: TcpListener) -> JoinHandle<()> {
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if self.lock().mode == Mode::Refuse {
+                    return;
+                }
+                let id = self.connections.fetch_add(1, SeqCst);
+                let shared = self.clone();
+                thread::spawn(move || {
+                    shared.serve(id, &client).ok(); // an error is a closed connection, which both ends notice
+                    if let Some(connection) = shared.lock().open.remove(&id) {
+                        connection.close();
+                    }
+                });
+            }
+        })
+    }
+
+    /// Carries requests from `client` to the server until either closes.
+    fn serve(self: &Arc<Self>, id: u64, mut client: &TcpStream) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        client.set_nodelay(true)?;
+        let sockets = vec![client.try_clone()?];
+        self.lock().open.insert(
+            id,
+            Connection {
+                sockets,
+                torn: false,
+            },
+        );
+        let mut server = if self.swallows(id, 0) {
+            None
+        } else {
+            Some(self.connect(id, client)?)
+        };
+        loop {
+            let len = client.read(&mut buffer)?;
+            if len == 0 {
+                self.outlast_black_hole();
+                return Ok(());
+            }
+            if self.swallows(id, len) {
+                continue;
+            }
+            let server = match &mut server {
+                Some(server) => server,
+                none => none.insert(self.connect(id, client)?),
+            };
+            server.write_all(&buffer[..len])?;
+            self.request_bytes.fetch_add(len as u64, SeqCst);
+        }
+    }
+
+    fn connect(self: &Arc<Self>, id: u64, client: &TcpStream) -> io::Result<TcpStream> {
+        let server = TcpStream::connect(&self.target)?;
+        server.set_nodelay(true)?;
+        if let Some(connection) = self.lock().open.get_mut(&id) {
+            connection.sockets.push(server.try_clone()?);
+        }
+        let (sender, receiver) = channel();
+        let (shared, from) = (self.clone(), server.try_clone()?);
+        thread::spawn(move || shared.collect(&from, &sender));
+        let (shared, to) = (self.clone(), client.try_clone()?);
+        thread::spawn(move || shared.deliver(id, &receiver, &to));
+        Ok(server)
+    }
+
+    /// Takes replies from the server as they come, so that the server never notices their being late.
+    fn collect(&self, mut server: &TcpStream, replies: &Sender<(Instant, Vec<u8>)>) {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(len @ 1..) = server.read(&mut buffer) {
+            self.held_bytes.fetch_add(len as u64, SeqCst);
+            if replies
+                .send((Instant::now(), buffer[..len].to_vec()))
+                .is_err()
+            {
+                self.held_bytes.fetch_sub(len as u64, SeqCst);
+            }
+        }
+    }
+
+    /// Hands replies to the client when their time has come.
+    fn deliver(&self, id: u64, replies: &Receiver<(Instant, Vec<u8>)>, mut client: &TcpStream) {
+        for (arrived, bytes) in replies {
+            self.wait_due(arrived);
+            if !self.swallows(id, bytes.len()) {
+                client.write_all(&bytes).ok();
+            }
+            self.held_bytes.fetch_sub(bytes.len() as u64, SeqCst);
+        }
+        self.outlast_black_hole();
+        client.shutdown(Shutdown::Both).ok();
+    }
+
+    /// The end of a connection does not get through a black hole either.
+    fn outlast_black_hole(&self) {
+        let mut state = self.lock();
+        while state.mode == Mode::BlackHole {
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn wait_due(&self, arrived: Instant) {
+        let mut state = self.lock();
+        loop {
+            let left = match state.mode {
+                Mode::Hold => Duration::MAX,
+                Mode::Delay(delay) => (arrived + delay).saturating_duration_since(Instant::now()),
+                Mode::Pass | Mode::BlackHole | Mode::Refuse => return,
+            };
+            if left.is_zero() {
+                return;
+            }
+            state = match self.changed.wait_timeout(state, left) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
+    /// Whether bytes of this connection get lost now, or did: after a gap nothing may follow.
+    fn swallows(&self, id: u64, bytes: usize) -> bool {
+        let mut state = self.lock();
+        let lost = state.mode == Mode::BlackHole;
+        let Some(connection) = state.open.get_mut(&id) else {
+            return true;
+        };
+        connection.torn |= lost && bytes > 0;
+        lost || connection.torn
+    }
+}
+
+impl Connection {
+    fn close(&self) {
+        for socket in &self.sockets {
+            socket.shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
