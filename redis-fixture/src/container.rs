@@ -1,4 +1,6 @@
 use std::fmt;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use testcontainers::core::IntoContainerPort;
@@ -11,7 +13,7 @@ use crate::process::Watchdog;
 
 /// A server in a container, on a port of ours.
 pub(crate) struct Running {
-    container: Option<Container<Redis>>,
+    container: Option<Box<Container<Redis>>>,
     _watchdog: Watchdog,
 }
 
@@ -21,9 +23,17 @@ impl Running {
         let (name, tag) = image
             .rsplit_once(':')
             .expect("CACHIFY_REDIS_IMAGE names an image with its tag");
-        let command = ["redis-server", "--save", "", "--appendonly", "no"]
-            .into_iter()
-            .map(String::from);
+        // Without the last two it answers its own host only.
+        let command = [
+            "redis-server",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--protected-mode",
+            "no",
+        ];
+        let command = command.into_iter().map(String::from);
         let request = Redis::default()
             .with_name(name)
             .with_tag(tag)
@@ -33,20 +43,21 @@ impl Running {
             .unwrap_or_else(|error| panic!("no container of {image}: {error}"));
         let watchdog = Watchdog::new(&format!("docker rm -f {}", container.id()));
         Self {
-            container: Some(container),
+            container: Some(Box::new(container)),
             _watchdog: watchdog,
         }
     }
 
     pub(crate) fn pause(&self) {
-        apart(|| self.container().pause()).expect("the container can be paused");
+        apart(|| at_once(self.container().pause())).expect("the container can be paused");
     }
 
     pub(crate) fn resume(&self) {
-        apart(|| self.container().unpause()).expect("the container can go on");
+        apart(|| at_once(self.container().unpause())).expect("the container can go on");
     }
 
     pub(crate) fn kill(&self) {
+        apart(|| at_once(self.container().unpause())).ok(); // a paused one cannot be stopped
         apart(|| self.container().stop_with_timeout(Some(0))).expect("the container can be killed");
     }
 
@@ -77,4 +88,12 @@ impl fmt::Debug for Running {
 /// On a thread of its own: testcontainers blocks on a runtime, which a thread of another runtime must not.
 fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(work).join()).expect("testcontainers does not panic")
+}
+
+/// These two of the blocking container are async by mistake: they block inside and never pend.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("a future that blocks"),
+    }
 }

@@ -50,6 +50,18 @@ impl Reply {
         }
     }
 
+    /// The elements of an array.
+    ///
+    /// # Panics
+    /// On anything but an array.
+    #[track_caller]
+    pub fn items(&self) -> &[Reply] {
+        match self {
+            Self::Array(items) => items,
+            other => panic!("expected an array, got {other:?}"),
+        }
+    }
+
     /// Whether there is nothing.
     pub fn is_nil(&self) -> bool {
         *self == Self::Nil
