@@ -38,3 +38,6 @@ pub use lock::{Guard, Lock};
 pub use once::Once;
 pub use pool::{Permit, Pool};
 pub use ttl::Ttl;
+
+#[cfg(feature = "macros")]
+pub use cachify_macros::{CacheKey, key};

@@ -1,0 +1,3 @@
+//! What the macros turn into.
+
+pub(crate) mod key;

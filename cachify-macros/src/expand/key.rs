@@ -1,0 +1,221 @@
+//! `key!` and `#[derive(CacheKey)]`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt as _;
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned as _;
+use syn::visit::Visit;
+use syn::{Attribute, Data, DeriveInput, Expr, Field, Ident, LitStr, Path, Token, parse_quote};
+
+use crate::krate;
+use crate::template::{Slot, Template};
+
+/// `"template", name = expression, ..`
+pub(crate) struct KeyInput {
+    template: Template,
+    values: Vec<(Ident, Expr)>,
+    krate: Option<Path>,
+}
+
+impl Parse for KeyInput {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        if input.is_empty() {
+            return Err(input
+                .error("the key is empty: give it some text, such as `key!(\"user-{user_id}\")`"));
+        }
+        let mut this = Self {
+            template: Template::new(input.parse()?)?,
+            values: Vec::new(),
+            krate: None,
+        };
+        while !input.is_empty() {
+            input.parse::<Token![,]>()?;
+            if input.is_empty() {
+                break;
+            }
+            if input.peek(Token![crate]) {
+                this.krate = Some(crate_option(input)?);
+                continue;
+            }
+            let name = input.call(Ident::parse_any).map_err(|error| {
+                syn::Error::new(
+                    error.span(),
+                    "values are given by name: `key!(\"user-{id}\", id = user.id)`",
+                )
+            })?;
+            input.parse::<Token![=]>()?;
+            if this.values.iter().any(|(known, _)| *known == name) {
+                return Err(syn::Error::new(
+                    name.span(),
+                    format!("`{name}` is given twice"),
+                ));
+            }
+            this.values.push((name, input.parse()?));
+        }
+        Ok(this)
+    }
+}
+
+/// `crate = ".."`
+pub(crate) fn crate_option(input: ParseStream<'_>) -> syn::Result<Path> {
+    input.parse::<Token![crate]>()?;
+    input.parse::<Token![=]>()?;
+    krate::parse(&input.parse()?)
+}
+
+pub(crate) fn key(input: &KeyInput) -> syn::Result<TokenStream> {
+    let KeyInput {
+        template,
+        values,
+        krate,
+    } = input;
+    for (name, _) in values {
+        if !template
+            .slots
+            .iter()
+            .any(|slot| slot.root.unraw() == name.unraw())
+        {
+            return Err(syn::Error::new(
+                name.span(),
+                format!("`{name}` is given, but the template has no `{{{name}}}`"),
+            ));
+        }
+    }
+    let private = krate::private(krate.as_ref());
+    // Bound once, so that an expression whose name stands twice is evaluated once.
+    let names = values
+        .iter()
+        .map(|(name, _)| quote::format_ident!("__value_{}", name.unraw()));
+    let bound: Vec<_> = names.collect();
+    let rendered = template.render(&private, |slot| {
+        let given = values
+            .iter()
+            .position(|(name, _)| name.unraw() == slot.root.unraw());
+        let root = match given {
+            Some(at) => {
+                let name = &bound[at];
+                quote!((*#name))
+            }
+            None => {
+                let name = &slot.root;
+                quote!(#name)
+            }
+        };
+        slot.value(&root, template.span())
+    });
+    if values.is_empty() {
+        return Ok(rendered);
+    }
+    let expressions = values.iter().map(|(_, expression)| expression);
+    // In a statement of its own, for the sake of temporaries that are not `Send`.
+    Ok(quote!({
+        let key = match (#(&(#expressions),)*) {
+            (#(#bound,)*) => #rendered,
+        };
+        key
+    }))
+}
+
+pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
+    let DeriveInput {
+        ident,
+        generics,
+        attrs,
+        data,
+        ..
+    } = input;
+    let Data::Struct(data) = data else {
+        return Err(syn::Error::new(
+            ident.span(),
+            "`CacheKey` is for structs: implement it by hand, with `key!`",
+        ));
+    };
+    let (template, krate) = key_attribute(attrs, ident.span())?;
+    let private = krate::private(krate.as_ref());
+
+    let mut generics = generics.clone();
+    for slot in &template.slots {
+        let field = field(&template, slot, &data.fields)?;
+        if slot.fields.is_empty() && mentions_generics(field, &generics) {
+            let ty = &field.ty;
+            generics
+                .make_where_clause()
+                .predicates
+                .push(parse_quote!(#ty: #private::KeyPart));
+        }
+    }
+    let statics = template.statics(&private);
+    let values = template.slots.iter().map(|slot| {
+        let root = &slot.root;
+        let value = slot.value(&quote!(self.#root), template.span());
+        quote_spanned!(template.span()=> &#value)
+    });
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    Ok(quote! {
+        #[automatically_derived]
+        impl #impl_generics #private::CacheKey for #ident #type_generics #where_clause {
+            fn key(&self) -> #private::Key {
+                <Self as #private::CacheKey>::template().render(&[#(#values),*])
+            }
+
+            fn template() -> &'static #private::KeyTemplate {
+                #statics
+                &TEMPLATE
+            }
+        }
+    })
+}
+
+/// `#[key("template", crate = "..")]`
+fn key_attribute(attrs: &[Attribute], span: Span) -> syn::Result<(Template, Option<Path>)> {
+    let mut found = attrs.iter().filter(|attr| attr.path().is_ident("key"));
+    let Some(attr) = found.next() else {
+        return Err(syn::Error::new(
+            span,
+            "`CacheKey` needs the template: add `#[key(\"user-{user_id}\")]`",
+        ));
+    };
+    if let Some(second) = found.next() {
+        return Err(syn::Error::new(
+            second.span(),
+            "`#[key(..)]` is given twice",
+        ));
+    }
+    attr.parse_args_with(|input: ParseStream<'_>| {
+        let template = Template::new(input.parse::<LitStr>()?)?;
+        let mut krate = None;
+        if input.parse::<Option<Token![,]>>()?.is_some() && !input.is_empty() {
+            krate = Some(crate_option(input)?);
+            input.parse::<Option<Token![,]>>()?;
+        }
+        Ok((template, krate))
+    })
+}
+
+fn field<'a>(template: &Template, slot: &Slot, fields: &'a syn::Fields) -> syn::Result<&'a Field> {
+    let named = |field: &&Field| {
+        let name = field.ident.as_ref();
+        name.is_some_and(|name| name.unraw() == slot.root.unraw())
+    };
+    fields.iter().find(named).ok_or_else(|| {
+        let names = fields.iter().filter_map(|field| field.ident.as_ref());
+        template.unknown(
+            slot,
+            "field of the struct",
+            names.map(|name| name.unraw().to_string()),
+        )
+    })
+}
+
+fn mentions_generics(field: &Field, generics: &syn::Generics) -> bool {
+    struct Finder<'a>(&'a syn::Generics, bool);
+    impl<'ast> Visit<'ast> for Finder<'_> {
+        fn visit_ident(&mut self, ident: &'ast Ident) {
+            self.1 |= self.0.type_params().any(|param| param.ident == *ident);
+        }
+    }
+    let mut finder = Finder(generics, false);
+    finder.visit_type(&field.ty);
+    finder.1
+}

@@ -1,0 +1,144 @@
+//! A key template in source code, and the code that renders it.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt as _;
+use syn::parse::Parser as _;
+use syn::{Ident, Index, LitStr, Member};
+
+use crate::parse::{Parsed, parse};
+
+/// A template that is well-formed. What its placeholders name is still to be checked.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub(crate) lit: LitStr,
+    head: String,
+    pub(crate) slots: Vec<Slot>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// As it was written, without the braces.
+    pub(crate) name: String,
+    /// What stands before the first dot.
+    pub(crate) root: Ident,
+    /// What stands behind it.
+    pub(crate) fields: Vec<Member>,
+    then: String,
+}
+
+impl Template {
+    pub(crate) fn new(lit: LitStr) -> syn::Result<Self> {
+        let text = lit.value();
+        let Parsed { head, slots } =
+            parse(&text).map_err(|error| syn::Error::new(lit.span(), error))?;
+        let slots = slots
+            .into_iter()
+            .map(|slot| Slot::new(&text[slot.name], slot.then, lit.span()))
+            .collect::<syn::Result<_>>()?;
+        Ok(Self { lit, head, slots })
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.lit.span()
+    }
+
+    /// An error at the template about a placeholder that names nothing. `place` is what should have it, `names` are those it has.
+    pub(crate) fn unknown(
+        &self,
+        slot: &Slot,
+        place: &str,
+        names: impl Iterator<Item = String>,
+    ) -> syn::Error {
+        let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+        let there = match names.as_slice() {
+            [] => "it has none".to_owned(),
+            [name] => format!("it has {name} only"),
+            names => format!("it has {}", names.join(", ")),
+        };
+        let message = format!("`{{{}}}` names no {place}: {there}", slot.name);
+        syn::Error::new(self.span(), message)
+    }
+
+    /// The items of a block that make up the template, as a `static` by the name of `TEMPLATE`.
+    pub(crate) fn statics(&self, private: &TokenStream) -> TokenStream {
+        let Self { lit, head, slots } = self;
+        let text = lit.value();
+        let count = slots.len();
+        let slots = slots
+            .iter()
+            .map(|Slot { name, then, .. }| quote!(#private::Slot::new(#name, #then)));
+        quote! {
+            static SLOTS: [#private::Slot; #count] = [#(#slots),*];
+            static TEMPLATE: #private::KeyTemplate = #private::KeyTemplate::from_macro(#text, #head, &SLOTS);
+        }
+    }
+
+    /// An expression that renders the template. `value` gives an expression for each placeholder.
+    pub(crate) fn render(
+        &self,
+        private: &TokenStream,
+        value: impl Fn(&Slot) -> TokenStream,
+    ) -> TokenStream {
+        let statics = self.statics(private);
+        let values = self.slots.iter().map(|slot| {
+            let value = value(slot);
+            quote_spanned!(self.span()=> &#value)
+        });
+        // The key is finished in a statement of its own: the references, which may not be `Send`, end there.
+        quote!({
+            #statics
+            let key = TEMPLATE.render(&[#(#values),*]);
+            key
+        })
+    }
+}
+
+impl Slot {
+    fn new(name: &str, then: String, span: Span) -> syn::Result<Self> {
+        let mut parts = name.split('.');
+        let root = parts.next().unwrap_or_default();
+        let ident = |part: &str| {
+            let ident = Ident::parse_any.parse_str(part).map_err(|_| {
+                let why = if part.contains('-') {
+                    "`-` in a name is for templates of HTTP layers"
+                } else {
+                    "it is no name of a value"
+                };
+                syn::Error::new(
+                    span,
+                    format!("the placeholder `{{{name}}}` is malformed: {why}"),
+                )
+            })?;
+            Ok(escaped(&ident, span))
+        };
+        let fields = parts
+            .map(|part| match part.parse::<u32>() {
+                Ok(index) => Ok(Member::Unnamed(Index { index, span })),
+                Err(_) => ident(part).map(Member::Named),
+            })
+            .collect::<syn::Result<_>>()?;
+        Ok(Self {
+            name: name.to_owned(),
+            root: ident(root)?,
+            fields,
+            then,
+        })
+    }
+
+    /// The value that the placeholder names, if `root` is what its first name stands for.
+    pub(crate) fn value(&self, root: &TokenStream, span: Span) -> TokenStream {
+        let fields = &self.fields;
+        quote_spanned!(span=> #root #(.#fields)*)
+    }
+}
+
+/// Keywords are written without `r#` in a template.
+fn escaped(ident: &Ident, span: Span) -> Ident {
+    let text = ident.to_string();
+    if syn::parse_str::<Ident>(&text).is_ok() || matches!(&*text, "self" | "_") {
+        Ident::new(&text, span)
+    } else {
+        Ident::new_raw(&text, span)
+    }
+}
