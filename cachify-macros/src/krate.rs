@@ -5,7 +5,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Ident, LitStr, Path};
 
-/// Every one of them exports all that an expansion names. An adapter comes before core, which it brings along anyway.
+/// Each of them exports all that an expansion names.
 const CRATES: [&str; 4] = [
     "cachify-core",
     "cachify-axum",
