@@ -54,7 +54,7 @@ pub(crate) fn encode<T: Serialize>(
     out.extend_from_slice(&[0; 4]);
     match encoding {
         Encoding::MessagePack => {
-            rmp_serde::encode::write_named(&mut out, value).map_err(not_encoded)?
+            rmp_serde::encode::write_named(&mut out, value).map_err(not_encoded)?;
         }
         #[cfg(feature = "json")]
         Encoding::Json => serde_json::to_writer(&mut out, value).map_err(not_encoded)?,

@@ -2,7 +2,7 @@
 // is read at run time (in `cachify-core`). A proc-macro crate can neither export a function nor depend
 // on a crate of ours, so both have this file; `cachify-core/tests/key_grammar.rs` holds them identical.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 /// A template taken apart. Its literals are already in the form in which a key shows them.
@@ -102,7 +102,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, ParseError> {
 fn push_literal(literal: &mut String, c: char) {
     match c {
         '%' | '{' | '}' | '\0'..='\x1f' | '\x7f' => {
-            literal.push_str(&format!("%x{:02X}", u32::from(c)));
+            let _ = write!(literal, "%x{:02X}", u32::from(c));
         }
         _ => literal.push(c),
     }

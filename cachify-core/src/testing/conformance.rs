@@ -7,6 +7,7 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::wildcard_imports,
     reason = "these are tests, and their names say what they test"
 )]
 
@@ -110,10 +111,8 @@ fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 
 /// For what must come to pass without anybody's time running out.
 async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    match timeout(10 * SECOND, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("{what}: not within 10 s"),
-    }
+    let output = timeout(10 * SECOND, future).await;
+    output.unwrap_or_else(|_| panic!("{what}: not within 10 s"))
 }
 
 /// Waits until `condition` holds.

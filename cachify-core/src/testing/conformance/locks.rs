@@ -208,7 +208,7 @@ pub async fn l2_s13_a_deadline_that_meets_a_hand_off_leaks_nothing(stage: &Stage
         let guard = a.lock(&key).acquire().await.unwrap();
         let lock = b.lock(&key).wait(5 * MILLI);
         let waiter = tokio::spawn(async move { lock.acquire().await.map(drop) });
-        sleep(5 * MILLI - Duration::from_micros(u64::from(round % 20) * 50)).await;
+        sleep(Duration::from_micros(4_000 + u64::from(round % 20) * 50)).await;
         let _ = guard.release().await;
         let _ = soon("the waiter", waiter).await.unwrap();
         until("free again", async || is_free(&a, &key).await).await;
@@ -281,12 +281,12 @@ pub async fn l4_forced_release_cancels_the_work(stage: &Stage) {
     let (a, b) = (stage.handle(), stage.handle());
     let key = stage.key("forced");
     let guard = a.lock(&key).ttl(SECOND).acquire().await.unwrap();
-    let (started, dropped) = (AtomicBool::new(false), Arc::new(()));
+    let (started, dropped) = (&AtomicBool::new(false), Arc::new(()));
     let witness = Arc::clone(&dropped);
-    let mut work = Box::pin(guard.run(async {
-        let _witness = witness;
+    let mut work = Box::pin(guard.run(async move {
         started.store(true, Ordering::SeqCst);
         pending::<()>().await;
+        drop(witness);
     }));
     assert!(poll_once(work.as_mut()).is_pending());
     assert!(started.load(Ordering::SeqCst));
@@ -345,9 +345,10 @@ pub async fn l6_s14_an_acquire_cancelled_anywhere_leaves_nothing(stage: &Stage) 
     let b = stage.handle();
     let key = stage.key("cancelled");
     for held in [false, true] {
-        let holder = match held {
-            true => Some(b.lock(&key).acquire().await.unwrap()),
-            false => None,
+        let holder = if held {
+            Some(b.lock(&key).acquire().await.unwrap())
+        } else {
+            None
         };
         // Before the request, after it without having seen the answer, and while waiting.
         for stop in 0..3 {
@@ -406,9 +407,10 @@ pub async fn l6_py08_a_cancelled_release_leaves_nothing(stage: &Stage) {
     for gate in [true, false] {
         let key = stage.key("cancelled");
         let guard = a.lock(&key).acquire().await.unwrap();
-        let gate = match gate {
-            true => backend.before(Op::Release),
-            false => backend.after(Op::Release),
+        let gate = if gate {
+            backend.before(Op::Release)
+        } else {
+            backend.after(Op::Release)
         };
         let release = tokio::spawn(guard.release());
         soon("at the gate", gate.reached()).await;
