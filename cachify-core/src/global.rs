@@ -70,7 +70,7 @@ impl Cachify {
 
     /// The handle of the [`scope`](Self::scope) that this runs in, else the one given to [`init`].
     pub fn current() -> Option<Self> {
-        with(|found| found.map(Self::clone))
+        with(|found| found.cloned())
     }
 }
 
