@@ -67,6 +67,7 @@ impl Cachify {
                 ttl: self.inner.settings.default_ttl,
             },
             jitter: 0.0,
+            alone: false,
         }
     }
 
@@ -99,6 +100,7 @@ pub struct Cached<P = Fixed> {
     key: Key,
     policy: P,
     jitter: f64,
+    alone: bool,
 }
 
 /// Whether and how an error travels from the leader to its waiters.
@@ -145,12 +147,14 @@ impl<P> Cached<P> {
             key,
             policy,
             jitter,
+            alone,
         } = self;
         Cached {
             cachify,
             key,
             policy: TtlWith { inner: policy, ttl },
             jitter,
+            alone,
         }
     }
 
@@ -164,6 +168,7 @@ impl<P> Cached<P> {
             key,
             policy,
             jitter,
+            alone,
         } = self;
         Cached {
             cachify,
@@ -173,6 +178,7 @@ impl<P> Cached<P> {
                 condition,
             },
             jitter,
+            alone,
         }
     }
 
@@ -181,6 +187,25 @@ impl<P> Cached<P> {
     pub fn jitter(mut self, share: f64) -> Self {
         self.jitter = share;
         self
+    }
+
+    /// Waits for nobody: while another caller computes, this one computes too, and its value is not stored.
+    #[cfg(feature = "http")]
+    pub(crate) fn alone(mut self, alone: bool) -> Self {
+        self.alone = alone;
+        self
+    }
+
+    /// Decides by `policy` alone.
+    #[cfg(feature = "http")]
+    pub(crate) fn policy<Q>(self, policy: Q) -> Cached<Q> {
+        Cached {
+            cachify: self.cachify,
+            key: self.key,
+            policy,
+            jitter: self.jitter,
+            alone: self.alone,
+        }
     }
 
     /// Gives the error of the one who computed to all who waited for it.
@@ -277,6 +302,20 @@ impl<P> Cached<P> {
         let Some(ttl) = self.lifetime(&value) else {
             return self.cachify.reset(&self.key).await;
         };
+        let late = self.cachify.inner.late_reset(&self.key);
+        let result = self.put(value, ttl).await;
+        late.disarm();
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == crate::ErrorKind::Codec => {
+                Err(error.with_template(self.key.template()))
+            }
+            Err(error) => Err(self.cachify.inner.unconfirmed(&self.key, error)),
+        }
+    }
+
+    /// Stores `value` without making sure that a failure leaves no old value behind.
+    pub(crate) async fn put<T: Value>(&self, value: T, ttl: Ttl) -> Result<(), Error> {
         let inner = &self.cachify.inner;
         let encoding = inner.settings.encoding;
         let typed: Typed = Arc::new(value);
@@ -289,18 +328,9 @@ impl<P> Cached<P> {
             encode: &encode,
             ttl,
         };
-        let late = inner.late_reset(&self.key);
-        let result = inner
+        inner
             .attempt(inner.backend.set(&self.key, entry, inner.settings.budget))
-            .await;
-        late.disarm();
-        match result {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == crate::ErrorKind::Codec => {
-                Err(error.with_template(self.key.template()))
-            }
-            Err(error) => Err(inner.unconfirmed(&self.key, error)),
-        }
+            .await
     }
 
     /// Removes the entry; see [`Cachify::reset`].
@@ -373,6 +403,9 @@ impl<P> Cached<P> {
             }
             let word = match Flights::join::<T>(inner, &self.key, attempt.arrival) {
                 Role::Lead(lead) => return self.lead(lead, attempt, compute, sharing).await,
+                Role::Wait(_) if self.alone => {
+                    return compute().await.map(|value| (value, Outcome::Bypass));
+                }
                 Role::Wait(word) => tokio::time::timeout_at(attempt.patience, word).await,
             };
             match word {
@@ -524,6 +557,10 @@ impl<P> Cached<P> {
                 }
                 Ok(Begun::Busy { recheck }) => {
                     lease.ended();
+                    if self.alone {
+                        lead.lease = None;
+                        return None;
+                    }
                     let until = (Instant::now() + recheck).min(attempt.patience);
                     let _ = tokio::time::timeout_at(until, listener.signalled()).await;
                     if Instant::now() >= attempt.patience {

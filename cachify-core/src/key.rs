@@ -38,6 +38,15 @@ impl Key {
     pub fn template(&self) -> &str {
         &self.template
     }
+
+    /// The key of something that belongs to this key's entry and is found through it: no template renders it.
+    #[cfg(feature = "http")]
+    pub(crate) fn variant(&self, name: &str) -> Self {
+        Self {
+            text: render::variant(&self.text, name),
+            template: self.template.clone(),
+        }
+    }
 }
 
 impl fmt::Debug for Key {

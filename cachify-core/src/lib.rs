@@ -18,6 +18,8 @@ mod error;
 mod flight;
 mod global;
 mod hold;
+#[cfg(feature = "http")]
+pub mod http;
 mod key;
 mod lease;
 mod lock;

@@ -135,6 +135,19 @@ const fn kind(kind: SlotKind) -> &'static str {
 
 static UNREADABLE: Seen = Seen::new();
 
+/// A request does not fill its route's key: it passes through uncached.
+#[cfg(feature = "http")]
+pub(crate) fn unfilled(missing: &crate::MissingPlaceholder) {
+    static UNFILLED: Seen = Seen::new();
+    if first_time(&UNFILLED, missing.template()) {
+        tracing::warn!(
+            template = missing.template(),
+            placeholder = missing.name(),
+            "a request does not fill the key of a cached route, and passes through uncached"
+        );
+    }
+}
+
 /// A bounded set of templates.
 struct Seen(std::sync::Mutex<std::collections::BTreeSet<String>>);
 

@@ -13,6 +13,20 @@ pub(super) const START_LEN: usize = 190;
 /// digits and a literal an `x`, so that neither can contain this.
 pub(super) const LONG_SEPARATOR: &str = "%#";
 
+/// Stands between a key and the name of a variant of its entry. It cannot be in either, as above.
+#[cfg(feature = "http")]
+const VARIANT_SEPARATOR: &str = "%v";
+
+/// The key `text` with the name of a variant, which is free of `%`.
+#[cfg(feature = "http")]
+pub(super) fn variant(text: &str, name: &str) -> SmolStr {
+    let mut key = Renderer::new();
+    for part in [text, VARIANT_SEPARATOR, name] {
+        key.push(part.as_bytes());
+    }
+    key.finish()
+}
+
 /// What a key without any text is stored as: an empty hash tag would be no hash tag.
 const EMPTY: &str = "%empty";
 

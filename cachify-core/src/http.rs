@@ -1,0 +1,154 @@
+//! HTTP caching: all of its rules, for any framework (feature `http`).
+//!
+//! An adapter says how to handle its framework's responses ([`Framework`]), makes a [`Plan`] of a request and has [`CacheRules::serve`] run
+//! the rest. It needs to know nothing else.
+//!
+//! # What is cached
+//!
+//! | | |
+//! |---|---|
+//! | requests | GET. HEAD is answered from GET's entry, and never fills it |
+//! | statuses | 200, 203, 301 and 308; others by [`statuses`](CacheRules::statuses) |
+//! | never | answers with `Set-Cookie`, `Cache-Control: no-store`, `private` or `no-cache`, `Vary: *`, trailers |
+//! | never | bodies over the [`limit`](CacheRules::limit), and streams of unknown length: they pass through whole |
+//! | unless the key names the header | requests with `Authorization` or `Cookie` |
+//! | passed through | requests with a body, `If-Match`, `If-Unmodified-Since` or `Upgrade` |
+//! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage` or else `max-age` of the answer leaves if that is less |
+//!
+//! An answer that turns out not to be storable is shared with nobody: those who waited for it run at once, in parallel, and for a
+//! minute nobody waits for an answer under that key, until one can be stored again. A server error (5xx) is shared with nobody either, but
+//! is taken for an accident: the next requests wait for one another again.
+//!
+//! `Vary` is honoured: answers that differ lie beside one another, and one reset of the key forgets them all. `Cache-Control` of requests is
+//! ignored, since a reload must not be a stampede, unless [`listen`](CacheRules::listen) is set.
+//!
+//! # What the answers carry
+//!
+//! `Cache-Status` (RFC 9211): `cachify; hit; ttl=299`, `cachify; fwd=uri-miss; stored`, `cachify; fwd=vary-miss; collapsed`,
+//! `cachify; fwd=bypass`. Reused ones have an `Age`. Successful ones have an `ETag`, made of the body if the inner service made none. All other
+//! headers, but for those of one connection, and the body come back byte for byte. `If-None-Match`, `If-Modified-Since` and single
+//! ranges are taken off the request before the inner call and evaluated on the answer.
+
+mod answer;
+mod cacheable;
+mod pass;
+mod problem;
+mod request_key;
+mod serve;
+mod stored;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::request::Parts;
+
+pub use self::problem::{HoldKind, problem};
+pub use self::request_key::RequestKey;
+pub use self::serve::Framework;
+
+use self::answer::Fwd;
+use self::pass::Passes;
+use crate::{Error, Key, Ttl, observe};
+
+/// What a route's answers are cached under, which of them, and for how long.
+#[derive(Debug, Clone)]
+pub struct CacheRules {
+    key: RequestKey,
+    ttl: Option<Ttl>,
+    statuses: Vec<StatusCode>,
+    limit: usize,
+    detach: bool,
+    listen: bool,
+    passes: Arc<Passes>,
+}
+
+impl CacheRules {
+    /// Rules with the defaults, for a key template as [`RequestKey`] describes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RequestKey::parse`].
+    pub fn new(template: &str) -> Result<Self, Error> {
+        Ok(Self {
+            key: RequestKey::parse(template)?,
+            ttl: None,
+            statuses: cacheable::STATUSES.to_vec(),
+            limit: 1 << 20,
+            detach: false,
+            listen: false,
+            passes: Arc::default(),
+        })
+    }
+
+    /// How long answers live. Default: the handle's default, 5 minutes if that was not changed. An answer's own `max-age` can shorten it.
+    pub fn ttl(&mut self, ttl: Ttl) {
+        self.ttl = Some(ttl);
+    }
+
+    /// Which statuses are stored. Default 200, 203, 301 and 308; 206 and 304 never are.
+    pub fn statuses(&mut self, statuses: impl IntoIterator<Item = StatusCode>) {
+        self.statuses = statuses.into_iter().collect();
+    }
+
+    /// The longest body that is stored, in bytes. Default 1 MiB.
+    pub fn limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// Lets a computation finish and fill although its client went away. Default: it is cancelled, and somebody who waits takes over.
+    pub fn detach(&mut self, detach: bool) {
+        self.detach = detach;
+    }
+
+    /// Listens to `Cache-Control` of requests: `no-cache` and `max-age=0` make a new answer for everybody, `no-store` one that
+    /// is not kept. Default: ignored.
+    pub fn listen(&mut self, listen: bool) {
+        self.listen = listen;
+    }
+
+    /// How answers are keyed.
+    pub fn key(&self) -> &RequestKey {
+        &self.key
+    }
+
+    /// What to do with a request; `param` returns the path parameter of a name.
+    ///
+    /// A request that does not fill the key is to be passed through, which the log says once for each template.
+    pub fn plan<'a>(&self, request: &'a Parts, param: impl Fn(&str) -> Option<&'a str>) -> Plan {
+        let keyed = self.key.headers();
+        if let Some(fwd) = cacheable::bypass(&request.method, &request.headers, keyed) {
+            return Plan(Step::Forward(fwd));
+        }
+        let wish = if self.listen {
+            cacheable::wish(&request.headers)
+        } else {
+            cacheable::Wish::Nothing
+        };
+        if wish == cacheable::Wish::Unstored {
+            return Plan(Step::Forward(Fwd::Request));
+        }
+        match self.key.render(request, param) {
+            Ok(key) => Plan(Step::Look {
+                key,
+                fresh: wish == cacheable::Wish::Fresh,
+            }),
+            Err(missing) => {
+                observe::unfilled(&missing);
+                Plan(Step::Forward(Fwd::Bypass))
+            }
+        }
+    }
+}
+
+/// What is to be done with one request: made by [`CacheRules::plan`], carried out by [`CacheRules::serve`].
+#[must_use = "a plan is carried out by `CacheRules::serve`"]
+#[derive(Debug)]
+pub struct Plan(Step);
+
+#[derive(Debug)]
+enum Step {
+    /// Run the inner service.
+    Forward(Fwd),
+    /// Look for an answer under the key, after forgetting the old one if it is to be `fresh`.
+    Look { key: Key, fresh: bool },
+}

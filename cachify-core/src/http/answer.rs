@@ -1,0 +1,403 @@
+//! What a client gets of a stored answer: all of it, a part, or word that it has it already.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_STATUS, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED,
+    RANGE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use super::cacheable::list;
+use super::stored::Stored;
+use crate::clock::Moment;
+
+/// Why a request went on to the inner service, as `Cache-Status` (RFC 9211) tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fwd {
+    /// The rules or the key do not allow an answer from the cache.
+    Bypass,
+    /// Neither GET nor HEAD.
+    Method,
+    /// Nothing was stored under the key.
+    UriMiss,
+    /// Nothing was stored for the fields that the answer varies by.
+    VaryMiss,
+    /// The request asked for it.
+    Request,
+}
+
+/// How an answer came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Hit,
+    Stored(Fwd),
+    Collapsed(Fwd),
+    Forwarded(Fwd),
+}
+
+impl Origin {
+    /// Whether the answer was made for another request.
+    const fn reused(self) -> bool {
+        matches!(self, Self::Hit | Self::Collapsed(_))
+    }
+
+    const fn forwarded(self) -> &'static str {
+        match self {
+            Self::Hit => "cachify; hit",
+            Self::Stored(Fwd::VaryMiss) => "cachify; fwd=vary-miss; stored",
+            Self::Stored(Fwd::Request) => "cachify; fwd=request; stored",
+            Self::Stored(_) => "cachify; fwd=uri-miss; stored",
+            Self::Collapsed(Fwd::VaryMiss) => "cachify; fwd=vary-miss; collapsed",
+            Self::Collapsed(Fwd::Request) => "cachify; fwd=request; collapsed",
+            Self::Collapsed(_) => "cachify; fwd=uri-miss; collapsed",
+            Self::Forwarded(Fwd::Bypass) => "cachify; fwd=bypass",
+            Self::Forwarded(Fwd::Method) => "cachify; fwd=method",
+            Self::Forwarded(Fwd::UriMiss) => "cachify; fwd=uri-miss",
+            Self::Forwarded(Fwd::VaryMiss) => "cachify; fwd=vary-miss",
+            Self::Forwarded(Fwd::Request) => "cachify; fwd=request",
+        }
+    }
+
+    fn status(self, left: Option<u64>) -> HeaderValue {
+        match (self, left) {
+            (Self::Hit, Some(left)) => {
+                let mut text = String::with_capacity(40);
+                let _ = write!(text, "cachify; hit; ttl={left}");
+                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("cachify; hit"))
+            }
+            _ => HeaderValue::from_static(self.forwarded()),
+        }
+    }
+
+    /// Adds word of this cache behind that of those that are closer to the origin.
+    pub(super) fn tell(self, headers: &mut HeaderMap) {
+        headers.append(CACHE_STATUS, self.status(None));
+    }
+}
+
+/// Request headers that ask for less than the whole answer. They are taken off before the inner call and evaluated after it.
+pub(super) const CONDITIONS: [HeaderName; 4] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE];
+
+/// Makes an answer of what is stored, to a request with these `conditions`.
+pub(super) fn answer(
+    stored: &Stored,
+    origin: Origin,
+    now: Moment,
+    head: bool,
+    conditions: &HeaderMap,
+) -> Response<Bytes> {
+    let (age, left) = stored.age(now);
+    let mut headers = stored.headers.clone();
+    if origin.reused() || stored.age > 0 {
+        headers.insert(AGE, age.into());
+    } else {
+        headers.remove(AGE);
+    }
+    if stored.upstream {
+        headers.append(CACHE_STATUS, origin.status(left));
+    } else {
+        headers.insert(CACHE_STATUS, origin.status(left));
+    }
+    let mut status = stored.status;
+    let mut body = stored.body.clone();
+    if status.is_success() && !conditions.is_empty() {
+        if unchanged(conditions, &headers) {
+            // What a 304 may repeat (RFC 9110, 15.4.5) is in; what describes a body is out.
+            for name in [
+                CONTENT_LENGTH,
+                CONTENT_TYPE,
+                CONTENT_ENCODING,
+                CONTENT_LANGUAGE,
+                ACCEPT_RANGES,
+            ] {
+                headers.remove(name);
+            }
+            status = StatusCode::NOT_MODIFIED;
+            body = Bytes::new();
+        } else if let Some(range) = part(conditions, &headers, status, body.len(), head) {
+            let content_range;
+            (status, body, content_range) = match range {
+                Some((first, last)) => (
+                    StatusCode::PARTIAL_CONTENT,
+                    body.slice(first..=last),
+                    format!("bytes {first}-{last}/{}", body.len()),
+                ),
+                None => (
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    Bytes::new(),
+                    format!("bytes */{}", body.len()),
+                ),
+            };
+            headers.insert(CONTENT_LENGTH, body.len().into());
+            if let Ok(value) = HeaderValue::try_from(content_range) {
+                headers.insert(CONTENT_RANGE, value);
+            }
+        }
+    }
+    if head {
+        if status != StatusCode::NOT_MODIFIED {
+            headers.insert(CONTENT_LENGTH, body.len().into());
+        }
+        body = Bytes::new();
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Whether the client has this very answer (RFC 9110, 13.2.2).
+fn unchanged(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
+    if conditions.contains_key(IF_NONE_MATCH) {
+        let Some(tag) = headers.get(ETAG).and_then(|tag| tag.to_str().ok()) else {
+            return false;
+        };
+        return conditions
+            .get_all(IF_NONE_MATCH)
+            .into_iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(list)
+            .any(|known| known == "*" || opaque(known) == opaque(tag));
+    }
+    let (Some(since), Some(modified)) = (
+        conditions.get(IF_MODIFIED_SINCE),
+        headers.get(LAST_MODIFIED),
+    ) else {
+        return false;
+    };
+    match (date(since), date(modified)) {
+        (Some(since), Some(modified)) => modified <= since,
+        _ => false,
+    }
+}
+
+/// An entity tag without its mark of weakness.
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
+}
+
+fn date(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
+}
+
+/// The first and the last byte that the request asks for; `Some(None)`: there are none such. `None`: it asks for the whole.
+#[expect(clippy::option_option, reason = "three ways out, for one caller")]
+fn part(
+    conditions: &HeaderMap,
+    headers: &HeaderMap,
+    status: StatusCode,
+    length: usize,
+    head: bool,
+) -> Option<Option<(usize, usize)>> {
+    let range = conditions.get(RANGE)?;
+    if head || status != StatusCode::OK || !still_the_same(conditions, headers) {
+        return None;
+    }
+    single_range(range.to_str().ok()?, length)
+}
+
+/// Whether `If-Range`, if there, names this very answer: only then is a part of it of use.
+fn still_the_same(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
+    let Some(known) = conditions.get(IF_RANGE) else {
+        return true;
+    };
+    if known.as_bytes().starts_with(b"\"") {
+        return headers.get(ETAG) == Some(known);
+    }
+    // A weak tag never matches; a date does if it is the very same.
+    let modified = headers.get(LAST_MODIFIED).and_then(date);
+    modified.is_some() && modified == date(known)
+}
+
+/// Reads `bytes=FIRST-LAST`, `bytes=FIRST-` and `bytes=-SUFFIX`. Several ranges, and what is malformed, ask for the whole.
+#[expect(clippy::option_option, reason = "as `part`")]
+fn single_range(text: &str, length: usize) -> Option<Option<(usize, usize)>> {
+    let (unit, range) = text.split_once('=')?;
+    let (first, last) = range.trim().split_once('-')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // A number that is too large is behind every end.
+        digits.then(|| text.parse().unwrap_or(usize::MAX))
+    };
+    if first.is_empty() {
+        let suffix = number(last)?.min(length);
+        return Some((suffix > 0).then(|| (length - suffix, length - 1)));
+    }
+    let first = number(first)?;
+    let last = if last.is_empty() {
+        usize::MAX
+    } else {
+        number(last)?
+    };
+    if last < first {
+        return None;
+    }
+    Some((first < length).then(|| (first, last.min(length - 1))))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Ttl;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn stored() -> Stored {
+        let mut headers = HeaderMap::new();
+        headers.insert(ETAG, "\"v1\"".parse().unwrap());
+        headers.insert(LAST_MODIFIED, DATE.parse().unwrap());
+        headers.insert(CONTENT_TYPE, "text/plain".parse().unwrap());
+        Stored::new(
+            StatusCode::OK,
+            headers,
+            Bytes::from_static(b"0123456789"),
+            Moment::from_micros(1),
+            Ttl::new(Duration::from_secs(60)),
+        )
+    }
+
+    fn ask(lines: &[(HeaderName, &str)]) -> (u16, Bytes, Option<String>) {
+        let conditions = lines
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect();
+        let answer = answer(
+            &stored(),
+            Origin::Hit,
+            Moment::from_micros(1),
+            false,
+            &conditions,
+        );
+        let range = answer.headers().get(CONTENT_RANGE);
+        let range = range.map(|range| range.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), answer.into_body(), range)
+    }
+
+    #[test]
+    fn h3_a_client_that_has_it_gets_304() {
+        for tags in ["\"v1\"", "W/\"v1\"", "*", "\"x, y\", \"v1\""] {
+            assert_eq!(ask(&[(IF_NONE_MATCH, tags)]).0, 304, "{tags}");
+        }
+        for tags in ["\"v2\"", "v1", "\"x,\"v1\""] {
+            assert_eq!(ask(&[(IF_NONE_MATCH, tags)]).0, 200, "{tags}");
+        }
+        let later = "Mon, 07 Nov 1994 00:00:00 GMT";
+        let earlier = "Sat, 05 Nov 1994 00:00:00 GMT";
+        assert_eq!(ask(&[(IF_MODIFIED_SINCE, DATE)]).0, 304);
+        assert_eq!(ask(&[(IF_MODIFIED_SINCE, later)]).0, 304);
+        assert_eq!(ask(&[(IF_MODIFIED_SINCE, earlier)]).0, 200);
+        assert_eq!(ask(&[(IF_MODIFIED_SINCE, "yesterday")]).0, 200);
+        // The tag decides where both are given.
+        let both = [(IF_MODIFIED_SINCE, later), (IF_NONE_MATCH, "\"v2\"")];
+        assert_eq!(ask(&both).0, 200);
+    }
+
+    #[test]
+    fn h3_a_304_has_no_body_and_does_not_describe_one() {
+        let conditions = HeaderMap::from_iter([(IF_NONE_MATCH, "*".parse().unwrap())]);
+        let answer = answer(
+            &stored(),
+            Origin::Hit,
+            Moment::from_micros(1),
+            false,
+            &conditions,
+        );
+        assert!(answer.body().is_empty());
+        assert!(!answer.headers().contains_key(CONTENT_TYPE));
+        assert_eq!(answer.headers()[ETAG], "\"v1\"");
+        assert!(answer.headers().contains_key(CACHE_STATUS));
+    }
+
+    #[test]
+    fn h3_a_single_range_is_cut_out() {
+        for (range, body, content_range) in [
+            ("bytes=0-3", "0123", "bytes 0-3/10"),
+            ("bytes=7-", "789", "bytes 7-9/10"),
+            ("bytes=-2", "89", "bytes 8-9/10"),
+            ("bytes=-99", "0123456789", "bytes 0-9/10"),
+            ("Bytes=9-99999999999999999999999", "9", "bytes 9-9/10"),
+        ] {
+            let answer = ask(&[(RANGE, range)]);
+            let expected = (
+                206,
+                Bytes::from_static(body.as_bytes()),
+                Some(content_range.into()),
+            );
+            assert_eq!(answer, expected, "{range}");
+        }
+        for range in ["bytes=10-", "bytes=-0", "bytes=99999999999999999999999-"] {
+            let answer = ask(&[(RANGE, range)]);
+            assert_eq!(
+                answer,
+                (416, Bytes::new(), Some("bytes */10".into())),
+                "{range}"
+            );
+        }
+        for range in [
+            "bytes=3-1",
+            "bytes=0-1,3-4",
+            "lines=0-1",
+            "bytes=",
+            "bytes=a-",
+            "-",
+            "bytes=+1-2",
+        ] {
+            assert_eq!(ask(&[(RANGE, range)]).0, 200, "{range}");
+        }
+    }
+
+    #[test]
+    fn h3_a_part_of_something_else_is_not_sent() {
+        for (known, status) in [
+            ("\"v1\"", 206),
+            ("\"v2\"", 200),
+            ("W/\"v1\"", 200),
+            (DATE, 206),
+            ("Mon, 07 Nov 1994 00:00:00 GMT", 200),
+        ] {
+            assert_eq!(
+                ask(&[(RANGE, "bytes=0-3"), (IF_RANGE, known)]).0,
+                status,
+                "{known}"
+            );
+        }
+    }
+
+    #[test]
+    fn h3_age_and_time_left_are_told() {
+        let now = Moment::from_micros(1) + Duration::from_millis(7_900);
+        let answer = answer(&stored(), Origin::Hit, now, false, &HeaderMap::new());
+        assert_eq!(answer.headers()[AGE], "7");
+        assert_eq!(answer.headers()[CACHE_STATUS], "cachify; hit; ttl=52");
+    }
+
+    proptest! {
+        #[test]
+        fn s3_ranges_never_panic(range in "(bytes=)?[0-9a-z,= -]{0,24}", length in 0_usize..20) {
+            if let Some(Some((first, last))) = single_range(&range, length) {
+                prop_assert!(first <= last && last < length);
+            }
+        }
+
+        #[test]
+        fn s3_conditions_never_panic(value: Vec<u8>, head: bool) {
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                for name in CONDITIONS {
+                    let conditions = [(name, value.clone()), (RANGE, "bytes=0-1".parse().unwrap())];
+                    let conditions = conditions.into_iter().collect();
+                    let _ = answer(&stored(), Origin::Hit, Moment::from_micros(1), head, &conditions);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What is known to be uncacheable, so that nobody waits for it in vain.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use smol_str::SmolStr;
+use tokio::time::Instant;
+
+use crate::Key;
+
+/// How long a key is passed through after an answer that could not be stored.
+const PASS_FOR: Duration = Duration::from_secs(60);
+
+/// How many keys are remembered; past them, all are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// Keys whose last answer could not be stored. Until that was long ago, or one can be stored again, nobody waits for another's.
+#[derive(Debug, Default)]
+pub(super) struct Passes(Mutex<HashMap<SmolStr, Instant>>);
+
+impl Passes {
+    pub(super) fn contains(&self, key: &Key) -> bool {
+        self.keys()
+            .get(key.as_str())
+            .is_some_and(|until| *until > Instant::now())
+    }
+
+    pub(super) fn add(&self, key: &Key) {
+        let now = Instant::now();
+        let mut keys = self.keys();
+        if keys.len() >= REMEMBERED {
+            keys.retain(|_, until| *until > now);
+            if keys.len() >= REMEMBERED {
+                keys.clear();
+            }
+        }
+        keys.insert(key.as_str().into(), now + PASS_FOR);
+    }
+
+    pub(super) fn remove(&self, key: &Key) {
+        self.keys().remove(key.as_str());
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<SmolStr, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::KeyTemplate;
+
+    #[tokio::test(start_paused = true)]
+    async fn h1_the_memory_of_what_passes_ends_and_is_bounded() {
+        let passes = Passes::default();
+        let template = KeyTemplate::parse("x-{n}").unwrap();
+        let key = template.render(&[&0]);
+        passes.add(&key);
+        assert!(passes.contains(&key));
+        tokio::time::advance(PASS_FOR).await;
+        assert!(!passes.contains(&key));
+        for n in 0..=2 * REMEMBERED {
+            passes.add(&template.render(&[&n]));
+        }
+        assert!(passes.keys().len() <= REMEMBERED);
+    }
+}

@@ -1,0 +1,285 @@
+//! Keys from requests.
+
+use std::borrow::Cow;
+
+use http::header::HeaderName;
+use http::request::Parts;
+
+use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
+
+/// A key template whose placeholders are filled by a request.
+///
+/// | placeholder | is |
+/// |---|---|
+/// | `{user_id}` | the path parameter of that name, decoded |
+/// | `{query}` | the whole query, its parameters sorted by name; empty if there is none |
+/// | `{query.page}` | the query parameter of that name, decoded |
+/// | `{header.accept-language}` | the header of that name |
+///
+/// A parameter or header that comes several times is all of its values, in order, and never the same as any single value.
+#[derive(Debug, Clone)]
+pub struct RequestKey {
+    template: KeyTemplate,
+    headers: Vec<HeaderName>,
+}
+
+impl RequestKey {
+    /// Takes a template apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Template`](ErrorKind::Template): those of [`KeyTemplate::parse`], and a header whose name cannot be one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::http::RequestKey;
+    ///
+    /// let key = RequestKey::parse("list-{tenant}-{query.page}")?;
+    /// let (parts, ()) = http::Request::get("/acme?page=2").body(())?.into_parts();
+    /// let key = key.render(&parts, |name| (name == "tenant").then_some("acme"))?;
+    /// assert_eq!(key.as_str(), "list-acme-2");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn parse(template: &str) -> Result<Self, Error> {
+        let parsed = KeyTemplate::parse(template)?;
+        let mut headers = Vec::new();
+        for name in parsed.placeholders() {
+            if let Some(header) = name.strip_prefix("header.") {
+                headers.push(header.parse().map_err(|_| {
+                    let message = format!("`{{{name}}}` does not name a header");
+                    Error::new(ErrorKind::Template, message).with_template(template)
+                })?);
+            }
+        }
+        Ok(Self {
+            template: parsed,
+            headers,
+        })
+    }
+
+    /// The template.
+    pub fn template(&self) -> &KeyTemplate {
+        &self.template
+    }
+
+    /// Whether a placeholder is filled by the path.
+    pub fn reads_path(&self) -> bool {
+        self.template
+            .placeholders()
+            .any(|name| Source::of(name) == Source::Path(name))
+    }
+
+    /// The key of a request; `param` returns the path parameter of a name.
+    ///
+    /// # Errors
+    ///
+    /// When the request does not fill a placeholder.
+    pub fn render<'a>(
+        &self,
+        request: &'a Parts,
+        param: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<Key, MissingPlaceholder> {
+        let query = || request.uri.query().unwrap_or_default();
+        self.template.render_with(|name| match Source::of(name) {
+            Source::Path(name) => param(name).map(|value| value.as_bytes().into()),
+            Source::Query => Some(sorted(query())),
+            Source::Parameter(name) => {
+                let pairs = pairs(query()).filter(|(key, _)| decoded(key) == name.as_bytes());
+                one_or_all(pairs.map(|(_, value)| decoded(value)))
+            }
+            Source::Header(name) => {
+                let values = request.headers.get_all(name).into_iter();
+                one_or_all(values.map(|value| value.as_bytes().into()))
+            }
+        })
+    }
+
+    /// The headers that the key tells apart.
+    pub(super) fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+}
+
+/// What fills a placeholder.
+#[derive(PartialEq, Eq)]
+enum Source<'n> {
+    Path(&'n str),
+    Query,
+    Parameter(&'n str),
+    Header(&'n str),
+}
+
+impl<'n> Source<'n> {
+    fn of(name: &'n str) -> Self {
+        match name.split_once('.') {
+            None if name == "query" => Self::Query,
+            Some(("query", name)) => Self::Parameter(name),
+            Some(("header", name)) => Self::Header(name),
+            _ => Self::Path(name),
+        }
+    }
+}
+
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// The query sorted by the names of its parameters. Those of one name keep their order, however it is spelled: it can mean something.
+fn sorted(query: &str) -> Cow<'_, [u8]> {
+    let mut parts: Vec<_> = query.split('&').filter(|part| !part.is_empty()).collect();
+    let name = |part: &&str| decoded(part.split('=').next().unwrap_or_default()).into_owned();
+    if parts.len() == 1 {
+        return parts[0].as_bytes().into();
+    }
+    parts.sort_by_cached_key(name);
+    parts.join("&").into_bytes().into()
+}
+
+/// One value as it is. Several ones, or one that looks like several, each behind an `&`, which they then cannot contain.
+fn one_or_all<'a>(mut values: impl Iterator<Item = Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
+    let first = values.next()?;
+    let second = values.next();
+    if second.is_none() && first.first() != Some(&b'&') {
+        return Some(first);
+    }
+    let mut all = Vec::new();
+    for value in std::iter::once(first).chain(second).chain(values) {
+        all.push(b'&');
+        for &byte in value.iter() {
+            match byte {
+                b'&' => all.extend_from_slice(b"%26"),
+                b'%' => all.extend_from_slice(b"%25"),
+                _ => all.push(byte),
+            }
+        }
+    }
+    Some(all.into())
+}
+
+/// Undoes `+` and `%XX`. What is malformed stays as it is.
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    let bytes = text.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return bytes.into();
+    }
+    let digit = |at: usize| {
+        bytes
+            .get(at)
+            .and_then(|&byte| char::from(byte).to_digit(16))
+    };
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match (byte, digit(at), digit(at + 1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.extend(u8::try_from(high * 16 + low));
+                at += 2;
+            }
+            (b'+', ..) => out.push(b' '),
+            _ => out.push(byte),
+        }
+    }
+    out.into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn render(template: &str, uri: &str, headers: &[(&str, &str)]) -> Option<String> {
+        let key = RequestKey::parse(template).unwrap();
+        let parts = parts(uri, headers);
+        let key = key.render(&parts, |name| (name == "id").then_some("7"));
+        key.ok().map(|key| key.as_str().to_owned())
+    }
+
+    #[test]
+    fn every_part_of_a_request_fills_its_placeholder() {
+        let template = "u-{id}-{query.page}-{header.accept-language}";
+        let key = render(template, "/?page=a%2Fb+c", &[("Accept-Language", "en")]);
+        assert_eq!(key.as_deref(), Some("u-7-a/b c-en"));
+    }
+
+    #[test]
+    fn what_is_not_there_fills_nothing() {
+        for template in ["x{other}", "x{query.page}", "x{header.accept}"] {
+            assert_eq!(render(template, "/?pag=1", &[]), None, "{template}");
+        }
+        assert_eq!(render("x{query.page}", "/?page", &[]).as_deref(), Some("x"));
+        assert_eq!(render("x{query}", "/", &[]).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn a_query_is_sorted_by_name_and_no_further() {
+        let key = |uri| render("x{query}", uri, &[]);
+        assert_eq!(key("/?b=2&a=1"), key("/?a=1&b=2"));
+        assert_eq!(key("/?b=2&&a=1&"), key("/?a=1&b=2"));
+        assert_ne!(key("/?a=1&a=2"), key("/?a=2&a=1"));
+        assert_ne!(key("/?%61=1&a=2"), key("/?a=2&%61=1"));
+    }
+
+    #[test]
+    fn k2_several_values_are_no_single_one() {
+        let key = |uri| render("x{query.a}", uri, &[]).unwrap();
+        let keys = [
+            key("/?a=1"),
+            key("/?a=2"),
+            key("/?a=1&a=2"),
+            key("/?a=2&a=1"),
+            key("/?a=1%262"),
+            key("/?a=%261%262"),
+            key("/?a=1&a=2&a=3"),
+            key("/?a=1&a=2%263"),
+            key("/?a=1%2C2"),
+        ];
+        let distinct: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len(), "{keys:?}");
+        let twice = [("accept", "a"), ("accept", "b")];
+        let headers = render("x{header.accept}", "/", &twice);
+        assert_ne!(
+            headers,
+            render("x{header.accept}", "/", &[("accept", "a, b")])
+        );
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_one_is_refused() {
+        let error = RequestKey::parse("x-{header.grüße}").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Template);
+    }
+
+    proptest! {
+        #[test]
+        fn k2_different_values_make_different_keys(
+            a in prop::collection::vec("[&%a]{0,3}", 1..4),
+            b in prop::collection::vec("[&%a]{0,3}", 1..4),
+        ) {
+            let render = |values: &[String]| {
+                let values = values.iter().map(|value| value.as_bytes().into());
+                one_or_all(values).unwrap().into_owned()
+            };
+            prop_assert_eq!(render(&a) == render(&b), a == b);
+        }
+
+        #[test]
+        fn s3_queries_never_panic(query in "[a-z0-9&=%+é]{0,32}") {
+            let _ = sorted(&query);
+            pairs(&query).for_each(|(name, value)| { let _ = (decoded(name), decoded(value)); });
+        }
+    }
+}

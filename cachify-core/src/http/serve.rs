@@ -1,0 +1,385 @@
+//! One request through the cache.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_LENGTH};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use tracing::Instrument as _;
+
+use super::answer::{CONDITIONS, Fwd, Origin, answer};
+use super::cacheable::{Refusal, storable};
+use super::stored::{Entry, Stored, Varies};
+use super::{CacheRules, Plan, Step};
+use crate::cached::Policy;
+use crate::observe::{self, Outcome};
+use crate::{Cachify, Key, Ttl};
+
+/// How to handle the responses of a framework: what an adapter has to teach.
+pub trait Framework: 'static {
+    /// The framework's response.
+    type Response: Send + 'static;
+
+    /// Its status and headers.
+    fn head(response: &Self::Response) -> (StatusCode, &HeaderMap);
+
+    /// Its headers, to be added to.
+    fn headers_mut(response: &mut Self::Response) -> &mut HeaderMap;
+
+    /// The length of its body, if that is known before it is read.
+    fn body_length(response: &Self::Response) -> Option<u64>;
+
+    /// Reads the body, which should have no more than `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The response to answer with if the body breaks off: one that breaks off as well.
+    fn collect(
+        response: Self::Response,
+        limit: usize,
+    ) -> impl Future<Output = Result<Response<Bytes>, Self::Response>> + Send;
+
+    /// Makes a response with this body.
+    fn build(response: Response<Bytes>) -> Self::Response;
+}
+
+impl CacheRules {
+    /// Answers a request: from the cache, with the answer to another request that is under way, or by `call`.
+    ///
+    /// `call` is given the request's head, without its conditions and ranges where the answer is to be stored. An answer that
+    /// cannot be stored is returned as `call` made it, but for one more line of `Cache-Status`.
+    ///
+    /// # Errors
+    ///
+    /// Only those of `call`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped, `call` is, and somebody who waits for its answer takes over; after [`detach`](Self::detach),
+    /// `call` goes on and its answer is stored.
+    pub async fn serve<W, E, F, Fut>(
+        self: &Arc<Self>,
+        cachify: &Cachify,
+        plan: Plan,
+        request: Parts,
+        call: F,
+    ) -> Result<W::Response, E>
+    where
+        W: Framework,
+        E: Send + 'static,
+        F: FnOnce(Parts) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<W::Response, E>> + Send + 'static,
+    {
+        let (key, fresh) = match plan.0 {
+            Step::Look { key, fresh } => (key, fresh),
+            Step::Forward(fwd) => return forward::<W, _, _, _>(request, call, fwd).await,
+        };
+        let mut fwd = Fwd::UriMiss;
+        if fresh {
+            fwd = Fwd::Request;
+            // One that is not confirmed is repeated, and logged when it is.
+            let _ = cachify.reset(&key).await;
+        } else if let Some(stored) = at_hand(cachify, &key, &request.headers) {
+            observe::request(&key, Outcome::Hit);
+            return Ok(hit::<W>(cachify, &stored, &request));
+        }
+        if request.method == Method::HEAD {
+            return match peek(cachify, &key, &request.headers).await {
+                Some(stored) => Ok(hit::<W>(cachify, &stored, &request)),
+                None => forward::<W, _, _, _>(request, call, fwd).await,
+            };
+        }
+        let exchange = Exchange::<W, E, F> {
+            rules: Arc::clone(self),
+            cachify: cachify.clone(),
+            key,
+            headers: request.headers.clone(),
+            request: Some((request, call)),
+            own: None,
+            fwd,
+            framework: PhantomData,
+        };
+        if !self.detach {
+            return exchange.run().await;
+        }
+        match tokio::spawn(exchange.run().in_current_span()).await {
+            Ok(response) => response,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    fn lifetime(&self, cachify: &Cachify) -> Ttl {
+        self.ttl.unwrap_or(cachify.inner.settings.default_ttl)
+    }
+
+    /// Reads an answer that may be stored.
+    async fn capture<W: Framework>(
+        &self,
+        cachify: &Cachify,
+        response: W::Response,
+    ) -> Result<(Stored, Vec<HeaderName>), (W::Response, Refusal)> {
+        let (status, headers) = W::head(&response);
+        let storable = match storable(status, headers, &self.statuses) {
+            Ok(storable) => storable,
+            Err(refusal) => return Err((response, refusal)),
+        };
+        let number = |name| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
+        let told = number(CONTENT_LENGTH);
+        let age = number(AGE).unwrap_or(0);
+        let mut ttl = self.lifetime(cachify);
+        if let Some(max_age) = storable.max_age {
+            ttl = ttl.min(max_age.saturating_sub(Duration::from_secs(age)).into());
+        }
+        let length = W::body_length(&response).or(told);
+        let fits = length.is_some_and(|length| length <= self.limit as u64)
+            && told.is_none_or(|told| Some(told) == length);
+        if !fits || ttl.is_zero() {
+            return Err((response, Refusal::Kind));
+        }
+        let response = match W::collect(response, self.limit).await {
+            Ok(response) if Some(response.body().len() as u64) == length => response,
+            Ok(response) => return Err((W::build(response), Refusal::Accident)),
+            Err(response) => return Err((response, Refusal::Accident)),
+        };
+        let now = cachify.inner.backend.now();
+        let (head, body) = response.into_parts();
+        let stored = Stored::new(head.status, head.headers, body, now, ttl);
+        Ok((stored, storable.vary))
+    }
+}
+
+/// Runs the inner service and shares its answer with nobody.
+async fn forward<W, E, F, Fut>(request: Parts, call: F, fwd: Fwd) -> Result<W::Response, E>
+where
+    W: Framework,
+    F: FnOnce(Parts) -> Fut,
+    Fut: Future<Output = Result<W::Response, E>>,
+{
+    let mut response = call(request).await?;
+    Origin::Forwarded(fwd).tell(W::headers_mut(&mut response));
+    Ok(response)
+}
+
+fn hit<W: Framework>(cachify: &Cachify, stored: &Stored, request: &Parts) -> W::Response {
+    reply::<W>(
+        cachify,
+        stored,
+        Origin::Hit,
+        &request.headers,
+        request.method == Method::HEAD,
+    )
+}
+
+fn reply<W: Framework>(
+    cachify: &Cachify,
+    stored: &Stored,
+    origin: Origin,
+    headers: &HeaderMap,
+    head: bool,
+) -> W::Response {
+    let now = cachify.inner.backend.now();
+    W::build(answer(stored, origin, now, head, headers))
+}
+
+/// The answer, if it can be had without waiting.
+fn at_hand(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Stored> {
+    match cachify.local::<Entry>(key)? {
+        Entry::Answer(stored) => Some(stored),
+        Entry::Varies(varies) => match cachify.local(&varies.variant(key, headers))? {
+            Entry::Answer(stored) => Some(stored),
+            _ => None,
+        },
+        Entry::Own => None,
+    }
+}
+
+/// The answer, if there is one.
+async fn peek(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Stored> {
+    match cachify.cached(key).peek::<Entry>().await.ok()?? {
+        Entry::Answer(stored) => Some(stored),
+        Entry::Varies(varies) => {
+            let variant = cachify.cached(&varies.variant(key, headers));
+            match variant.peek::<Entry>().await.ok()?? {
+                Entry::Answer(stored) => Some(stored),
+                _ => None,
+            }
+        }
+        Entry::Own => None,
+    }
+}
+
+/// A GET that was not answered at once.
+struct Exchange<W: Framework, E, F> {
+    rules: Arc<CacheRules>,
+    cachify: Cachify,
+    key: Key,
+    /// As they came.
+    headers: HeaderMap,
+    /// Until the inner service is called.
+    request: Option<(Parts, F)>,
+    /// What the inner service returned, where it is not what is shared.
+    own: Option<Own<W::Response, E>>,
+    fwd: Fwd,
+    framework: PhantomData<fn() -> W>,
+}
+
+enum Own<R, E> {
+    /// An answer for this client alone.
+    Answer(R),
+    /// An answer that was stored as one of several.
+    Variant(Stored),
+    Error(E),
+}
+
+impl<W, E, F, Fut> Exchange<W, E, F>
+where
+    W: Framework,
+    E: Send + 'static,
+    F: FnOnce(Parts) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<W::Response, E>> + Send + 'static,
+{
+    async fn run(mut self) -> Result<W::Response, E> {
+        let key = self.key.clone();
+        let (mut entry, mut outcome) = self.fetch(&key, None).await;
+        if let (None, Entry::Varies(varies)) = (&self.own, &entry) {
+            let varies = varies.clone();
+            let key = varies.variant(&key, &self.headers);
+            let first = outcome;
+            (entry, outcome) = self.fetch(&key, Some(&varies)).await;
+            match first {
+                // Its answer is the one that this one waited for.
+                Outcome::Collapsed if outcome == Outcome::Hit => outcome = first,
+                _ if self.fwd == Fwd::UriMiss => self.fwd = Fwd::VaryMiss,
+                _ => {}
+            }
+        }
+        let origin = match outcome {
+            Outcome::Hit => Origin::Hit,
+            Outcome::Miss => Origin::Stored(self.fwd),
+            Outcome::Collapsed => Origin::Collapsed(self.fwd),
+            Outcome::Unstored | Outcome::Bypass | Outcome::Error => Origin::Forwarded(self.fwd),
+        };
+        let stored = match (self.own, entry) {
+            (Some(Own::Error(error)), _) => return Err(error),
+            (Some(Own::Answer(mut response)), _) => {
+                origin.tell(W::headers_mut(&mut response));
+                return Ok(response);
+            }
+            (Some(Own::Variant(stored)), _) | (None, Entry::Answer(stored)) => stored,
+            (None, _) => match self.request {
+                // Somebody stored what no variant can be.
+                Some((request, call)) => {
+                    return forward::<W, _, _, _>(request, call, self.fwd).await;
+                }
+                None => unreachable!("a call leaves an answer or an error"),
+            },
+        };
+        Ok(reply::<W>(
+            &self.cachify,
+            &stored,
+            origin,
+            &self.headers,
+            false,
+        ))
+    }
+
+    /// Reads `key`: the request's own, or where the answers vary, that of one variant.
+    async fn fetch(&mut self, key: &Key, varies: Option<&Varies>) -> (Entry, Outcome) {
+        let pass = self.rules.passes.contains(key);
+        let cached = self
+            .cachify
+            .cached(key)
+            .policy(Keep(self.rules.lifetime(&self.cachify)))
+            .alone(pass);
+        let compute = async || Ok::<_, Infallible>(self.compute(key, varies, pass).await);
+        match cached.fetch(compute, None).await {
+            Ok(found) => found,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Calls the inner service and makes what can be shared of its answer.
+    async fn compute(&mut self, key: &Key, varies: Option<&Varies>, pass: bool) -> Entry {
+        let Some((mut request, call)) = self.request.take() else {
+            unreachable!("an entry is computed once at most")
+        };
+        if !pass {
+            for name in CONDITIONS {
+                request.headers.remove(name);
+            }
+        }
+        let response = match call(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                self.own = Some(Own::Error(error));
+                return Entry::Own;
+            }
+        };
+        let (stored, mut vary) = match self.rules.capture::<W>(&self.cachify, response).await {
+            Ok(captured) => captured,
+            Err((response, refusal)) => {
+                if refusal == Refusal::Kind {
+                    self.rules.passes.add(key);
+                }
+                self.own = Some(Own::Answer(response));
+                return Entry::Own;
+            }
+        };
+        if pass {
+            self.rules.passes.remove(key);
+        }
+        // The key tells these apart already.
+        vary.retain(|field| !self.rules.key.headers().contains(field));
+        let Some(varies) = varies else {
+            if vary.is_empty() {
+                return Entry::Answer(stored);
+            }
+            let varies = Varies::by(vary.iter().map(HeaderName::as_str));
+            self.keep_variant(&varies, stored).await;
+            return Entry::Varies(varies);
+        };
+        if vary.iter().all(|field| varies.covers(field)) {
+            return Entry::Answer(stored);
+        }
+        // The answers vary by more than was known. New variants of the key take the place of those that were told apart too little.
+        let varies = Varies::by(varies.fields().chain(vary.iter().map(HeaderName::as_str)));
+        self.keep_variant(&varies, stored).await;
+        let ttl = self.rules.lifetime(&self.cachify);
+        let index = self.cachify.cached(&self.key).ttl(ttl);
+        // One that is not confirmed is repeated as a reset.
+        let _ = index.set(Entry::Varies(varies)).await;
+        Entry::Own
+    }
+
+    /// Stores a variant whose index is still to be stored: no reset can have overtaken what nobody can find yet.
+    async fn keep_variant(&mut self, varies: &Varies, stored: Stored) {
+        let key = varies.variant(&self.key, &self.headers);
+        let (entry, ttl) = (Entry::Answer(stored.clone()), stored.ttl);
+        if let Err(error) = self.cachify.cached(&key).put(entry, ttl).await {
+            observe::not_stored(&key, &error);
+        }
+        self.own = Some(Own::Variant(stored));
+    }
+}
+
+/// How long each kind of entry lives; its number is for those that only lead to others.
+struct Keep(Ttl);
+
+impl Policy<Entry> for Keep {
+    fn ttl(&self, entry: &Entry) -> Option<Ttl> {
+        match entry {
+            Entry::Answer(stored) => Some(stored.ttl),
+            Entry::Varies(_) => Some(self.0),
+            Entry::Own => None,
+        }
+    }
+}

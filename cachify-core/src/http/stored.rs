@@ -1,0 +1,307 @@
+//! What is kept: an answer, or how the answers under a key differ.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AGE, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, ETAG};
+use http::header::{
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use crate::clock::Moment;
+use crate::{Key, Ttl};
+
+/// What a key leads to.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(super) enum Entry {
+    Answer(Stored),
+    /// The answers differ by these fields of the request, and lie beside this entry.
+    Varies(Varies),
+    /// Made for one client. Never stored.
+    #[serde(skip)]
+    Own,
+}
+
+/// An answer, cheap to clone.
+#[derive(Clone)]
+pub(super) struct Stored(Arc<Parts>);
+
+pub(super) struct Parts {
+    pub(super) status: StatusCode,
+    /// Without those of one connection. `Age` and `Cache-Status` have their places here, so that an answer made of it need not grow.
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Whether another cache, closer to the origin, had its word in `Cache-Status`.
+    pub(super) upstream: bool,
+    /// The age that it came with, in seconds.
+    pub(super) age: u64,
+    /// When it was made, by the backend's clock.
+    pub(super) at: Moment,
+    pub(super) ttl: Ttl,
+}
+
+impl std::ops::Deref for Stored {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("status", &self.status)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stored {
+    pub(super) fn new(
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: Bytes,
+        at: Moment,
+        ttl: Ttl,
+    ) -> Self {
+        remove_hop_by_hop(&mut headers);
+        let age = headers
+            .remove(AGE)
+            .and_then(|age| age.to_str().ok()?.trim().parse::<u32>().ok())
+            .map_or(0, u64::from);
+        if status.is_success() && !headers.contains_key(ETAG) {
+            headers.insert(ETAG, etag(&body));
+        }
+        Self::with_places(status, headers, body, age, at, ttl)
+    }
+
+    fn with_places(
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: Bytes,
+        age: u64,
+        at: Moment,
+        ttl: Ttl,
+    ) -> Self {
+        headers.insert(AGE, HeaderValue::from_static("0"));
+        let upstream = headers.contains_key(CACHE_STATUS);
+        if !upstream {
+            headers.insert(CACHE_STATUS, HeaderValue::from_static("cachify"));
+        }
+        Self(Arc::new(Parts {
+            status,
+            headers,
+            body,
+            upstream,
+            age,
+            at,
+            ttl,
+        }))
+    }
+
+    /// How old it is for its receiver, in seconds, and how long it will be kept.
+    pub(super) fn age(&self, now: Moment) -> (u64, Option<u64>) {
+        let here = now.since(self.at);
+        let left = self
+            .ttl
+            .as_duration()
+            .map(|ttl| ttl.saturating_sub(here).as_secs());
+        (self.age.saturating_add(here.as_secs()), left)
+    }
+}
+
+/// A strong entity tag: the same bytes, the same tag, in any process.
+fn etag(body: &[u8]) -> HeaderValue {
+    let digest = Sha256::digest(body);
+    let mut tag = String::with_capacity(34);
+    tag.push('"');
+    push_hex(&mut tag, &digest[..16]);
+    tag.push('"');
+    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+        }
+    }
+}
+
+/// Takes off what was said about one connection (RFC 9110, 7.6.1).
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        // Whoever names these means harm: they belong to the message.
+        .filter(|name| *name != CONTENT_LENGTH && *name != CACHE_STATUS)
+        .collect();
+    let fixed = [
+        CONNECTION,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        HeaderName::from_static("proxy-authentication-info"),
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    for name in named.iter().chain(&fixed) {
+        headers.remove(name);
+    }
+}
+
+/// How the answers under one key differ.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Varies {
+    /// Names of header fields, sorted.
+    fields: String,
+    /// Part of the names of all variants: without this entry nobody finds them.
+    nonce: u64,
+}
+
+impl Varies {
+    pub(super) fn by<'a>(fields: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut fields: Vec<_> = fields.into_iter().collect();
+        fields.sort_unstable();
+        fields.dedup();
+        Self {
+            fields: fields.join(","),
+            nonce: fastrand::u64(..),
+        }
+    }
+
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.fields.split(',')
+    }
+
+    pub(super) fn covers(&self, field: &HeaderName) -> bool {
+        self.fields().any(|known| known == field.as_str())
+    }
+
+    /// Where the answer to a request with these headers lies.
+    pub(super) fn variant(&self, key: &Key, headers: &HeaderMap) -> Key {
+        let mut hash = Sha256::new();
+        for field in self.fields() {
+            let values = headers.get_all(field);
+            // Lengths keep `a, b` apart from `a` and `b`, and nothing from an empty line.
+            hash.update(values.iter().count().to_le_bytes());
+            for value in values {
+                hash.update(value.len().to_le_bytes());
+                hash.update(value.as_bytes());
+            }
+        }
+        let mut name = String::with_capacity(16 + 1 + 64);
+        push_hex(&mut name, &self.nonce.to_be_bytes());
+        name.push(':');
+        push_hex(&mut name, &hash.finalize());
+        key.variant(&name)
+    }
+}
+
+/// Bytes in their compact form.
+struct Blob(Bytes);
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BlobVisitor;
+
+        impl<'de> Visitor<'de> for BlobVisitor {
+            type Value = Blob;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
+                Ok(Blob(Bytes::copy_from_slice(bytes)))
+            }
+
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
+                Ok(Blob(bytes.into()))
+            }
+
+            // JSON has no bytes, but lists of numbers.
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Blob, A::Error> {
+                let mut bytes = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(4096));
+                while let Some(byte) = seq.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(Blob(bytes.into()))
+            }
+        }
+
+        deserializer.deserialize_bytes(BlobVisitor)
+    }
+}
+
+/// The form in which an answer is encoded.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Encoded {
+    status: u16,
+    headers: Vec<(String, Blob)>,
+    body: Blob,
+    age: u64,
+    at: u64,
+    ttl: Option<u64>,
+}
+
+impl Serialize for Stored {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ours = |name: &HeaderName| *name == AGE || *name == CACHE_STATUS && !self.upstream;
+        let headers = self.headers.iter().filter(|(name, _)| !ours(name));
+        Encoded {
+            status: self.status.as_u16(),
+            headers: headers
+                .map(|(name, value)| {
+                    let value = Bytes::copy_from_slice(value.as_bytes());
+                    (name.as_str().to_owned(), Blob(value))
+                })
+                .collect(),
+            body: Blob(self.body.clone()),
+            age: self.age,
+            at: self.at.as_micros(),
+            ttl: self.ttl.as_millis(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Stored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let encoded = Encoded::deserialize(deserializer)?;
+        let mut headers = HeaderMap::with_capacity(encoded.headers.len() + 2);
+        for (name, value) in encoded.headers {
+            let name = HeaderName::try_from(name).map_err(de::Error::custom)?;
+            let value = HeaderValue::from_maybe_shared(value.0).map_err(de::Error::custom)?;
+            headers.try_append(name, value).map_err(de::Error::custom)?;
+        }
+        Ok(Self::with_places(
+            StatusCode::from_u16(encoded.status).map_err(de::Error::custom)?,
+            headers,
+            encoded.body.0,
+            encoded.age,
+            Moment::from_micros(encoded.at),
+            encoded.ttl.map_or(Ttl::NEVER, |millis| {
+                Ttl::new(std::time::Duration::from_millis(millis))
+            }),
+        ))
+    }
+}
