@@ -1,0 +1,40 @@
+//! The command line of every sample app.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+/// Where to listen, where to cache, where users are kept. Each flag reads the environment too.
+#[derive(Clone, Args)]
+pub struct Flags {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+
+    /// Where entries and locks live: `memory://`, `redis://HOST:PORT`, `unix://PATH`
+    #[arg(
+        long,
+        env = "CACHIFY_URL",
+        default_value = "memory://",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub cache: String,
+
+    /// What names in Redis begin with, so that apps can share a server
+    #[arg(long, env = "CACHIFY_PREFIX", default_value = "users")]
+    pub prefix: String,
+
+    /// Database, created and migrated if needed, such as `sqlite://users.db`; without it, a temporary one
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database: Option<String>,
+
+    /// Simulated latency, after the database was read and before the answer or the write
+    #[arg(long, env = "DELAY", default_value = "0ms", value_parser = humantime::parse_duration)]
+    pub delay: Duration,
+
+    /// How long an update waits for another one of the same user; 0: it is told at once that there is one (226)
+    #[arg(long, env = "LOCK_WAIT", default_value = "0ms", value_parser = humantime::parse_duration)]
+    pub lock_wait: Duration,
+}

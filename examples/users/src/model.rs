@@ -1,0 +1,137 @@
+//! What a user is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A user as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"id": 1, "name": "Ann", "email": "ann@example.com"}))]
+pub struct User {
+    /// Given by the database.
+    pub id: i64,
+    /// 1 to 100 characters.
+    pub name: String,
+    /// Up to 254 bytes, with one `@` inside.
+    pub email: String,
+}
+
+/// What a client sends to create or to update a user. Only valid ones exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "Unchecked")]
+#[schema(example = json!({"name": "Ann", "email": "ann@example.com"}))]
+pub struct NewUser {
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    #[schema(max_length = 254, format = Email)]
+    email: String,
+}
+
+impl NewUser {
+    /// Checks both fields, and takes off the blanks around them.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] names the first field that is not as it should be.
+    pub fn new(name: &str, email: &str) -> Result<Self, Invalid> {
+        let (name, email) = (name.trim(), email.trim());
+        if !(1..=100).contains(&name.chars().count()) {
+            return Err(Invalid("name: expected 1 to 100 characters"));
+        }
+        let (local, domain) = email
+            .split_once('@')
+            .ok_or(Invalid("email: there is no `@`"))?;
+        if local.is_empty() || domain.is_empty() || domain.contains('@') || email.len() > 254 {
+            return Err(Invalid(
+                "email: expected something like `ann@example.com`, up to 254 bytes",
+            ));
+        }
+        if email.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(Invalid("email: there is a blank or a control character"));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            email: email.to_owned(),
+        })
+    }
+
+    /// 1 to 100 characters.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Up to 254 bytes, with one `@` inside.
+    pub fn email(&self) -> &str {
+        &self.email
+    }
+
+    /// The user that this becomes under an id.
+    pub fn with_id(&self, id: i64) -> User {
+        User {
+            id,
+            name: self.name.clone(),
+            email: self.email.clone(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Unchecked {
+    name: String,
+    email: String,
+}
+
+impl TryFrom<Unchecked> for NewUser {
+    type Error = Invalid;
+
+    fn try_from(new: Unchecked) -> Result<Self, Invalid> {
+        Self::new(&new.name, &new.email)
+    }
+}
+
+/// Which field of a [`NewUser`] is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invalid(&'static str);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+#[cfg(test)]
+mod tests {
+    use super::NewUser;
+
+    #[test]
+    fn only_valid_users_exist() {
+        let long = "x".repeat(101);
+        for (name, email, field) in [
+            ("", "ann@example.com", "name"),
+            (" ", "ann@example.com", "name"),
+            (long.as_str(), "ann@example.com", "name"),
+            ("Ann", "", "email"),
+            ("Ann", "ann", "email"),
+            ("Ann", "@example.com", "email"),
+            ("Ann", "ann@", "email"),
+            ("Ann", "ann@example@com", "email"),
+            ("Ann", "an n@example.com", "email"),
+        ] {
+            let json = serde_json::json!({"name": name, "email": email}).to_string();
+            match serde_json::from_str::<NewUser>(&json) {
+                Ok(user) => panic!("{user:?} should not exist"),
+                Err(error) => assert!(error.to_string().starts_with(field), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn blanks_around_do_not_count() {
+        let user = NewUser::new(" Ann ", " ann@example.com\n");
+        assert_eq!(user, NewUser::new("Ann", "ann@example.com"));
+        assert!(user.is_ok());
+    }
+}

@@ -1,0 +1,179 @@
+//! Where users are kept: SQLite.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{counter, describe_counter};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+use tempfile::TempDir;
+
+use crate::{NewUser, User};
+
+/// What can go wrong with the database.
+pub type StoreError = sqlx::Error;
+
+/// The database. Cheap to clone; all clones are one pool of connections.
+///
+/// It counts what it does, as proof of what was computed and what came from a cache: `users_reads_total`, `users_writes_total`, and
+/// `users_overlapping_updates_total`, which stays 0 as long as no two updates of one user ran at the same time, in whatever process.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+    delay: Duration,
+    /// Removed with the last clone.
+    _temporary: Option<Arc<TempDir>>,
+}
+
+impl Store {
+    /// Opens the database at `url`, or a temporary one. It is created if it is missing, and migrated.
+    ///
+    /// `delay` simulates a slow system: it passes *after* the database was read, and *before* the answer (of a read) or the write
+    /// (of an update). There it widens the race between a read in flight and an update.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not one of SQLite, or the file cannot be opened or migrated.
+    pub async fn open(url: Option<&str>, delay: Duration) -> Result<Self, StoreError> {
+        let (options, temporary) = if let Some(url) = url {
+            (SqliteConnectOptions::from_str(url)?, None)
+        } else {
+            let directory = tempfile::Builder::new().prefix("users-").tempdir()?;
+            let file = directory.path().join("users.db");
+            let options = SqliteConnectOptions::new().filename(file);
+            (options, Some(Arc::new(directory)))
+        };
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(8)
+            .connect_with(options)
+            .await?;
+        migrations().run(&pool).await?;
+
+        describe_counter!("users_reads_total", "Users read from the database");
+        describe_counter!("users_writes_total", "Users written to the database");
+        describe_counter!(
+            "users_overlapping_updates_total",
+            "Updates that found their user changed between their read and their write"
+        );
+        for name in [
+            "users_reads_total",
+            "users_writes_total",
+            "users_overlapping_updates_total",
+        ] {
+            counter!(name).increment(0);
+        }
+        Ok(Self {
+            pool,
+            delay,
+            _temporary: temporary,
+        })
+    }
+
+    /// Creates a user.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    pub async fn create(&self, new: &NewUser) -> Result<User, StoreError> {
+        let (id,) = sqlx::query_as("INSERT INTO users (name, email) VALUES (?, ?) RETURNING id")
+            .bind(new.name())
+            .bind(new.email())
+            .fetch_one(&self.pool)
+            .await?;
+        counter!("users_writes_total").increment(1);
+        Ok(new.with_id(id))
+    }
+
+    /// Reads a user, then takes its time to answer.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    pub async fn find(&self, id: i64) -> Result<Option<User>, StoreError> {
+        let row: Option<(String, String)> =
+            sqlx::query_as("SELECT name, email FROM users WHERE id = ?")
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await?;
+        counter!("users_reads_total").increment(1);
+        self.pause().await;
+        Ok(row.map(|(name, email)| User { id, name, email }))
+    }
+
+    /// Reads a user, takes its time, then writes the new one. The last of several writers wins; preventing that is the app's business.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it wrote, it changes nothing. Dropped while it writes, the database may still finish the write a moment later.
+    pub async fn update(&self, id: i64, new: &NewUser) -> Result<Option<User>, StoreError> {
+        let Some((before,)) = sqlx::query_as::<_, (i64,)>("SELECT version FROM users WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?
+        else {
+            return Ok(None);
+        };
+        self.pause().await;
+        let written: Option<(i64,)> = sqlx::query_as(
+            "UPDATE users SET name = ?, email = ?, version = version + 1 WHERE id = ? RETURNING version",
+        )
+        .bind(new.name())
+        .bind(new.email())
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((after,)) = written else {
+            return Ok(None);
+        };
+        counter!("users_writes_total").increment(1);
+        if after != before + 1 {
+            counter!("users_overlapping_updates_total").increment(1);
+        }
+        Ok(Some(new.with_id(id)))
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes all connections, once they are idle.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn pause(&self) {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+    }
+}
+
+/// What `migrations/` holds. `sqlx::migrate!` does the same, at the price of compiling SQLite a second time for its macro.
+fn migrations() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "users".into(),
+        MigrationType::Simple,
+        AssertSqlSafe(include_str!("../migrations/1_users.sql")).into_sql_str(),
+        false,
+    )])
+}
