@@ -11,4 +11,4 @@ pub use flags::Flags;
 pub use model::{Invalid, NewUser, User};
 pub use problem::Problem;
 pub use store::{Store, StoreError};
-pub use telemetry::{log_to_stderr, render_metrics, shutdown};
+pub use telemetry::{announce, log_to_stderr, render_metrics, shutdown};

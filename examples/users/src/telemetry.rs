@@ -1,6 +1,7 @@
 //! What every server needs: a log, metrics, an end.
 
-use std::io;
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -34,21 +35,36 @@ pub fn render_metrics() -> String {
         .unwrap_or_default()
 }
 
-/// Resolves when the process is asked to end: by SIGTERM or Ctrl-C.
+/// Tells whoever started the process where it listens: the only line on standard output.
 ///
 /// # Errors
 ///
-/// If the signals cannot be listened to.
-pub async fn shutdown() -> io::Result<()> {
+/// If nobody reads standard output any more.
+pub fn announce(address: SocketAddr) -> io::Result<()> {
+    tracing::info!(%address, "listening");
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on http://{address}")?;
+    stdout.flush()
+}
+
+/// Resolves when the process is asked to end: by SIGTERM or Ctrl-C. Both are caught from this call on, not only from the first poll.
+///
+/// # Errors
+///
+/// If the signals cannot be caught.
+pub fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    #[cfg(unix)]
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    #[cfg(windows)]
+    let mut terminate = tokio::signal::windows::ctrl_shutdown()?;
+    #[cfg(windows)]
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
         tokio::select! {
-            interrupt = tokio::signal::ctrl_c() => interrupt,
-            _ = terminate.recv() => Ok(()),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
 }
