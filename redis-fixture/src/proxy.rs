@@ -29,6 +29,7 @@ struct Shared {
     connections: AtomicU64,
     request_bytes: AtomicU64,
     held_bytes: AtomicU64,
+    swallowed_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -69,6 +70,7 @@ impl Proxy {
             connections: AtomicU64::new(0),
             request_bytes: AtomicU64::new(0),
             held_bytes: AtomicU64::new(0),
+            swallowed_bytes: AtomicU64::new(0),
         });
         let accepting = Mutex::new(Some(shared.clone().accept(listener)));
         Self {
@@ -136,7 +138,7 @@ impl Proxy {
         self.shared.connections.load(SeqCst)
     }
 
-    /// How many bytes of requests reached the server so far.
+    /// How many bytes of requests were passed on so far.
     pub fn request_bytes(&self) -> u64 {
         self.shared.request_bytes.load(SeqCst)
     }
@@ -145,6 +147,11 @@ impl Proxy {
     /// [`hold_replies`](Self::hold_replies), the server has executed a request whose sender does not know.
     pub fn held_bytes(&self) -> u64 {
         self.shared.held_bytes.load(SeqCst)
+    }
+
+    /// How many bytes a [`black_hole`](Self::black_hole) swallowed so far, of requests and replies.
+    pub fn swallowed_bytes(&self) -> u64 {
+        self.shared.swallowed_bytes.load(SeqCst)
     }
 
     fn set(&self, mode: Mode) {
@@ -223,8 +230,9 @@ impl Shared {
                 Some(server) => server,
                 none => none.insert(self.connect(id, client)?),
             };
-            server.write_all(&buffer[..len])?;
+            // First: whoever has a reply finds its request counted.
             self.request_bytes.fetch_add(len as u64, SeqCst);
+            server.write_all(&buffer[..len])?;
         }
     }
 
@@ -306,7 +314,11 @@ impl Shared {
             return true;
         };
         connection.torn |= lost && bytes > 0;
-        lost || connection.torn
+        let swallows = lost || connection.torn;
+        if swallows {
+            self.swallowed_bytes.fetch_add(bytes as u64, SeqCst);
+        }
+        swallows
     }
 }
 

@@ -115,15 +115,17 @@ fn a_black_hole_swallows_both_ways_and_tears_what_lost_bytes() {
         raw.read(&mut [0]).map_err(|error| error.kind()),
         Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)
     ));
-    until("the message's arrival", || {
-        proxy.connections() == 5 && proxy.held_bytes() == 0
-    });
+    let set = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n".len();
+    let message = "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$4\r\nlost\r\n".len();
+    let swallowed = (2 * set + message) as u64;
+    until("the loss", || proxy.swallowed_bytes() == swallowed);
     assert_eq!(proxy.request_bytes(), requests);
     assert!(server.command(&["GET", "k"]).is_nil());
 
     proxy.resume();
     for mut torn in [asking, newcomer, listening] {
-        torn.read().expect_err("bytes are missing: no going on");
+        let error = torn.read().expect_err("bytes are missing: no going on");
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
     }
     assert_eq!(
         idle.command(&["PING"]).expect("lost nothing").text(),
