@@ -19,6 +19,9 @@ use smol_str::SmolStr;
 use crate::{Error, Key, Ttl, clock::Moment};
 
 pub mod memory;
+#[cfg(feature = "redis")]
+#[doc(hidden)]
+pub mod redis;
 mod signals;
 
 pub use signals::{Listener, Signals};

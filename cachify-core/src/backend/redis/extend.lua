@@ -1,0 +1,8 @@
+-- KEYS: holders, ... ARGV: token, ttl in µs
+local deadline = redis.call('ZSCORE', holders, ARGV[1])
+if not deadline or tonumber(deadline) <= now then
+  return 0
+end
+redis.call('ZADD', holders, now + ARGV[2], ARGV[1])
+keep()
+return 1

@@ -1,0 +1,20 @@
+-- Tries everything that the other scripts do, on a name that no key has. Answers the name of the first command that is not permitted.
+-- KEYS: a name. ARGV: the channel
+local key = KEYS[1]
+for _, command in ipairs({
+  {'DEL', key}, {'SET', key, '1', 'PX', '1000', 'GET'}, {'GET', key}, {'PTTL', key}, {'PEXPIRE', key, '1000'}, {'PEXPIREAT', key, '1'},
+  {'HSET', key, 'f', '1'}, {'HGET', key, 'f'}, {'HKEYS', key}, {'HDEL', key, 'f'}, {'EXISTS', key},
+  {'ZADD', key, '1', 'm'}, {'ZSCORE', key, 'm'}, {'ZCARD', key}, {'ZRANGE', key, '0', '0'}, {'ZRANGEBYSCORE', key, '0', '0'},
+  {'ZREMRANGEBYSCORE', key, '0', '0'}, {'ZREM', key, 'm'}, {'TIME'}, {'PUBLISH', ARGV[1], ''},
+}) do
+  local answer = redis.pcall(unpack(command))
+  local problem = type(answer) == 'table' and answer.err
+  if problem and (string.find(problem, 'NOPERM', 1, true) or string.find(problem, 'ACL', 1, true) or string.find(problem, "can't run", 1, true)) then
+    return command[1]
+  end
+  if problem and string.find(problem, 'READONLY', 1, true) then
+    return answer
+  end
+end
+redis.pcall('DEL', key)
+return 1

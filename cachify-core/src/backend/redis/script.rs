@@ -1,0 +1,78 @@
+//! The scripts, what they are called with, and how names are spelled.
+
+use std::io::Write;
+use std::sync::LazyLock;
+
+use redis::{Cmd, RedisWrite, ToRedisArgs};
+
+/// A script and its hash.
+pub(super) type Script = LazyLock<redis::Script>;
+
+macro_rules! scripts {
+    ($($name:ident: $($file:literal)+;)+) => {
+        $(pub(super) static $name: Script = LazyLock::new(|| redis::Script::new(concat!($(include_str!($file)),+)));)+
+        #[cfg(test)]
+        pub(super) const ALL: &[(&str, &Script)] = &[$((stringify!($name), &$name)),+];
+    };
+}
+
+scripts! {
+    BEGIN: "time.lua" "begin.lua";
+    FILL: "tell.lua" "fill.lua";
+    EXTEND_LEASE: "extend_lease.lua";
+    SET: "time.lua" "tell.lua" "set.lua";
+    RESET: "tell.lua" "reset.lua";
+    ACQUIRE: "time.lua" "slots.lua" "acquire.lua";
+    EXTEND: "time.lua" "slots.lua" "extend.lua";
+    RELEASE: "time.lua" "slots.lua" "release.lua";
+    EVICT: "time.lua" "slots.lua" "evict.lua";
+    INSPECT: "time.lua" "inspect.lua";
+    PROBE: "probe.lua";
+}
+
+/// A name in Redis: what it begins with, the key inside of the hash tag, and what it ends with.
+#[derive(Clone, Copy)]
+pub(super) struct Name<'a>(
+    pub(super) &'a str,
+    pub(super) &'a str,
+    pub(super) &'static str,
+);
+
+impl ToRedisArgs for Name<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut writer = out.writer_for_next_arg();
+        for part in [self.0, self.1, self.2] {
+            // Into memory, which does not fail.
+            let _ = writer.write_all(part.as_bytes());
+        }
+    }
+}
+
+/// A command that gets a name.
+pub(super) fn command(name: &str, key: Name<'_>) -> Cmd {
+    let mut cmd = Cmd::with_capacity(2, name.len() + key.0.len() + key.1.len() + key.2.len());
+    cmd.arg(name).arg(key);
+    cmd
+}
+
+/// One call of a script.
+pub(super) struct Call {
+    pub(super) script: &'static Script,
+    pub(super) cmd: Cmd,
+}
+
+impl Call {
+    pub(super) fn new(script: &'static Script, names: &[Name<'_>]) -> Self {
+        let mut cmd = Cmd::with_capacity(names.len() + 10, 512);
+        cmd.arg("EVALSHA").arg(script.get_hash()).arg(names.len());
+        for name in names {
+            cmd.arg(name);
+        }
+        Self { script, cmd }
+    }
+
+    pub(super) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        self.cmd.arg(arg);
+        self
+    }
+}
