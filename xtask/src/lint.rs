@@ -1,0 +1,91 @@
+//! What must hold besides the tests.
+
+use std::time::Duration;
+
+use crate::run::{Failure, Step, ask, exists, run, run_with};
+use crate::workspace::{self, cargo};
+
+pub(crate) const STEPS: &[Step] = &[
+    ("fmt", fmt),
+    ("clippy", clippy),
+    ("doc", doc),
+    ("features", features),
+    ("deny", deny),
+    ("machete", machete),
+    ("semver", semver),
+];
+
+fn fmt() -> Result<String, Failure> {
+    run(cargo(), &["fmt", "--all", "--check"])?;
+    Ok(String::new())
+}
+
+fn clippy() -> Result<String, Failure> {
+    let args = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    run(cargo(), &args)?;
+    Ok(String::new())
+}
+
+fn doc() -> Result<String, Failure> {
+    let args = ["doc", "--workspace", "--no-deps", "--all-features"];
+    run_with(cargo(), &args, &[("RUSTDOCFLAGS", "-D warnings")])?;
+    Ok(String::new())
+}
+
+/// Every feature of every published crate compiles alone and without a warning, and so does none.
+fn features() -> Result<String, Failure> {
+    let (packages, _) = workspace::load()?;
+    let mut checked = 0;
+    for package in packages.iter().filter(|package| package.published) {
+        let features = package.features.iter().map(String::as_str);
+        for feature in std::iter::once("").chain(features) {
+            let alone = ["--no-default-features", "--features", feature];
+            let head = ["clippy", "--quiet", "--package", &package.name];
+            run(
+                cargo(),
+                &[&head[..], &alone, &["--", "-D", "warnings"]].concat(),
+            )?;
+            checked += 1;
+        }
+    }
+    Ok(format!("{checked} checked, each alone"))
+}
+
+fn deny() -> Result<String, Failure> {
+    // Advisories are left out: they need the network and change without us.
+    optional(
+        "cargo-deny",
+        &["deny", "check", "bans", "licenses", "sources"],
+    )
+}
+
+fn machete() -> Result<String, Failure> {
+    optional("cargo-machete", &["machete"])
+}
+
+fn semver() -> Result<String, Failure> {
+    let tag = ["describe", "--tags", "--abbrev=0", "--match", "v*"];
+    match ask("git", &tag, Duration::from_secs(10)) {
+        Some(tag) => optional(
+            "cargo-semver-checks",
+            &["semver-checks", "--baseline-rev", tag.trim()],
+        ),
+        None => Ok("left out: no release to compare with".into()),
+    }
+}
+
+fn optional(program: &str, args: &[&str]) -> Result<String, Failure> {
+    if !exists(program) {
+        return Ok(format!("left out: {program} is not installed"));
+    }
+    run(cargo(), args)?;
+    Ok(String::new())
+}

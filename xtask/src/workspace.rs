@@ -1,0 +1,86 @@
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::run::Failure;
+
+/// A package of this workspace.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) published: bool,
+    pub(crate) features: Vec<String>,
+}
+
+impl Package {
+    /// Its features as `package/feature`.
+    pub(crate) fn qualified_features(&self) -> impl Iterator<Item = String> {
+        let qualified = |feature| format!("{}/{feature}", self.name);
+        self.features.iter().map(qualified)
+    }
+}
+
+/// The Cargo that runs us, toolchain included.
+pub(crate) fn cargo() -> &'static str {
+    static CARGO: LazyLock<String> =
+        LazyLock::new(|| std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    &CARGO
+}
+
+pub(crate) fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// The packages of this workspace, and where it builds.
+pub(crate) fn load() -> Result<(Vec<Package>, PathBuf), Failure> {
+    let output = Command::new(cargo())
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .output()
+        .map_err(|error| format!("cargo metadata: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+    let target = metadata["target_directory"].as_str().unwrap_or("target");
+    Ok((packages(&metadata), target.into()))
+}
+
+fn packages(metadata: &Value) -> Vec<Package> {
+    let package = |value: &Value| Package {
+        name: value["name"].as_str().unwrap_or_default().to_owned(),
+        // `publish = false` is an empty list of registries, anything goes is null.
+        published: value["publish"].as_array().is_none_or(|to| !to.is_empty()),
+        features: value["features"]
+            .as_object()
+            .map(|features| features.keys().cloned().collect())
+            .unwrap_or_default(),
+    };
+    metadata["packages"]
+        .as_array()
+        .map(|all| all.iter().map(package).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Package, packages};
+
+    #[test]
+    fn what_is_published_and_its_features_come_from_metadata() {
+        let metadata = serde_json::json!({"packages": [
+            {"name": "a", "publish": null, "features": {"default": ["x"], "x": []}},
+            {"name": "b", "publish": [], "features": {}},
+        ]});
+        let expected = [("a", true, vec!["default", "x"]), ("b", false, vec![])];
+        let expected = expected.map(|(name, published, features)| Package {
+            name: name.into(),
+            published,
+            features: features.into_iter().map(String::from).collect(),
+        });
+        assert_eq!(packages(&metadata), expected);
+    }
+}
