@@ -252,6 +252,9 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
+/// No server and no client takes that many.
+const MOST_HEADERS: usize = 4096;
+
 /// The form in which an answer is encoded.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Encoded {
@@ -287,6 +290,10 @@ impl Serialize for Stored {
 impl<'de> Deserialize<'de> for Stored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let encoded = Encoded::deserialize(deserializer)?;
+        // A map of headers panics past its bounds, which are far beyond this.
+        if encoded.headers.len() > MOST_HEADERS {
+            return Err(de::Error::custom("too many headers"));
+        }
         let mut headers = HeaderMap::with_capacity(encoded.headers.len() + 2);
         for (name, value) in encoded.headers {
             let name = HeaderName::try_from(name).map_err(de::Error::custom)?;
@@ -303,5 +310,159 @@ impl<'de> Deserialize<'de> for Stored {
                 Ttl::new(std::time::Duration::from_millis(millis))
             }),
         ))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::codec::{Encoding, decode, encode};
+    use crate::{KeyTemplate, Value};
+    use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, SET_COOKIE};
+    use proptest::prelude::*;
+
+    fn stored(headers: &[(HeaderName, &[u8])], body: &'static [u8]) -> Stored {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_bytes(value).unwrap()))
+            .collect();
+        Stored::new(
+            StatusCode::OK,
+            headers,
+            Bytes::from_static(body),
+            Moment::from_micros(5),
+            Ttl::NEVER,
+        )
+    }
+
+    fn bytes<T: Value>(encoding: Encoding, value: &T) -> Vec<u8> {
+        encode(encoding, value, Ttl::NEVER, Moment::from_micros(5)).unwrap()
+    }
+
+    #[test]
+    fn h3_headers_and_body_survive_encoding_byte_for_byte() {
+        let lines: [(_, &[u8]); 3] = [
+            (CONTENT_TYPE, b"text/\xff"),
+            (HeaderName::from_static("x-b"), b"2"),
+            (HeaderName::from_static("x-a"), b" padded"),
+        ];
+        let stored = stored(&lines, b"\0\xff");
+        for encoding in [
+            Encoding::MessagePack,
+            #[cfg(feature = "json")]
+            Encoding::Json,
+        ] {
+            let entry = bytes(encoding, &Entry::Answer(stored.clone()));
+            let Some(Entry::Answer(read)) = decode(&entry) else {
+                panic!("{encoding:?} cannot be read");
+            };
+            assert_eq!(read.headers, stored.headers);
+            assert_eq!(read.body, stored.body);
+            assert_eq!((read.at, read.ttl, read.age), (stored.at, stored.ttl, 0));
+            let names: Vec<_> = read.headers.keys().take(3).collect();
+            assert_eq!(names, ["content-type", "x-b", "x-a"]);
+        }
+    }
+
+    #[test]
+    fn h3_headers_of_one_connection_are_not_kept() {
+        let stored = stored(
+            &[
+                (CONNECTION, b"close, X-Hop"),
+                (HeaderName::from_static("keep-alive"), b"1"),
+                (HeaderName::from_static("x-hop"), b"1"),
+                (HeaderName::from_static("x-end"), b"1"),
+                (UPGRADE, b"h3"),
+            ],
+            b"",
+        );
+        let names: Vec<_> = stored.headers.keys().collect();
+        assert_eq!(names.len(), 4, "{names:?}");
+        assert!(stored.headers.contains_key("x-end"));
+    }
+
+    #[test]
+    fn h3_a_tag_is_made_of_the_body_unless_there_is_one() {
+        let tag = |stored: &Stored| stored.headers[ETAG].clone();
+        assert_eq!(tag(&stored(&[], b"a")), tag(&stored(&[], b"a")));
+        assert_ne!(tag(&stored(&[], b"a")), tag(&stored(&[], b"b")));
+        assert_eq!(tag(&stored(&[(ETAG, b"W/\"1\"")], b"a")), "W/\"1\"");
+    }
+
+    #[test]
+    fn h3_an_age_goes_on_from_what_it_was() {
+        let (age, left) = stored(&[(AGE, b"40")], b"")
+            .age(Moment::from_micros(5) + std::time::Duration::from_secs(2));
+        assert_eq!((age, left), (42, None));
+    }
+
+    #[test]
+    fn h2_variants_lie_beside_their_key_and_apart() {
+        let key = KeyTemplate::parse("page-{n}").unwrap().render(&[&1]);
+        let varies = Varies::by(["accept-language"]);
+        let ask = |values: &[&str]| {
+            let headers = values.iter().map(|v| (ACCEPT_LANGUAGE, v.parse().unwrap()));
+            varies.variant(&key, &headers.collect())
+        };
+        let (en, de) = (ask(&["en"]), ask(&["de"]));
+        assert_eq!(ask(&["en"]), en);
+        for (a, b) in [
+            (&en, &de),
+            (&ask(&["en", "de"]), &ask(&["en, de"])),
+            (&ask(&[]), &ask(&[""])),
+        ] {
+            assert_ne!(a, b);
+        }
+        assert!(en.as_str().starts_with("page-1%v"));
+        assert_ne!(
+            Varies::by(["accept-language"]).variant(&key, &HeaderMap::new()),
+            ask(&[])
+        );
+        // No value can imitate a variant.
+        let forged = KeyTemplate::parse("page-{n}").unwrap();
+        assert_ne!(forged.render(&[&&en.as_str()["page-".len()..]]), en);
+    }
+
+    #[test]
+    fn k5_a_variant_of_a_long_key_is_bounded() {
+        let key = KeyTemplate::parse("x{n}")
+            .unwrap()
+            .render(&[&"y".repeat(511)]);
+        let variant = Varies::by(["accept"]).variant(&key, &HeaderMap::new());
+        assert!(variant.as_str().len() <= 512);
+        assert_ne!(
+            variant,
+            Varies::by(["accept"]).variant(&key, &HeaderMap::new())
+        );
+    }
+
+    #[test]
+    fn what_is_for_one_client_cannot_be_encoded() {
+        let own = encode(
+            Encoding::MessagePack,
+            &Entry::Own,
+            Ttl::NEVER,
+            Moment::from_micros(5),
+        );
+        assert!(own.is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn s3_damaged_answers_never_panic(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+            let entry = Entry::Answer(stored(&[(SET_COOKIE, b"a"), (CONTENT_TYPE, b"b")], b"body"));
+            let mut payload = rmp_serde::to_vec_named(&entry).unwrap();
+            let at = at.index(payload.len());
+            payload[at] = byte;
+            let _ = rmp_serde::from_slice::<Entry>(&payload);
+            let cut = cut.index(payload.len());
+            let _ = rmp_serde::from_slice::<Entry>(&payload[..cut]);
+        }
+
+        #[test]
+        fn s3_untrusted_answers_never_panic(payload: Vec<u8>) {
+            let _ = rmp_serde::from_slice::<Entry>(&payload);
+        }
     }
 }

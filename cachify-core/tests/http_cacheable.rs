@@ -1,0 +1,384 @@
+//! H1 and H4: what is stored, and what passes through.
+#![cfg(feature = "http")]
+#![allow(clippy::unwrap_used)]
+
+mod http_support;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::StatusCode;
+use http_support::{
+    Body, Route, backends, body, far, get, header, memory, rules, status, text, with,
+};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// Each answer is a new number.
+fn numbered(response: impl Fn(usize) -> http::Response<Body> + Send + Sync + 'static) -> Handler {
+    let count = AtomicUsize::new(0);
+    Box::new(move |_| std::future::ready(response(count.fetch_add(1, Ordering::SeqCst))))
+}
+
+type Handler =
+    Box<dyn Fn(http::request::Parts) -> std::future::Ready<http::Response<Body>> + Send + Sync>;
+
+/// The right to fill goes back in the background when nothing was stored; until then nobody else stores.
+async fn lease_given_back() {
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_a_get_is_answered_from_the_cache() {
+    for cachify in backends() {
+        let route = Route::new(&cachify, rules("page"), numbered(|n| text(n.to_string())));
+        let first = route.get(&[]).await;
+        assert_eq!(
+            (body(&first), status(&first)),
+            ("0", "cachify; fwd=uri-miss; stored")
+        );
+        assert_eq!(header(&first, "age"), None);
+
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let second = route.get(&[]).await;
+        assert_eq!(
+            (body(&second), status(&second)),
+            ("0", "cachify; hit; ttl=290")
+        );
+        assert_eq!(header(&second, "age"), Some("10"));
+        assert_eq!(header(&second, "etag"), header(&first, "etag"));
+
+        tokio::time::advance(Duration::from_secs(290)).await;
+        assert_eq!(body(&route.get(&[]).await), "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_what_must_not_be_stored_is_not() {
+    for cachify in backends() {
+        for (name, value) in [
+            ("set-cookie", "id=1"),
+            ("cache-control", "no-store"),
+            ("cache-control", "private, max-age=60"),
+            ("vary", "*"),
+        ] {
+            let handler = numbered(move |n| with(text(n.to_string()), &[(name, value)]));
+            let route = Route::new(&cachify, rules("never"), handler);
+            for n in 0..3 {
+                let answer = route.get(&[]).await;
+                assert_eq!(body(&answer), n.to_string(), "{name}: {value}");
+                assert_eq!(status(&answer), "cachify; fwd=uri-miss");
+                assert_eq!(header(&answer, name), Some(value));
+                assert_eq!(header(&answer, "etag"), None);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_other_statuses_are_stored_by_choice() {
+    for cachify in backends() {
+        let not_found = || {
+            numbered(|n| {
+                let mut response = text(n.to_string());
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                response
+            })
+        };
+        let route = Route::new(&cachify, rules("no-404"), not_found());
+        assert_eq!(body(&route.get(&[]).await), "0");
+        assert_eq!(body(&route.get(&[]).await), "1");
+
+        let mut rules = rules("404");
+        rules.statuses([StatusCode::OK, StatusCode::NOT_FOUND]);
+        let route = Route::new(&cachify, rules, not_found());
+        assert_eq!(body(&route.get(&[]).await), "0");
+        let hit = route.get(&[]).await;
+        assert_eq!((body(&hit), hit.status()), ("0", StatusCode::NOT_FOUND));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_what_is_storable_again_is_stored_at_once() {
+    for cachify in backends() {
+        let route = Route::new(
+            &cachify,
+            rules("later"),
+            numbered(|n| {
+                let mut response = text(n.to_string());
+                if n == 0 {
+                    *response.status_mut() = StatusCode::NOT_FOUND;
+                }
+                response
+            }),
+        );
+        assert_eq!(body(&route.get(&[]).await), "0");
+        lease_given_back().await;
+        assert_eq!(
+            status(&route.get(&[]).await),
+            "cachify; fwd=uri-miss; stored"
+        );
+        assert_eq!(body(&route.get(&[]).await), "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_requests_of_a_person_are_passed_through_unless_the_key_tells_them_apart() {
+    for cachify in backends() {
+        for (name, template) in [
+            ("authorization", "token-{header.authorization}"),
+            ("cookie", "cookie-{header.cookie}"),
+        ] {
+            let route = Route::new(&cachify, rules("all"), numbered(|n| text(n.to_string())));
+            for n in ["0", "1"] {
+                let answer = route.get(&[(name, "ann")]).await;
+                assert_eq!((body(&answer), status(&answer)), (n, "cachify; fwd=bypass"));
+            }
+
+            let route = Route::new(&cachify, rules(template), numbered(|n| text(n.to_string())));
+            assert_eq!(body(&route.get(&[(name, "ann")]).await), "0");
+            assert_eq!(body(&route.get(&[(name, "bob")]).await), "1");
+            assert_eq!(body(&route.get(&[(name, "ann")]).await), "0");
+            // Nobody in particular does not fill the key.
+            assert_eq!(body(&route.get(&[]).await), "2");
+            assert_eq!(body(&route.get(&[]).await), "3");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_other_methods_and_bodies_pass_through() {
+    let route = Route::new(&memory(), rules("page"), numbered(|n| text(n.to_string())));
+    route.get(&[]).await;
+    let mut post = get("/page", &[]);
+    *post.method_mut() = http::Method::POST;
+    let answer = route.ask(post).await.unwrap();
+    assert_eq!(
+        (body(&answer), status(&answer)),
+        ("1", "cachify; fwd=method")
+    );
+    let answer = route.get(&[("content-length", "2")]).await;
+    assert_eq!(
+        (body(&answer), status(&answer)),
+        ("2", "cachify; fwd=bypass")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_an_answers_own_time_shortens_that_of_the_rules() {
+    for cachify in backends() {
+        let short = numbered(|n| with(text(n.to_string()), &[("cache-control", "max-age=10")]));
+        let route = Route::new(&cachify, rules("short"), short);
+        route.get(&[]).await;
+        assert_eq!(status(&route.get(&[]).await), "cachify; hit; ttl=10");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(body(&route.get(&[]).await), "1");
+
+        let lines = [("cache-control", "max-age=10000"), ("age", "9990")];
+        let long = numbered(move |n| with(text(n.to_string()), &lines));
+        let route = Route::new(&cachify, rules("long"), long);
+        assert_eq!(header(&route.get(&[]).await, "age"), Some("9990"));
+        assert_eq!(status(&route.get(&[]).await), "cachify; hit; ttl=10");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_s29_a_route_that_sets_cookies_is_shared_with_nobody_and_slow_for_nobody() {
+    for cachify in backends() {
+        let count = AtomicUsize::new(0);
+        let route = Route::new(&cachify, rules("cookies"), move |_| {
+            let n = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                with(text("hello"), &[("set-cookie", &n.to_string())])
+            }
+        });
+        let mut cookies = HashSet::new();
+        for (round, least, most) in [(1, 200, 210), (2, 100, 105), (3, 100, 105)] {
+            let start = Instant::now();
+            for answer in join_all((0..50).map(|_| route.get(&[]))).await {
+                cookies.insert(header(&answer, "set-cookie").unwrap().to_owned());
+            }
+            let took = start.elapsed().as_millis();
+            assert!(
+                (least..=most).contains(&took),
+                "round {round} took {took} ms"
+            );
+            assert_eq!(cookies.len(), 50 * round);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_server_errors_are_shared_with_nobody_and_forgotten() {
+    for cachify in backends() {
+        let count = AtomicUsize::new(0);
+        let route = Route::new(&cachify, rules("broken"), move |_| {
+            let n = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let mut response = text(n.to_string());
+                if n < 50 {
+                    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                }
+                response
+            }
+        });
+        let start = Instant::now();
+        let answers = join_all((0..50).map(|_| route.get(&[]))).await;
+        let bodies: HashSet<_> = answers.iter().map(body).collect();
+        assert_eq!(bodies.len(), 50);
+        assert!(start.elapsed() < Duration::from_millis(210));
+        // The next ones are one computation again.
+        join_all((0..50).map(|_| route.get(&[]))).await;
+        assert_eq!(route.runs(), 51);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_errors_of_the_inner_service_reach_each_caller() {
+    let route = Route::fallible(&memory(), rules("fails"), |_| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Err("broken".to_owned())
+    });
+    let start = Instant::now();
+    for answer in join_all((0..10).map(|_| route.ask(get("/", &[])))).await {
+        assert_eq!(answer.unwrap_err(), "broken");
+    }
+    assert_eq!(route.runs(), 10);
+    assert!(start.elapsed() < Duration::from_millis(210));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_concurrent_requests_are_one_call() {
+    for cachify in backends() {
+        let gate = Arc::new(Semaphore::new(0));
+        let inside = Arc::clone(&gate);
+        let route = Route::new(&cachify, rules("one"), move |_| {
+            let gate = Arc::clone(&inside);
+            async move {
+                gate.acquire().await.unwrap().forget();
+                text("one")
+            }
+        });
+        let callers: Vec<_> = (0..100)
+            .map(|_| tokio::spawn(route.ask(get("/", &[]))))
+            .collect();
+        while route.runs() == 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(100);
+        let mut statuses = HashSet::new();
+        for caller in callers {
+            let answer = caller.await.unwrap().unwrap();
+            assert_eq!(body(&answer), "one");
+            statuses.insert(status(&answer).to_owned());
+        }
+        assert_eq!(route.runs(), 1);
+        assert!(
+            statuses.contains("cachify; fwd=uri-miss; collapsed"),
+            "{statuses:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h4_what_is_too_large_passes_through_whole() {
+    for cachify in backends() {
+        let mut small = rules("small");
+        small.limit(10);
+        let route = Route::new(&cachify, small, numbered(|n| text("x".repeat(10 + n % 2))));
+        assert_eq!(body(&route.get(&[]).await).len(), 10);
+        assert_eq!(body(&route.get(&[]).await).len(), 10);
+        assert_eq!(route.runs(), 1);
+
+        let default = rules("large");
+        let route = Route::new(
+            &cachify,
+            default,
+            numbered(|n| text(vec![b'x'; (1 << 20) + 1 - n])),
+        );
+        assert_eq!(body(&route.get(&[]).await).len(), (1 << 20) + 1);
+        lease_given_back().await;
+        assert_eq!(body(&route.get(&[]).await).len(), 1 << 20);
+        assert_eq!(status(&route.get(&[]).await), "cachify; hit; ttl=300");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h4_a_stream_is_stored_only_if_its_length_is_known() {
+    for cachify in backends() {
+        let stream = |length| {
+            numbered(move |_| {
+                http::Response::new(Body::Stream {
+                    length,
+                    pieces: vec!["a", "b"],
+                    breaks: false,
+                })
+            })
+        };
+        let route = Route::new(&cachify, rules("endless"), stream(None));
+        for _ in 0..2 {
+            let answer = route.get(&[]).await;
+            assert!(matches!(answer.body(), Body::Stream { .. }));
+            assert_eq!(status(&answer), "cachify; fwd=uri-miss");
+        }
+        assert_eq!(route.runs(), 2);
+
+        let route = Route::new(&cachify, rules("known"), stream(Some(2)));
+        route.get(&[]).await;
+        assert_eq!(body(&route.get(&[]).await), "ab");
+        assert_eq!(route.runs(), 1);
+
+        let told = numbered(|_| {
+            let stream = http::Response::new(Body::Stream {
+                length: None,
+                pieces: vec!["a", "b"],
+                breaks: false,
+            });
+            with(stream, &[("content-length", "2")])
+        });
+        let route = Route::new(&cachify, rules("told"), told);
+        route.get(&[]).await;
+        assert_eq!(body(&route.get(&[]).await), "ab");
+        assert_eq!(route.runs(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h4_a_body_that_breaks_off_or_lies_about_its_length_is_not_stored() {
+    for cachify in backends() {
+        for (length, breaks) in [(2, true), (3, false)] {
+            let handler = numbered(move |_| {
+                http::Response::new(Body::Stream {
+                    length: Some(length),
+                    pieces: vec!["a", "b"],
+                    breaks,
+                })
+            });
+            let route = Route::new(&cachify, rules("broken"), handler);
+            route.get(&[]).await;
+            route.get(&[]).await;
+            assert_eq!(route.runs(), 2);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_a_route_known_to_pass_through_costs_one_get() {
+    let (cachify, gets) = far();
+    let cookie = numbered(|_| with(text("x"), &[("set-cookie", "a")]));
+    let route = Route::new(&cachify, rules("pass"), cookie);
+    route.get(&[]).await;
+    let before = gets.load(Ordering::SeqCst);
+    route.get(&[]).await;
+    assert_eq!(gets.load(Ordering::SeqCst) - before, 1);
+}

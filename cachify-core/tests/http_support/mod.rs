@@ -1,0 +1,338 @@
+//! A framework of a few lines, a client for it, and a backend that keeps bytes far away.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cachify_core::backend::memory::Memory;
+use cachify_core::backend::{
+    Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Signals,
+    Slot, Token, Typed,
+};
+use cachify_core::clock::{Clock, Moment};
+use cachify_core::http::{CacheRules, Framework};
+use cachify_core::{Cachify, Error, Key};
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, StatusCode};
+
+/// A body that is there, or that comes in pieces.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    Full(Bytes),
+    Stream {
+        length: Option<u64>,
+        pieces: Vec<&'static str>,
+        breaks: bool,
+    },
+}
+
+pub struct Plain;
+
+impl Framework for Plain {
+    type Response = Response<Body>;
+
+    fn head(response: &Response<Body>) -> (StatusCode, &HeaderMap) {
+        (response.status(), response.headers())
+    }
+
+    fn headers_mut(response: &mut Response<Body>) -> &mut HeaderMap {
+        response.headers_mut()
+    }
+
+    fn body_length(response: &Response<Body>) -> Option<u64> {
+        match response.body() {
+            Body::Full(bytes) => Some(bytes.len() as u64),
+            Body::Stream { length, .. } => *length,
+        }
+    }
+
+    async fn collect(
+        response: Response<Body>,
+        limit: usize,
+    ) -> Result<Response<Bytes>, Response<Body>> {
+        let (parts, body) = response.into_parts();
+        let bytes = match &body {
+            Body::Full(bytes) => bytes.clone(),
+            Body::Stream { breaks: true, .. } => return Err(Response::from_parts(parts, body)),
+            Body::Stream { pieces, .. } => pieces.concat().into(),
+        };
+        assert!(bytes.len() <= limit, "the length was known before");
+        Ok(Response::from_parts(parts, bytes))
+    }
+
+    fn build(response: Response<Bytes>) -> Response<Body> {
+        response.map(Body::Full)
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, String>> + Send>>;
+
+/// A cached route.
+#[derive(Clone)]
+pub struct Route {
+    cachify: Cachify,
+    rules: Arc<CacheRules>,
+    handler: Arc<dyn Fn(Parts) -> Answer + Send + Sync>,
+    runs: Arc<AtomicUsize>,
+}
+
+impl Route {
+    pub fn new<Fut>(
+        cachify: &Cachify,
+        rules: CacheRules,
+        handler: impl Fn(Parts) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Fut: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::fallible(cachify, rules, move |parts| {
+            let answer = handler(parts);
+            async { Ok(answer.await) }
+        })
+    }
+
+    pub fn fallible<Fut>(
+        cachify: &Cachify,
+        rules: CacheRules,
+        handler: impl Fn(Parts) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Fut: Future<Output = Result<Response<Body>, String>> + Send + 'static,
+    {
+        Self {
+            cachify: cachify.clone(),
+            rules: Arc::new(rules),
+            handler: Arc::new(move |parts| Box::pin(handler(parts))),
+            runs: Arc::default(),
+        }
+    }
+
+    /// How often the handler ran.
+    pub fn runs(&self) -> usize {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    pub fn ask(
+        &self,
+        request: Request<()>,
+    ) -> impl Future<Output = Result<Response<Body>, String>> + Send + 'static {
+        let route = self.clone();
+        async move {
+            let (parts, ()) = request.into_parts();
+            let plan = route.rules.plan(&parts, |_| None);
+            let Self {
+                cachify,
+                rules,
+                handler,
+                runs,
+            } = route;
+            let call = move |parts| {
+                runs.fetch_add(1, Ordering::SeqCst);
+                handler(parts)
+            };
+            rules
+                .serve::<Plain, _, _, _>(&cachify, plan, parts, call)
+                .await
+        }
+    }
+
+    pub async fn get(&self, headers: &[(&str, &str)]) -> Response<Body> {
+        self.ask(get("/page", headers)).await.unwrap()
+    }
+}
+
+pub fn get(uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::get(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+pub fn text(body: impl Into<Bytes>) -> Response<Body> {
+    Response::new(Body::Full(body.into()))
+}
+
+pub fn with(mut response: Response<Body>, headers: &[(&'static str, &str)]) -> Response<Body> {
+    for (name, value) in headers {
+        response.headers_mut().append(*name, value.parse().unwrap());
+    }
+    response
+}
+
+pub fn body(response: &Response<Body>) -> &str {
+    match response.body() {
+        Body::Full(bytes) => std::str::from_utf8(bytes).unwrap(),
+        body @ Body::Stream { .. } => panic!("{body:?}"),
+    }
+}
+
+pub fn header<'r>(response: &'r Response<Body>, name: &str) -> Option<&'r str> {
+    Some(response.headers().get(name)?.to_str().unwrap())
+}
+
+/// What the last cache said.
+pub fn status(response: &Response<Body>) -> &str {
+    let last = response
+        .headers()
+        .get_all("cache-status")
+        .into_iter()
+        .last();
+    last.unwrap().to_str().unwrap()
+}
+
+pub fn rules(template: &str) -> CacheRules {
+    let mut rules = CacheRules::new(template).unwrap();
+    rules.ttl(Duration::from_secs(300).into());
+    rules
+}
+
+/// A handle over each kind of backend, on tokio's clock.
+pub fn backends() -> Vec<Cachify> {
+    vec![memory(), far().0]
+}
+
+pub fn memory() -> Cachify {
+    let builder = Cachify::builder().memory().clock(Clock::test());
+    builder.connect_lazy().unwrap()
+}
+
+/// A handle over a backend that keeps bytes, and the number of its `GET`s.
+pub fn far() -> (Cachify, Arc<AtomicUsize>) {
+    let gets = Arc::<AtomicUsize>::default();
+    let clock = Clock::test();
+    let far = Far {
+        memory: Memory::builder().clock(clock.clone()).build(),
+        gets: Arc::clone(&gets),
+    };
+    let builder = Cachify::builder().backend(Arc::new(far)).clock(clock);
+    (builder.connect_lazy().unwrap(), gets)
+}
+
+/// Stores what it would send over a network.
+#[derive(Debug)]
+struct Far {
+    memory: Memory,
+    gets: Arc<AtomicUsize>,
+}
+
+impl Far {
+    fn bytes(&self, entry: &NewEntry<'_>) -> Result<Typed, Error> {
+        Ok(Arc::new((entry.encode)(self.memory.now())?))
+    }
+}
+
+fn found(found: Found) -> Found {
+    match found {
+        Found::Typed(typed) => Found::Bytes(typed.downcast_ref::<Vec<u8>>().unwrap().clone()),
+        bytes @ Found::Bytes(_) => bytes,
+    }
+}
+
+impl Backend for Far {
+    fn now(&self) -> Moment {
+        self.memory.now()
+    }
+
+    fn signals(&self) -> &Signals {
+        self.memory.signals()
+    }
+
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Found>, Error>> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move { Ok(self.memory.get(key).await?.map(found)) })
+    }
+
+    fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
+        Box::pin(async move {
+            Ok(match self.memory.begin(key, begin).await? {
+                Begun::Found(entry) => Begun::Found(found(entry)),
+                begun => begun,
+            })
+        })
+    }
+
+    fn fill<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a Token,
+        entry: NewEntry<'a>,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let value = &self.bytes(&entry)?;
+            let entry = NewEntry { value, ..entry };
+            self.memory.fill(key, token, entry).await
+        })
+    }
+
+    fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>> {
+        self.memory.confirm(key, token)
+    }
+
+    fn extend_lease<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a Token,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        self.memory.extend_lease(key, token, ttl)
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a Key,
+        entry: NewEntry<'a>,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let value = &self.bytes(&entry)?;
+            let entry = NewEntry { value, ..entry };
+            self.memory.set(key, entry, within).await
+        })
+    }
+
+    fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
+        self.memory.reset(key)
+    }
+
+    fn acquire<'a>(
+        &'a self,
+        slot: &'a Slot,
+        acquire: Acquire<'a>,
+    ) -> BoxFuture<'a, Result<Acquired, Error>> {
+        self.memory.acquire(slot, acquire)
+    }
+
+    fn extend<'a>(
+        &'a self,
+        slot: &'a Slot,
+        token: &'a Token,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        self.memory.extend(slot, token, ttl)
+    }
+
+    fn release<'a>(
+        &'a self,
+        slot: &'a Slot,
+        token: &'a Token,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        self.memory.release(slot, token)
+    }
+
+    fn evict<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<bool, Error>> {
+        self.memory.evict(slot)
+    }
+
+    fn inspect<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<Inspection, Error>> {
+        self.memory.inspect(slot)
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.memory.check()
+    }
+}

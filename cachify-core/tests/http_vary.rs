@@ -1,0 +1,191 @@
+//! H2: answers that differ by a header of the request.
+#![cfg(feature = "http")]
+#![allow(clippy::unwrap_used)]
+
+mod http_support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cachify_core::{Cachify, KeyTemplate};
+use futures_util::future::join_all;
+use http::request::Parts;
+use http_support::{Route, backends, body, far, get, header, memory, rules, status, text, with};
+
+fn language(request: &Parts) -> String {
+    let language = request.headers.get("accept-language");
+    language.map_or("none".to_owned(), |value| {
+        value.to_str().unwrap().to_owned()
+    })
+}
+
+/// Says which language was asked for, and which run of the handler this was.
+fn multilingual(cachify: &Cachify) -> Route {
+    let count = AtomicUsize::new(0);
+    Route::new(cachify, rules("page"), move |request| {
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let text = text(format!("{} {n}", language(&request)));
+            with(text, &[("vary", "Accept-Language")])
+        }
+    })
+}
+
+const EN: &[(&str, &str)] = &[("accept-language", "en")];
+const DE: &[(&str, &str)] = &[("accept-language", "de")];
+
+async fn reset(cachify: &Cachify) {
+    let key = KeyTemplate::parse("page").unwrap().render(&[]);
+    cachify.reset(&key).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_each_variant_is_computed_once() {
+    for cachify in backends() {
+        let route = multilingual(&cachify);
+        let first = route.get(EN).await;
+        assert_eq!(
+            (body(&first), status(&first)),
+            ("en 0", "cachify; fwd=uri-miss; stored")
+        );
+        let other = route.get(DE).await;
+        assert_eq!(
+            (body(&other), status(&other)),
+            ("de 1", "cachify; fwd=vary-miss; stored")
+        );
+        for (headers, expected) in [(EN, "en 0"), (DE, "de 1"), (EN, "en 0")] {
+            let hit = route.get(headers).await;
+            assert_eq!(body(&hit), expected);
+            assert!(status(&hit).starts_with("cachify; hit; ttl="));
+            assert_eq!(header(&hit, "vary"), Some("Accept-Language"));
+        }
+        // No header is a variant of its own.
+        assert_eq!(body(&route.get(&[]).await), "none 2");
+        assert_eq!(body(&route.get(&[]).await), "none 2");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_s30_languages_collapse_apart_and_one_reset_clears_both() {
+    for cachify in backends() {
+        let route = multilingual(&cachify);
+        for round in 1..=3 {
+            let asked = (0..40).map(|n| route.get(if n % 2 == 0 { EN } else { DE }));
+            for (n, answer) in join_all(asked).await.iter().enumerate() {
+                let language = if n % 2 == 0 { "en " } else { "de " };
+                assert!(body(answer).starts_with(language), "{}", body(answer));
+            }
+            assert_eq!(route.runs(), 2 * round);
+            let hits = [route.get(EN).await, route.get(DE).await];
+            assert!(
+                hits.iter()
+                    .all(|hit| status(hit).starts_with("cachify; hit"))
+            );
+            reset(&cachify).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_c4_a_variant_in_flight_does_not_survive_a_reset() {
+    for cachify in backends() {
+        let route = multilingual(&cachify);
+        route.get(EN).await;
+        let flying = tokio::spawn({
+            let route = route.clone();
+            async move { route.get(DE).await }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        reset(&cachify).await;
+        assert_eq!(body(&flying.await.unwrap()), "de 1");
+        assert_eq!(body(&route.get(DE).await), "de 2");
+        assert_eq!(body(&route.get(EN).await), "en 3");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_a_varying_hit_costs_two_gets() {
+    let (cachify, gets) = far();
+    let route = multilingual(&cachify);
+    route.get(EN).await;
+    let before = gets.load(Ordering::SeqCst);
+    route.get(EN).await;
+    assert_eq!(gets.load(Ordering::SeqCst) - before, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_a_field_that_the_key_has_is_no_variant() {
+    let (cachify, gets) = far();
+    let route = Route::new(
+        &cachify,
+        rules("page-{header.accept-language}"),
+        |request| {
+            let text = text(language(&request));
+            std::future::ready(with(text, &[("vary", "accept-language")]))
+        },
+    );
+    assert_eq!(body(&route.get(EN).await), "en");
+    assert_eq!(body(&route.get(DE).await), "de");
+    let before = gets.load(Ordering::SeqCst);
+    assert_eq!(body(&route.get(EN).await), "en");
+    assert_eq!(gets.load(Ordering::SeqCst) - before, 1);
+    assert_eq!(route.runs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_fields_that_are_named_late_are_learned() {
+    for cachify in backends() {
+        // Only in German does the encoding matter.
+        let route = Route::new(&cachify, rules("page"), |request| {
+            let language = language(&request);
+            let encoding = request.headers.get("accept-encoding");
+            let encoding = encoding.map_or("", |value| value.to_str().unwrap());
+            let (text, vary) = match language.as_str() {
+                "de" => (
+                    text(format!("de {encoding}")),
+                    "accept-encoding, accept-language",
+                ),
+                _ => (text(language), "accept-language"),
+            };
+            std::future::ready(with(text, &[("vary", vary)]))
+        });
+        let asks: [&[(&str, &str)]; 3] = [
+            EN,
+            &[("accept-language", "de"), ("accept-encoding", "gzip")],
+            &[("accept-language", "de"), ("accept-encoding", "br")],
+        ];
+        for round in 0..4 {
+            for (ask, expected) in asks.iter().zip(["en", "de gzip", "de br"]) {
+                let answer = route.get(ask).await;
+                assert_eq!(body(&answer), expected);
+                if round >= 2 {
+                    assert!(
+                        status(&answer).starts_with("cachify; hit"),
+                        "{}",
+                        status(&answer)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_a_leader_that_is_cancelled_is_replaced() {
+    let route = Arc::new(multilingual(&memory()));
+    let leader = tokio::spawn(route.ask(get("/", EN)));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let waiters: Vec<_> = [EN, DE]
+        .map(|headers| tokio::spawn(route.ask(get("/", headers))))
+        .into();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    leader.abort();
+    let answers = join_all(waiters).await;
+    let bodies: Vec<_> = answers
+        .iter()
+        .map(|a| body(a.as_ref().unwrap().as_ref().unwrap()))
+        .collect();
+    assert_eq!(bodies, ["en 1", "de 2"]);
+}
