@@ -1,4 +1,51 @@
 //! What the macros' expansions name. Not public API; adapters re-export it, so that an expansion finds
 //! it in whichever cachify crate the user depends on.
 
+mod cached;
+mod returned;
+
+use std::borrow::Borrow;
+
+pub use self::cached::{
+    begin, cache_if, finish, peek_returned, peek_value, set_returned, set_value, ttl_with,
+};
+pub use self::returned::{
+    Fallible, Plain, Returned, Returns, Shared, Sharing, ViaFallible, ViaPlain, ViaShared,
+};
 pub use crate::key::{CacheKey, Key, KeyPart, KeyTemplate, Slot};
+pub use crate::{Cachify, Error, Ttl};
+
+/// Where a macro's handle comes from.
+pub trait Source {
+    fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T;
+}
+
+/// Without `with = ..`: from the scope, or the global one.
+#[derive(Debug)]
+pub struct Ambient;
+
+impl Source for Ambient {
+    fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T {
+        crate::global::with_current(work)
+    }
+}
+
+/// With `with = ..`.
+#[derive(Debug)]
+pub struct Given<'a, H: ?Sized>(pub &'a H);
+
+impl<H: Borrow<Cachify> + ?Sized> Source for Given<'_, H> {
+    fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T {
+        work(self.0.borrow())
+    }
+}
+
+/// A handle of one's own.
+pub fn handle(source: impl Source) -> Cachify {
+    source.using(Cachify::clone)
+}
+
+/// The first error of operations that were all carried out.
+pub fn all<const N: usize>(results: [Result<(), Error>; N]) -> Result<(), Error> {
+    results.into_iter().collect()
+}

@@ -1,3 +1,199 @@
 //! What the macros turn into.
 
 pub(crate) mod key;
+
+mod cached;
+mod companions;
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
+use syn::parse::{ParseStream, Parser as _};
+use syn::spanned::Spanned as _;
+use syn::{Attribute, ItemFn, Meta, ReturnType, Type};
+
+use crate::args::{Layer, Place, What};
+use crate::function::{Function, names_in};
+use crate::template::{Slot, Template};
+use crate::{krate, validate};
+
+/// One of the four attributes, with those below it.
+pub(crate) fn attribute(what: What, options: TokenStream, item: TokenStream) -> TokenStream {
+    let item: ItemFn = match syn::parse2(item.clone()) {
+        Ok(item) => item,
+        Err(_) => {
+            let message = format!("`{what}` goes on a function that has a body");
+            let error = syn::Error::new(Span::call_site(), message).into_compile_error();
+            return quote!(#error #item);
+        }
+    };
+    let (ours, theirs) = item
+        .attrs
+        .iter()
+        .cloned()
+        .partition(|attr| What::of(attr.path()).is_some());
+    let item = ItemFn {
+        attrs: theirs,
+        ..item
+    };
+    expand(what, options, ours, item.clone()).unwrap_or_else(|error| {
+        // With the function as it is, so that its callers are no further mistakes.
+        let error = error.into_compile_error();
+        quote!(#error #item)
+    })
+}
+
+fn expand(
+    what: What,
+    options: TokenStream,
+    inner: Vec<Attribute>,
+    item: ItemFn,
+) -> syn::Result<TokenStream> {
+    let outer = |input: ParseStream<'_>| Layer::parse(what, Span::call_site(), input);
+    let mut layers = vec![outer.parse2(options)?];
+    for attr in &inner {
+        layers.push(inner_layer(attr)?);
+    }
+    let place = merge(&mut layers)?;
+    let function = Function::new(item);
+    validate::stack(&layers)?;
+    validate::function(&function, &layers[0], place.method.is_some())?;
+    for layer in &layers {
+        validate::layer(&function, layer)?;
+    }
+    let context = Context {
+        private: krate::private(place.krate.as_ref()),
+        returns: function.returns(),
+        function,
+        place,
+    };
+    let companions = companions::expand(&context, &layers)?;
+    let function = context.expand(&layers);
+    Ok(quote!(#function #companions))
+}
+
+fn inner_layer(attr: &Attribute) -> syn::Result<Layer> {
+    let what = What::of(attr.path()).unwrap_or(What::Cached);
+    let tokens = match &attr.meta {
+        Meta::List(list) => list.tokens.clone(),
+        _ => TokenStream::new(),
+    };
+    (|input: ParseStream<'_>| Layer::parse(what, attr.span(), input)).parse2(tokens)
+}
+
+/// What the attributes say about the function as a whole. They must agree.
+fn merge(layers: &mut [Layer]) -> syn::Result<Place> {
+    let mut merged = Place::default();
+    for layer in layers {
+        let Place {
+            companion,
+            method,
+            krate,
+        } = std::mem::take(&mut layer.place);
+        merged.method = merged.method.or(method);
+        merged.krate = merged.krate.or(krate);
+        if let (Some(one), Some(other)) = (&merged.companion, &companion) {
+            if one.name != other.name {
+                return Err(syn::Error::new(
+                    other.span,
+                    "a function has one set of companions: say `companion` once",
+                ));
+            }
+        }
+        merged.companion = merged.companion.or(companion);
+    }
+    Ok(merged)
+}
+
+/// What all parts of one expansion know.
+struct Context {
+    function: Function,
+    /// The path of `__private`.
+    private: TokenStream,
+    /// What the function returns, with `_` for an `impl Trait`.
+    returns: Type,
+    place: Place,
+}
+
+impl Context {
+    fn is_sync(&self) -> bool {
+        self.function.item.sig.asyncness.is_none()
+    }
+
+    /// Companions are siblings of the function.
+    fn is_method(&self) -> bool {
+        self.place.method.is_some() || self.function.has_receiver()
+    }
+
+    fn expand(&self, layers: &[Layer]) -> TokenStream {
+        let ItemFn {
+            attrs, vis, sig, ..
+        } = &self.function.item;
+        let body = self.body(layers, self.is_sync());
+        quote!(#(#attrs)* #vis #sig { #body })
+    }
+
+    /// The statements of a function's or a closure's body, with the first layer around the others.
+    fn body(&self, layers: &[Layer], sync: bool) -> TokenStream {
+        let Some((layer, inner)) = layers.split_first() else {
+            let statements = &self.function.item.block.stmts;
+            return quote!(#(#statements)*);
+        };
+        let inner = self.body(inner, false);
+        let returns = match &self.function.item.sig.output {
+            ReturnType::Default => None,
+            ReturnType::Type(arrow, _) => {
+                let returns = &self.returns;
+                Some(quote!(#arrow #returns))
+            }
+        };
+        let work = quote!(async move || #returns { #inner });
+        match layer.what {
+            What::Cached => cached::body(self, layer, &work, sync),
+            What::Once | What::Locked | What::Pooled => TokenStream::new(),
+        }
+    }
+
+    /// The outcome of a future, in a function that may not be async.
+    fn outcome(&self, future: TokenStream, sync: bool) -> TokenStream {
+        let private = &self.private;
+        if sync {
+            quote!(#private::block_on!(#future))
+        } else {
+            quote!(#future.await)
+        }
+    }
+
+    /// The handle that a layer uses, in the function itself.
+    fn source(&self, layer: &Layer) -> TokenStream {
+        let private = &self.private;
+        match &layer.with {
+            Some(with) => quote!(#private::Given(&(#with))),
+            None => quote!(#private::Ambient),
+        }
+    }
+
+    /// A layer's key, in the function itself.
+    fn key(&self, template: &Template) -> TokenStream {
+        template.render(&self.private, |slot: &Slot| {
+            slot.value(&slot.root.to_token_stream(), template.span())
+        })
+    }
+
+    /// Tells what kind of type a function returns, by that type.
+    fn tag(&self, returns: &Type) -> TokenStream {
+        let private = &self.private;
+        // Only what owns itself can be shared, and the search for a method does not look at lifetimes.
+        let mut names = names_in(returns.to_token_stream());
+        names.remove("'static");
+        let levels = if names.iter().any(|name| name.starts_with('\'')) {
+            quote!(&&)
+        } else {
+            quote!(&&&)
+        };
+        quote!({
+            #[allow(unused_imports)]
+            use #private::{ViaFallible as _, ViaPlain as _, ViaShared as _};
+            (#levels #private::Returns::<#returns>::NEW).returned()
+        })
+    }
+}

@@ -1,9 +1,12 @@
 //! The macros of cachify. Use them through `cachify-core` or through an adapter.
 
+mod args;
 mod expand;
+mod function;
 mod krate;
 mod parse;
 mod template;
+mod validate;
 
 use proc_macro::TokenStream;
 use syn::parse_macro_input;
@@ -53,6 +56,12 @@ pub fn key(input: TokenStream) -> TokenStream {
 pub fn derive_cache_key(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as syn::DeriveInput);
     output(expand::key::derive(&input))
+}
+
+/// Caches what an async function returns, under a key made of its arguments.
+#[proc_macro_attribute]
+pub fn cached(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute(args::What::Cached, options.into(), item.into()).into()
 }
 
 fn output(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

@@ -1,0 +1,96 @@
+//! What `#[cached]` calls.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+
+use super::{Returned, Source};
+use crate::observe::{self, Outcome};
+use crate::{CacheIf, Cached, Error, Key, Policy, Ttl, TtlWith, Value};
+
+/// The value if it is in memory; else how to get it.
+#[inline]
+pub fn begin<R>(_: R, source: impl Source, key: &Key) -> ControlFlow<R::Returned, Cached>
+where
+    R: Returned,
+    R::Value: Value,
+{
+    source.using(|cachify| match cachify.local(key) {
+        Some(value) => {
+            observe::request(key, Outcome::Hit);
+            ControlFlow::Break(R::join(Ok(value)))
+        }
+        None => ControlFlow::Continue(cachify.cached(key)),
+    })
+}
+
+/// What was not in memory.
+pub async fn finish<R, P, F, Fut>(_: R, cached: Cached<P>, compute: F) -> R::Returned
+where
+    R: Returned,
+    R::Value: Value,
+    P: Policy<R::Value>,
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = R::Returned>,
+{
+    let compute = || async { R::split(compute().await) };
+    let result = cached.fetch(compute, R::sharing().0).await;
+    R::join(result.map(|(value, _)| value))
+}
+
+/// [`Cached::ttl_with`] with the type that the closure gets.
+pub fn ttl_with<R, P, F, L>(_: R, cached: Cached<P>, ttl: F) -> Cached<TtlWith<P, F>>
+where
+    R: Returned,
+    F: Fn(&R::Value) -> L,
+    L: Into<Ttl>,
+{
+    cached.ttl_with(ttl)
+}
+
+/// [`Cached::cache_if`] with the type that the closure gets.
+pub fn cache_if<R, P, F>(_: R, cached: Cached<P>, condition: F) -> Cached<CacheIf<P, F>>
+where
+    R: Returned,
+    F: Fn(&R::Value) -> bool,
+{
+    cached.cache_if(condition)
+}
+
+pub async fn set_value<R, P>(_: R, cached: Cached<P>, value: R::Value) -> Result<(), Error>
+where
+    R: Returned,
+    R::Value: Value,
+    P: Policy<R::Value>,
+{
+    cached.set(value).await
+}
+
+/// Stores what the function might have returned; an error is not stored, and leaves nothing.
+pub async fn set_returned<R, P>(tag: R, cached: Cached<P>, value: R::Returned) -> Result<(), Error>
+where
+    R: Returned,
+    R::Value: Value,
+    P: Policy<R::Value>,
+{
+    match R::split(value) {
+        Ok(value) => set_value(tag, cached, value).await,
+        Err(_) => cached.reset().await,
+    }
+}
+
+pub async fn peek_value<R>(_: R, cached: Cached) -> Result<Option<R::Value>, Error>
+where
+    R: Returned,
+    R::Value: Value,
+{
+    cached.peek().await
+}
+
+pub async fn peek_returned<R>(tag: R, cached: Cached) -> Result<Option<R::Returned>, Error>
+where
+    R: Returned,
+    R::Value: Value,
+{
+    let value = peek_value(tag, cached).await?;
+    Ok(value.map(|value| R::join(Ok(value))))
+}

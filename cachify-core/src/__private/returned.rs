@@ -1,0 +1,174 @@
+//! What a function returns, decided by its type and not by that type's name: an alias of `Result` is a `Result`.
+//!
+//! `(&&&Returns::<R>::NEW).returned()` finds the most special of three traits, since a method call prefers the one that needs the
+//! fewest dereferences.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::cached;
+
+/// How to take what a function returns apart, and put it together.
+pub trait Returned: Copy {
+    type Returned;
+    /// What is cached.
+    type Value;
+    /// What is not.
+    type Error;
+
+    fn split(returned: Self::Returned) -> Result<Self::Value, Self::Error>;
+    fn join(result: Result<Self::Value, Self::Error>) -> Self::Returned;
+    fn sharing() -> Sharing<Self::Error>;
+}
+
+/// Whether errors go to those who waited, and how.
+#[allow(missing_debug_implementations, reason = "not public API")]
+pub struct Sharing<E>(pub(super) Option<cached::Sharing<E>>);
+
+/// Stands for the type that a function returns.
+pub struct Returns<R>(PhantomData<fn() -> R>);
+
+impl<R> Returns<R> {
+    pub const NEW: Self = Self(PhantomData);
+}
+
+macro_rules! tag {
+    ($(#[$doc:meta])* $name:ident<$($param:ident),*>) => {
+        $(#[$doc])*
+        pub struct $name<$($param),*>(PhantomData<fn() -> ($($param,)*)>);
+
+        impl<$($param),*> Clone for $name<$($param),*> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<$($param),*> Copy for $name<$($param),*> {}
+
+        impl<$($param),*> fmt::Debug for $name<$($param),*> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+    };
+}
+
+tag! {
+    /// The whole is the value.
+    Plain<T>
+}
+tag! {
+    /// A `Result` whose errors stay with who computed them.
+    Fallible<T, E>
+}
+tag! {
+    /// A `Result` whose errors go to all who waited.
+    Shared<T, E>
+}
+
+impl<R> fmt::Debug for Returns<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Returns")
+    }
+}
+
+impl<T> Returned for Plain<T> {
+    type Returned = T;
+    type Value = T;
+    type Error = Infallible;
+
+    fn split(returned: T) -> Result<T, Infallible> {
+        Ok(returned)
+    }
+
+    fn join(result: Result<T, Infallible>) -> T {
+        match result {
+            Ok(value) => value,
+            Err(never) => match never {},
+        }
+    }
+
+    fn sharing() -> Sharing<Infallible> {
+        Sharing(None)
+    }
+}
+
+impl<T, E> Returned for Fallible<T, E> {
+    type Returned = Result<T, E>;
+    type Value = T;
+    type Error = E;
+
+    fn split(returned: Result<T, E>) -> Result<T, E> {
+        returned
+    }
+
+    fn join(result: Result<T, E>) -> Result<T, E> {
+        result
+    }
+
+    fn sharing() -> Sharing<E> {
+        Sharing(None)
+    }
+}
+
+impl<T, E: Clone + Send + Sync + 'static> Returned for Shared<T, E> {
+    type Returned = Result<T, E>;
+    type Value = T;
+    type Error = E;
+
+    fn split(returned: Result<T, E>) -> Result<T, E> {
+        returned
+    }
+
+    fn join(result: Result<T, E>) -> Result<T, E> {
+        result
+    }
+
+    fn sharing() -> Sharing<E> {
+        Sharing(Some(cached::Sharing::new()))
+    }
+}
+
+impl<T> Plain<T> {
+    pub const NEW: Self = Self(PhantomData);
+}
+
+pub trait ViaPlain {
+    type Tag;
+    fn returned(&self) -> Self::Tag;
+}
+
+impl<T> ViaPlain for Returns<T> {
+    type Tag = Plain<T>;
+
+    fn returned(&self) -> Plain<T> {
+        Plain(PhantomData)
+    }
+}
+
+pub trait ViaFallible {
+    type Tag;
+    fn returned(&self) -> Self::Tag;
+}
+
+impl<T, E> ViaFallible for &Returns<Result<T, E>> {
+    type Tag = Fallible<T, E>;
+
+    fn returned(&self) -> Fallible<T, E> {
+        Fallible(PhantomData)
+    }
+}
+
+pub trait ViaShared {
+    type Tag;
+    fn returned(&self) -> Self::Tag;
+}
+
+impl<T, E: Clone + Send + Sync + 'static> ViaShared for &&Returns<Result<T, E>> {
+    type Tag = Shared<T, E>;
+
+    fn returned(&self) -> Shared<T, E> {
+        Shared(PhantomData)
+    }
+}

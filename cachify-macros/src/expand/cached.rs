@@ -1,0 +1,67 @@
+//! `#[cached]`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned as _;
+
+use super::Context;
+use crate::args::Layer;
+
+/// Looks into memory first: a hit there costs no more than the key and the value's clone.
+pub(super) fn body(
+    context: &Context,
+    layer: &Layer,
+    work: &TokenStream,
+    sync: bool,
+) -> TokenStream {
+    let private = &context.private;
+    let tag = context.tag(&context.returns);
+    let source = context.source(layer);
+    let key = context.key(&layer.template);
+    let span = context
+        .returns
+        .span()
+        .resolved_at(proc_macro2::Span::call_site());
+    // At the type, where the compiler is to point if it cannot be cached.
+    let begin = quote_spanned!(span=> #private::begin(__cachify_tag, #source, &__cachify_key));
+    let cached = policy(
+        layer,
+        private,
+        &quote!(__cachify_tag),
+        quote!(__cachify_miss),
+    );
+    let finish = quote!(#private::finish(__cachify_tag, #cached, #work));
+    let value = context.outcome(finish, sync);
+    quote! {
+        let __cachify_tag = #tag;
+        let __cachify_key = #key;
+        let __cachify_miss = match #begin {
+            ::core::ops::ControlFlow::Break(hit) => return hit,
+            ::core::ops::ControlFlow::Continue(miss) => miss,
+        };
+        #value
+    }
+}
+
+/// Adds the layer's options to a `Cached`.
+pub(super) fn policy(
+    layer: &Layer,
+    private: &TokenStream,
+    tag: &TokenStream,
+    mut cached: TokenStream,
+) -> TokenStream {
+    if let Some(ttl) = &layer.ttl {
+        let ttl = ttl.tokens(private);
+        cached = quote!(#cached.ttl(#ttl));
+    }
+    if let Some(jitter) = &layer.jitter {
+        cached = quote!(#cached.jitter(#jitter));
+    }
+    if let Some(ttl) = &layer.ttl_with {
+        cached = quote!(#private::ttl_with(#tag, #cached, #ttl));
+    }
+    if let Some(condition) = &layer.cache_if {
+        cached = quote!(#private::cache_if(#tag, #cached, #condition));
+    }
+    cached
+}

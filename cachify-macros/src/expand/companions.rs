@@ -1,0 +1,425 @@
+//! `reset`, `set`, `peek`, `is_locked`, `release`, `size`: what belongs to a function and is reached by its name.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote};
+use syn::{Expr, GenericArgument, Ident, PathArguments, Type, TypePath, parse_quote};
+
+use super::{Context, cached};
+use crate::args::{Layer, Time, What};
+use crate::template::Slot;
+
+/// All companions: an empty enum by the function's name, or methods beside it.
+pub(super) fn expand(context: &Context, layers: &[Layer]) -> syn::Result<TokenStream> {
+    let item = &context.function.item;
+    let name = match &context.place.companion {
+        Some(companion) => match &companion.name {
+            Some(name) => name,
+            None => return Ok(TokenStream::new()),
+        },
+        None => &item.sig.ident,
+    };
+    let cfgs = item.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
+    let cfgs = quote!(#(#cfgs)*);
+    let companions = Companions {
+        context,
+        layers,
+        name,
+        cfgs: &cfgs,
+    };
+    let methods = companions.methods()?;
+    if context.is_method() {
+        return Ok(methods);
+    }
+    let vis = &item.vis;
+    let doc = format!(
+        "What belongs to the function [`{0}`](fn@{0}): it takes the arguments that the key names.",
+        item.sig.ident
+    );
+    // The type that poem's `#[handler]` makes has the function's name already.
+    let is_handler = item.attrs.iter().any(|attr| {
+        let last = attr.path().segments.last();
+        last.is_some_and(|last| last.ident == "handler")
+    });
+    let holder = (!is_handler || name != &item.sig.ident).then(|| {
+        quote! {
+            #cfgs
+            #[doc = #doc]
+            #[allow(non_camel_case_types, dead_code, clippy::empty_enums)]
+            #vis enum #name {}
+        }
+    });
+    Ok(quote! {
+        #holder
+        #cfgs
+        impl #name { #methods }
+    })
+}
+
+struct Companions<'a> {
+    context: &'a Context,
+    /// The outer one first.
+    layers: &'a [Layer],
+    name: &'a Ident,
+    cfgs: &'a TokenStream,
+}
+
+/// What one companion is made of.
+struct Method<'a> {
+    name: &'static str,
+    doc: &'a str,
+    /// What it takes besides the key's arguments.
+    value: Option<(&'a Ident, &'a Type)>,
+    output: TokenStream,
+    /// What else the signature depends on.
+    mentions: TokenStream,
+    body: TokenStream,
+}
+
+impl Companions<'_> {
+    fn methods(&self) -> syn::Result<TokenStream> {
+        let mut methods = TokenStream::new();
+        let of = |wanted: &[What]| -> Vec<&Layer> {
+            self.layers
+                .iter()
+                .filter(|layer| wanted.contains(&layer.what))
+                .collect()
+        };
+        let cached = of(&[What::Cached]);
+        if !cached.is_empty() {
+            methods.extend(self.reset(&cached)?);
+            methods.extend(self.set(&cached)?);
+            methods.extend(self.peek(&cached)?);
+        }
+        Ok(methods)
+    }
+
+    fn reset(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+        let private = &self.context.private;
+        // A reader between two resets must not find the old value in an inner layer and put it back into an outer one.
+        let body = self.each(layers.iter().rev(), |layer| {
+            let (source, key) = (self.source(layer), self.key(layer));
+            quote!(#private::handle(#source).reset(&#key).await)
+        });
+        self.method(
+            layers,
+            Method {
+                name: "reset",
+                doc: "Removes the entry of these arguments: see `Cachify::reset`.",
+                value: None,
+                output: quote!(()),
+                mentions: TokenStream::new(),
+                body,
+            },
+        )
+    }
+
+    fn set(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+        let private = &self.context.private;
+        let function = &self.context.function;
+        // What decides by the function's arguments cannot decide without them.
+        let decides_by_argument = layers.iter().any(|layer| {
+            let ttl = layer.ttl.as_ref().and_then(Time::expression);
+            let options = [
+                ttl,
+                layer.ttl_with.as_ref(),
+                layer.cache_if.as_ref(),
+                layer.jitter.as_ref(),
+            ];
+            options
+                .into_iter()
+                .flatten()
+                .any(|option| function.is_used_by(option))
+        });
+        if decides_by_argument {
+            return Ok(TokenStream::new());
+        }
+        let stored = self.stored();
+        let taken = function
+            .bindings
+            .iter()
+            .any(|binding| binding.name == "value");
+        let value = format_ident!("{}", if taken { "new_value" } else { "value" });
+        let set = format_ident!("set_{}", stored.suffix);
+        let tag = &stored.tag;
+        let body = self.each(layers.iter().rev(), |layer| {
+            let (source, key) = (self.source(layer), self.key(layer));
+            let cached = quote!(#private::handle(#source).cached(&#key));
+            let cached = cached::policy(layer, private, tag, cached);
+            let clone = (layers.len() > 1).then(|| quote!(.clone()));
+            quote!(#private::#set(#tag, #cached, #value #clone).await)
+        });
+        self.method(
+            layers,
+            Method {
+                name: "set",
+                doc: "Stores a value for these arguments, whatever was there: see `Cached::set`.",
+                value: Some((&value, &stored.ty)),
+                output: quote!(()),
+                mentions: stored.mentions,
+                body,
+            },
+        )
+    }
+
+    fn peek(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+        let private = &self.context.private;
+        let stored = self.stored();
+        let (tag, ty) = (&stored.tag, &stored.ty);
+        let peek = format_ident!("peek_{}", stored.suffix);
+        let mut body = TokenStream::new();
+        for layer in layers.iter().rev() {
+            let (source, key) = (self.source(layer), self.key(layer));
+            let found =
+                quote!(#private::#peek(#tag, #private::handle(#source).cached(&#key)).await);
+            body = if body.is_empty() {
+                found
+            } else {
+                quote!(match #found {
+                    ::core::result::Result::Ok(::core::option::Option::None) => #body,
+                    found => found,
+                })
+            };
+        }
+        self.method(layers, Method {
+            name: "peek",
+            doc: "The cached value for these arguments, if there is one; computes nothing: see `Cached::peek`.",
+            value: None,
+            output: quote!(::core::option::Option<#ty>),
+            mentions: stored.mentions,
+            body,
+        })
+    }
+
+    /// One expression for each layer, all of them evaluated before the first error is returned.
+    fn each<'l>(
+        &self,
+        layers: impl Iterator<Item = &'l &'l Layer>,
+        expression: impl Fn(&Layer) -> TokenStream,
+    ) -> TokenStream {
+        let private = &self.context.private;
+        let expressions: Vec<_> = layers.map(|layer| expression(layer)).collect();
+        match expressions.as_slice() {
+            [expression] => expression.clone(),
+            expressions => quote!(#private::all([#(#expressions),*])),
+        }
+    }
+
+    fn method(&self, layers: &[&Layer], method: Method<'_>) -> syn::Result<TokenStream> {
+        let Method {
+            name,
+            doc,
+            value,
+            output,
+            mentions,
+            body,
+        } = method;
+        let Self { context, cfgs, .. } = self;
+        let private = &context.private;
+        let function = &context.function;
+        let item = &function.item;
+
+        let mut params: Vec<TokenStream> = Vec::new();
+        if function.has_receiver() {
+            params.push(quote!(&self));
+        }
+        if self.takes_handle(layers)? {
+            let handle = self.handle();
+            params.push(quote!(#handle: &#private::Cachify));
+        }
+        params.extend(self.params(layers));
+        if let Some((value, ty)) = value {
+            params.push(quote!(#value: #ty));
+        }
+        let generics = function.generics_of(quote!(#(#params)* #mentions));
+        let (impl_generics, _, where_clause) = generics.split_for_impl();
+        let ident = if context.is_method() {
+            format_ident!("{}_{name}", self.name, span = self.name.span())
+        } else {
+            format_ident!("{name}")
+        };
+        let vis = &item.vis;
+        let (asyncness, body) = if context.is_sync() {
+            (None, context.outcome(quote!(async move { #body }), true))
+        } else {
+            (Some(quote!(async)), body)
+        };
+        // Siblings of a function carry its conditions themselves.
+        let cfgs = context.is_method().then_some(cfgs);
+        Ok(quote! {
+            #cfgs
+            #[doc = #doc]
+            #[allow(dead_code)]
+            #vis #asyncness fn #ident #impl_generics (#(#params),*) -> ::core::result::Result<#output, #private::Error> #where_clause {
+                #body
+            }
+        })
+    }
+
+    /// The parameters that the layers' templates name, in the order of the signature, by reference.
+    fn params(&self, layers: &[&Layer]) -> Vec<TokenStream> {
+        let function = &self.context.function;
+        let private = &self.context.private;
+        let slots = || layers.iter().flat_map(|layer| &layer.template.slots);
+        let mut params = Vec::new();
+        for binding in &function.bindings {
+            let of_binding = |slot: &&Slot| {
+                function
+                    .binding(&slot.root)
+                    .is_some_and(|found| found.name == binding.name)
+            };
+            match &binding.ty {
+                Some(ty) => {
+                    if slots().any(|slot| of_binding(&slot)) {
+                        let (ident, ty) = (&binding.ident, self.by_reference(ty));
+                        params.push(quote!(#ident: #ty));
+                    }
+                }
+                None => {
+                    let mut seen = BTreeSet::new();
+                    for slot in slots().filter(of_binding) {
+                        if seen.insert(&slot.name) {
+                            let ident = self.part(slot);
+                            params.push(
+                                quote!(#ident: &(impl #private::KeyPart + ?::core::marker::Sized)),
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        params
+    }
+
+    fn by_reference(&self, ty: &Type) -> TokenStream {
+        let mut ty = ty.clone();
+        self.context.function.elide(&mut ty);
+        match &ty {
+            Type::Reference(reference) => {
+                let ty = &reference.elem;
+                quote!(&#ty)
+            }
+            Type::ImplTrait(_) | Type::TraitObject(_) => quote!(&(#ty)),
+            // So that `reset("acme")` works as well.
+            Type::Path(path) if path.path.is_ident("String") => quote!(&::core::primitive::str),
+            _ => quote!(&#ty),
+        }
+    }
+
+    fn handle(&self) -> Ident {
+        let taken = self
+            .context
+            .function
+            .bindings
+            .iter()
+            .any(|binding| binding.name == "cachify");
+        format_ident!("{}", if taken { "handle" } else { "cachify" })
+    }
+
+    /// Whether the handle comes out of the function's arguments, so that a companion has to be given it.
+    fn takes_handle(&self, layers: &[&Layer]) -> syn::Result<bool> {
+        let mut by_argument = layers.iter().filter_map(|layer| self.with_argument(layer));
+        let Some(first) = by_argument.next() else {
+            return Ok(false);
+        };
+        let text = |with: &Expr| with.to_token_stream().to_string();
+        match by_argument.find(|with| text(with) != text(first)) {
+            Some(other) => Err(syn::Error::new_spanned(
+                other,
+                "two attributes take different handles from the arguments, but a companion takes one: say `companion = none`",
+            )),
+            None => Ok(true),
+        }
+    }
+
+    fn with_argument<'l>(&self, layer: &'l Layer) -> Option<&'l Expr> {
+        let with = layer.with.as_ref()?;
+        self.context.function.is_used_by(with).then_some(with)
+    }
+
+    fn source(&self, layer: &Layer) -> TokenStream {
+        if self.with_argument(layer).is_some() {
+            let (private, handle) = (&self.context.private, self.handle());
+            return quote!(#private::Given(#handle));
+        }
+        self.context.source(layer)
+    }
+
+    fn key(&self, layer: &Layer) -> TokenStream {
+        let template = &layer.template;
+        template.render(&self.context.private, |slot| {
+            match self.context.function.binding(&slot.root) {
+                Some(binding) if binding.ty.is_none() => self.part(slot).to_token_stream(),
+                _ => slot.value(&slot.root.to_token_stream(), template.span()),
+            }
+        })
+    }
+
+    /// The parameter for a placeholder whose type is inside a pattern.
+    fn part(&self, slot: &Slot) -> Ident {
+        let name = slot.name.replace('.', "_");
+        let is_taken = !slot.fields.is_empty()
+            && self
+                .context
+                .function
+                .bindings
+                .iter()
+                .any(|binding| binding.name == name);
+        let end = if is_taken { "_" } else { "" };
+        format_ident!("{name}{end}", span = slot.root.span())
+    }
+
+    /// What `set` takes and `peek` returns.
+    fn stored(&self) -> Stored {
+        let context = self.context;
+        let private = &context.private;
+        let mut returns = context.returns.clone();
+        context.function.elide(&mut returns);
+        let Some(ok) = ok_of(&returns) else {
+            return Stored {
+                tag: context.tag(&returns),
+                mentions: returns.to_token_stream(),
+                ty: returns,
+                suffix: "returned",
+            };
+        };
+        // A parameter that only the error has could not be inferred.
+        let own = |tokens: TokenStream| context.function.generics_of(tokens).params.len();
+        let tag = if own(quote!(#returns)) == own(quote!(#ok)) {
+            context.tag(&returns)
+        } else {
+            quote!(#private::Plain::<#ok>::NEW)
+        };
+        Stored {
+            tag,
+            mentions: ok.to_token_stream(),
+            ty: ok,
+            suffix: "value",
+        }
+    }
+}
+
+struct Stored {
+    ty: Type,
+    /// An expression for the kind of type that the function returns.
+    tag: TokenStream,
+    /// `value` for the type in `Ok`, `returned` for the whole.
+    suffix: &'static str,
+    mentions: TokenStream,
+}
+
+/// The type in the `Ok` of what is written as a `Result`. An alias of another name is taken and given whole.
+fn ok_of(returns: &Type) -> Option<Type> {
+    let Type::Path(TypePath { path, .. }) = returns else {
+        return None;
+    };
+    let last = path.segments.last().filter(|last| last.ident == "Result")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(parse_quote!(#ty)),
+        _ => None,
+    })
+}

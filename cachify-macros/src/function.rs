@@ -1,0 +1,254 @@
+//! The function that an attribute stands on, taken apart.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::ext::IdentExt as _;
+use syn::punctuated::Punctuated;
+use syn::visit::Visit;
+use syn::visit_mut::{self, VisitMut};
+use syn::{
+    Expr, ExprClosure, ExprPath, FnArg, GenericParam, Generics, Ident, ItemFn, Lifetime, Macro,
+    Pat, PatIdent, PatType, ReturnType, Token, Type, TypeParamBound, WherePredicate, parse_quote,
+};
+
+pub(crate) struct Function {
+    pub(crate) item: ItemFn,
+    pub(crate) bindings: Vec<Binding>,
+}
+
+/// A name that the parameters bind.
+pub(crate) struct Binding {
+    /// Without `r#`.
+    pub(crate) name: String,
+    pub(crate) ident: Ident,
+    /// `None` for a name inside a pattern.
+    pub(crate) ty: Option<Type>,
+}
+
+impl Function {
+    pub(crate) fn new(item: ItemFn) -> Self {
+        let mut bindings = Vec::new();
+        for input in &item.sig.inputs {
+            let FnArg::Typed(PatType { pat, ty, .. }) = input else {
+                continue;
+            };
+            if let Pat::Ident(PatIdent {
+                ident,
+                subpat: None,
+                by_ref: None,
+                ..
+            }) = &**pat
+            {
+                bindings.push(Binding::new(ident, Some((**ty).clone())));
+            } else {
+                Names(&mut bindings).visit_pat(pat);
+            }
+        }
+        Self { item, bindings }
+    }
+
+    pub(crate) fn has_receiver(&self) -> bool {
+        self.item.sig.receiver().is_some()
+    }
+
+    pub(crate) fn binding(&self, name: &Ident) -> Option<&Binding> {
+        let name = name.unraw().to_string();
+        self.bindings.iter().find(|binding| binding.name == name)
+    }
+
+    /// Whether `expression` uses an argument.
+    pub(crate) fn is_used_by(&self, expression: &Expr) -> bool {
+        let mut values = Values::default();
+        values.visit_expr(expression);
+        let is_used = |binding: &Binding| values.used.contains(&binding.name);
+        self.bindings.iter().any(is_used)
+    }
+
+    /// The type that it returns, with `_` for an `impl Trait`.
+    pub(crate) fn returns(&self) -> Type {
+        match &self.item.sig.output {
+            ReturnType::Default => parse_quote!(()),
+            ReturnType::Type(_, ty) => {
+                let mut ty = (**ty).clone();
+                EraseImplTrait.visit_type_mut(&mut ty);
+                ty
+            }
+        }
+    }
+
+    /// The function's generics as far as `tokens` mention them, with those of their bounds that mention nothing else.
+    pub(crate) fn generics_of(&self, tokens: TokenStream) -> Generics {
+        let generics = &self.item.sig.generics;
+        let used = names_in(tokens);
+        let unused: BTreeSet<_> = generics
+            .params
+            .iter()
+            .map(name)
+            .filter(|name| !used.contains(name))
+            .collect();
+        let stays = |tokens: &dyn ToTokens| names_in(tokens.to_token_stream()).is_disjoint(&unused);
+
+        let mut kept = Generics::default();
+        for param in &generics.params {
+            if unused.contains(&name(param)) {
+                continue;
+            }
+            let mut param = param.clone();
+            if let GenericParam::Type(param) = &mut param {
+                retain(&mut param.bounds, &stays);
+            }
+            kept.params.push(param);
+        }
+        for predicate in generics
+            .where_clause
+            .iter()
+            .flat_map(|clause| &clause.predicates)
+        {
+            let WherePredicate::Type(predicate) = predicate else {
+                continue;
+            };
+            let of_ours = names_in(predicate.bounded_ty.to_token_stream());
+            if of_ours.is_disjoint(&unused)
+                && kept
+                    .params
+                    .iter()
+                    .any(|param| of_ours.contains(&name(param)))
+            {
+                let mut predicate = predicate.clone();
+                retain(&mut predicate.bounds, &stays);
+                kept.make_where_clause()
+                    .predicates
+                    .push(WherePredicate::Type(predicate));
+            }
+        }
+        kept
+    }
+
+    /// Takes the function's own lifetimes out of a type.
+    pub(crate) fn elide(&self, ty: &mut Type) {
+        Elide(&self.item.sig.generics).visit_type_mut(ty);
+    }
+}
+
+impl Binding {
+    fn new(ident: &Ident, ty: Option<Type>) -> Self {
+        Self {
+            name: ident.unraw().to_string(),
+            ident: ident.clone(),
+            ty,
+        }
+    }
+}
+
+/// As a token: `'a` is told from `a`.
+fn name(param: &GenericParam) -> String {
+    match param {
+        GenericParam::Lifetime(param) => param.lifetime.to_string(),
+        GenericParam::Type(param) => param.ident.to_string(),
+        GenericParam::Const(param) => param.ident.to_string(),
+    }
+}
+
+fn retain(
+    bounds: &mut Punctuated<TypeParamBound, Token![+]>,
+    stays: &dyn Fn(&dyn ToTokens) -> bool,
+) {
+    *bounds = std::mem::take(bounds)
+        .into_iter()
+        .filter(|bound| stays(bound))
+        .collect();
+}
+
+/// All names in `tokens`, groups and macro calls included: without `r#`, lifetimes with their tick.
+pub(crate) fn names_in(tokens: TokenStream) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    collect_names(tokens, &mut names);
+    names
+}
+
+fn collect_names(tokens: TokenStream, into: &mut BTreeSet<String>) {
+    let mut tick = false;
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) if tick => _ = into.insert(format!("'{ident}")),
+            TokenTree::Ident(ident) => _ = into.insert(ident.unraw().to_string()),
+            TokenTree::Group(ref group) => collect_names(group.stream(), into),
+            TokenTree::Punct(ref punct) => {
+                tick = punct.as_char() == '\'';
+                continue;
+            }
+            TokenTree::Literal(_) => {}
+        }
+        tick = false;
+    }
+}
+
+/// The names that an expression uses as values: not those of fields, methods, types or its own closures' parameters.
+#[derive(Default)]
+struct Values {
+    used: BTreeSet<String>,
+}
+
+impl<'ast> Visit<'ast> for Values {
+    fn visit_expr_path(&mut self, path: &'ast ExprPath) {
+        if let Some(ident) = path.path.get_ident() {
+            self.used.insert(ident.unraw().to_string());
+        }
+    }
+
+    fn visit_expr_closure(&mut self, closure: &'ast ExprClosure) {
+        let mut params = Vec::new();
+        for input in &closure.inputs {
+            Names(&mut params).visit_pat(input);
+        }
+        let mut inside = Self::default();
+        inside.visit_expr(&closure.body);
+        for param in params {
+            inside.used.remove(&param.name);
+        }
+        self.used.append(&mut inside.used);
+    }
+
+    fn visit_macro(&mut self, call: &'ast Macro) {
+        collect_names(call.tokens.clone(), &mut self.used);
+    }
+}
+
+struct Names<'a>(&'a mut Vec<Binding>);
+
+impl<'ast> Visit<'ast> for Names<'_> {
+    fn visit_pat_ident(&mut self, pat: &'ast PatIdent) {
+        let text = pat.ident.to_string();
+        // `None` and other constants look like names here.
+        if !text.starts_with(char::is_uppercase) {
+            self.0.push(Binding::new(&pat.ident, None));
+        }
+        if let Some((_, pat)) = &pat.subpat {
+            self.visit_pat(pat);
+        }
+    }
+}
+
+struct EraseImplTrait;
+
+impl VisitMut for EraseImplTrait {
+    fn visit_type_mut(&mut self, ty: &mut Type) {
+        if let Type::ImplTrait(_) = ty {
+            *ty = parse_quote!(_);
+        } else {
+            visit_mut::visit_type_mut(self, ty);
+        }
+    }
+}
+
+struct Elide<'a>(&'a Generics);
+
+impl VisitMut for Elide<'_> {
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        if self.0.lifetimes().any(|param| param.lifetime == *lifetime) {
+            *lifetime = Lifetime::new("'_", lifetime.span());
+        }
+    }
+}

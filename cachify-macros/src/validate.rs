@@ -1,0 +1,182 @@
+//! What can be wrong although it parses. Each mistake is told once, at its place, with what to write instead.
+
+use quote::ToTokens as _;
+use syn::visit::Visit;
+use syn::{Ident, Item, ReturnType, Type};
+
+use crate::args::{Layer, Time, What};
+use crate::function::{Function, names_in};
+
+/// Begins every name that an expansion puts into a function's body.
+pub(crate) const MARK: &str = "__cachify_";
+
+pub(crate) fn function(function: &Function, first: &Layer, is_method: bool) -> syn::Result<()> {
+    let sig = &function.item.sig;
+    let refused = [
+        sig.constness.map(|token| (token.span, "a `const fn`")),
+        sig.unsafety.map(|token| (token.span, "an `unsafe fn`")),
+        sig.abi
+            .as_ref()
+            .map(|abi| (abi.extern_token.span, "an `extern` function")),
+    ];
+    if let Some((span, kind)) = refused.into_iter().flatten().next() {
+        let message = format!("`{}` cannot be on {kind}", first.what);
+        return Err(syn::Error::new(span, message));
+    }
+    let names = names_in(function.item.block.to_token_stream());
+    if names.iter().any(|name| name.starts_with(MARK)) {
+        return Err(syn::Error::new(
+            first.span,
+            format!(
+                "this attribute stands below another one of cachify, which did not recognize it by its name: \
+                 write `{}` here instead of a name that `use .. as ..` gave it",
+                first.what
+            ),
+        ));
+    }
+    if sig.asyncness.is_none() && returns_future(&sig.output) {
+        return Err(syn::Error::new_spanned(
+            &sig.output,
+            format!(
+                "`{}` cannot be on a function that returns a future: make it an `async fn`",
+                first.what
+            ),
+        ));
+    }
+    if !is_method && !function.has_receiver() && names_self_type(function) {
+        return Err(syn::Error::new(
+            first.span,
+            format!(
+                "`{}` on an associated function without `self` needs to know: add `method`",
+                first.what
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the function must be in an `impl` block.
+fn names_self_type(function: &Function) -> bool {
+    struct Finder(bool);
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_ident(&mut self, ident: &'ast Ident) {
+            self.0 |= ident == "Self";
+        }
+        // An item inside the body has a `Self` of its own.
+        fn visit_item(&mut self, _: &'ast Item) {}
+    }
+    let mut finder = Finder(false);
+    finder.visit_item_fn(&function.item);
+    finder.0
+}
+
+fn returns_future(output: &ReturnType) -> bool {
+    let ReturnType::Type(_, ty) = output else {
+        return false;
+    };
+    matches!(**ty, Type::ImplTrait(_)) && names_in(ty.to_token_stream()).contains("Future")
+}
+
+/// What is wrong with one attribute.
+pub(crate) fn layer(function: &Function, layer: &Layer) -> syn::Result<()> {
+    placeholders(function, layer)?;
+    times(layer)?;
+    if let (Some(_), Some(ttl_with)) = (&layer.ttl, &layer.ttl_with) {
+        return Err(syn::Error::new_spanned(
+            ttl_with,
+            "`ttl_with` decides alone how long a value lives: leave out `ttl`",
+        ));
+    }
+    if layer.what == What::Cached && returns_impl(&function.item.sig.output) {
+        return Err(syn::Error::new_spanned(
+            &function.item.sig.output,
+            "a cached value needs a type with a name, since it outlives the function: name it instead of `impl ..`",
+        ));
+    }
+    Ok(())
+}
+
+/// Which attributes go together, and what they must not say twice.
+pub(crate) fn stack(layers: &[Layer]) -> syn::Result<()> {
+    let of = |what| layers.iter().filter(move |layer| layer.what == what);
+    if let (Some(once), Some(locked)) = (of(What::Once).next(), of(What::Locked).next()) {
+        return Err(syn::Error::new(
+            once.span,
+            format!(
+                "`{}` refuses where `{}` waits, so they cannot be on one function: use one of them",
+                once.what, locked.what
+            ),
+        ));
+    }
+    if let Some(second) = of(What::Pooled).nth(1) {
+        return Err(syn::Error::new(
+            second.span,
+            "two `#[pooled]` on one function, and `size` could mean either: take the second permit inside, by `cachify.pool(..)`",
+        ));
+    }
+    Ok(())
+}
+
+fn placeholders(function: &Function, layer: &Layer) -> syn::Result<()> {
+    for slot in &layer.template.slots {
+        let known = match &*slot.root.to_string() {
+            "self" => function.has_receiver(),
+            _ => function.binding(&slot.root).is_some(),
+        };
+        if !known {
+            let receiver = function.has_receiver().then(|| "self".to_owned());
+            let names = function.bindings.iter().map(|binding| binding.name.clone());
+            let place = format!("parameter of `{}`", function.item.sig.ident);
+            return Err(layer
+                .template
+                .unknown(slot, &place, receiver.into_iter().chain(names)));
+        }
+    }
+    Ok(())
+}
+
+fn times(layer: &Layer) -> syn::Result<()> {
+    let is_lock = layer.what != What::Cached;
+    match &layer.ttl {
+        Some(Time::Never(span)) if is_lock => Err(syn::Error::new(
+            *span,
+            "a lock that never ends outlives a holder that died: give it a time, it is renewed while its holder lives",
+        )),
+        Some(Time::Millis(0, span)) if !is_lock => Err(syn::Error::new(
+            *span,
+            "a `ttl` of zero stores nothing: give a time, or \"never\" for an entry that does not expire",
+        )),
+        ttl => {
+            if is_lock {
+                at_least_a_second("ttl", ttl.as_ref())?;
+            }
+            at_least_a_second("max_hold", layer.max_hold.as_ref())?;
+            match &layer.wait {
+                Some(Time::Never(span)) => Err(syn::Error::new(
+                    *span,
+                    "`wait` takes a length of time, such as \"2s\"",
+                )),
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+fn at_least_a_second(name: &str, time: Option<&Time>) -> syn::Result<()> {
+    match time {
+        Some(Time::Millis(0..1000, span)) => Err(syn::Error::new(
+            *span,
+            format!("the `{name}` of a lock is at least 1 s, so that it can be renewed in time"),
+        )),
+        Some(Time::Never(span)) => Err(syn::Error::new(
+            *span,
+            format!("`{name}` takes a length of time, such as \"30s\"; leave it out for no end"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn returns_impl(output: &ReturnType) -> bool {
+    let names = names_in(output.to_token_stream());
+    names.contains("impl")
+}
