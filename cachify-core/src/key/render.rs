@@ -87,8 +87,8 @@ impl Renderer {
         }
     }
 
-    pub(super) fn finish(mut self) -> SmolStr {
-        let Some(hash) = self.long else {
+    pub(super) fn finish(&mut self) -> SmolStr {
+        let Some(hash) = self.long.take() else {
             return SmolStr::new(match valid_text(&self.text[..self.len]) {
                 "" => EMPTY,
                 text => text,

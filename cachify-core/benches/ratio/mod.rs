@@ -1,0 +1,85 @@
+//! Compares contenders within one run: rounds are interleaved, so that a busy machine slows all of them alike, and the figure is a ratio.
+
+use std::time::{Duration, Instant};
+
+/// How many rounds count; one more comes before them to warm up.
+const ROUNDS: usize = 7;
+
+/// One line of the table.
+pub(crate) struct Comparison {
+    name: &'static str,
+    budget: f64,
+    floor: Vec<Duration>,
+    ours: Vec<Duration>,
+    per_round: u32,
+}
+
+impl Comparison {
+    /// `ours` may take `budget` times as long as the floor, for `per_round` operations a round.
+    pub(crate) fn new(name: &'static str, budget: f64, per_round: u32) -> Self {
+        Self {
+            name,
+            budget,
+            floor: Vec::new(),
+            ours: Vec::new(),
+            per_round,
+        }
+    }
+
+    /// Runs both by turns.
+    pub(crate) fn run(mut self, mut floor: impl FnMut(), mut ours: impl FnMut()) -> Self {
+        for round in 0..=ROUNDS {
+            let (floor, ours) = (time(&mut floor), time(&mut ours));
+            if round > 0 {
+                self.floor.push(floor);
+                self.ours.push(ours);
+            }
+        }
+        self
+    }
+
+    /// Prints the line.
+    pub(crate) fn print(self) {
+        let mut ratios: Vec<f64> = (self.floor.iter().zip(&self.ours))
+            .map(|(floor, ours)| ours.as_secs_f64() / floor.as_secs_f64())
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let ratio = ratios[ratios.len() / 2];
+        println!(
+            "{:<44} {:>11} {:>11} {:>7.2} [{:.2}, {:.2}] {:>7.2}  {}",
+            self.name,
+            self.each(&self.floor),
+            self.each(&self.ours),
+            ratio,
+            ratios[0],
+            ratios[ratios.len() - 1],
+            self.budget,
+            if ratio <= self.budget {
+                "within"
+            } else {
+                "OVER"
+            },
+        );
+    }
+
+    /// The median time of one operation.
+    fn each(&self, rounds: &[Duration]) -> String {
+        let mut rounds = rounds.to_vec();
+        rounds.sort_unstable();
+        format!("{:.2?}", rounds[rounds.len() / 2] / self.per_round)
+    }
+}
+
+/// Prints the heading.
+pub(crate) fn heading() {
+    println!(
+        "{:<44} {:>11} {:>11} {:>7} {:>12} {:>7}",
+        "", "floor", "ours", "ratio", "spread", "budget"
+    );
+}
+
+fn time(work: &mut impl FnMut()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
