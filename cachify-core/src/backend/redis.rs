@@ -495,19 +495,11 @@ impl Shared {
         let names = self.slot(slot.kind, slot.key.as_str());
         let call = Call::new(&script::INSPECT, &names[..2]);
         let value = self.control.run(&call).await?;
-        let (now, waiting, holders): (u64, usize, Vec<(String, f64)>) =
+        let (held, waiting, first, left): (usize, usize, String, u64) =
             redis::from_redis_value(value).map_err(|_| error::garbled(&self.server.place))?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "microseconds of this century are exact"
-        )]
-        let left = |deadline: f64| Duration::from_micros((deadline as u64).saturating_sub(now));
         Ok(Inspection {
-            holders: holders
-                .into_iter()
-                .map(|(token, deadline)| (token, left(deadline)))
-                .collect(),
+            held,
+            first: (held != 0).then(|| (first, Duration::from_micros(left))),
             waiting,
         })
     }
@@ -609,7 +601,8 @@ impl Backend for Redis {
     ) -> BoxFuture<'a, Result<bool, Error>> {
         let call = self
             .0
-            .release_call(slot.kind, slot.key.as_str(), token.as_str());
+            .release_call(slot.kind, slot.key.as_str(), token.as_str())
+            .once();
         Box::pin(async move { self.0.flag(&self.0.control, &call).await })
     }
 

@@ -1,6 +1,10 @@
 -- KEYS: holders, queue
+-- As text, Lua would cut the number to 14 digits.
+local after = string.format('(%.0f', now)
+local first = redis.call('ZRANGEBYSCORE', KEYS[1], after, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 return {
-  now,
+  redis.call('ZCOUNT', KEYS[1], after, '+inf'),
   redis.call('ZCARD', KEYS[2]),
-  redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.0f', now), '+inf', 'WITHSCORES'),
+  first[1] or '',
+  first[2] and first[2] - now or 0,
 }

@@ -98,7 +98,7 @@ impl Link {
     pub(super) async fn run(&self, call: &Call) -> Result<Value, Error> {
         let (mut live, fresh) = self.connection().await?;
         let mut result = self.exchange(&live, &call.cmd).await;
-        if !fresh && result.as_ref().is_err_and(is_broken) {
+        if call.repeatable && !fresh && result.as_ref().is_err_and(is_broken) {
             (live, _) = self.connection().await?;
             result = self.exchange(&live, &call.cmd).await;
         }
@@ -116,7 +116,11 @@ impl Link {
 
     async fn exchange(&self, live: &Live, cmd: &Cmd) -> Result<Value, RedisError> {
         let unanswered = Unanswered { link: self, live };
-        let result = live.connection.clone().send_packed_command(cmd).await;
+        let mut connection = live.connection.clone();
+        let result = connection
+            .send_packed_command(cmd)
+            .await
+            .and_then(Value::extract_error);
         std::mem::forget(unanswered);
         if let Err(error) = &result
             && (is_broken(error)

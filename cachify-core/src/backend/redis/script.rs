@@ -59,6 +59,8 @@ pub(super) fn command(name: &str, key: Name<'_>) -> Cmd {
 pub(super) struct Call {
     pub(super) script: &'static Script,
     pub(super) cmd: Cmd,
+    /// Whether a second run gives the same answer as the first.
+    pub(super) repeatable: bool,
 }
 
 impl Call {
@@ -68,7 +70,17 @@ impl Call {
         for name in names {
             cmd.arg(name);
         }
-        Self { script, cmd }
+        Self {
+            script,
+            cmd,
+            repeatable: true,
+        }
+    }
+
+    /// Not to be run again, not even if the connection broke.
+    pub(super) fn once(mut self) -> Self {
+        self.repeatable = false;
+        self
     }
 
     pub(super) fn arg(mut self, arg: impl ToRedisArgs) -> Self {

@@ -1,0 +1,13 @@
+//! The promises, over Redis.
+#![cfg(all(feature = "redis", unix))]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use cachify_core::Cachify;
+use cachify_core::testing::Stage;
+
+fn stage() -> Stage {
+    let url = redis_fixture::shared();
+    Stage::new(move || Cachify::builder().redis(&url).prefix("conformance").connect_lazy())
+}
+
+cachify_core::conformance!(tokio::test, stage());
