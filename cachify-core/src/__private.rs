@@ -2,12 +2,17 @@
 //! it in whichever cachify crate the user depends on.
 
 mod cached;
+mod hold;
 mod returned;
 
 use std::borrow::Borrow;
 
 pub use self::cached::{
     begin, cache_if, finish, peek_returned, peek_value, set_returned, set_value, ttl_with,
+};
+pub use self::hold::{
+    Report, Takes, ViaAnswer, ViaReport, is_unavailable, lock, map_err, on_error, pool, report,
+    under_guard, under_permit,
 };
 pub use self::returned::{
     Fallible, Plain, Returned, Returns, Shared, Sharing, ViaFallible, ViaPlain, ViaShared,
@@ -48,4 +53,11 @@ pub fn handle(source: impl Source) -> Cachify {
 /// The first error of operations that were all carried out.
 pub fn all<const N: usize>(results: [Result<(), Error>; N]) -> Result<(), Error> {
     results.into_iter().collect()
+}
+
+/// Whether one of them said yes; the first error of operations that were all carried out.
+pub fn any<const N: usize>(results: [Result<bool, Error>; N]) -> Result<bool, Error> {
+    results
+        .into_iter()
+        .try_fold(false, |any, result| Ok(any | result?))
 }

@@ -44,4 +44,4 @@ pub use pool::{Permit, Pool};
 pub use ttl::Ttl;
 
 #[cfg(feature = "macros")]
-pub use cachify_macros::{CacheKey, cached, key};
+pub use cachify_macros::{CacheKey, cached, key, locked, once, pooled};

@@ -4,71 +4,94 @@ pub(crate) mod key;
 
 mod cached;
 mod companions;
+mod hold;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
-use syn::{Attribute, ItemFn, Meta, ReturnType, Type};
+use syn::{AttrStyle, Attribute, Ident, ItemFn, Meta, ReturnType, Type};
 
 use crate::args::{Layer, Place, What};
 use crate::function::{Function, names_in};
 use crate::template::{Slot, Template};
 use crate::{krate, validate};
 
+/// What an attribute is given that another one has taken along already, so that it does nothing and its import is used.
+const SEEN: &str = "__cachify_seen";
+
 /// One of the four attributes, with those below it.
 pub(crate) fn attribute(what: What, options: TokenStream, item: TokenStream) -> TokenStream {
-    let item: ItemFn = match syn::parse2(item.clone()) {
-        Ok(item) => item,
-        Err(_) => {
-            let message = format!("`{what}` goes on a function that has a body");
-            let error = syn::Error::new(Span::call_site(), message).into_compile_error();
-            return quote!(#error #item);
-        }
+    if options.to_string() == SEEN {
+        return TokenStream::new();
+    }
+    let Ok(item) = syn::parse2::<ItemFn>(item.clone()) else {
+        let message = format!("`{what}` goes on a function that has a body");
+        let error = syn::Error::new(Span::call_site(), message).into_compile_error();
+        return quote!(#error #item);
     };
-    let (ours, theirs) = item
+    let (inner, attrs): (Vec<_>, _) = item
         .attrs
-        .iter()
-        .cloned()
+        .into_iter()
         .partition(|attr| What::of(attr.path()).is_some());
-    let item = ItemFn {
-        attrs: theirs,
-        ..item
-    };
-    expand(what, options, ours, item.clone()).unwrap_or_else(|error| {
+    let item = ItemFn { attrs, ..item };
+    expand(what, options, &inner, item.clone()).unwrap_or_else(|error| {
         // With the function as it is, so that its callers are no further mistakes.
         let error = error.into_compile_error();
-        quote!(#error #item)
+        let statements = &item.block.stmts;
+        let function = function(&item, &inner, &quote!(#(#statements)*));
+        quote!(#error #function)
     })
 }
 
 fn expand(
     what: What,
     options: TokenStream,
-    inner: Vec<Attribute>,
+    inner: &[Attribute],
     item: ItemFn,
 ) -> syn::Result<TokenStream> {
     let outer = |input: ParseStream<'_>| Layer::parse(what, Span::call_site(), input);
     let mut layers = vec![outer.parse2(options)?];
-    for attr in &inner {
+    for attr in inner {
         layers.push(inner_layer(attr)?);
     }
     let place = merge(&mut layers)?;
-    let function = Function::new(item);
+    let parts = Function::new(item);
     validate::stack(&layers)?;
-    validate::function(&function, &layers[0], place.method.is_some())?;
+    validate::function(&parts, &layers[0], place.method.is_some())?;
     for layer in &layers {
-        validate::layer(&function, layer)?;
+        validate::layer(&parts, layer)?;
     }
     let context = Context {
         private: krate::private(place.krate.as_ref()),
-        returns: function.returns(),
-        function,
+        returns: parts.returns(),
+        function: parts,
         place,
     };
     let companions = companions::expand(&context, &layers)?;
-    let function = context.expand(&layers);
+    let body = context.body(&layers, context.is_sync());
+    let function = function(&context.function.item, inner, &body);
     Ok(quote!(#function #companions))
+}
+
+/// The function with another body. `inner` are the attributes that were taken from it.
+fn function(item: &ItemFn, inner: &[Attribute], body: &TokenStream) -> TokenStream {
+    let ItemFn {
+        attrs, vis, sig, ..
+    } = item;
+    let (outside, inside): (Vec<_>, Vec<_>) = attrs
+        .iter()
+        .partition(|attr| attr.style == AttrStyle::Outer);
+    let paths = inner.iter().map(Attribute::path);
+    let seen = Ident::new(SEEN, Span::call_site());
+    quote! {
+        #(#outside)*
+        #vis #sig {
+            #(#inside)*
+            #(#[#paths(#seen)] const _: () = ();)*
+            #body
+        }
+    }
 }
 
 fn inner_layer(attr: &Attribute) -> syn::Result<Layer> {
@@ -124,14 +147,6 @@ impl Context {
         self.place.method.is_some() || self.function.has_receiver()
     }
 
-    fn expand(&self, layers: &[Layer]) -> TokenStream {
-        let ItemFn {
-            attrs, vis, sig, ..
-        } = &self.function.item;
-        let body = self.body(layers, self.is_sync());
-        quote!(#(#attrs)* #vis #sig { #body })
-    }
-
     /// The statements of a function's or a closure's body, with the first layer around the others.
     fn body(&self, layers: &[Layer], sync: bool) -> TokenStream {
         let Some((layer, inner)) = layers.split_first() else {
@@ -149,7 +164,7 @@ impl Context {
         let work = quote!(async move || #returns { #inner });
         match layer.what {
             What::Cached => cached::body(self, layer, &work, sync),
-            What::Once | What::Locked | What::Pooled => TokenStream::new(),
+            What::Once | What::Locked | What::Pooled => hold::body(self, layer, &work, sync),
         }
     }
 

@@ -78,6 +78,10 @@ impl Function {
         }
     }
 
+    pub(crate) fn returns_impl(&self) -> bool {
+        names_in(self.item.sig.output.to_token_stream()).contains("impl")
+    }
+
     /// The function's generics as far as `tokens` mention them, with those of their bounds that mention nothing else.
     pub(crate) fn generics_of(&self, tokens: TokenStream) -> Generics {
         let generics = &self.item.sig.generics;

@@ -64,6 +64,24 @@ pub fn cached(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::attribute(args::What::Cached, options.into(), item.into()).into()
 }
 
+/// Runs an async function unless somebody else is running it for the same key.
+#[proc_macro_attribute]
+pub fn once(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute(args::What::Once, options.into(), item.into()).into()
+}
+
+/// Runs an async function under the lock of a key.
+#[proc_macro_attribute]
+pub fn locked(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute(args::What::Locked, options.into(), item.into()).into()
+}
+
+/// Runs an async function at most so many times at once for a key.
+#[proc_macro_attribute]
+pub fn pooled(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute(args::What::Pooled, options.into(), item.into()).into()
+}
+
 fn output(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
     result.unwrap_or_else(syn::Error::into_compile_error).into()
 }

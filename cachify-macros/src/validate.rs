@@ -2,7 +2,7 @@
 
 use quote::ToTokens as _;
 use syn::visit::Visit;
-use syn::{Ident, Item, ReturnType, Type};
+use syn::{Expr, ExprLit, Ident, Item, Lit, ReturnType, Type};
 
 use crate::args::{Layer, Time, What};
 use crate::function::{Function, names_in};
@@ -81,13 +81,14 @@ fn returns_future(output: &ReturnType) -> bool {
 pub(crate) fn layer(function: &Function, layer: &Layer) -> syn::Result<()> {
     placeholders(function, layer)?;
     times(layer)?;
+    holds(layer)?;
     if let (Some(_), Some(ttl_with)) = (&layer.ttl, &layer.ttl_with) {
         return Err(syn::Error::new_spanned(
             ttl_with,
             "`ttl_with` decides alone how long a value lives: leave out `ttl`",
         ));
     }
-    if layer.what == What::Cached && returns_impl(&function.item.sig.output) {
+    if layer.what == What::Cached && function.returns_impl() {
         return Err(syn::Error::new_spanned(
             &function.item.sig.output,
             "a cached value needs a type with a name, since it outlives the function: name it instead of `impl ..`",
@@ -135,6 +136,41 @@ fn placeholders(function: &Function, layer: &Layer) -> syn::Result<()> {
     Ok(())
 }
 
+/// What a lock layer says about failures, and how many a pool admits.
+fn holds(layer: &Layer) -> syn::Result<()> {
+    if layer.what == What::Pooled {
+        match &layer.max {
+            None => {
+                let message = format!("`{}` needs to know how many: `max = 10`", layer.what);
+                return Err(syn::Error::new(layer.span, message));
+            }
+            Some(max) if is_zero(max) => {
+                let message = "a pool of no permits admits nobody: give it at least 1";
+                return Err(syn::Error::new_spanned(max, message));
+            }
+            Some(_) => {}
+        }
+    }
+    match (&layer.on_error, &layer.map_err) {
+        (Some(_), Some(map_err)) => Err(syn::Error::new_spanned(
+            map_err,
+            "`on_error` and `map_err` answer the same question: say one of them",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is_zero(value: &Expr) -> bool {
+    let Expr::Lit(ExprLit {
+        lit: Lit::Int(number),
+        ..
+    }) = value
+    else {
+        return false;
+    };
+    number.base10_parse::<u32>().is_ok_and(|number| number == 0)
+}
+
 fn times(layer: &Layer) -> syn::Result<()> {
     let is_lock = layer.what != What::Cached;
     match &layer.ttl {
@@ -174,9 +210,4 @@ fn at_least_a_second(name: &str, time: Option<&Time>) -> syn::Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-fn returns_impl(output: &ReturnType) -> bool {
-    let names = names_in(output.to_token_stream());
-    names.contains("impl")
 }

@@ -77,6 +77,19 @@ struct Method<'a> {
     body: TokenStream,
 }
 
+impl<'a> Method<'a> {
+    fn new(name: &'static str, doc: &'a str, output: TokenStream, body: TokenStream) -> Self {
+        Self {
+            name,
+            doc,
+            value: None,
+            output,
+            mentions: TokenStream::new(),
+            body,
+        }
+    }
+}
+
 impl Companions<'_> {
     fn methods(&self) -> syn::Result<TokenStream> {
         let mut methods = TokenStream::new();
@@ -92,26 +105,69 @@ impl Companions<'_> {
             methods.extend(self.set(&cached)?);
             methods.extend(self.peek(&cached)?);
         }
+        let locks = of(&[What::Once, What::Locked]);
+        if !locks.is_empty() {
+            methods.extend(self.is_locked(&locks)?);
+            methods.extend(self.release(&locks)?);
+        }
+        let pools = of(&[What::Pooled]);
+        if !pools.is_empty() {
+            methods.extend(self.size(&pools)?);
+        }
         Ok(methods)
     }
 
     fn reset(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
         let private = &self.context.private;
         // A reader between two resets must not find the old value in an inner layer and put it back into an outer one.
-        let body = self.each(layers.iter().rev(), |layer| {
-            let (source, key) = (self.source(layer), self.key(layer));
-            quote!(#private::handle(#source).reset(&#key).await)
-        });
+        let body = self.each(
+            layers.iter().rev(),
+            "all",
+            |source, key| quote!(#private::handle(#source).reset(&#key).await),
+        );
+        let doc = "Removes the entry of these arguments: see `Cachify::reset`.";
+        self.method(layers, Method::new("reset", doc, quote!(()), body))
+    }
+
+    fn is_locked(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+        let private = &self.context.private;
+        let body = self.each(
+            layers.iter(),
+            "any",
+            |source, key| quote!(#private::lock(#source, &#key).is_locked().await),
+        );
+        let doc = "Whether the function is running for these arguments, or anybody else has the lock: see `Lock::is_locked`.";
         self.method(
             layers,
-            Method {
-                name: "reset",
-                doc: "Removes the entry of these arguments: see `Cachify::reset`.",
-                value: None,
-                output: quote!(()),
-                mentions: TokenStream::new(),
-                body,
-            },
+            Method::new("is_locked", doc, quote!(::core::primitive::bool), body),
+        )
+    }
+
+    fn release(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+        let private = &self.context.private;
+        let body = self.each(
+            layers.iter().rev(),
+            "any",
+            |source, key| quote!(#private::lock(#source, &#key).release().await),
+        );
+        let doc = "Takes the lock from whoever holds it for these arguments: see `Lock::release`.";
+        self.method(
+            layers,
+            Method::new("release", doc, quote!(::core::primitive::bool), body),
+        )
+    }
+
+    fn size(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+        let private = &self.context.private;
+        let body = self.each(
+            layers.iter(),
+            "all",
+            |source, key| quote!(#private::pool(#source, &#key, 1).size().await),
+        );
+        let doc = "How many permits are out for these arguments: see `Pool::size`.";
+        self.method(
+            layers,
+            Method::new("size", doc, quote!(::core::primitive::usize), body),
         )
     }
 
@@ -143,7 +199,7 @@ impl Companions<'_> {
         let value = format_ident!("{}", if taken { "new_value" } else { "value" });
         let set = format_ident!("set_{}", stored.suffix);
         let tag = &stored.tag;
-        let body = self.each(layers.iter().rev(), |layer| {
+        let body = self.each_layer(layers.iter().rev(), "all", |layer| {
             let (source, key) = (self.source(layer), self.key(layer));
             let cached = quote!(#private::handle(#source).cached(&#key));
             let cached = cached::policy(layer, private, tag, cached);
@@ -192,17 +248,30 @@ impl Companions<'_> {
         })
     }
 
-    /// One expression for each layer, all of them evaluated before the first error is returned.
+    /// One operation for each layer, on its handle and key. All are carried out before the first error is returned.
     fn each<'l>(
         &self,
         layers: impl Iterator<Item = &'l &'l Layer>,
-        expression: impl Fn(&Layer) -> TokenStream,
+        join: &str,
+        operation: impl Fn(TokenStream, TokenStream) -> TokenStream,
+    ) -> TokenStream {
+        self.each_layer(layers, join, |layer| {
+            operation(self.source(layer), self.key(layer))
+        })
+    }
+
+    fn each_layer<'l>(
+        &self,
+        layers: impl Iterator<Item = &'l &'l Layer>,
+        join: &str,
+        operation: impl Fn(&Layer) -> TokenStream,
     ) -> TokenStream {
         let private = &self.context.private;
-        let expressions: Vec<_> = layers.map(|layer| expression(layer)).collect();
-        match expressions.as_slice() {
-            [expression] => expression.clone(),
-            expressions => quote!(#private::all([#(#expressions),*])),
+        let operations: Vec<_> = layers.map(|layer| operation(layer)).collect();
+        let join = format_ident!("{join}");
+        match operations.as_slice() {
+            [operation] => operation.clone(),
+            operations => quote!(#private::#join([#(#operations),*])),
         }
     }
 
