@@ -72,6 +72,8 @@ struct Inner {
     template: Option<SmolStr>,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
+    /// It is about something that is to run once at a time.
+    once: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -90,6 +92,7 @@ impl Error {
             template: None,
             message: message.into(),
             retry_after: None,
+            once: false,
             source: None,
         }))
     }
@@ -138,6 +141,18 @@ impl Error {
     pub(crate) fn with_retry_after(mut self, retry_after: Duration) -> Self {
         self.inner_mut().retry_after = Some(retry_after);
         self
+    }
+
+    /// Marks the error of something that is to run once at a time: held, it is a conflict rather than a lock.
+    #[must_use]
+    pub(crate) fn of_once(mut self) -> Self {
+        self.inner_mut().once = true;
+        self
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn is_of_once(&self) -> bool {
+        self.0.once
     }
 
     fn inner_mut(&mut self) -> &mut Inner {

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::request::Parts;
 
-pub use self::problem::{HoldKind, problem};
+pub use self::problem::problem;
 pub use self::request_key::RequestKey;
 pub use self::serve::Framework;
 

@@ -80,7 +80,7 @@ impl Once {
     ///
     /// As [`Lock::acquire`].
     pub async fn acquire(&self) -> Result<Guard, Error> {
-        self.0.acquire().await
+        self.0.acquire().await.map_err(Error::of_once)
     }
 
     /// Whether anybody is running the key. See [`Lock::is_locked`].

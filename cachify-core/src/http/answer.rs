@@ -262,7 +262,7 @@ mod tests {
             headers,
             Bytes::from_static(b"0123456789"),
             Moment::from_micros(1),
-            Ttl::new(Duration::from_secs(60)),
+            Ttl::new(Duration::from_mins(1)),
         )
     }
 

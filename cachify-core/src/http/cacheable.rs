@@ -162,7 +162,7 @@ fn directives(headers: &HeaderMap) -> impl Iterator<Item = (&str, Option<&str>)>
         .into_iter()
         // What is no text cannot be understood, and then nothing is to be stored.
         .map(|value| value.to_str().unwrap_or("no-store"))
-        .flat_map(|line| list(line))
+        .flat_map(list)
         .map(|item| match item.split_once('=') {
             Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
             None => (item, None),
@@ -184,16 +184,8 @@ pub(super) fn list(line: &str) -> impl Iterator<Item = &str> {
             }
             false
         });
-        let item = match end {
-            Some(end) => {
-                rest = Some(&line[end + 1..]);
-                &line[..end]
-            }
-            None => {
-                rest = None;
-                line
-            }
-        };
+        rest = end.map(|end| &line[end + 1..]);
+        let item = end.map_or(line, |end| &line[..end]);
         Some(item.trim())
     })
     .filter(|item| !item.is_empty())
@@ -262,7 +254,7 @@ mod tests {
             200,
             &[("cache-control", "ext=\"a, no-store, b\", max-age=\"60\"")],
         );
-        assert_eq!(storable.unwrap().max_age, Some(Duration::from_secs(60)));
+        assert_eq!(storable.unwrap().max_age, Some(Duration::from_mins(1)));
     }
 
     #[test]

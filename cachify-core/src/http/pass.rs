@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::Key;
 
 /// How long a key is passed through after an answer that could not be stored.
-const PASS_FOR: Duration = Duration::from_secs(60);
+const PASS_FOR: Duration = Duration::from_mins(1);
 
 /// How many keys are remembered; past them, all are forgotten.
 const REMEMBERED: usize = 10_000;

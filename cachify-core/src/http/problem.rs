@@ -6,24 +6,11 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{Error, ErrorKind};
 
-/// What was asked for when [`problem`] is to tell that it is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum HoldKind {
-    /// A lock: 423 when it is held.
-    #[default]
-    Lock,
-    /// Run-once: 409 while somebody else runs.
-    Once,
-    /// A pool: 429 when it is full.
-    Pool,
-}
-
 /// The status, headers and body that an error is answered with, the same in every framework.
 ///
 /// | error | status | `Retry-After` |
 /// |---|---|---|
-/// | [`Held`](ErrorKind::Held) | 423; 409 for [`HoldKind::Once`]; 429 for [`HoldKind::Pool`] | when the holder's time ends, at least 1 s |
+/// | [`Held`](ErrorKind::Held) | 423; 409 from [`Cachify::once`](crate::Cachify::once) | when the holder's time ends, at least 1 s |
 /// | [`Full`](ErrorKind::Full) | 429 | as above |
 /// | [`Lost`](ErrorKind::Lost), [`Unavailable`](ErrorKind::Unavailable), [`Timeout`](ErrorKind::Timeout), [`Unconfirmed`](ErrorKind::Unconfirmed), [`NotQueued`](ErrorKind::NotQueued) | 503 | 1 s |
 /// | others: mistakes in the program | 500 | |
@@ -33,43 +20,43 @@ pub enum HoldKind {
 /// # Examples
 ///
 /// ```
-/// use cachify_core::http::{HoldKind, problem};
+/// use cachify_core::http::problem;
 /// use cachify_core::{Error, ErrorKind};
 ///
 /// let error = Error::new(ErrorKind::Full, "no permit is free");
-/// let (status, headers, body) = problem(&error, HoldKind::Pool);
+/// let (status, headers, body) = problem(&error);
 /// assert_eq!(status, 429);
 /// assert_eq!(headers["retry-after"], "1");
 /// assert_eq!(headers["content-type"], "application/problem+json");
 /// ```
-pub fn problem(error: &Error, hold: HoldKind) -> (StatusCode, HeaderMap, Bytes) {
-    let (status, title, detail) = match (error.kind(), hold) {
-        (ErrorKind::Held, HoldKind::Lock) => (
+pub fn problem(error: &Error) -> (StatusCode, HeaderMap, Bytes) {
+    let (status, title, detail) = match error.kind() {
+        ErrorKind::Held if !error.is_of_once() => (
             StatusCode::LOCKED,
             "Locked",
             "Another request is working on this; try again later.",
         ),
-        (ErrorKind::Held, HoldKind::Once) => (
+        ErrorKind::Held => (
             StatusCode::CONFLICT,
             "Already running",
             "The same request is being processed already; try again later.",
         ),
-        (ErrorKind::Full, _) | (ErrorKind::Held, HoldKind::Pool) => (
+        ErrorKind::Full => (
             StatusCode::TOO_MANY_REQUESTS,
             "Too many at once",
             "All places for this are taken; try again later.",
         ),
-        (ErrorKind::Lost, _) => (
+        ErrorKind::Lost => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Interrupted",
             "The request lost its exclusive access and was stopped; see what it did, and try again.",
         ),
-        (ErrorKind::Unconfirmed | ErrorKind::NotQueued, _) => (
+        ErrorKind::Unconfirmed | ErrorKind::NotQueued => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Not confirmed",
             "The change may be seen late, because the cache did not confirm it.",
         ),
-        (ErrorKind::Unavailable | ErrorKind::Timeout, _) => (
+        ErrorKind::Unavailable | ErrorKind::Timeout => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Temporarily unavailable",
             "A service that is needed for this is away; try again later.",
@@ -104,24 +91,26 @@ fn retry_after(error: &Error) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::time::Duration;
 
     #[test]
     fn h5_every_kind_has_its_status() {
-        for (kind, hold, status) in [
-            (ErrorKind::Held, HoldKind::Lock, 423),
-            (ErrorKind::Held, HoldKind::Once, 409),
-            (ErrorKind::Full, HoldKind::Pool, 429),
-            (ErrorKind::Unavailable, HoldKind::Lock, 503),
-            (ErrorKind::Timeout, HoldKind::Once, 503),
-            (ErrorKind::Lost, HoldKind::Lock, 503),
-            (ErrorKind::Unconfirmed, HoldKind::Lock, 503),
-            (ErrorKind::Template, HoldKind::Lock, 500),
+        for (kind, status) in [
+            (ErrorKind::Held, 423),
+            (ErrorKind::Full, 429),
+            (ErrorKind::Unavailable, 503),
+            (ErrorKind::Timeout, 503),
+            (ErrorKind::Lost, 503),
+            (ErrorKind::Unconfirmed, 503),
+            (ErrorKind::NotQueued, 503),
+            (ErrorKind::Template, 500),
+            (ErrorKind::Codec, 500),
         ] {
             let error = Error::new(kind, "secret").with_template("user-{id}");
-            let (found, headers, body) = problem(&error, hold);
+            let (found, headers, body) = problem(&error);
             assert_eq!(found, status, "{kind}");
             assert_eq!(headers.contains_key(RETRY_AFTER), status != 500, "{kind}");
             let body = String::from_utf8_lossy(&body).into_owned();
@@ -133,10 +122,23 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn h5_what_runs_already_is_a_conflict() {
+        let cachify = crate::Cachify::memory();
+        let key = crate::KeyTemplate::parse("once").unwrap().render(&[]);
+        let _guard = cachify.lock(&key).acquire().await.unwrap();
+        let once = cachify.once(&key).acquire().await.unwrap_err();
+        let lock = cachify.lock(&key).acquire().await.unwrap_err();
+        assert_eq!(
+            (problem(&once).0.as_u16(), problem(&lock).0.as_u16()),
+            (409, 423)
+        );
+    }
+
     #[test]
     fn h5_the_time_to_retry_is_rounded_up() {
         let error = Error::new(ErrorKind::Held, "").with_retry_after(Duration::from_millis(1200));
-        let (_, headers, _) = problem(&error, HoldKind::Lock);
+        let (_, headers, _) = problem(&error);
         assert_eq!(headers[RETRY_AFTER], "2");
     }
 }

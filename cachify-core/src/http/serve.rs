@@ -107,7 +107,13 @@ impl CacheRules {
         if !self.detach {
             return exchange.run().await;
         }
-        match tokio::spawn(exchange.run().in_current_span()).await {
+        let work = exchange.run().in_current_span();
+        // A task inherits no scope.
+        let task = match Cachify::current() {
+            Some(current) => tokio::spawn(current.scope(work)),
+            None => tokio::spawn(work),
+        };
+        match task.await {
             Ok(response) => response,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

@@ -181,13 +181,13 @@ pub fn status(response: &Response<Body>) -> &str {
         .headers()
         .get_all("cache-status")
         .into_iter()
-        .last();
+        .next_back();
     last.unwrap().to_str().unwrap()
 }
 
 pub fn rules(template: &str) -> CacheRules {
     let mut rules = CacheRules::new(template).unwrap();
-    rules.ttl(Duration::from_secs(300).into());
+    rules.ttl(Duration::from_mins(5).into());
     rules
 }
 
