@@ -38,18 +38,21 @@ pub fn app(store: &Store, lock_wait: Duration) -> Router {
         })
 }
 
-/// Runs the app until the process is asked to end.
+/// Runs the app until `end` resolves and the requests in flight are answered.
 ///
 /// # Errors
 ///
 /// If the database cannot be opened, or the address is taken.
-pub async fn serve(flags: Flags) -> Result<(), BoxError> {
+pub async fn serve(
+    flags: Flags,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), BoxError> {
     users::render_metrics();
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
     let listener = TcpListener::bind(flags.listen).await?;
     users::announce(listener.local_addr()?)?;
     axum::serve(listener, app(&store, flags.lock_wait))
-        .with_graceful_shutdown(users::shutdown()?)
+        .with_graceful_shutdown(end)
         .await?;
     store.close().await;
     Ok(())

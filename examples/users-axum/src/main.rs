@@ -13,5 +13,5 @@ struct Cli {
 #[tokio::main]
 async fn main() -> Result<(), users_axum::BoxError> {
     users::log_to_stderr();
-    users_axum::serve(Cli::parse().flags).await
+    users_axum::serve(Cli::parse().flags, users::shutdown()?).await
 }

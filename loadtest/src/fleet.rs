@@ -1,0 +1,239 @@
+//! The processes of one app, and what can be asked of them.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::{Client, StatusCode};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use users::{NewUser, User};
+
+use crate::flags::App;
+
+/// How long a process may take to start, or to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What to start.
+pub(crate) struct Order<'a> {
+    pub(crate) app: App,
+    pub(crate) instances: u16,
+    pub(crate) cache: &'a str,
+    pub(crate) delay: Duration,
+    pub(crate) lock_wait: Duration,
+    /// Where the processes write their logs.
+    pub(crate) logs: &'a Path,
+}
+
+/// Processes that share a database and a cache. They end when this is dropped, or when this process ends.
+pub(crate) struct Fleet {
+    instances: Vec<Instance>,
+    client: Client,
+    // Goes last.
+    _database: TempDir,
+}
+
+struct Instance {
+    process: Child,
+    url: String,
+    log: PathBuf,
+}
+
+/// What the apps computed so far, all of them together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Computed {
+    pub(crate) reads: u64,
+    pub(crate) writes: u64,
+    /// Updates that ran at the same time as another one of the same user.
+    pub(crate) overlaps: u64,
+}
+
+impl std::ops::Sub for Computed {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            reads: self.reads - before.reads,
+            writes: self.writes - before.writes,
+            overlaps: self.overlaps - before.overlaps,
+        }
+    }
+}
+
+impl Fleet {
+    pub(crate) async fn start(order: Order<'_>) -> Result<Self> {
+        let database = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
+        let prefix = format!("loadtest-{:016x}", fastrand::u64(..));
+        let file = database.path().join("users.db");
+        let mut fleet = Self {
+            instances: Vec::new(),
+            client: Client::builder().timeout(PATIENCE).build()?,
+            _database: database,
+        };
+        // One after the other: the first one makes the database.
+        for _ in 0..order.instances {
+            let instance = Instance::start(&order, &prefix, &file).await?;
+            fleet.instances.push(instance);
+        }
+        Ok(fleet)
+    }
+
+    /// The address of each process.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.instances.iter().map(|it| it.url.clone()).collect()
+    }
+
+    /// Creates users.
+    pub(crate) async fn seed(&self, count: u32) -> Result<Vec<User>> {
+        let mut users = Vec::new();
+        for n in 1..=count {
+            let new = NewUser::new(&format!("User {n}"), &format!("user-{n}@example.com"))?;
+            let url = format!("{}/users/", self.instances[0].url);
+            let response = self.client.post(url).json(&new).send().await?;
+            ensure!(response.status() == StatusCode::CREATED, "{response:?}");
+            users.push(response.json().await?);
+        }
+        Ok(users)
+    }
+
+    /// Reads every user once from every process.
+    pub(crate) async fn warm_up(&self, users: &[User]) -> Result<()> {
+        for instance in &self.instances {
+            for user in users {
+                let url = format!("{}/users/{}", instance.url, user.id);
+                let read: User = self
+                    .client
+                    .get(url)
+                    .send()
+                    .await?
+                    .error_for_status()?
+                    .json()
+                    .await?;
+                ensure!(read == *user, "expected {user:?}, got {read:?}");
+            }
+        }
+        Ok(())
+    }
+
+    /// What the processes computed since they were started, as they tell it themselves.
+    pub(crate) async fn computed(&self) -> Result<Computed> {
+        let mut sum = Computed {
+            reads: 0,
+            writes: 0,
+            overlaps: 0,
+        };
+        for instance in &self.instances {
+            let url = format!("{}/metrics", instance.url);
+            let response = self.client.get(url).send().await?.error_for_status()?;
+            let metrics = response.text().await?;
+            sum.reads += counter(&metrics, "users_reads_total")?;
+            sum.writes += counter(&metrics, "users_writes_total")?;
+            sum.overlaps += counter(&metrics, "users_overlapping_updates_total")?;
+        }
+        Ok(sum)
+    }
+
+    /// Ends all processes, and fails if one does not end in time and well.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        for instance in &mut self.instances {
+            drop(instance.process.stdin.take());
+        }
+        for instance in &mut self.instances {
+            match timeout(PATIENCE, instance.process.wait()).await {
+                Ok(Ok(status)) if status.success() => {}
+                Ok(status) => bail!("an app ended with {:?}: {}", status?, instance.last_words()),
+                Err(_) => bail!(
+                    "an app did not end within {PATIENCE:?}: {}",
+                    instance.last_words()
+                ),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Instance {
+    async fn start(order: &Order<'_>, prefix: &str, database: &Path) -> Result<Self> {
+        let log = order.logs.join(format!(
+            "{}-{:08x}.log",
+            order.app.name(),
+            fastrand::u32(..)
+        ));
+        let stderr =
+            File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args([
+                "serve",
+                "--app",
+                order.app.name(),
+                "--listen",
+                "127.0.0.1:0",
+            ])
+            .args(["--prefix", prefix])
+            .args(["--delay", &format!("{}us", order.delay.as_micros())])
+            .args(["--lock-wait", &format!("{}us", order.lock_wait.as_micros())])
+            .arg("--database")
+            .arg(format!("sqlite://{}", database.display()))
+            // Not an argument: it may hold a password.
+            .env("CACHIFY_URL", order.cache)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .kill_on_drop(true);
+        if std::env::var_os("RUST_LOG").is_none() {
+            command.env("RUST_LOG", "warn");
+        }
+        // Ctrl-C is for us; the apps end after us.
+        #[cfg(unix)]
+        command.process_group(0);
+
+        let mut instance = Self {
+            process: command.spawn().context("cannot start an app")?,
+            url: String::new(),
+            log,
+        };
+        let stdout = instance
+            .process
+            .stdout
+            .take()
+            .context("no standard output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line = timeout(PATIENCE, lines.next_line()).await;
+        match line.ok().transpose()?.flatten() {
+            Some(line) => {
+                let url = line.strip_prefix("listening on ");
+                url.context("an app said something else than where it listens")?
+                    .clone_into(&mut instance.url);
+                Ok(instance)
+            }
+            None => bail!("an app did not start: {}", instance.last_words()),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let mut lines: Vec<&str> = log.lines().rev().take(10).collect();
+        lines.reverse();
+        format!("{}\n{}", self.log.display(), lines.join("\n"))
+    }
+}
+
+fn counter(metrics: &str, name: &str) -> Result<u64> {
+    metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        .with_context(|| format!("/metrics does not have {name}"))?
+        .parse()
+        .with_context(|| format!("{name} is not a whole number"))
+}
+
+/// What to send to change a user.
+pub(crate) fn change(name: &str) -> serde_json::Value {
+    json!({"name": name, "email": "changed@example.com"})
+}

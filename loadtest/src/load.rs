@@ -1,0 +1,158 @@
+//! One measurement with goose.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures_util::future::BoxFuture;
+use goose::config::GooseConfiguration;
+use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction, TransactionResult};
+use goose::{GooseAttack, metrics::GooseMetrics};
+use reqwest::{RequestBuilder, StatusCode};
+use serde::Serialize;
+
+/// What a user does, again and again.
+pub(crate) type Step = TransactionFunction;
+
+/// Makes a [`Step`] of a closure.
+pub(crate) fn step<F>(step: F) -> Step
+where
+    F: for<'a> Fn(&'a mut GooseUser) -> BoxFuture<'a, TransactionResult> + Send + Sync + 'static,
+{
+    Arc::new(step)
+}
+
+/// How long a measurement goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Length {
+    /// In whole seconds.
+    Time(Duration),
+    /// So many steps of each user.
+    Steps(usize),
+}
+
+pub(crate) struct Load<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) users: usize,
+    pub(crate) length: Length,
+    /// What each user does first; it is not measured.
+    pub(crate) warm_up: Option<Step>,
+    pub(crate) step: Step,
+}
+
+impl Load<'_> {
+    /// Runs it, and writes goose's own report to `html`.
+    pub(crate) async fn run(self, html: &Path) -> Result<GooseMetrics> {
+        let length = match self.length {
+            Length::Time(time) => ["--run-time".to_owned(), format!("{}s", time.as_secs())],
+            Length::Steps(steps) => ["--iterations".to_owned(), steps.to_string()],
+        };
+        let mut arguments: Vec<String> = [
+            // Steps name whole URLs; goose wants a host all the same.
+            "--host",
+            "http://127.0.0.1",
+            // Goose starts one a second by default.
+            "--increase-rate",
+            "1000",
+            "--no-telnet",
+            "--no-websocket",
+            "--no-print-metrics",
+            "--no-transaction-metrics",
+            "--no-scenario-metrics",
+            "--quiet",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        arguments.extend(length);
+        arguments.extend(["--users".to_owned(), self.users.to_string()]);
+        arguments.extend(["--report-file".to_owned(), html.display().to_string()]);
+
+        let mut scenario = Scenario::new(self.name);
+        if let Some(warm_up) = self.warm_up {
+            scenario = scenario.register_transaction(Transaction::new(warm_up).set_on_start());
+        }
+        scenario = scenario.register_transaction(Transaction::new(self.step));
+        let configuration = GooseConfiguration::parse_args_default(&arguments)?;
+        let attack = GooseAttack::initialize_with_config(configuration)?;
+        let metrics = attack.register_scenario(scenario).execute().await;
+        metrics.with_context(|| format!("goose could not run {}", self.name))
+    }
+}
+
+/// An answer, timed to the last byte of its body: goose's own clock stops at the headers.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Vec<u8>,
+    pub(crate) took: Duration,
+}
+
+/// Sends a request.
+pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
+    let started = Instant::now();
+    let response = request.send().await?;
+    let status = response.status();
+    let body = response.bytes().await?.into();
+    Ok(Answer {
+        status,
+        body,
+        took: started.elapsed(),
+    })
+}
+
+/// Times in microseconds, to the microsecond below 2 ms or so, and to a few per mille above.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Latency {
+    /// How many times there are.
+    pub(crate) count: u64,
+    pub(crate) p50: u64,
+    pub(crate) p90: u64,
+    pub(crate) p99: u64,
+    pub(crate) p999: u64,
+    pub(crate) max: u64,
+}
+
+impl Latency {
+    /// What was recorded under a method and a name; all zeros if nothing was.
+    pub(crate) fn of(metrics: &GooseMetrics, method: &str, name: &str) -> Self {
+        let Some(request) = metrics.requests.get(&format!("{method} {name}")) else {
+            return Self::default();
+        };
+        let times = &request.raw_data;
+        Self {
+            count: times.counter as u64,
+            p50: times.percentile_us(0.5),
+            p90: times.percentile_us(0.9),
+            p99: times.percentile_us(0.99),
+            p999: times.percentile_us(0.999),
+            max: times.maximum_time_us,
+        }
+    }
+
+    /// The median of each figure over several rounds; the largest maximum, and all counts together.
+    pub(crate) fn median(rounds: &[Self]) -> Self {
+        let median = |figure: fn(&Self) -> u64| {
+            let mut figures: Vec<u64> = rounds.iter().map(figure).collect();
+            figures.sort_unstable();
+            figures.get(figures.len() / 2).copied().unwrap_or_default()
+        };
+        Self {
+            count: rounds.iter().map(|round| round.count).sum(),
+            p50: median(|round| round.p50),
+            p90: median(|round| round.p90),
+            p99: median(|round| round.p99),
+            p999: median(|round| round.p999),
+            max: rounds
+                .iter()
+                .map(|round| round.max)
+                .max()
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// How many there were per second.
+#[expect(clippy::cast_precision_loss, reason = "nobody sends 2^52 requests")]
+pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}

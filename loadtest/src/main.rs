@@ -1,0 +1,113 @@
+//! Measures the sample apps, and proves while it does that they keep their promises.
+//!
+//! The apps run as child processes of this program, which is also the child: `serve.rs` is the child's side, `fleet.rs` the
+//! parent's. A scenario starts the apps it needs, puts load on them with goose (`load.rs`), and returns what it measured and which promises were kept
+//! (`report.rs`).
+
+mod flags;
+mod fleet;
+mod load;
+mod progress;
+mod report;
+mod scenario;
+mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use tokio::sync::oneshot;
+
+use crate::flags::{Cache, Cli, Command, Flags};
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::scenario::Stage;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Cli { command, flags } = Cli::parse();
+    let result = match command {
+        Some(Command::Serve { app, flags }) => serve::serve(app, flags).await.map(|()| true),
+        None => interruptible(flags).await,
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:?}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs until it is done or the process is asked to end; in both cases whatever was started is ended.
+async fn interruptible(flags: Flags) -> Result<bool> {
+    // Before goose, which would otherwise end its run on Ctrl-C and let us go on with the next one.
+    let (sender, interrupted) = oneshot::channel();
+    let mut sender = Some(sender);
+    ctrlc::set_handler(move || {
+        // Sending to a run that is over already fails, and does not matter.
+        sender.take().map(|sender| sender.send(()).ok());
+    })?;
+    tokio::select! {
+        result = run(flags) => result,
+        Ok(()) = interrupted => bail!("interrupted"),
+    }
+}
+
+async fn run(flags: Flags) -> Result<bool> {
+    let begin = Instant::now();
+    let started = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    std::fs::create_dir_all(&flags.output)
+        .with_context(|| format!("cannot make {}", flags.output.display()))?;
+    let progress = Progress::new();
+    let mut runs = Vec::new();
+    let caches = [(Cache::Memory, "memory://".to_owned())];
+    for (cache, url) in &caches {
+        for framework in &flags.framework {
+            let stage = Stage {
+                app: (*framework).into(),
+                cache,
+                url,
+                flags: &flags,
+                progress: &progress,
+            };
+            for scenario in scenario::ALL {
+                if flags.scenario.is_empty() || flags.scenario.iter().any(|it| it == scenario.name)
+                {
+                    let what = format!("{} on {}, {cache}", scenario.name, stage.app.name());
+                    progress.say(&format!("{what}: {}", scenario.about));
+                    progress.begin(&what);
+                    runs.extend((scenario.run)(&stage).await.context(what)?);
+                }
+            }
+        }
+    }
+    drop(progress);
+
+    let report = Report {
+        schema: 1,
+        processors: std::thread::available_parallelism().map_or(0, usize::from),
+        started,
+        seconds: begin.elapsed().as_secs_f64(),
+        kept: runs.iter().all(report::Run::kept),
+        runs,
+    };
+    report.write(&flags.output)?;
+    let mut stdout = std::io::stdout();
+    write!(stdout, "{}", report.table())?;
+    writeln!(
+        stdout,
+        "{} in {:.0} s; report.html, report.json and logs are in {}",
+        if report.kept {
+            "Every promise was kept"
+        } else {
+            "A promise was BROKEN"
+        },
+        report.seconds,
+        flags.output.display()
+    )?;
+    Ok(report.kept)
+}

@@ -1,0 +1,93 @@
+//! What can be run. A scenario measures something and proves a promise while it does.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::future::BoxFuture;
+
+use crate::flags::{App, Cache, Flags};
+use crate::fleet::{Fleet, Order};
+use crate::progress::Progress;
+use crate::report::Run;
+
+mod contention;
+mod hit;
+
+/// All of them, in the order in which they run.
+pub(crate) const ALL: &[Scenario] = &[hit::SCENARIO, contention::SCENARIO];
+
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// What it measures, and what it proves.
+    pub(crate) about: &'static str,
+    pub(crate) run: for<'a> fn(&'a Stage<'a>) -> BoxFuture<'a, Result<Vec<Run>>>,
+}
+
+pub(crate) fn names() -> Vec<&'static str> {
+    ALL.iter().map(|scenario| scenario.name).collect()
+}
+
+/// Where a scenario runs.
+pub(crate) struct Stage<'a> {
+    pub(crate) app: App,
+    pub(crate) cache: &'a Cache,
+    /// The URL of the cache.
+    pub(crate) url: &'a str,
+    pub(crate) flags: &'a Flags,
+    pub(crate) progress: &'a Progress,
+}
+
+impl Stage<'_> {
+    /// Starts the app: as many processes as the command line says, else `instances`, but one over memory.
+    pub(crate) async fn fleet(
+        &self,
+        instances: u16,
+        delay: Duration,
+        lock_wait: Duration,
+    ) -> Result<Fleet> {
+        self.start(self.app, self.instances(instances), delay, lock_wait)
+            .await
+    }
+
+    /// Starts the app that does nothing.
+    pub(crate) async fn floor(&self) -> Result<Fleet> {
+        self.start(App::Floor, 1, Duration::ZERO, Duration::ZERO)
+            .await
+    }
+
+    pub(crate) fn instances(&self, wanted: u16) -> u16 {
+        match self.cache {
+            Cache::Memory => 1,
+            _ => self.flags.instances.unwrap_or(wanted),
+        }
+    }
+
+    /// Where goose writes a report.
+    pub(crate) fn html(&self, name: &str) -> PathBuf {
+        self.flags.output.join(name)
+    }
+
+    /// The name of goose's report of a run.
+    pub(crate) fn html_name(&self, name: &str) -> String {
+        format!("{name}-{}-{}.html", self.app.name(), self.cache)
+    }
+
+    async fn start(
+        &self,
+        app: App,
+        instances: u16,
+        delay: Duration,
+        lock_wait: Duration,
+    ) -> Result<Fleet> {
+        Fleet::start(Order {
+            app,
+            instances,
+            cache: self.url,
+            delay,
+            lock_wait,
+            logs: &self.flags.output,
+        })
+        .await
+    }
+}

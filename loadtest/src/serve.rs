@@ -1,0 +1,52 @@
+//! What a child does: it serves one app until its standard input ends, which it does with its parent, however that ends.
+
+use std::io::Read;
+use std::thread;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::flags::App;
+
+pub(crate) async fn serve(app: App, flags: users::Flags) -> Result<()> {
+    users::log_to_stderr();
+    let end = end_of_input()?;
+    let served = match app {
+        App::Axum => users_axum::serve(flags, end).await,
+        App::Floor => return floor(&flags, end).await,
+    };
+    served.map_err(anyhow::Error::from_boxed)
+}
+
+/// The answer of the floor, as long as a user.
+pub(crate) const FLOOR: &str = r#"{"id":1,"name":"User 1","email":"user-1@example.com"}"#;
+
+async fn floor(flags: &users::Flags, end: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    let answer = ([(header::CONTENT_TYPE, "application/json")], FLOOR);
+    let app = Router::new().route("/users/{user_id}", get(async move || answer));
+    let listener = TcpListener::bind(flags.listen).await?;
+    users::announce(listener.local_addr()?)?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(end)
+        .await?;
+    Ok(())
+}
+
+fn end_of_input() -> Result<impl Future<Output = ()> + Send + 'static> {
+    let (sender, receiver) = oneshot::channel::<()>();
+    // Not tokio's standard input: that one would keep the runtime from ending.
+    thread::Builder::new()
+        .name("end-of-input".into())
+        .spawn(move || {
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            drop(sender);
+        })
+        .context("cannot watch standard input")?;
+    Ok(async move {
+        let _ = receiver.await;
+    })
+}
