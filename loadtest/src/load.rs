@@ -1,7 +1,7 @@
 //! One measurement with goose.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -26,7 +26,7 @@ where
 /// How long a measurement goes on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Length {
-    /// In whole seconds.
+    /// In whole seconds, 1 at least.
     Time(Duration),
     /// So many steps of each user.
     Steps(usize),
@@ -45,8 +45,15 @@ impl Load<'_> {
     /// Runs it, and writes goose's own report to `html`.
     pub(crate) async fn run(self, html: &Path) -> Result<GooseMetrics> {
         let length = match self.length {
-            Length::Time(time) => ["--run-time".to_owned(), format!("{}s", time.as_secs())],
-            Length::Steps(steps) => ["--iterations".to_owned(), steps.to_string()],
+            // Goose would forget what came before its last user, and let the counts disagree with the app's.
+            Length::Time(time) => {
+                vec![
+                    "--run-time".to_owned(),
+                    format!("{}s", time.as_secs().max(1)),
+                    "--no-reset-metrics".to_owned(),
+                ]
+            }
+            Length::Steps(steps) => vec!["--iterations".to_owned(), steps.to_string()],
         };
         let mut arguments: Vec<String> = [
             // Steps name whole URLs; goose wants a host all the same.
@@ -56,7 +63,6 @@ impl Load<'_> {
             "--increase-rate",
             "1000",
             "--no-telnet",
-            "--no-websocket",
             "--no-print-metrics",
             "--no-transaction-metrics",
             "--no-scenario-metrics",
@@ -87,17 +93,38 @@ pub(crate) struct Answer {
     pub(crate) took: Duration,
 }
 
-/// Sends a request.
-pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
-    let started = Instant::now();
-    let response = request.send().await?;
-    let status = response.status();
-    let body = response.bytes().await?.into();
-    Ok(Answer {
-        status,
-        body,
-        took: started.elapsed(),
-    })
+/// Sends requests, and knows when the first one was sent and the last one answered: goose counts in whole seconds, with its users' warm-up inside.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    span: Mutex<Option<(Instant, Instant)>>,
+}
+
+impl Meter {
+    pub(crate) async fn send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
+        let started = Instant::now();
+        let answer = async {
+            let response = request.send().await?;
+            Ok((response.status(), response.bytes().await?.into()))
+        }
+        .await;
+        let ended = Instant::now();
+        let mut span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, last) = span.get_or_insert((started, ended));
+        *first = started.min(*first);
+        *last = ended.max(*last);
+        let (status, body) = answer?;
+        Ok(Answer {
+            status,
+            body,
+            took: ended - started,
+        })
+    }
+
+    /// From the first request to the last answer.
+    pub(crate) fn elapsed(&self) -> Duration {
+        let span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        span.map_or(Duration::ZERO, |(first, last)| last - first)
+    }
 }
 
 /// Times in microseconds, to the microsecond below 2 ms or so, and to a few per mille above.
@@ -151,8 +178,17 @@ impl Latency {
     }
 }
 
-/// How many there were per second.
+/// `count / of`, 0 of nothing.
 #[expect(clippy::cast_precision_loss, reason = "nobody sends 2^52 requests")]
+pub(crate) fn ratio(count: u64, of: u64) -> f64 {
+    if of == 0 {
+        0.0
+    } else {
+        count as f64 / of as f64
+    }
+}
+
+/// How many there were per second.
 pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
-    count as f64 / time.as_secs_f64()
+    1e6 * ratio(count, time.as_micros().try_into().unwrap_or(u64::MAX))
 }

@@ -63,6 +63,11 @@ async fn run(flags: Flags) -> Result<bool> {
     std::fs::create_dir_all(&flags.output)
         .with_context(|| format!("cannot make {}", flags.output.display()))?;
     let progress = Progress::new();
+    if cfg!(debug_assertions) {
+        progress.say(
+            "This is a debug build: its figures mean nothing, its promises do. Add --release.",
+        );
+    }
     let mut runs = Vec::new();
     let caches = [(Cache::Memory, "memory://".to_owned())];
     for (cache, url) in &caches {
@@ -90,6 +95,7 @@ async fn run(flags: Flags) -> Result<bool> {
     let report = Report {
         schema: 1,
         processors: std::thread::available_parallelism().map_or(0, usize::from),
+        debug_build: cfg!(debug_assertions),
         started,
         seconds: begin.elapsed().as_secs_f64(),
         kept: runs.iter().all(report::Run::kept),

@@ -16,6 +16,8 @@ pub(crate) struct Report {
     pub(crate) schema: u32,
     /// Of this machine; the load, the apps and Redis share them.
     pub(crate) processors: usize,
+    /// Of a debug build no figure means anything; promises do.
+    pub(crate) debug_build: bool,
     /// Seconds since 1970.
     pub(crate) started: u64,
     /// How long everything took.

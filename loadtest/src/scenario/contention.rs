@@ -1,23 +1,21 @@
 //! Many clients update one user at once. Proves that never two updates run at the same time, as the database tells it: it counts
 //! updates that found their user changed between their read and their write.
 //!
-//! Measured twice. *Refuse*: whoever finds an update running is told so at once (226). Facts: `updates` and `refused`, and `refused_p50_us`,
+//! Measured twice. *Refuse*: whoever finds an update running is told so at once (226). Facts: `updated` and `refused`, and `refused_p50_us`,
 //! how long being told takes. *Wait*: whoever finds one running waits for it. Facts: `hold_us`, how long an update holds the lock at least; `ideal_per_second`, what
 //! that allows; `of_ideal`, how much of it was reached; `max_over_median`, the longest wait over the median one, near 1 if they are served first come, first served.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::FutureExt;
-use goose::metrics::GooseMetrics;
 use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{Scenario, Stage};
 use crate::fleet::{Computed, change};
-use crate::load::{Latency, Length, Load, Step, per_second, send, step};
+use crate::load::{Latency, Length, Load, Meter, Step, per_second, ratio, step};
 use crate::report::{Promise, Run};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -48,17 +46,10 @@ struct Attempt {
     what: &'static str,
     users: usize,
     time: Duration,
-    metrics: GooseMetrics,
-    outcomes: Arc<Outcomes>,
+    updated: Latency,
+    refused: Latency,
+    other: Latency,
     computed: Computed,
-}
-
-/// How updates ended, all of them: goose forgets what came before all of its users were there.
-#[derive(Default)]
-struct Outcomes {
-    updated: AtomicU64,
-    refused: AtomicU64,
-    other: AtomicU64,
 }
 
 impl Attempt {
@@ -68,50 +59,47 @@ impl Attempt {
         let before = fleet.computed().await?;
         let urls = fleet.urls().into_iter();
         let urls = urls.map(|url| format!("{url}/users/{}", users[0].id));
-        let outcomes = Arc::<Outcomes>::default();
-        let time = Duration::from_secs((stage.flags.duration.as_secs() / 2).max(1));
+        let meter = Arc::<Meter>::default();
         let users = usize::from(stage.flags.users) * 4;
         let load = Load {
             name: what,
             users,
-            length: Length::Time(time),
+            length: Length::Time(stage.flags.duration / 2),
             warm_up: None,
-            step: update(urls.collect(), &outcomes),
+            step: update(urls.collect(), &meter),
         };
-        let metrics = load
-            .run(&stage.html(&stage.html_name(&format!("contention-{what}"))))
-            .await?;
+        let html = stage.html(&stage.html_name(&format!("contention-{what}")));
+        let metrics = load.run(&html).await?;
         let computed = fleet.computed().await? - before;
         fleet.stop().await?;
         Ok(Self {
             what,
             users,
-            time,
-            metrics,
-            outcomes,
+            time: meter.elapsed(),
+            updated: Latency::of(&metrics, "PUT", "updated"),
+            refused: Latency::of(&metrics, "PUT", "refused"),
+            other: Latency::of(&metrics, "PUT", "other"),
             computed,
         })
     }
 
     fn refused(self, stage: &Stage<'_>) -> Run {
-        let refused = Latency::of(&self.metrics, "PUT", "refused");
+        let (updated, refused) = (self.updated.count, self.refused.count);
         let mut run = self.run_of(stage);
-        let updates = run.latency_us.count;
         run.facts = json!({
-            "updates": updates,
-            "refused": refused.count,
-            "refused_p50_us": refused.p50,
+            "updated": updated,
+            "refused": refused,
+            "refused_p50_us": self.refused.p50,
         });
         run.summary = format!(
             "{:.1} % were refused, p50 {} µs",
-            100.0 * per_second(refused.count, self.time)
-                / per_second(refused.count + updates, self.time),
-            refused.p50
+            100.0 * ratio(refused, updated + refused),
+            self.refused.p50
         );
         run.promises.push(Promise {
             promise: "somebody was refused",
-            kept: refused.count > 0,
-            seen: refused.count.to_string(),
+            kept: refused > 0,
+            seen: refused.to_string(),
         });
         run
     }
@@ -120,8 +108,7 @@ impl Attempt {
         let mut run = self.run_of(stage);
         let ideal = HOLD.as_secs_f64().recip();
         let of_ideal = run.per_second / ideal;
-        let max_over_median =
-            per_second(run.latency_us.max, self.time) / per_second(run.latency_us.p50, self.time);
+        let max_over_median = ratio(self.updated.max, self.updated.p50);
         run.facts = json!({
             "hold_us": HOLD.as_micros(),
             "ideal_per_second": ideal,
@@ -131,17 +118,13 @@ impl Attempt {
         run.summary = format!(
             "{of_ideal:.2} of {ideal:.0} hand-offs/s; the longest wait is {max_over_median:.2} times the median"
         );
-        let refused = self.outcomes.refused.load(Ordering::Relaxed);
         run.promises
-            .push(Promise::equal("nobody was refused", 0, refused));
+            .push(Promise::equal("nobody was refused", 0, self.refused.count));
         run
     }
 
     /// What both have in common. Its latency is that of updates that were made.
     fn run_of(&self, stage: &Stage<'_>) -> Run {
-        let latency = Latency::of(&self.metrics, "PUT", "updated");
-        let updated = self.outcomes.updated.load(Ordering::Relaxed);
-        let other = self.outcomes.other.load(Ordering::Relaxed);
         Run {
             scenario: SCENARIO.name,
             what: self.what.to_owned(),
@@ -150,8 +133,8 @@ impl Attempt {
             instances: stage.instances(INSTANCES),
             users: self.users,
             seconds: self.time.as_secs_f64(),
-            per_second: per_second(latency.count, self.time),
-            latency_us: latency,
+            per_second: per_second(self.updated.count, self.time),
+            latency_us: self.updated,
             facts: json!({}),
             summary: String::new(),
             promises: vec![
@@ -161,36 +144,34 @@ impl Attempt {
                     self.computed.overlaps,
                 ),
                 Promise::equal(
-                    "what was answered was written, once",
-                    updated,
+                    "each update that was answered was written, once",
+                    self.updated.count,
                     self.computed.writes,
                 ),
-                Promise::equal("every answer was 200 or 226", 0, other),
+                Promise::equal("every answer was 200 or 226", 0, self.other.count),
             ],
             goose: stage.html_name(&format!("contention-{}", self.what)),
         }
     }
 }
 
-fn update(urls: Arc<[String]>, outcomes: &Arc<Outcomes>) -> Step {
-    let outcomes = Arc::clone(outcomes);
+fn update(urls: Arc<[String]>, meter: &Arc<Meter>) -> Step {
+    let meter = Arc::clone(meter);
     step(move |user| {
-        let (urls, outcomes) = (Arc::clone(&urls), Arc::clone(&outcomes));
+        let (urls, meter) = (Arc::clone(&urls), Arc::clone(&meter));
         async move {
             let url = &urls[fastrand::usize(..urls.len())];
-            let request = user.client.put(url).json(&change("Ann"));
-            let answer = send(request).await.inspect_err(|_| {
-                outcomes.other.fetch_add(1, Ordering::Relaxed);
-            })?;
-            let (counter, name) = match answer.status {
-                StatusCode::OK => (&outcomes.updated, "updated"),
-                StatusCode::IM_USED => (&outcomes.refused, "refused"),
-                _ => (&outcomes.other, "other"),
+            let (took, status) = match meter.send(user.client.put(url).json(&change("Ann"))).await {
+                Ok(answer) => (answer.took, Some(answer.status)),
+                Err(_) => (Duration::ZERO, None),
             };
-            counter.fetch_add(1, Ordering::Relaxed);
-            let status = Some(answer.status.as_u16());
-            let expected = name != "other";
-            user.record_custom_request_duration("PUT", name, answer.took, expected, status, None)
+            let name = match status {
+                Some(StatusCode::OK) => "updated",
+                Some(StatusCode::IM_USED) => "refused",
+                _ => "other",
+            };
+            let (expected, status) = (name != "other", status.map(|status| status.as_u16()));
+            user.record_custom_request_duration("PUT", name, took, expected, status, None)
                 .await
         }
         .boxed()

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::FutureExt;
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{Scenario, Stage};
 use crate::flags::App;
 use crate::fleet::Fleet;
-use crate::load::{Latency, Length, Load, Step, per_second, send, step};
+use crate::load::{Latency, Length, Load, Meter, Step, per_second, step};
 use crate::report::{Promise, Run};
 use crate::serve::FLOOR;
 
@@ -26,8 +26,8 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 };
 
 const ROUNDS: u32 = 5;
-/// Unmeasured requests of each user at the beginning of a round.
-const WARM_UP: usize = 200;
+/// Unmeasured, at the beginning of a round.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let floor = stage.floor().await?;
@@ -42,8 +42,7 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
         Contender::new(App::Floor, &floor, &ids, vec![FLOOR.into(); ids.len()]),
         Contender::new(stage.app, &fleet, &ids, bodies.collect::<Result<_, _>>()?),
     ];
-    let time = (stage.flags.duration.as_secs() / u64::from(2 * ROUNDS)).max(1);
-    let time = Duration::from_secs(time);
+    let time = stage.flags.duration / (2 * ROUNDS);
     for round in 0..ROUNDS {
         for contender in &mut contenders {
             stage.progress.show(&format!(
@@ -60,8 +59,8 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     floor.stop().await?;
 
     let [floor, app] = contenders;
-    let mut floor_run = floor.result(stage, time);
-    let mut app_run = app.result(stage, time);
+    let mut floor_run = floor.result(stage);
+    let mut app_run = app.result(stage);
     let of_floor = app_run.per_second / floor_run.per_second;
     app_run.facts["of_floor"] = json!(of_floor);
     app_run.summary = format!("{of_floor:.2} of the floor; {}", app_run.summary);
@@ -79,6 +78,7 @@ struct Contender {
     instances: u16,
     wrong: Arc<AtomicU64>,
     rounds: Vec<Latency>,
+    measured: Duration,
 }
 
 struct Target {
@@ -101,29 +101,34 @@ impl Contender {
             instances: urls.len().try_into().unwrap_or(u16::MAX),
             wrong: Arc::default(),
             rounds: Vec::new(),
+            measured: Duration::ZERO,
         }
     }
 
     async fn round(&mut self, stage: &Stage<'_>, time: Duration) -> Result<()> {
+        let meter = Arc::<Meter>::default();
         let load = Load {
             name: self.app.name(),
             users: stage.flags.users.into(),
             length: Length::Time(time),
             warm_up: Some(self.warm_up()),
-            step: self.read(),
+            step: self.read(&meter),
         };
         let metrics = load.run(&stage.html(&self.html(stage))).await?;
         self.rounds.push(Latency::of(&metrics, "GET", "hit"));
+        self.measured += meter.elapsed();
         Ok(())
     }
 
     fn warm_up(&self) -> Step {
         let (targets, wrong) = (Arc::clone(&self.targets), Arc::clone(&self.wrong));
+        let (meter, begin) = (Arc::<Meter>::default(), Instant::now());
         step(move |user| {
-            let (targets, wrong) = (Arc::clone(&targets), Arc::clone(&wrong));
+            let (targets, wrong, meter) =
+                (Arc::clone(&targets), Arc::clone(&wrong), Arc::clone(&meter));
             async move {
-                for _ in 0..WARM_UP {
-                    random(&targets).read(&user.client, &wrong).await?;
+                while begin.elapsed() < WARM_UP {
+                    random(&targets).read(&user.client, &meter, &wrong).await?;
                 }
                 Ok(())
             }
@@ -131,12 +136,14 @@ impl Contender {
         })
     }
 
-    fn read(&self) -> Step {
+    fn read(&self, meter: &Arc<Meter>) -> Step {
         let (targets, wrong) = (Arc::clone(&self.targets), Arc::clone(&self.wrong));
+        let meter = Arc::clone(meter);
         step(move |user| {
-            let (targets, wrong) = (Arc::clone(&targets), Arc::clone(&wrong));
+            let (targets, wrong, meter) =
+                (Arc::clone(&targets), Arc::clone(&wrong), Arc::clone(&meter));
             async move {
-                let (took, right) = random(&targets).read(&user.client, &wrong).await?;
+                let (took, right) = random(&targets).read(&user.client, &meter, &wrong).await?;
                 let error = Some("not the user");
                 user.record_custom_request_duration("GET", "hit", took, right, None, error)
                     .await
@@ -152,11 +159,10 @@ impl Contender {
         }
     }
 
-    fn result(&self, stage: &Stage<'_>, time: Duration) -> Run {
+    fn result(&self, stage: &Stage<'_>) -> Run {
         let latency = Latency::median(&self.rounds);
         let p50 = || self.rounds.iter().map(|round| round.p50);
         let (fastest, slowest) = (p50().min().unwrap_or(0), p50().max().unwrap_or(0));
-        let total = time * ROUNDS;
         Run {
             scenario: SCENARIO.name,
             what: String::new(),
@@ -164,8 +170,8 @@ impl Contender {
             cache: stage.cache.to_string(),
             instances: self.instances,
             users: stage.flags.users.into(),
-            seconds: total.as_secs_f64(),
-            per_second: per_second(latency.count, total),
+            seconds: self.measured.as_secs_f64(),
+            per_second: per_second(latency.count, self.measured),
             latency_us: latency,
             facts: json!({
                 "rounds": ROUNDS,
@@ -184,8 +190,13 @@ impl Contender {
 }
 
 impl Target {
-    async fn read(&self, client: &Client, wrong: &AtomicU64) -> reqwest::Result<(Duration, bool)> {
-        let answer = send(client.get(&self.url)).await.inspect_err(|_| {
+    async fn read(
+        &self,
+        client: &Client,
+        meter: &Meter,
+        wrong: &AtomicU64,
+    ) -> reqwest::Result<(Duration, bool)> {
+        let answer = meter.send(client.get(&self.url)).await.inspect_err(|_| {
             wrong.fetch_add(1, Ordering::Relaxed);
         })?;
         let right = answer.status == StatusCode::OK && answer.body == self.body;
