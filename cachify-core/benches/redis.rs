@@ -63,6 +63,9 @@ fn main() {
     });
     heading();
     hits(&runtime, &cachify, &raw);
+    if std::env::var_os("HITS_ONLY").is_some() {
+        return;
+    }
     lock_cycle(&runtime, &cachify, &raw);
     contention(&runtime, &cachify);
     pool(&runtime, &cachify);

@@ -7,7 +7,12 @@ use cachify_core::testing::Stage;
 
 fn stage() -> Stage {
     let url = redis_fixture::shared();
-    Stage::new(move || Cachify::builder().redis(&url).prefix("conformance").connect_lazy())
+    Stage::new(move || {
+        Cachify::builder()
+            .redis(&url)
+            .prefix("conformance")
+            .connect_lazy()
+    })
 }
 
 cachify_core::conformance!(tokio::test, stage());

@@ -1,0 +1,352 @@
+//! The read path: memory, backend, flight, lease, compute, store.
+//!
+//! ```text
+//! local? -- hit --> done
+//!   | GET? -- hit --> done
+//!   |   join the flight -- waiter --> value | error | look again | lead
+//!   |     | leader: begin (lease, after looking again) -> compute -> close the flight -> fill -> deliver
+//! ```
+//!
+//! What makes a reset win: the flight is closed before its value is sent to be stored, the store is refused if a reset ended the lease,
+//! and a waiter gets the value only if it was stored, or if the computation began after the waiter came.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Cached, Policy, Sharing, Value, decode};
+use crate::backend::{Begin, Begun, Found, NewEntry, Typed};
+use crate::flight::{Flights, Lead, Role, Word};
+use crate::lease::{LEASE_TTL, Lease};
+use crate::observe::{self, Outcome};
+use crate::resilience::Budget;
+use crate::{Key, Ttl, codec};
+
+impl<P> Cached<P> {
+    /// The read path, with how it went.
+    pub(crate) async fn fetch<T, E, F, Fut>(
+        &self,
+        compute: F,
+        sharing: Option<Sharing<E>>,
+    ) -> Result<(T, Outcome), E>
+    where
+        T: Value,
+        P: Policy<T>,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        if let Some(value) = self.cachify.local(&self.key) {
+            observe::request(&self.key, Outcome::Hit);
+            return Ok((value, Outcome::Hit));
+        }
+        let inner = &self.cachify.inner;
+        let mut attempt = Attempt {
+            arrival: inner.flights.tick(),
+            budget: Budget::new(inner.settings.budget),
+            patience: Instant::now() + inner.settings.patience,
+            unreadable: None,
+        };
+        if let Some(value) = self.look(&mut attempt).await {
+            observe::request(&self.key, Outcome::Hit);
+            return Ok((value, Outcome::Hit));
+        }
+        // Boxed so that a hit does not carry the state of a miss around.
+        let result = Box::pin(self.miss(attempt, compute, sharing)).await;
+        observe::request(
+            &self.key,
+            result
+                .as_ref()
+                .map_or(Outcome::Error, |(_, outcome)| *outcome),
+        );
+        result
+    }
+
+    /// Computes, or waits for somebody who does and then looks again.
+    async fn miss<T, E, F, Fut>(
+        &self,
+        mut attempt: Attempt,
+        compute: F,
+        sharing: Option<Sharing<E>>,
+    ) -> Result<(T, Outcome), E>
+    where
+        T: Value,
+        P: Policy<T>,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let inner = &self.cachify.inner;
+        loop {
+            let word = match Flights::join::<T>(inner, &self.key, attempt.arrival) {
+                Role::Lead(lead) => return self.lead(lead, attempt, compute, sharing).await,
+                Role::Wait(_) if self.alone => {
+                    return compute().await.map(|value| (value, Outcome::Bypass));
+                }
+                Role::Wait(word) => tokio::time::timeout_at(attempt.patience, word).await,
+            };
+            match word {
+                Ok(Ok(Word::Lead(lead))) => {
+                    return self.lead(lead, attempt, compute, sharing).await;
+                }
+                Ok(Ok(Word::Value(value))) => {
+                    if let Some(value) = value.downcast_ref::<T>() {
+                        return Ok((value.clone(), Outcome::Collapsed));
+                    }
+                }
+                Ok(Ok(Word::Error(error))) => {
+                    // Two callers of one key may have different types of error.
+                    return match sharing.and_then(|sharing| (sharing.restore)(&error)) {
+                        Some(error) => Err(error),
+                        None => compute().await.map(|value| (value, Outcome::Bypass)),
+                    };
+                }
+                Ok(Ok(Word::Again) | Err(_)) => {}
+                Ok(Ok(Word::Alone)) => {
+                    return compute().await.map(|value| (value, Outcome::Bypass));
+                }
+                Err(_) => {
+                    tracing::warn!(
+                        template = self.key.template(),
+                        "waited too long for another caller's computation"
+                    );
+                    return compute().await.map(|value| (value, Outcome::Bypass));
+                }
+            }
+            if let Some(value) = self.look(&mut attempt).await {
+                return Ok((value, Outcome::Hit));
+            }
+        }
+    }
+
+    /// The entry, if the backend has one that is readable.
+    async fn look<T: Value>(&self, attempt: &mut Attempt) -> Option<T> {
+        let inner = &self.cachify.inner;
+        if inner.backend.is_local() {
+            return self.cachify.local(&self.key);
+        }
+        if inner.pending.contains(&self.key) {
+            return None;
+        }
+        let found = attempt
+            .budget
+            .spend(inner, inner.backend.get(&self.key))
+            .await
+            .ok()??;
+        // A reset that failed while the answer was on its way.
+        if inner.pending.contains(&self.key) {
+            return None;
+        }
+        attempt.read(&self.key, found)
+    }
+
+    /// Computes for all who wait.
+    async fn lead<T, E, F, Fut>(
+        &self,
+        mut lead: Lead,
+        mut attempt: Attempt,
+        compute: F,
+        sharing: Option<Sharing<E>>,
+    ) -> Result<(T, Outcome), E>
+    where
+        T: Value,
+        P: Policy<T>,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let inner = &self.cachify.inner;
+        if let Some(value) = self.begin(&mut lead, &mut attempt).await {
+            // A reset may have come since the backend read this: those who joined meanwhile look for themselves.
+            lead.close().tell(|| Word::Again);
+            return Ok((value, Outcome::Hit));
+        }
+
+        let started = inner.flights.tick();
+        let stopwatch = Instant::now();
+        let value = match compute().await {
+            Ok(value) => value,
+            Err(error) => {
+                self.failed(lead, started, &error, sharing).await;
+                return Err(error);
+            }
+        };
+        observe::computed(&self.key, stopwatch.elapsed());
+
+        let Some(ttl) = self.lifetime(&value) else {
+            lead.close().tell(|| Word::Alone);
+            return Ok((value, Outcome::Bypass));
+        };
+        let typed: Typed = Arc::new(value.clone());
+        let waiters = lead.close();
+        let stored = self.fill::<T>(&lead, &mut attempt, &typed, ttl).await;
+        waiters.deliver(started, stored, || Word::Value(Arc::clone(&typed)));
+        Ok((
+            value,
+            if stored {
+                Outcome::Miss
+            } else {
+                Outcome::Unstored
+            },
+        ))
+    }
+
+    /// Obtains the lease for the flight, or an entry that somebody else made meanwhile. With neither, the backend is away or
+    /// patience is over: the value will be computed and not stored.
+    async fn begin<T: Value>(&self, lead: &mut Lead, attempt: &mut Attempt) -> Option<T> {
+        let inner = &self.cachify.inner;
+        if inner.pending.contains(&self.key) {
+            lead.lease = None;
+            return None;
+        }
+        let lease = Arc::clone(
+            lead.lease
+                .get_or_insert_with(|| Lease::new(inner, &self.key)),
+        );
+        if lease.is_granted() {
+            return None;
+        }
+        let listener = inner.backend.signals().listen(self.key.as_str());
+        let mut unreadable_again = 0;
+        loop {
+            let begin = Begin {
+                token: &lease.token,
+                ttl: LEASE_TTL,
+                unreadable: attempt.unreadable.as_ref(),
+            };
+            lease.asking();
+            match attempt
+                .budget
+                .spend(inner, inner.backend.begin(&self.key, begin))
+                .await
+            {
+                Ok(Begun::Granted) => {
+                    lease.granted(inner);
+                    return None;
+                }
+                Ok(Begun::Found(found)) => {
+                    lease.ended();
+                    if let Some(value) = attempt.read(&self.key, found) {
+                        return Some(value);
+                    }
+                    // Somebody keeps writing what we cannot read.
+                    unreadable_again += 1;
+                    if unreadable_again > 2 {
+                        lead.lease = None;
+                        return None;
+                    }
+                }
+                Ok(Begun::Busy { recheck }) => {
+                    lease.ended();
+                    if self.alone {
+                        lead.lease = None;
+                        return None;
+                    }
+                    let until = (Instant::now() + recheck).min(attempt.patience);
+                    let _ = tokio::time::timeout_at(until, listener.signalled()).await;
+                    if Instant::now() >= attempt.patience {
+                        lead.lease = None;
+                        return None;
+                    }
+                }
+                Err(_) => {
+                    lead.lease = None;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Stores the value under the flight's lease. `true`: the backend confirmed it, so no reset came since the computation began.
+    async fn fill<T: Value>(
+        &self,
+        lead: &Lead,
+        attempt: &mut Attempt,
+        typed: &Typed,
+        ttl: Ttl,
+    ) -> bool {
+        let inner = &self.cachify.inner;
+        let Some(lease) = lead.lease.as_ref().filter(|lease| lease.is_granted()) else {
+            return false;
+        };
+        if inner.pending.contains(&self.key) {
+            return false;
+        }
+        let encoding = inner.settings.encoding;
+        let encode = |now| match typed.downcast_ref::<T>() {
+            Some(value) => codec::encode(encoding, value, ttl, now),
+            None => unreachable!("made of a T by the caller"),
+        };
+        let entry = NewEntry {
+            value: typed,
+            encode: &encode,
+            ttl,
+        };
+        match attempt
+            .budget
+            .spend(inner, inner.backend.fill(&self.key, &lease.token, entry))
+            .await
+        {
+            Ok(stored) => {
+                lease.ended();
+                stored
+            }
+            Err(error) => {
+                observe::not_stored(&self.key, &error);
+                false
+            }
+        }
+    }
+
+    /// Passes a failed computation on: its error if it can be shared, else the duty.
+    async fn failed<E>(
+        &self,
+        mut lead: Lead,
+        started: u64,
+        error: &E,
+        sharing: Option<Sharing<E>>,
+    ) {
+        let Some(sharing) = sharing else {
+            return lead.fail();
+        };
+        let shared = (sharing.erase)(error);
+        let waiters = lead.close();
+        if waiters.is_empty() {
+            return;
+        }
+        let inner = &self.cachify.inner;
+        let stood = match lead.lease.as_ref().filter(|lease| lease.is_granted()) {
+            Some(lease) => {
+                let stood = inner
+                    .attempt(inner.backend.confirm(&self.key, &lease.token))
+                    .await;
+                if stood.is_ok() {
+                    lease.ended();
+                }
+                stood.unwrap_or(false)
+            }
+            None => false,
+        };
+        waiters.deliver(started, stood, || Word::Error(Arc::clone(&shared)));
+    }
+}
+
+/// What one call carries through its rounds.
+struct Attempt {
+    /// When the call came, in ticks.
+    arrival: u64,
+    budget: Budget,
+    /// Until when it waits for others.
+    patience: Instant,
+    /// What was found and could not be read.
+    unreadable: Option<Found>,
+}
+
+impl Attempt {
+    fn read<T: Value>(&mut self, key: &Key, found: Found) -> Option<T> {
+        let value = decode(&found);
+        if value.is_none() {
+            observe::unreadable(key);
+            self.unreadable = Some(found);
+        }
+        value
+    }
+}
