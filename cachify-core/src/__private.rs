@@ -20,6 +20,37 @@ pub use self::returned::{
 pub use crate::key::{CacheKey, Key, KeyPart, KeyTemplate, Slot};
 pub use crate::{Cachify, Error, Ttl};
 
+#[cfg(feature = "blocking")]
+pub use crate::blocking::block_on;
+
+/// Never reached: [`needs_blocking`] does not compile.
+#[cfg(not(feature = "blocking"))]
+pub fn block_on<F: Future>(_: F) -> F::Output {
+    unreachable!("a synchronous function without feature `blocking`")
+}
+
+pub use crate::__cachify_needs_blocking as needs_blocking;
+
+/// Refuses synchronous functions without feature `blocking`.
+#[doc(hidden)]
+#[macro_export]
+#[cfg(feature = "blocking")]
+macro_rules! __cachify_needs_blocking {
+    () => {};
+}
+
+/// Refuses synchronous functions without feature `blocking`.
+#[doc(hidden)]
+#[macro_export]
+#[cfg(not(feature = "blocking"))]
+macro_rules! __cachify_needs_blocking {
+    () => {
+        compile_error!(
+            "this function is not async: make it an `async fn`, or turn on the feature `blocking` of the cachify crate in your Cargo.toml"
+        );
+    };
+}
+
 /// Where a macro's handle comes from.
 pub trait Source {
     fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T;

@@ -10,6 +10,8 @@ extern crate self as cachify_core;
 pub mod __private;
 
 pub mod backend;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod cached;
 mod cachify;
 pub mod clock;

@@ -7,7 +7,7 @@ mod companions;
 mod hold;
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
 use syn::{AttrStyle, Attribute, Ident, ItemFn, Meta, ReturnType, Type};
@@ -69,7 +69,19 @@ fn expand(
         place,
     };
     let companions = companions::expand(&context, &layers)?;
-    let body = context.body(&layers, context.is_sync());
+    let mut body = context.body(&layers, context.is_sync());
+    if context.is_sync() {
+        let private = &context.private;
+        let span = context
+            .function
+            .item
+            .sig
+            .fn_token
+            .span
+            .resolved_at(Span::call_site());
+        let check = quote_spanned!(span=> #private::needs_blocking!(););
+        body = quote!(#check #body);
+    }
     let function = function(&context.function.item, inner, &body);
     Ok(quote!(#function #companions))
 }
@@ -172,7 +184,7 @@ impl Context {
     fn outcome(&self, future: TokenStream, sync: bool) -> TokenStream {
         let private = &self.private;
         if sync {
-            quote!(#private::block_on!(#future))
+            quote!(#private::block_on(#future))
         } else {
             quote!(#future.await)
         }
