@@ -1,0 +1,17 @@
+use cachify_core::cached;
+
+struct User {
+    id: i64,
+}
+
+#[cached(key = "user")]
+async fn read_user() -> Result<User, String> {
+    Ok(User { id: 1 })
+}
+
+#[cached(key = "page")]
+async fn page() -> impl Clone {
+    1
+}
+
+fn main() {}

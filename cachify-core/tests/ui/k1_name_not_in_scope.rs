@@ -1,0 +1,5 @@
+use cachify_core::key;
+
+fn main() {
+    key!("user-{user_id}");
+}
