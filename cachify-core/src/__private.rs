@@ -70,9 +70,25 @@ impl Source for Ambient {
 #[derive(Debug)]
 pub struct Given<'a, H: ?Sized>(pub &'a H);
 
-impl<H: Borrow<Cachify> + ?Sized> Source for Given<'_, H> {
+impl<H: Handle + ?Sized> Source for Given<'_, H> {
     fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T {
-        work(self.0.borrow())
+        work(self.0.cachify())
+    }
+}
+
+/// A handle, owned or not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no handle: `with` takes a `Cachify`, a reference to one or an `Arc` of one",
+    label = "is no `Cachify`"
+)]
+pub trait Handle {
+    fn cachify(&self) -> &Cachify;
+}
+
+#[diagnostic::do_not_recommend]
+impl<H: Borrow<Cachify> + ?Sized> Handle for H {
+    fn cachify(&self) -> &Cachify {
+        self.borrow()
     }
 }
 

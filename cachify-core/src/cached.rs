@@ -26,6 +26,7 @@ pub use policy::{CacheIf, Fixed, Policy, TtlWith};
 )]
 pub trait Value: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
 
 impl Cachify {

@@ -137,7 +137,12 @@ impl Layer {
         let (mut on_error, mut on_unavailable, mut map_err) = (None, None, None);
         let mut place = Place::default();
         while !input.is_empty() {
-            let name = input.call(Ident::parse_any)?;
+            let name = input.call(Ident::parse_any).map_err(|error| {
+                syn::Error::new(
+                    error.span(),
+                    "an option has a name, as in `key = \"user-{user_id}\"`",
+                )
+            })?;
             let text = name.to_string();
             if !what.options().contains(&&*text) && !COMMON.contains(&&*text) {
                 return Err(unknown(what, &name));

@@ -112,7 +112,7 @@ fn inner_layer(attr: &Attribute) -> syn::Result<Layer> {
         Meta::List(list) => list.tokens.clone(),
         _ => TokenStream::new(),
     };
-    (|input: ParseStream<'_>| Layer::parse(what, attr.span(), input)).parse2(tokens)
+    (|input: ParseStream<'_>| Layer::parse(what, attr.path().span(), input)).parse2(tokens)
 }
 
 /// What the attributes say about the function as a whole. They must agree.
@@ -188,6 +188,28 @@ impl Context {
         } else {
             quote!(#future.await)
         }
+    }
+
+    /// Calls a function of ours, for the compiler to point at the function's type if it does not do.
+    fn call(&self, name: &str, arguments: &TokenStream) -> TokenStream {
+        let span = self.returns_span();
+        let name = Ident::new(name, span);
+        let path = self.private.clone().into_iter().map(|mut token| {
+            token.set_span(span);
+            token
+        });
+        let path: TokenStream = path.collect();
+        quote_spanned!(span=> #path::#name(#arguments))
+    }
+
+    /// Where the function says what it returns.
+    fn returns_span(&self) -> Span {
+        let sig = &self.function.item.sig;
+        let span = match &sig.output {
+            ReturnType::Default => sig.ident.span(),
+            ReturnType::Type(_, ty) => ty.span(),
+        };
+        span.resolved_at(Span::call_site())
     }
 
     /// The handle that a layer uses, in the function itself.

@@ -4,7 +4,7 @@ struct User {
     id: i64,
 }
 
-#[cached(key = "user")]
+#[cached(key = "user", companion = none)]
 async fn read_user() -> Result<User, String> {
     Ok(User { id: 1 })
 }

@@ -1,8 +1,8 @@
 //! `#[cached]`.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
-use syn::spanned::Spanned as _;
+use quote::quote;
+use syn::Ident;
 
 use super::Context;
 use crate::args::Layer;
@@ -18,19 +18,16 @@ pub(super) fn body(
     let tag = context.tag(&context.returns);
     let source = context.source(layer);
     let key = context.key(&layer.template);
-    let span = context
-        .returns
-        .span()
-        .resolved_at(proc_macro2::Span::call_site());
-    // At the type, where the compiler is to point if it cannot be cached.
-    let begin = quote_spanned!(span=> #private::begin(__cachify_tag, #source, &__cachify_key));
+    // At the type, like the calls: there the compiler is to point if it cannot be cached.
+    let tagged = Ident::new("__cachify_tag", context.returns_span());
+    let begin = context.call("begin", &quote!(#tagged, #source, &__cachify_key));
     let cached = policy(
         layer,
         private,
         &quote!(__cachify_tag),
         quote!(__cachify_miss),
     );
-    let finish = quote!(#private::finish(__cachify_tag, #cached, #work));
+    let finish = context.call("finish", &quote!(#tagged, #cached, #work));
     let value = context.outcome(finish, sync);
     quote! {
         let __cachify_tag = #tag;

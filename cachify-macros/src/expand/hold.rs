@@ -1,8 +1,7 @@
 //! `#[once]`, `#[locked]` and `#[pooled]`: one shape, since a permit is held as a lock is.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
-use syn::spanned::Spanned as _;
+use quote::quote;
 
 use super::Context;
 use crate::args::{Layer, What};
@@ -108,11 +107,5 @@ fn told(context: &Context, layer: &Layer) -> TokenStream {
     if let Some(map) = &layer.map_err {
         return quote!(#private::map_err(#map, error));
     }
-    // Where the compiler is to point if the function cannot return it.
-    let sig = &context.function.item.sig;
-    let span = match &sig.output {
-        syn::ReturnType::Default => sig.ident.span(),
-        syn::ReturnType::Type(_, ty) => ty.span(),
-    };
-    quote_spanned!(span.resolved_at(Span::call_site())=> #private::report(error))
+    context.call("report", &quote!(error))
 }
