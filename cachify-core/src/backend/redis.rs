@@ -13,7 +13,7 @@
 //! Each operation is one command or one script. What is not idempotent carries the server's time after which it is refused.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -131,8 +131,8 @@ struct Shared {
     allow_evicting_locks: bool,
     /// The server may evict locks.
     evicting: AtomicBool,
-    /// Whether the server was looked at since the backend was made.
-    looked: AtomicBool,
+    /// The connection by which the server was last looked at.
+    looked: AtomicU64,
     weak: Weak<Shared>,
 }
 
@@ -182,7 +182,7 @@ impl Redis {
             signals: Signals::default(),
             allow_evicting_locks: options.allow_evicting_locks,
             evicting: AtomicBool::new(false),
-            looked: AtomicBool::new(false),
+            looked: AtomicU64::new(0),
             weak: Weak::clone(weak),
         })))
     }
@@ -241,7 +241,10 @@ struct Outcome {
 const HELD: i64 = 0;
 const GRANTED: i64 = 1;
 const WAIT: i64 = 2;
+/// It came too late.
 const LATE: i64 = 3;
+/// It came after its release.
+const ENDED: i64 = 4;
 
 impl Shared {
     fn entry<'a>(&'a self, key: &'a str) -> Name<'a> {
@@ -309,20 +312,22 @@ impl Shared {
             .arg(Self::slot_word(kind, key))
     }
 
-    /// Runs a script that refuses to run after `within`. What it is told of the server's clock keeps ours right.
+    /// Runs a script that refuses to run after `within`, which counts from `start`. What it tells of the server's clock keeps ours right.
     async fn run_until(
         &self,
         link: &Link,
+        start: Moment,
         within: Duration,
         call: impl Fn(u64) -> Call,
     ) -> Result<Result<Outcome, Value>, Error> {
         // Connecting measures the server's clock.
         link.ready().await?;
         let time = &self.server.time;
-        let first = time.local();
         loop {
             let sent = time.local();
-            let left = within.saturating_sub(sent.since(first));
+            let Some(left) = within.checked_sub(sent.since(start)) else {
+                return Err(error::late(&self.server.place));
+            };
             let until = time.now() + left;
             let value = link.run(&call(until.as_micros())).await?;
             let Value::Array(parts) = &value else {
@@ -332,15 +337,16 @@ impl Shared {
                 return Err(error::garbled(&self.server.place));
             };
             time.sample(sent, now.cast_unsigned());
-            if code < LATE {
-                return Ok(Ok(Outcome {
-                    code,
-                    number: number.cast_unsigned(),
-                }));
-            }
-            // In time by our clock: then the server's clock was set, and now we know.
-            if code > LATE || time.local().since(first) >= within {
-                return Err(error::late(&self.server.place));
+            match code {
+                // In time by our clock: then the server's clock was set, and now we know.
+                LATE => {}
+                ENDED => return Err(error::late(&self.server.place)),
+                _ => {
+                    return Ok(Ok(Outcome {
+                        code,
+                        number: number.cast_unsigned(),
+                    }));
+                }
             }
         }
     }
@@ -365,6 +371,7 @@ impl Shared {
     }
 
     async fn begin(&self, key: &str, begin: Begin<'_>) -> Result<Begun, Error> {
+        let start = self.server.time.local();
         let names = [self.entry(key), self.lease(key)];
         let call = |until| {
             let call = Call::new(&script::BEGIN, &names)
@@ -376,7 +383,10 @@ impl Shared {
                 _ => call,
             }
         };
-        let outcome = match self.run_until(&self.data, self.server.budget, call).await? {
+        let outcome = match self
+            .run_until(&self.data, start, self.server.budget, call)
+            .await?
+        {
             Ok(outcome) => outcome,
             Err(Value::BulkString(bytes)) => return Ok(Begun::Found(Found::Bytes(bytes))),
             Err(_) => return Err(error::garbled(&self.server.place)),
@@ -421,6 +431,7 @@ impl Shared {
     }
 
     async fn set(&self, key: &str, entry: NewEntry<'_>, within: Duration) -> Result<(), Error> {
+        let start = self.server.time.local();
         self.control.ready().await?;
         let bytes = (entry.encode)(self.server.time.now())?;
         let call = |until| {
@@ -434,7 +445,7 @@ impl Shared {
                 None => call,
             }
         };
-        match self.run_until(&self.control, within, call).await? {
+        match self.run_until(&self.control, start, within, call).await? {
             Ok(_) => Ok(()),
             Err(_) => Err(error::garbled(&self.server.place)),
         }
@@ -447,9 +458,10 @@ impl Shared {
                 "a pool needs room for one holder at least",
             ));
         }
-        if !self.looked.load(Ordering::Acquire) {
+        let start = self.server.time.local();
+        let connection = self.control.ready().await?;
+        if self.looked.load(Ordering::Acquire) != connection {
             fitness::look(self).await?;
-            self.looked.store(true, Ordering::Release);
         }
         if self.evicting.load(Ordering::Acquire) && !self.allow_evicting_locks {
             return Err(fitness::evicting(&self.server.place));
@@ -477,7 +489,10 @@ impl Shared {
                 None => call,
             }
         };
-        let Ok(outcome) = self.run_until(&self.control, acquire.within, call).await? else {
+        let Ok(outcome) = self
+            .run_until(&self.control, start, acquire.within, call)
+            .await?
+        else {
             return Err(error::garbled(&self.server.place));
         };
         let time = Duration::from_micros(outcome.number);

@@ -53,6 +53,7 @@ pub(super) fn missing_channels(shared: &Shared) -> Error {
 /// Looks at the server's version, role and eviction policy.
 pub(super) async fn look(shared: &Shared) -> Result<(), Error> {
     let place = &shared.server.place;
+    let connection = shared.control.ready().await?;
     let info = |section: &'static str| async move {
         let mut cmd = Cmd::new();
         cmd.arg("INFO").arg(section);
@@ -72,6 +73,7 @@ pub(super) async fn look(shared: &Shared) -> Result<(), Error> {
                 place,
                 "the user may not run INFO, so that the server's version, role and eviction policy are not checked; `+info` allows it"
             );
+            shared.looked.store(connection, Ordering::Release);
             return Ok(());
         }
     };
@@ -83,6 +85,8 @@ pub(super) async fn look(shared: &Shared) -> Result<(), Error> {
         ));
     }
     if facts.replica {
+        // It may have been the primary once, and the name may lead to the new one by now.
+        shared.control.discard(connection);
         return Err(Error::new(
             ErrorKind::Configuration,
             format!("Redis at {place} is a read-only replica; connect to its primary"),
@@ -99,6 +103,7 @@ pub(super) async fn look(shared: &Shared) -> Result<(), Error> {
         }
     }
     shared.evicting.store(facts.evicts, Ordering::Release);
+    shared.looked.store(connection, Ordering::Release);
     Ok(())
 }
 

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind as Kind, RedisError, Value};
+use redis::{ServerErrorKind, cmd};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::error::{self, translate};
+use super::error::{translate, unreachable};
 use super::script::Call;
 use super::time::ServerTime;
 use crate::{Error, ErrorKind};
@@ -25,6 +25,12 @@ pub(super) struct Server {
     pub(super) patience: Duration,
     pub(super) budget: Duration,
     pub(super) time: ServerTime,
+}
+
+impl Server {
+    pub(super) fn translate(&self, error: &RedisError) -> Error {
+        translate(error, &self.place)
+    }
 }
 
 /// A connection. When it breaks, the next caller makes another one.
@@ -41,18 +47,15 @@ struct Shelf {
     last: AtomicU64,
 }
 
-type Attempt = Shared<BoxFuture<'static, Result<Live, Error>>>;
+/// Where the outcome of an attempt will be.
+type Attempt = watch::Receiver<Option<Result<Live, Error>>>;
 
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
     id: u64,
-}
-
-impl Server {
-    pub(super) fn translate(&self, error: &RedisError) -> Error {
-        translate(error, &self.place)
-    }
+    /// Just made for this caller.
+    fresh: bool,
 }
 
 impl Link {
@@ -66,25 +69,26 @@ impl Link {
         }))
     }
 
-    /// Connects unless there is a connection.
-    pub(super) async fn ready(&self) -> Result<(), Error> {
-        if self.0.live().is_some() {
-            return Ok(());
+    /// Connects unless there is a connection, and gives its number: never zero, another one for every connection.
+    pub(super) async fn ready(&self) -> Result<u64, Error> {
+        let id = self.0.live_id();
+        match id {
+            Some(id) => Ok(id),
+            None => Ok(self.connection().await?.id),
         }
-        self.connection().await.map(drop)
     }
 
     /// Sends a command and waits for its answer, which may be an error of the server's.
     ///
     /// A connection that turns out to be broken is replaced once: whoever uses this must be able to run twice.
     pub(super) async fn ask(&self, cmd: &Cmd) -> Result<Result<Value, RedisError>, Error> {
-        let (live, fresh) = self.connection().await?;
-        let answer = self.exchange(&live, cmd).await;
-        if fresh || !answer.as_ref().is_err_and(is_broken) {
+        let mut live = self.connection().await?;
+        let answer = self.exchange(&mut live, cmd).await;
+        if live.fresh || !answer.as_ref().is_err_and(is_broken) {
             return Ok(answer);
         }
-        let (live, _) = self.connection().await?;
-        Ok(self.exchange(&live, cmd).await)
+        let mut live = self.connection().await?;
+        Ok(self.exchange(&mut live, cmd).await)
     }
 
     /// Sends a command and waits for its answer.
@@ -96,82 +100,115 @@ impl Link {
 
     /// Runs a script.
     pub(super) async fn run(&self, call: &Call) -> Result<Value, Error> {
-        let (mut live, fresh) = self.connection().await?;
-        let mut result = self.exchange(&live, &call.cmd).await;
-        if call.repeatable && !fresh && result.as_ref().is_err_and(is_broken) {
-            (live, _) = self.connection().await?;
-            result = self.exchange(&live, &call.cmd).await;
+        let mut live = self.connection().await?;
+        let mut result = self.exchange(&mut live, &call.cmd).await;
+        if call.repeatable && !live.fresh && result.as_ref().is_err_and(is_broken) {
+            live = self.connection().await?;
+            result = self.exchange(&mut live, &call.cmd).await;
         }
         if result
             .as_ref()
-            .is_err_and(|error| error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript))
+            .is_err_and(|error| error.kind() == Kind::Server(ServerErrorKind::NoScript))
         {
             result = match call.script.load_async(&mut live.connection).await {
-                Ok(_) => self.exchange(&live, &call.cmd).await,
+                Ok(_) => self.exchange(&mut live, &call.cmd).await,
                 Err(error) => Err(error),
             };
         }
         result.map_err(|error| self.0.server.translate(&error))
     }
 
-    async fn exchange(&self, live: &Live, cmd: &Cmd) -> Result<Value, RedisError> {
-        let unanswered = Unanswered { link: self, live };
-        let mut connection = live.connection.clone();
-        let result = connection
-            .send_packed_command(cmd)
-            .await
-            .and_then(Value::extract_error);
+    /// Whoever comes next makes another connection.
+    pub(super) fn discard(&self, id: u64) {
+        self.0.discard(id);
+    }
+
+    async fn exchange(&self, live: &mut Live, cmd: &Cmd) -> Result<Value, RedisError> {
+        let unanswered = Unanswered {
+            link: self,
+            id: live.id,
+        };
+        let result = live.connection.send_packed_command(cmd).await;
         std::mem::forget(unanswered);
+        let result = result.and_then(Value::extract_error);
         if let Err(error) = &result
-            && (is_broken(error)
-                || error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly))
+            && (is_broken(error) || error.kind() == Kind::Server(ServerErrorKind::ReadOnly))
         {
-            self.0.discard(live.id);
+            self.discard(live.id);
         }
         result
     }
 
-    /// The connection, and whether it was made just now.
-    async fn connection(&self) -> Result<(Live, bool), Error> {
-        if let Some(live) = self.0.live() {
-            return Ok((live, false));
-        }
-        let attempt = {
+    async fn connection(&self) -> Result<Live, Error> {
+        let mut attempt = {
+            if let Some(live) = self.0.live() {
+                return Ok(live);
+            }
             let mut attempt = self.0.attempt();
             // The last attempt may have ended between the two looks.
             if let Some(live) = self.0.live() {
-                return Ok((live, false));
+                return Ok(live);
             }
             match &*attempt {
-                Some(attempt) => attempt.clone(),
-                None => {
-                    let runtime = Handle::try_current().map_err(|_| {
-                        Error::new(
-                            ErrorKind::Configuration,
-                            "Redis can only be used inside of a tokio runtime",
-                        )
-                    })?;
-                    let new = connect(Arc::clone(&self.0)).boxed().shared();
-                    *attempt = Some(new.clone());
-                    // Goes on when all who wait for it give up, for those who come next.
-                    runtime.spawn(new.clone());
-                    new
-                }
+                // Unless its runtime went away meanwhile.
+                Some(attempt) if attempt.has_changed().is_ok() => attempt.clone(),
+                _ => attempt.insert(self.attempt()?).clone(),
             }
         };
-        attempt.await.map(|live| (live, true))
+        let outcome = match attempt.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_) => None,
+        };
+        outcome.unwrap_or_else(|| {
+            let place = &self.0.server.place;
+            Err(unreachable(place, "the runtime that connected was ended"))
+        })
+    }
+
+    /// Connects in the background: who waits for it may give up, and those who come next profit.
+    fn attempt(&self) -> Result<Attempt, Error> {
+        let runtime = Handle::try_current().map_err(|_| {
+            Error::new(
+                ErrorKind::Configuration,
+                "Redis can only be used inside of a tokio runtime",
+            )
+        })?;
+        let (sender, attempt) = watch::channel(None);
+        let shelf = Arc::clone(&self.0);
+        runtime.spawn(async move {
+            let outcome = shelf.connect().await;
+            // Under the lock, so that nobody sees neither the attempt nor the connection.
+            let mut attempt = shelf.attempt();
+            if let Ok(live) = &outcome {
+                shelf.put(Live {
+                    fresh: false,
+                    ..live.clone()
+                });
+            }
+            *attempt = None;
+            let _ = sender.send(Some(outcome));
+        });
+        Ok(attempt)
     }
 }
 
 impl Shelf {
     fn live(&self) -> Option<Live> {
-        self.live
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.clone()
     }
 
-    /// Whoever comes next makes another connection. Those who wait for an answer on this one go on waiting.
+    fn live_id(&self) -> Option<u64> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.as_ref().map(|live| live.id)
+    }
+
+    fn put(&self, new: Live) {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        *live = Some(new);
+    }
+
+    /// Those who wait for an answer on this connection go on waiting.
     fn discard(&self, id: u64) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         if live.as_ref().is_some_and(|live| live.id == id) {
@@ -182,28 +219,19 @@ impl Shelf {
     fn attempt(&self) -> MutexGuard<'_, Option<Attempt>> {
         self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-async fn connect(shelf: Arc<Shelf>) -> Result<Live, Error> {
-    let server = &shelf.server;
-    let result = match timeout(server.patience, open(server)).await {
-        Ok(result) => result.map_err(|error| server.translate(&error)),
-        Err(_) => Err(error::unreachable(
-            &server.place,
-            "it did not answer in time",
-        )),
-    };
-    let result = result.map(|connection| Live {
-        connection,
-        id: shelf.last.fetch_add(1, Ordering::Relaxed),
-    });
-    // Both under one lock, so that nobody sees neither.
-    let mut attempt = shelf.attempt();
-    if let Ok(live) = &result {
-        *shelf.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
+    async fn connect(&self) -> Result<Live, Error> {
+        let server = &self.server;
+        match timeout(server.patience, open(server)).await {
+            Ok(Ok(connection)) => Ok(Live {
+                connection,
+                id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
+                fresh: true,
+            }),
+            Ok(Err(error)) => Err(server.translate(&error)),
+            Err(_) => Err(unreachable(&server.place, "it did not answer in time")),
+        }
     }
-    *attempt = None;
-    result
 }
 
 async fn open(server: &Server) -> Result<MultiplexedConnection, RedisError> {
@@ -211,13 +239,12 @@ async fn open(server: &Server) -> Result<MultiplexedConnection, RedisError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None);
-    let mut connection = server
-        .client
+    let client = &server.client;
+    let mut connection = client
         .get_multiplexed_async_connection_with_config(&config)
         .await?;
     let sent = server.time.local();
-    let time = connection.send_packed_command(&redis::cmd("TIME")).await?;
-    let (seconds, micros): (u64, u64) = redis::from_redis_value(time)?;
+    let (seconds, micros): (u64, u64) = cmd("TIME").query_async(&mut connection).await?;
     server.time.sample(sent, seconds * 1_000_000 + micros);
     Ok(connection)
 }
@@ -230,22 +257,21 @@ fn is_broken(error: &RedisError) -> bool {
 /// Dropped when somebody stops to wait for an answer. If that was for the connection's fault, the connection must go.
 struct Unanswered<'a> {
     link: &'a Link,
-    live: &'a Live,
+    id: u64,
 }
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         let shelf = &self.link.0;
-        let Ok(runtime) = Handle::try_current() else {
+        let (Ok(runtime), Some(mut live)) = (Handle::try_current(), shelf.live()) else {
             return;
         };
-        if shelf.testing.swap(true, Ordering::AcqRel) {
+        if live.id != self.id || shelf.testing.swap(true, Ordering::AcqRel) {
             return;
         }
         let test = Test(Arc::clone(shelf));
-        let mut live = self.live.clone();
         runtime.spawn(async move {
-            let ping = redis::cmd("PING");
+            let ping = cmd("PING");
             let answer = live.connection.send_packed_command(&ping);
             if timeout(test.0.server.budget, answer).await.is_err() {
                 test.0.discard(live.id);

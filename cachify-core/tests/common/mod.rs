@@ -1,0 +1,155 @@
+//! What the tests over Redis share.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachify_core::backend::redis::{Redis, RedisOptions};
+use cachify_core::backend::{
+    Acquire, Acquired, Backend, Begin, Begun, Found, NewEntry, Node, Slot, SlotKind, Token, Typed,
+};
+use cachify_core::clock::Moment;
+use cachify_core::{Cachify, CachifyBuilder, Error, Key, KeyTemplate, Ttl};
+
+pub const MILLI: Duration = Duration::from_millis(1);
+pub const SECOND: Duration = Duration::from_secs(1);
+
+pub fn key(text: &str) -> Key {
+    KeyTemplate::parse(text).unwrap().render(&[])
+}
+
+/// A handle that was checked.
+pub async fn connect(url: &str) -> Cachify {
+    builder(url).connect().await.unwrap()
+}
+
+pub fn builder(url: &str) -> CachifyBuilder {
+    Cachify::builder().redis(url).prefix("test")
+}
+
+/// For what must come to pass without anybody's time running out.
+pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    let output = tokio::time::timeout(10 * SECOND, future).await;
+    output.unwrap_or_else(|_| panic!("{what}: not within 10 s"))
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    soon(what, async {
+        while !condition().await {
+            tokio::time::sleep(2 * MILLI).await;
+        }
+    })
+    .await;
+}
+
+/// One process, as its backend sees it.
+pub struct Process {
+    pub redis: Arc<Redis>,
+    pub node: Node,
+}
+
+impl Process {
+    pub fn new(url: &str) -> Self {
+        let node = Node::new("test");
+        let options = RedisOptions::new(url).prefix("test").node(node.clone());
+        Self {
+            redis: Arc::new(Redis::lazy(options).unwrap()),
+            node,
+        }
+    }
+
+    pub async fn begin(&self, key: &Key, token: &Token, unreadable: Option<&Found>) -> Begun {
+        let begin = Begin {
+            token,
+            ttl: 3 * SECOND,
+            unreadable,
+        };
+        self.redis.begin(key, begin).await.unwrap()
+    }
+
+    pub async fn fill(
+        &self,
+        key: &Key,
+        token: &Token,
+        bytes: &[u8],
+        ttl: impl Into<Ttl>,
+    ) -> Result<bool, Error> {
+        let value: Typed = Arc::new(());
+        let encode = |_: Moment| Ok(bytes.to_vec());
+        let entry = NewEntry {
+            value: &value,
+            encode: &encode,
+            ttl: ttl.into(),
+        };
+        self.redis.fill(key, token, entry).await
+    }
+
+    pub async fn set(&self, key: &Key, bytes: &[u8], ttl: impl Into<Ttl>) -> Result<(), Error> {
+        let value: Typed = Arc::new(());
+        let encode = |_: Moment| Ok(bytes.to_vec());
+        let entry = NewEntry {
+            value: &value,
+            encode: &encode,
+            ttl: ttl.into(),
+        };
+        self.redis.set(key, entry, SECOND).await
+    }
+
+    pub async fn bytes(&self, key: &Key) -> Option<Vec<u8>> {
+        self.redis.get(key).await.unwrap().map(|found| match found {
+            Found::Bytes(bytes) => bytes,
+            Found::Typed(_) => panic!("Redis has bytes"),
+        })
+    }
+
+    pub async fn acquire(&self, slot: &Slot, token: &Token, wait: Option<Duration>) -> Acquired {
+        self.try_acquire(slot, token, wait).await.unwrap()
+    }
+
+    pub async fn try_acquire(
+        &self,
+        slot: &Slot,
+        token: &Token,
+        wait: Option<Duration>,
+    ) -> Result<Acquired, Error> {
+        let acquire = Acquire {
+            token,
+            ttl: 30 * SECOND,
+            wait,
+            within: SECOND,
+        };
+        self.redis.acquire(slot, acquire).await
+    }
+
+    pub async fn release(&self, slot: &Slot, token: &Token) -> bool {
+        self.redis.release(slot, token).await.unwrap()
+    }
+}
+
+pub fn lock(text: &str) -> Slot {
+    Slot {
+        kind: SlotKind::Lock,
+        key: key(text),
+        max: 1,
+    }
+}
+
+pub fn pool(text: &str, max: u32) -> Slot {
+    Slot {
+        kind: SlotKind::Pool,
+        key: key(text),
+        max,
+    }
+}
+
+pub fn is_granted(acquired: Acquired) -> bool {
+    matches!(acquired, Acquired::Granted { .. })
+}
+
+pub fn fence(acquired: Acquired) -> u64 {
+    match acquired {
+        Acquired::Granted { fence } => fence,
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,409 @@
+//! Locks and pools: what each script does, on a real server.
+#![cfg(all(feature = "redis", unix))]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use cachify_core::ErrorKind;
+use cachify_core::backend::{Acquired, Backend};
+use common::{MILLI, Process, SECOND, fence, is_granted, lock, pool, soon, until};
+use redis_fixture::Server;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const WAIT: Option<Duration> = Some(Duration::from_secs(60));
+
+fn is_held(acquired: Acquired) -> bool {
+    matches!(acquired, Acquired::Held { .. })
+}
+
+fn is_queued(acquired: Acquired) -> bool {
+    matches!(acquired, Acquired::Queued { .. })
+}
+
+/// What is left on the server, fences aside, which outlive their locks.
+fn left(server: &Server) -> Vec<String> {
+    let keys = server.command(&["KEYS", "*"]);
+    let keys = keys.items().iter().map(redis_fixture::Reply::text);
+    keys.filter(|key| !key.ends_with(":fence")).collect()
+}
+
+#[tokio::test]
+async fn l1_only_the_owner_releases_and_extends() {
+    let server = Server::start();
+    let (a, b) = (Process::new(&server.url()), Process::new(&server.url()));
+    let (slot, mine, other) = (lock("door"), a.node.token(), b.node.token());
+
+    assert!(is_granted(a.acquire(&slot, &mine, None).await));
+    match b.acquire(&slot, &other, None).await {
+        Acquired::Held { retry_in } => {
+            assert!(retry_in <= 30 * SECOND && retry_in > 29 * SECOND, "{retry_in:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!b.release(&slot, &other).await);
+    assert!(!b.redis.extend(&slot, &other, SECOND).await.unwrap());
+    assert!(a.redis.extend(&slot, &mine, 90 * SECOND).await.unwrap());
+    let first = b.redis.inspect(&slot).await.unwrap().first.unwrap();
+    assert_eq!(first.0, mine.as_str());
+    assert!(first.1 > 89 * SECOND && first.1 <= 90 * SECOND);
+
+    assert!(a.release(&slot, &mine).await);
+    assert!(!a.release(&slot, &mine).await);
+    assert!(!a.redis.extend(&slot, &mine, SECOND).await.unwrap());
+    assert_eq!(b.redis.inspect(&slot).await.unwrap().held, 0);
+    assert!(is_granted(b.acquire(&slot, &b.node.token(), None).await));
+}
+
+#[tokio::test]
+async fn l1_asking_again_holds_anew() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    for slot in [lock("door"), pool("door", 1)] {
+        let token = process.node.token();
+        assert!(is_granted(process.acquire(&slot, &token, None).await));
+        process.redis.extend(&slot, &token, SECOND).await.unwrap();
+        assert!(is_granted(process.acquire(&slot, &token, None).await));
+        let inspection = process.redis.inspect(&slot).await.unwrap();
+        assert_eq!(inspection.held, 1);
+        assert!(inspection.first.unwrap().1 > 29 * SECOND);
+        assert!(process.release(&slot, &token).await);
+    }
+    assert_eq!(left(&server), [""; 0]);
+}
+
+#[tokio::test]
+async fn l5_tokens_grow_beyond_fourteen_digits_and_with_a_clock_that_went_back() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let slot = lock("door");
+    let mut last = 0;
+    for _ in 0..50 {
+        let token = process.node.token();
+        let fence = fence(process.acquire(&slot, &token, None).await);
+        assert!(fence > last);
+        last = fence;
+        assert!(process.release(&slot, &token).await);
+    }
+    assert!(last > 1_700_000_000_000_000, "{last}");
+
+    // As if the clock had stood a day ahead.
+    let ahead = last + 86_400_000_000;
+    server.command(&["SET", "test:lock:{door}:fence", &ahead.to_string()]);
+    for next in 1..=20 {
+        let token = process.node.token();
+        assert_eq!(
+            fence(process.acquire(&slot, &token, None).await),
+            ahead + next
+        );
+        assert!(process.release(&slot, &token).await);
+    }
+    let day = 86_400_000;
+    assert!(server.command(&["PTTL", "test:lock:{door}:fence"]).int() > day);
+}
+
+#[tokio::test]
+async fn l2_a_release_hands_over_in_order() {
+    let server = Server::start();
+    let (a, b) = (Process::new(&server.url()), Process::new(&server.url()));
+    let slot = lock("door");
+    let holder = a.node.token();
+    assert!(is_granted(a.acquire(&slot, &holder, None).await));
+
+    let mut waiters = Vec::new();
+    for i in 0..12 {
+        let process = [&a, &b][i % 2];
+        let token = process.node.token();
+        let listener = process.redis.signals().listen(token.as_str());
+        assert!(is_queued(process.acquire(&slot, &token, WAIT).await));
+        waiters.push((process, token, listener));
+    }
+    // Looking again does not change the order.
+    for (process, token, _) in waiters.iter().rev() {
+        assert!(is_queued(process.acquire(&slot, token, WAIT).await));
+    }
+    assert_eq!(a.redis.inspect(&slot).await.unwrap().waiting, 12);
+
+    assert!(a.release(&slot, &holder).await);
+    for (process, token, listener) in &waiters {
+        soon("the next is told", listener.signalled()).await;
+        // Handed over, it is nobody else's.
+        assert!(is_held(a.acquire(&slot, &a.node.token(), None).await));
+        assert!(is_granted(process.acquire(&slot, token, WAIT).await));
+        assert!(process.release(&slot, token).await);
+    }
+    assert_eq!(left(&server), [""; 0]);
+}
+
+#[tokio::test]
+async fn l2_s11_who_does_not_claim_in_a_second_is_passed_over() {
+    let server = Server::start();
+    let (a, b) = (Process::new(&server.url()), Process::new(&server.url()));
+    let slot = lock("door");
+    let holder = a.node.token();
+    assert!(is_granted(a.acquire(&slot, &holder, None).await));
+    let [stopped, next] = [a.node.token(), b.node.token()];
+    // It listens, so it counts as alive, and does nothing.
+    let _listener = a.redis.signals().listen(stopped.as_str());
+    let listener = b.redis.signals().listen(next.as_str());
+    assert!(is_queued(a.acquire(&slot, &stopped, WAIT).await));
+    assert!(is_queued(b.acquire(&slot, &next, WAIT).await));
+
+    let start = Instant::now();
+    assert!(a.release(&slot, &holder).await);
+    soon("the next gets it", async {
+        loop {
+            match b.acquire(&slot, &next, WAIT).await {
+                Acquired::Granted { .. } => return,
+                Acquired::Queued { recheck } => {
+                    assert!(recheck <= SECOND);
+                    let _ = tokio::time::timeout(recheck, listener.signalled()).await;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    let took = start.elapsed();
+    assert!(took > 900 * MILLI && took < 1500 * MILLI, "{took:?}");
+    // Who comes too late queues again.
+    assert!(is_queued(a.acquire(&slot, &stopped, WAIT).await));
+}
+
+#[tokio::test]
+async fn l2_what_is_handed_to_nobody_goes_on_at_once() {
+    let server = Server::start();
+    let (a, b) = (Process::new(&server.url()), Process::new(&server.url()));
+    let slot = lock("door");
+    let holder = a.node.token();
+    assert!(is_granted(a.acquire(&slot, &holder, None).await));
+    let [gone, next] = [a.node.token(), b.node.token()];
+    assert!(is_queued(a.acquire(&slot, &gone, WAIT).await));
+    assert!(is_queued(b.acquire(&slot, &next, WAIT).await));
+    let listener = b.redis.signals().listen(next.as_str());
+
+    let start = Instant::now();
+    assert!(a.release(&slot, &holder).await);
+    soon("the next is told", listener.signalled()).await;
+    assert!(start.elapsed() < 800 * MILLI);
+    assert!(is_granted(b.acquire(&slot, &next, WAIT).await));
+}
+
+#[tokio::test]
+async fn l1_a_late_word_does_not_take_a_claimed_hold_away() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    process.redis.check().await.unwrap();
+    let slot = lock("door");
+    let token = process.node.token();
+    assert!(is_granted(process.acquire(&slot, &token, None).await));
+
+    // As if it had been handed over once, claimed by looking again, and the word had taken a detour: nobody listens for it any more.
+    let channel = format!("test:wake:{}", process.node.as_str());
+    let word = format!("1800000000000000 {} L door", token.as_str());
+    assert_eq!(server.command(&["PUBLISH", &channel, &word]).int(), 1);
+    // A sign that what came before was heard, and one that what it led to was done.
+    let canary = process.redis.signals().listen("canary");
+    server.command(&["PUBLISH", &channel, "C canary"]);
+    soon("the canary", canary.signalled()).await;
+    until("the release was tried", async || {
+        let stats = server.command(&["INFO", "commandstats"]).text();
+        let calls = stats.lines().find(|line| line.starts_with("cmdstat_evalsha"));
+        calls.is_some_and(|line| !line.contains("calls=1,"))
+    })
+    .await;
+    assert_eq!(process.redis.inspect(&slot).await.unwrap().held, 1);
+}
+
+#[tokio::test]
+async fn l6_a_request_that_comes_after_its_release_takes_nothing() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    for slot in [lock("door"), pool("door", 3)] {
+        let token = process.node.token();
+        assert!(!process.release(&slot, &token).await);
+        for wait in [None, WAIT] {
+            let error = process.try_acquire(&slot, &token, wait).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+        }
+        let inspection = process.redis.inspect(&slot).await.unwrap();
+        assert_eq!((inspection.held, inspection.waiting), (0, 0));
+
+        // The same for one that waited.
+        let holder = process.node.token();
+        let slot = cachify_core::backend::Slot { max: 1, ..slot };
+        assert!(is_granted(process.acquire(&slot, &holder, None).await));
+        let token = process.node.token();
+        assert!(is_queued(process.acquire(&slot, &token, WAIT).await));
+        assert!(process.release(&slot, &token).await);
+        assert!(process.try_acquire(&slot, &token, WAIT).await.is_err());
+        assert!(process.release(&slot, &holder).await);
+    }
+}
+
+#[tokio::test]
+async fn l2_s15_a_newcomer_does_not_overtake_the_living_nor_wait_for_the_dead() {
+    let server = Server::start();
+    let (a, b) = (Process::new(&server.url()), Process::new(&server.url()));
+    let slot = lock("door");
+    let holder = a.node.token();
+    assert!(is_granted(a.acquire(&slot, &holder, None).await));
+    let waiter = b.node.token();
+    let _listener = b.redis.signals().listen(waiter.as_str());
+    assert!(is_queued(b.acquire(&slot, &waiter, WAIT).await));
+    // The holder dies: its hold expires without a release.
+    server.command(&["DEL", "test:lock:{door}"]);
+    assert!(is_held(a.acquire(&slot, &a.node.token(), None).await));
+    assert!(is_granted(b.acquire(&slot, &waiter, WAIT).await));
+
+    let dead = Process::new(&server.url());
+    for _ in 0..3 {
+        let token = dead.node.token();
+        assert!(is_queued(dead.acquire(&slot, &token, WAIT).await));
+    }
+    drop(dead);
+    let subscribers = || {
+        let reply = server.command(&["PUBSUB", "CHANNELS", "test:wake:*"]);
+        reply.items().len()
+    };
+    until("its subscription ends", async || subscribers() == 1).await;
+    server.command(&["DEL", "test:lock:{door}"]);
+    assert!(is_granted(a.acquire(&slot, &a.node.token(), None).await));
+    assert_eq!(a.redis.inspect(&slot).await.unwrap().waiting, 0);
+}
+
+#[tokio::test]
+async fn p1_never_more_than_the_callers_max() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let (wide, narrow) = (pool("desk", 3), pool("desk", 1));
+    let tokens: Vec<_> = (0..4).map(|_| process.node.token()).collect();
+    for token in &tokens[..3] {
+        assert!(is_granted(process.acquire(&wide, token, None).await));
+    }
+    assert!(is_held(process.acquire(&wide, &tokens[3], None).await));
+    assert_eq!(process.redis.inspect(&wide).await.unwrap().held, 3);
+
+    // Two waiters, the first of which wants the pool for itself: the other does not overtake it.
+    let (alone, second) = (process.node.token(), process.node.token());
+    let listener = process.redis.signals().listen(alone.as_str());
+    let _listening = process.redis.signals().listen(second.as_str());
+    assert!(is_queued(process.acquire(&narrow, &alone, WAIT).await));
+    assert!(is_queued(process.acquire(&wide, &second, WAIT).await));
+    for token in &tokens[..2] {
+        assert!(process.release(&wide, token).await);
+        assert!(is_queued(process.acquire(&narrow, &alone, WAIT).await));
+        assert!(is_queued(process.acquire(&wide, &second, WAIT).await));
+    }
+    assert!(process.release(&wide, &tokens[2]).await);
+    soon("it has the pool", listener.signalled()).await;
+    assert!(is_granted(process.acquire(&narrow, &alone, WAIT).await));
+    // Whoever accepts others may come then.
+    assert!(is_granted(process.acquire(&wide, &second, WAIT).await));
+}
+
+#[tokio::test]
+async fn p2_expired_permits_come_back_and_live_ones_stay() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let slot = pool("desk", 2);
+    let (short, long, next) = (
+        process.node.token(),
+        process.node.token(),
+        process.node.token(),
+    );
+    assert!(is_granted(process.acquire(&slot, &long, None).await));
+    assert!(is_granted(process.acquire(&slot, &short, None).await));
+    assert!(process.redis.extend(&slot, &short, 50 * MILLI).await.unwrap());
+    match process.acquire(&slot, &next, None).await {
+        Acquired::Held { retry_in } => tokio::time::sleep(retry_in).await,
+        other => panic!("{other:?}"),
+    }
+    until("it expires", async || {
+        process.redis.inspect(&slot).await.unwrap().held == 1
+    })
+    .await;
+    assert!(!process.redis.extend(&slot, &short, SECOND).await.unwrap());
+    assert!(is_granted(process.acquire(&slot, &next, None).await));
+    assert!(!process.release(&slot, &short).await);
+    // The last deadline counts, though the shortest came last.
+    assert!(server.command(&["PTTL", "test:pool:{desk}"]).int() > 28_000);
+    assert!(process.release(&slot, &long).await);
+    assert!(process.release(&slot, &next).await);
+}
+
+#[tokio::test]
+async fn l8_forced_release_hands_over() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    for slot in [lock("door"), pool("door", 2)] {
+        assert!(!process.redis.evict(&slot).await.unwrap());
+        let holders: Vec<_> = (0..slot.max).map(|_| process.node.token()).collect();
+        for holder in &holders {
+            assert!(is_granted(process.acquire(&slot, holder, None).await));
+        }
+        let waiter = process.node.token();
+        let listener = process.redis.signals().listen(waiter.as_str());
+        assert!(is_queued(process.acquire(&slot, &waiter, WAIT).await));
+        assert!(process.redis.evict(&slot).await.unwrap());
+        soon("the waiter is told", listener.signalled()).await;
+        assert!(is_granted(process.acquire(&slot, &waiter, WAIT).await));
+        assert!(!process.release(&slot, &holders[0]).await);
+        assert!(process.release(&slot, &waiter).await);
+    }
+}
+
+#[tokio::test]
+async fn k3_locks_pools_and_entries_never_meet() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let (a, b) = (process.node.token(), process.node.token());
+    assert!(is_granted(process.acquire(&lock("x"), &a, None).await));
+    assert!(is_granted(process.acquire(&pool("x", 1), &b, None).await));
+    process.set(&common::key("x"), b"v", SECOND).await.unwrap();
+    process.redis.reset(&common::key("x")).await.unwrap();
+    assert_eq!(process.redis.inspect(&lock("x")).await.unwrap().held, 1);
+    assert_eq!(process.redis.inspect(&pool("x", 1)).await.unwrap().held, 1);
+}
+
+#[tokio::test]
+async fn l7_what_some_other_program_put_there_is_an_error_and_stays() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    server.command(&["SET", "test:lock:{door}", "something"]);
+    let slot = lock("door");
+    let token = process.node.token();
+    let error = process.try_acquire(&slot, &token, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("prefix"), "{error}");
+    assert_eq!(
+        server.command(&["GET", "test:lock:{door}"]).text(),
+        "something"
+    );
+}
+
+#[tokio::test]
+async fn l6_s14_whoever_waits_and_goes_leaves_nothing_behind() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let slot = lock("door");
+    let holder = process.node.token();
+    assert!(is_granted(process.acquire(&slot, &holder, None).await));
+    for _ in 0..20 {
+        let token = process.node.token();
+        assert!(is_queued(process.acquire(&slot, &token, WAIT).await));
+        assert!(process.release(&slot, &token).await);
+    }
+    assert!(process.release(&slot, &holder).await);
+    assert_eq!(left(&server), ["test:lock:{door}:ended"]);
+    assert!(server.command(&["PTTL", "test:lock:{door}:ended"]).int() <= 10_000);
+}
+
+#[tokio::test]
+async fn a_pool_of_nobody_is_refused() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let token = process.node.token();
+    let error = process.try_acquire(&pool("x", 0), &token, None).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Configuration);
+}
