@@ -1,7 +1,7 @@
-//! HTTP caching: all of its rules, for any framework (feature `http`).
+//! Caching and locking over HTTP: all rules, for any framework (feature `http`).
 //!
-//! An adapter says how to handle its framework's responses ([`Framework`]), makes a [`Plan`] of a request and has [`CacheRules::serve`] run
-//! the rest. It needs to know nothing else.
+//! An adapter for a framework says how to handle its responses ([`Framework`]), makes a [`Plan`] of a request and has [`CacheRules::serve`] do
+//! the rest; or has [`HoldRules`] run a route under a lock or permit, and tells errors as [`problem`] does.
 //!
 //! # What is cached
 //!
@@ -31,6 +31,7 @@
 
 mod answer;
 mod cacheable;
+mod hold;
 mod pass;
 mod problem;
 mod request_key;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::request::Parts;
 
+pub use self::hold::HoldRules;
 pub use self::problem::problem;
 pub use self::request_key::RequestKey;
 pub use self::serve::Framework;

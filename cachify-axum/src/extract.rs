@@ -1,0 +1,183 @@
+//! Guards as handler arguments.
+
+use axum::extract::{FromRef, FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use cachify_core::{CacheKey, Cachify, Guard};
+use serde::de::DeserializeOwned;
+
+use crate::GuardRejection;
+
+/// The lock of a key that the request makes; 423 if somebody else holds it.
+///
+/// The fields of `K` come from the path and the query, of which the path wins; the [`Cachify`] comes from the state. The lock is
+/// held until the handler drops this, at its end, or when the client goes away. It does not wait: [`LockLayer`](crate::LockLayer) can.
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, routing::put};
+/// use cachify_axum::{CacheKey, Cachify, Locked};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize, CacheKey)]
+/// #[key("update-user-{user_id}")]
+/// struct UpdateUser {
+///     user_id: i64,
+/// }
+///
+/// async fn update_user(Locked { key, guard }: Locked<UpdateUser>) -> String {
+///     format!("user {} with token {}", key.user_id, guard.fencing_token())
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/users/{user_id}", put(update_user))
+///     .with_state(Cachify::memory());
+/// ```
+///
+/// # When the lock is lost
+///
+/// The handler goes on, unless it asks: [`Guard::run`] stops what it is given. [`LockLayer`](crate::LockLayer) stops the whole handler.
+#[derive(Debug)]
+pub struct Locked<K> {
+    /// What the request made.
+    pub key: K,
+    /// Gives the lock back when it is dropped.
+    pub guard: Guard,
+}
+
+impl<S, K> FromRequestParts<S> for Locked<K>
+where
+    S: Send + Sync,
+    Cachify: FromRef<S>,
+    K: CacheKey + DeserializeOwned + Send,
+{
+    type Rejection = GuardRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, GuardRejection> {
+        let key: K = read(parts, state).await?;
+        let lock = Cachify::from_ref(state).lock(&key.key());
+        let guard = lock.acquire().await?;
+        Ok(Self { key, guard })
+    }
+}
+
+/// The right to be the only one who runs the handler for a key; 409 if somebody else does.
+///
+/// It is the lock of that key; all else is as with [`Locked`].
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use cachify_axum::{CacheKey, Cachify, Once};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize, CacheKey)]
+/// #[key("report-{month}")]
+/// struct Report {
+///     month: String,
+/// }
+///
+/// async fn report(once: Once<Report>) -> String {
+///     format!("the report of {}", once.key.month)
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/reports/{month}", post(report))
+///     .with_state(Cachify::memory());
+/// ```
+#[derive(Debug)]
+pub struct Once<K> {
+    /// What the request made.
+    pub key: K,
+    /// Lets the next one run when it is dropped.
+    pub guard: Guard,
+}
+
+impl<S, K> FromRequestParts<S> for Once<K>
+where
+    S: Send + Sync,
+    Cachify: FromRef<S>,
+    K: CacheKey + DeserializeOwned + Send,
+{
+    type Rejection = GuardRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, GuardRejection> {
+        let key: K = read(parts, state).await?;
+        let once = Cachify::from_ref(state).once(&key.key());
+        let guard = once.acquire().await?;
+        Ok(Self { key, guard })
+    }
+}
+
+/// One of `MAX` permits of a key; 429 if all are out.
+///
+/// All else is as with [`Locked`].
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use cachify_axum::{CacheKey, Cachify, Permit};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize, CacheKey)]
+/// #[key("vendor-{tenant}")]
+/// struct Vendor {
+///     tenant: String,
+/// }
+///
+/// async fn ask_vendor(permit: Permit<Vendor, 10>) -> String {
+///     format!("one of ten for {}", permit.key.tenant)
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/vendors/{tenant}", get(ask_vendor))
+///     .with_state(Cachify::memory());
+/// ```
+#[derive(Debug)]
+pub struct Permit<K, const MAX: u32> {
+    /// What the request made.
+    pub key: K,
+    /// Goes back to the pool when it is dropped.
+    pub permit: cachify_core::Permit,
+}
+
+impl<S, K, const MAX: u32> FromRequestParts<S> for Permit<K, MAX>
+where
+    S: Send + Sync,
+    Cachify: FromRef<S>,
+    K: CacheKey + DeserializeOwned + Send,
+{
+    type Rejection = GuardRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, GuardRejection> {
+        let key: K = read(parts, state).await?;
+        let pool = Cachify::from_ref(state).pool(&key.key(), MAX);
+        let permit = pool.acquire().await?;
+        Ok(Self { key, permit })
+    }
+}
+
+/// Reads a value whose fields are path parameters, or else query parameters.
+async fn read<K, S>(parts: &mut Parts, state: &S) -> Result<K, GuardRejection>
+where
+    K: DeserializeOwned,
+    S: Send + Sync,
+{
+    let path = RawPathParams::from_request_parts(parts, state).await.ok();
+    let path: Vec<_> = path.iter().flatten().collect();
+    let query: Vec<(String, String)> =
+        serde_urlencoded::from_str(parts.uri.query().unwrap_or_default()).map_err(invalid)?;
+    let query = query
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .filter(|(name, _)| path.iter().all(|(other, _)| other != name));
+    let fields: Vec<_> = path.iter().copied().chain(query).collect();
+    let fields = serde_urlencoded::to_string(fields).map_err(invalid)?;
+    serde_urlencoded::from_str(&fields).map_err(invalid)
+}
+
+fn invalid(error: impl std::error::Error) -> GuardRejection {
+    GuardRejection::Key(error.to_string())
+}

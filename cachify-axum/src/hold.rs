@@ -1,0 +1,301 @@
+//! Routes that run under a lock, once at a time, or so many at a time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use cachify_core::http::HoldRules;
+use cachify_core::{Cachify, Error};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::layer::{Path, take_ready, well_formed};
+use crate::{Rejection, ResponseFuture};
+
+/// What the three layers have in common.
+#[derive(Clone)]
+struct Hold {
+    cachify: Cachify,
+    rules: HoldRules,
+    on_contended: Option<Arc<dyn Fn() -> Response + Send + Sync>>,
+    on_error: Option<Arc<dyn Fn(Error) -> Response + Send + Sync>>,
+}
+
+impl Hold {
+    #[track_caller]
+    fn new(cachify: &Cachify, rules: Result<HoldRules, Error>) -> Arc<Self> {
+        Arc::new(Self {
+            cachify: cachify.clone(),
+            rules: well_formed(rules),
+            on_contended: None,
+            on_error: None,
+        })
+    }
+
+    async fn run<S>(&self, mut inner: S, request: Request) -> Result<Response, S::Error>
+    where
+        S: Service<Request>,
+        S::Response: IntoResponse,
+    {
+        let (mut parts, body) = request.into_parts();
+        let path = Path::of(self.rules.request_key(), &mut parts).await;
+        let key = match self.rules.key(&parts, |name| path.get(name)) {
+            Ok(key) => key,
+            Err(error) => return Ok(self.refuse(error)),
+        };
+        let work = async {
+            let response = inner.call(Request::from_parts(parts, body)).await?;
+            Ok(response.into_response())
+        };
+        match self.rules.run(&self.cachify, &key, work).await {
+            Ok(response) => response,
+            Err(error) => Ok(self.refuse(error)),
+        }
+    }
+
+    fn refuse(&self, error: Error) -> Response {
+        match (&self.on_contended, &self.on_error) {
+            (Some(on_contended), _) if error.is_contended() => on_contended(),
+            (_, Some(on_error)) if !error.is_contended() => on_error(error),
+            _ => Rejection(error).into_response(),
+        }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rules.fmt(f)
+    }
+}
+
+/// Makes a layer and its service.
+macro_rules! hold {
+    ($(#[$layer_doc:meta])* $Layer:ident, $(#[$service_doc:meta])* $Service:ident) => {
+        $(#[$layer_doc])*
+        #[must_use = "a layer does nothing until it is added to a route"]
+        #[derive(Debug, Clone)]
+        pub struct $Layer(Arc<Hold>);
+
+        impl $Layer {
+            /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A request that lives
+            /// keeps its hold, however long it takes.
+            pub fn ttl(self, ttl: Duration) -> Self {
+                self.with(|hold| hold.rules.ttl(ttl))
+            }
+
+            /// How long a request may take before it is stopped and the next one may start. Default: without end. At least 1 s.
+            pub fn max_hold(self, max_hold: Duration) -> Self {
+                self.with(|hold| hold.rules.max_hold(max_hold))
+            }
+
+            /// What to answer if it cannot be known who holds what, or what was held got lost. Default: 503 and a problem document.
+            pub fn on_error<R: IntoResponse>(
+                self,
+                answer: impl Fn(Error) -> R + Send + Sync + 'static,
+            ) -> Self {
+                let answer = move |error| answer(error).into_response();
+                self.with(|hold| hold.on_error = Some(Arc::new(answer)))
+            }
+
+            fn with(mut self, change: impl FnOnce(&mut Hold)) -> Self {
+                change(Arc::make_mut(&mut self.0));
+                self
+            }
+
+            fn on_contended<R: IntoResponse>(
+                self,
+                answer: impl Fn() -> R + Send + Sync + 'static,
+            ) -> Self {
+                let answer = move || answer().into_response();
+                self.with(|hold| hold.on_contended = Some(Arc::new(answer)))
+            }
+        }
+
+        impl<S> Layer<S> for $Layer {
+            type Service = $Service<S>;
+
+            fn layer(&self, inner: S) -> $Service<S> {
+                let hold = Arc::clone(&self.0);
+                $Service { inner, hold }
+            }
+        }
+
+        $(#[$service_doc])*
+        #[derive(Debug, Clone)]
+        pub struct $Service<S> {
+            inner: S,
+            hold: Arc<Hold>,
+        }
+
+        impl<S> Service<Request> for $Service<S>
+        where
+            S: Service<Request> + Clone + Send + 'static,
+            S::Response: IntoResponse,
+            S::Future: Send + 'static,
+            S::Error: Send + 'static,
+        {
+            type Response = Response;
+            type Error = S::Error;
+            type Future = ResponseFuture<S::Error>;
+
+            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+                self.inner.poll_ready(cx)
+            }
+
+            fn call(&mut self, request: Request) -> Self::Future {
+                let (inner, hold) = (take_ready(&mut self.inner), Arc::clone(&self.hold));
+                Box::pin(async move { hold.run(inner, request).await })
+            }
+        }
+    };
+}
+
+hold! {
+    /// Runs a route under a lock: of the requests with one key, one at a time, in all processes.
+    ///
+    /// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then answered 423. The [key](crate::CacheLayer#the-key) is as for
+    /// a cached route, and the lock the same as that of a guard, a macro or an extractor of that key. A request that does not
+    /// fill the key is answered 500.
+    ///
+    /// # When the lock is lost
+    ///
+    /// The handler is dropped, and the answer is 503. The same happens to it when its client goes away; the lock is then free at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use axum::{Router, handler::Handler, routing::put};
+    /// use cachify_axum::{Cachify, LockLayer};
+    ///
+    /// async fn charge() -> &'static str {
+    ///     "charged"
+    /// }
+    ///
+    /// let cachify = Cachify::memory();
+    /// let locked = LockLayer::new(&cachify, "charge-{order}").wait(Duration::from_secs(2));
+    /// let app: Router = Router::new().route("/orders/{order}/charge", put(charge.layer(locked)));
+    /// ```
+    LockLayer,
+    /// What [`LockLayer`] makes of a service.
+    LockService
+}
+
+impl LockLayer {
+    /// Locks the keys of `template`.
+    ///
+    /// # Panics
+    ///
+    /// If the template is malformed.
+    #[track_caller]
+    pub fn new(cachify: &Cachify, template: &str) -> Self {
+        Self(Hold::new(cachify, HoldRules::lock(template)))
+    }
+
+    /// How long a request waits for the lock. Default: not at all.
+    pub fn wait(self, wait: Duration) -> Self {
+        self.with(|hold| hold.rules.wait(wait))
+    }
+
+    /// What to answer while another request holds the lock. Default: 423 and a problem document.
+    pub fn on_locked<R: IntoResponse>(
+        self,
+        answer: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.on_contended(answer)
+    }
+}
+
+hold! {
+    /// Runs a route unless the same is running already: of the requests with one key, the second is answered 409.
+    ///
+    /// All else is as with [`LockLayer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, handler::Handler, http::StatusCode, routing::put};
+    /// use cachify_axum::{Cachify, OnceLayer};
+    ///
+    /// async fn update_user() -> &'static str {
+    ///     "updated"
+    /// }
+    ///
+    /// let cachify = Cachify::memory();
+    /// let once = OnceLayer::new(&cachify, "update-user-{user_id}")
+    ///     .on_locked(|| (StatusCode::IM_USED, "update in progress"));
+    /// let app: Router = Router::new().route("/users/{user_id}", put(update_user.layer(once)));
+    /// ```
+    OnceLayer,
+    /// What [`OnceLayer`] makes of a service.
+    OnceService
+}
+
+impl OnceLayer {
+    /// Runs the keys of `template` once at a time.
+    ///
+    /// # Panics
+    ///
+    /// If the template is malformed.
+    #[track_caller]
+    pub fn new(cachify: &Cachify, template: &str) -> Self {
+        Self(Hold::new(cachify, HoldRules::once(template)))
+    }
+
+    /// What to answer while another request runs. Default: 409 and a problem document.
+    pub fn on_locked<R: IntoResponse>(
+        self,
+        answer: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.on_contended(answer)
+    }
+}
+
+hold! {
+    /// Runs at most so many requests of a key at a time, in all processes together.
+    ///
+    /// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is as with [`LockLayer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, handler::Handler, routing::get};
+    /// use cachify_axum::{Cachify, PoolLayer};
+    ///
+    /// async fn ask_vendor() -> &'static str {
+    ///     "asked"
+    /// }
+    ///
+    /// let cachify = Cachify::memory();
+    /// let pooled = PoolLayer::new(&cachify, "vendor-{tenant}", 10);
+    /// let app: Router = Router::new().route("/vendors/{tenant}", get(ask_vendor.layer(pooled)));
+    /// ```
+    PoolLayer,
+    /// What [`PoolLayer`] makes of a service.
+    PoolService
+}
+
+impl PoolLayer {
+    /// A pool of `max` permits for each of the keys of `template`.
+    ///
+    /// # Panics
+    ///
+    /// If the template is malformed.
+    #[track_caller]
+    pub fn new(cachify: &Cachify, template: &str, max: u32) -> Self {
+        Self(Hold::new(cachify, HoldRules::pool(template, max)))
+    }
+
+    /// How long a request waits for a permit. Default: not at all.
+    pub fn wait(self, wait: Duration) -> Self {
+        self.with(|hold| hold.rules.wait(wait))
+    }
+
+    /// What to answer while all permits are out. Default: 429 and a problem document.
+    pub fn on_full<R: IntoResponse>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        self.on_contended(answer)
+    }
+}

@@ -1,0 +1,291 @@
+//! Cached routes, and the scope of a handle.
+
+use std::future::{Future, ready};
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{self, Body, Bytes, HttpBody};
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use cachify_core::http::{CacheRules, Framework, RequestKey};
+use cachify_core::{Cachify, Ttl};
+use futures_util::stream;
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// What the services of this crate return.
+pub type ResponseFuture<E> = Pin<Box<dyn Future<Output = Result<Response, E>> + Send>>;
+
+/// Caches the responses of a route.
+///
+/// It goes onto a handler, a method router, a router or a fallback. [What is cached](cachify_core::http) follows from HTTP: GET
+/// requests without `Authorization` or `Cookie`, successful answers that set no cookie and forbid no storing, `Vary` honoured.
+///
+/// # The key
+///
+/// In the template, `{name}` is a path parameter, `{query.page}` and `{header.accept-language}` are other parts of the request, and `{query}` is
+/// the whole query, sorted: see [`RequestKey`]. The path itself is not part of the key: two routes need two templates. A request that does not fill
+/// the key passes through uncached, and the log says so once.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{Router, extract::Path, handler::Handler, routing::get};
+/// use cachify_axum::{CacheLayer, Cachify};
+///
+/// async fn read_user(Path(user_id): Path<i64>) -> String {
+///     format!("user {user_id}")
+/// }
+///
+/// let cachify = Cachify::memory();
+/// let cached = CacheLayer::new(&cachify, "read_user-{user_id}").ttl(Duration::from_mins(5));
+/// let app: Router = Router::new().route("/users/{user_id}", get(read_user.layer(cached)));
+/// ```
+#[must_use = "a layer does nothing until it is added to a route"]
+#[derive(Debug, Clone)]
+pub struct CacheLayer {
+    cachify: Cachify,
+    rules: Arc<CacheRules>,
+}
+
+impl CacheLayer {
+    /// Caches under the keys of `template`, with the handle's default time to live.
+    ///
+    /// # Panics
+    ///
+    /// If the template is malformed, as a malformed route does.
+    #[track_caller]
+    pub fn new(cachify: &Cachify, template: &str) -> Self {
+        Self {
+            cachify: cachify.clone(),
+            rules: Arc::new(well_formed(CacheRules::new(template))),
+        }
+    }
+
+    /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
+    pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
+        self.with(|rules| rules.ttl(ttl.into()))
+    }
+
+    /// Which statuses are cached. Default 200, 203, 301 and 308.
+    pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.with(|rules| rules.statuses(statuses))
+    }
+
+    /// The longest body that is cached, in bytes. Default 1 MiB; longer ones pass through.
+    pub fn limit(self, bytes: usize) -> Self {
+        self.with(|rules| rules.limit(bytes))
+    }
+
+    /// Lets a handler finish, and its response be cached, although the client went away. Default: the handler is dropped, and a request
+    /// that waits for its response takes over.
+    pub fn detach(self) -> Self {
+        self.with(|rules| rules.detach(true))
+    }
+
+    /// Listens to `Cache-Control` of requests: `no-cache` has the entry made anew. Default: a reload is an ordinary request.
+    pub fn listen(self) -> Self {
+        self.with(|rules| rules.listen(true))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut CacheRules)) -> Self {
+        change(Arc::make_mut(&mut self.rules));
+        self
+    }
+}
+
+/// # Panics
+///
+/// On an error of a template.
+#[track_caller]
+pub(crate) fn well_formed<T>(parsed: Result<T, cachify_core::Error>) -> T {
+    parsed.unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = CacheService<S>;
+
+    fn layer(&self, inner: S) -> CacheService<S> {
+        CacheService {
+            inner,
+            cachify: self.cachify.clone(),
+            rules: Arc::clone(&self.rules),
+        }
+    }
+}
+
+/// What [`CacheLayer`] makes of a service.
+#[derive(Debug, Clone)]
+pub struct CacheService<S> {
+    inner: S,
+    cachify: Cachify,
+    rules: Arc<CacheRules>,
+}
+
+impl<S> Service<Request> for CacheService<S>
+where
+    S: Service<Request> + Clone + Send + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let mut inner = take_ready(&mut self.inner);
+        let (cachify, rules) = (self.cachify.clone(), Arc::clone(&self.rules));
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let path = Path::of(rules.key(), &mut parts).await;
+            let plan = rules.plan(&parts, |name| path.get(name));
+            let call = async move |parts| {
+                let response = inner.call(Request::from_parts(parts, body)).await?;
+                Ok(response.into_response())
+            };
+            rules
+                .serve::<Axum, _, _, _>(&cachify, plan, parts, call)
+                .await
+        })
+    }
+}
+
+/// The service that was polled ready, with a clone left in its place: only the former may be called.
+pub(crate) fn take_ready<S: Clone>(service: &mut S) -> S {
+    let clone = service.clone();
+    mem::replace(service, clone)
+}
+
+/// The path parameters that a key needs.
+pub(crate) struct Path(Option<RawPathParams>);
+
+impl Path {
+    pub(crate) async fn of(key: &RequestKey, parts: &mut Parts) -> Self {
+        if !key.reads_path() {
+            return Self(None);
+        }
+        // Without parameters, as on a fallback, there is nothing that they could fill.
+        Self(RawPathParams::from_request_parts(parts, &()).await.ok())
+    }
+
+    /// The parameter of a name. One that nested routers name twice is none: it could be either.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let mut named = self.0.iter().flatten().filter(|(other, _)| *other == name);
+        let (_, value) = named.next()?;
+        named.next().is_none().then_some(value)
+    }
+}
+
+/// How axum's responses are handled.
+struct Axum;
+
+impl Framework for Axum {
+    type Response = Response;
+
+    fn head(response: &Response) -> (StatusCode, &HeaderMap) {
+        (response.status(), response.headers())
+    }
+
+    fn headers_mut(response: &mut Response) -> &mut HeaderMap {
+        response.headers_mut()
+    }
+
+    fn body_length(response: &Response) -> Option<u64> {
+        response.body().size_hint().exact()
+    }
+
+    async fn collect(
+        response: Response,
+        limit: usize,
+    ) -> Result<axum::http::Response<Bytes>, Response> {
+        let (parts, body) = response.into_parts();
+        match body::to_bytes(body, limit).await {
+            Ok(bytes) => Ok(Response::from_parts(parts, bytes)),
+            Err(error) => Err(Response::from_parts(parts, broken(error))),
+        }
+    }
+
+    fn build(response: axum::http::Response<Bytes>) -> Response {
+        response.map(Body::from)
+    }
+}
+
+/// A body that ends the way another one did.
+fn broken(error: axum::Error) -> Body {
+    Body::from_stream(stream::once(ready(Err::<Bytes, _>(error))))
+}
+
+/// Makes a handle that of each request: of all functions inside of it whose macro names none, in whatever task the server runs them.
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, extract::Path, routing::get};
+/// use cachify_axum::{Cachify, ScopeLayer};
+///
+/// async fn square(Path(number): Path<u64>) -> String {
+///     assert!(Cachify::current().is_some());
+///     (number * number).to_string()
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/square/{number}", get(square))
+///     .layer(ScopeLayer::new(&Cachify::memory()));
+/// ```
+#[must_use = "a layer does nothing until it is added to a route"]
+#[derive(Debug, Clone)]
+pub struct ScopeLayer(Cachify);
+
+impl ScopeLayer {
+    /// The layer of a handle.
+    pub fn new(cachify: &Cachify) -> Self {
+        Self(cachify.clone())
+    }
+}
+
+impl<S> Layer<S> for ScopeLayer {
+    type Service = ScopeService<S>;
+
+    fn layer(&self, inner: S) -> ScopeService<S> {
+        ScopeService {
+            inner,
+            cachify: self.0.clone(),
+        }
+    }
+}
+
+/// What [`ScopeLayer`] makes of a service.
+#[derive(Debug, Clone)]
+pub struct ScopeService<S> {
+    inner: S,
+    cachify: Cachify,
+}
+
+impl<S, R> Service<R> for ScopeService<S>
+where
+    S: Service<R>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let future = self.cachify.sync_scope(|| self.inner.call(request));
+        Box::pin(self.cachify.scope(future))
+    }
+}

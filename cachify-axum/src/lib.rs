@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+mod extract;
+mod hold;
+mod layer;
+mod reject;
+
+pub use cachify_core;
+#[doc(inline)]
+pub use cachify_core::*;
+
+pub use extract::{Locked, Once, Permit};
+pub use hold::{LockLayer, LockService, OnceLayer, OnceService, PoolLayer, PoolService};
+pub use layer::{CacheLayer, CacheService, ResponseFuture, ScopeLayer, ScopeService};
+pub use reject::{GuardRejection, Rejection};
