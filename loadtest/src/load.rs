@@ -1,7 +1,8 @@
 //! One measurement with goose.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -23,19 +24,11 @@ where
     Arc::new(step)
 }
 
-/// How long a measurement goes on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Length {
-    /// In whole seconds, 1 at least.
-    Time(Duration),
-    /// So many steps of each user.
-    Steps(usize),
-}
-
 pub(crate) struct Load<'a> {
     pub(crate) name: &'a str,
     pub(crate) users: usize,
-    pub(crate) length: Length,
+    /// In whole seconds, 1 at least.
+    pub(crate) time: Duration,
     /// What each user does first; it is not measured.
     pub(crate) warm_up: Option<Step>,
     pub(crate) step: Step,
@@ -44,17 +37,6 @@ pub(crate) struct Load<'a> {
 impl Load<'_> {
     /// Runs it, and writes goose's own report to `html`.
     pub(crate) async fn run(self, html: &Path) -> Result<GooseMetrics> {
-        let length = match self.length {
-            // Goose would forget what came before its last user, and let the counts disagree with the app's.
-            Length::Time(time) => {
-                vec![
-                    "--run-time".to_owned(),
-                    format!("{}s", time.as_secs().max(1)),
-                    "--no-reset-metrics".to_owned(),
-                ]
-            }
-            Length::Steps(steps) => vec!["--iterations".to_owned(), steps.to_string()],
-        };
         let mut arguments: Vec<String> = [
             // Steps name whole URLs; goose wants a host all the same.
             "--host",
@@ -70,9 +52,13 @@ impl Load<'_> {
         ]
         .map(str::to_owned)
         .to_vec();
-        arguments.extend(length);
-        arguments.extend(["--users".to_owned(), self.users.to_string()]);
-        arguments.extend(["--report-file".to_owned(), html.display().to_string()]);
+        for (flag, value) in [
+            ("--run-time", format!("{}s", self.time.as_secs().max(1))),
+            ("--users", self.users.to_string()),
+            ("--report-file", html.display().to_string()),
+        ] {
+            arguments.extend([flag.to_owned(), value]);
+        }
 
         let mut scenario = Scenario::new(self.name);
         if let Some(warm_up) = self.warm_up {
@@ -93,44 +79,101 @@ pub(crate) struct Answer {
     pub(crate) took: Duration,
 }
 
-/// Sends requests, and knows when the first one was sent and the last one answered: goose counts in whole seconds, with its users' warm-up inside.
+/// Sends a request; `None` if no whole answer came.
+pub(crate) async fn send(request: RequestBuilder) -> Option<Answer> {
+    let started = Instant::now();
+    let response = request.send().await.ok()?;
+    let status = response.status();
+    let body = response.bytes().await.ok()?.into();
+    Some(Answer {
+        status,
+        body,
+        took: started.elapsed(),
+    })
+}
+
+/// Counts what happened, and how long that took altogether. Goose's own counts begin when all of its users are there, and its clock counts in
+/// whole seconds.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
-    span: Mutex<Option<(Instant, Instant)>>,
+pub(crate) struct Meter(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    span: Option<(Instant, Instant)>,
+    counts: BTreeMap<&'static str, u64>,
 }
 
 impl Meter {
-    pub(crate) async fn send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
-        let started = Instant::now();
-        let answer = async {
-            let response = request.send().await?;
-            Ok((response.status(), response.bytes().await?.into()))
-        }
-        .await;
-        let ended = Instant::now();
-        let mut span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
-        let (first, last) = span.get_or_insert((started, ended));
-        *first = started.min(*first);
-        *last = ended.max(*last);
-        let (status, body) = answer?;
-        Ok(Answer {
-            status,
-            body,
-            took: ended - started,
-        })
+    /// Counts what just ended after `took`, and gives its time to goose.
+    pub(crate) async fn record(
+        &self,
+        user: &mut GooseUser,
+        method: &str,
+        name: &'static str,
+        took: Duration,
+    ) -> TransactionResult {
+        self.count(name, took);
+        user.record_custom_request_duration(method, name, took, true, None, None)
+            .await
+    }
+
+    /// Counts what just failed.
+    pub(crate) async fn record_failure(
+        &self,
+        user: &mut GooseUser,
+        method: &str,
+        answer: Option<&Answer>,
+    ) -> TransactionResult {
+        let took = answer.map_or(Duration::ZERO, |answer| answer.took);
+        let status = answer.map(|answer| answer.status.as_u16());
+        self.count(FAILED, took);
+        user.record_custom_request_duration(method, FAILED, took, false, status, None)
+            .await
+    }
+
+    fn count(&self, name: &'static str, took: Duration) {
+        let now = Instant::now();
+        let began = now.checked_sub(took).unwrap_or(now);
+        let mut counts = self.lock();
+        let (first, last) = counts.span.get_or_insert((began, now));
+        *first = began.min(*first);
+        *last = now.max(*last);
+        *counts.counts.entry(name).or_default() += 1;
+    }
+
+    /// How often something was recorded.
+    pub(crate) fn counted(&self, name: &str) -> u64 {
+        self.lock().counts.get(name).copied().unwrap_or_default()
+    }
+
+    /// How much failed.
+    pub(crate) fn failed(&self) -> u64 {
+        self.counted(FAILED)
     }
 
     /// From the first request to the last answer.
     pub(crate) fn elapsed(&self) -> Duration {
-        let span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
-        span.map_or(Duration::ZERO, |(first, last)| last - first)
+        self.lock()
+            .span
+            .map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+
+    /// How often something was recorded, per second.
+    pub(crate) fn per_second(&self, name: &str) -> f64 {
+        per_second(self.counted(name), self.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Times in microseconds, to the microsecond below 2 ms or so, and to a few per mille above.
+const FAILED: &str = "failed";
+
+/// Times in microseconds, each at most 0.8 % off.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Latency {
-    /// How many times there are.
+    /// How many times these are of: a few less than there were, since goose forgets what came before all of its users did.
     pub(crate) count: u64,
     pub(crate) p50: u64,
     pub(crate) p90: u64,

@@ -7,6 +7,7 @@
 mod flags;
 mod fleet;
 mod load;
+mod place;
 mod progress;
 mod report;
 mod scenario;
@@ -21,9 +22,10 @@ use clap::Parser;
 use tokio::sync::oneshot;
 
 use crate::flags::{Cache, Cli, Command, Flags};
+use crate::place::{Place, can_start_redis};
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::scenario::Stage;
+use crate::scenario::{Scenario, Stage};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -69,24 +71,20 @@ async fn run(flags: Flags) -> Result<bool> {
         );
     }
     let mut runs = Vec::new();
-    let caches = [(Cache::Memory, "memory://".to_owned())];
-    for (cache, url) in &caches {
+    for cache in caches(&flags, &progress) {
+        let place = Place::open(cache).await?;
         for framework in &flags.framework {
             let stage = Stage {
                 app: (*framework).into(),
-                cache,
-                url,
+                place: &place,
                 flags: &flags,
                 progress: &progress,
             };
-            for scenario in scenario::ALL {
-                if flags.scenario.is_empty() || flags.scenario.iter().any(|it| it == scenario.name)
-                {
-                    let what = format!("{} on {}, {cache}", scenario.name, stage.app.name());
-                    progress.say(&format!("{what}: {}", scenario.about));
-                    progress.begin(&what);
-                    runs.extend((scenario.run)(&stage).await.context(what)?);
-                }
+            for scenario in wanted(&flags) {
+                let what = format!("{} on {}, {}", scenario.name, stage.app.name(), place.cache);
+                progress.say(&format!("{what}: {}", scenario.about));
+                progress.begin(&what);
+                runs.extend((scenario.run)(&stage).await.context(what)?);
             }
         }
     }
@@ -116,4 +114,22 @@ async fn run(flags: Flags) -> Result<bool> {
         flags.output.display()
     )?;
     Ok(report.kept)
+}
+
+fn wanted(flags: &Flags) -> impl Iterator<Item = &'static Scenario> {
+    scenario::ALL
+        .iter()
+        .filter(|it| flags.scenario.is_empty() || flags.scenario.iter().any(|name| name == it.name))
+}
+
+fn caches(flags: &Flags, progress: &Progress) -> Vec<Cache> {
+    if !flags.cache.is_empty() {
+        return flags.cache.clone();
+    }
+    if can_start_redis() {
+        return vec![Cache::Memory, Cache::Redis];
+    }
+    progress
+        .say("There is no redis-server or valkey-server to start, so this runs over memory only.");
+    vec![Cache::Memory]
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::load::Latency;
@@ -80,18 +80,26 @@ impl Promise {
 }
 
 impl Run {
+    /// What was run on what.
+    pub(crate) fn title(&self) -> String {
+        format!("{} on {}, {}", self.name(), self.app, self.cache)
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.scenario, self.what).trim().to_owned()
+    }
+
     pub(crate) fn kept(&self) -> bool {
         self.promises.iter().all(|promise| promise.kept)
     }
 }
 
 impl Report {
-    /// Every run as a row, then every broken promise.
+    /// Every run as a row, then what they come to, then every broken promise.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
         table
-            .load_preset(presets::UTF8_BORDERS_ONLY)
-            .set_content_arrangement(ContentArrangement::Dynamic)
+            .load_style(presets::UTF8_BORDERS_ONLY)
             .set_header(HEADER);
         for run in &self.runs {
             table.add_row(cells(run));
@@ -102,13 +110,19 @@ impl Report {
             }
         }
         let mut text = table.to_string();
+        text.push_str("\n\n");
+        for run in &self.runs {
+            let _ = writeln!(text, "{}: {}", run.title(), run.summary);
+        }
         text.push('\n');
         for run in &self.runs {
             for promise in run.promises.iter().filter(|promise| !promise.kept) {
                 let _ = writeln!(
                     text,
-                    "BROKEN  {} {} on {}, {}: {}: {}",
-                    run.scenario, run.what, run.app, run.cache, promise.promise, promise.seen
+                    "BROKEN  {}: {}: {}",
+                    run.title(),
+                    promise.promise,
+                    promise.seen
                 );
             }
         }
@@ -137,6 +151,7 @@ impl Report {
             for cell in cells(run) {
                 let _ = write!(rows, "<td>{}</td>", escape(&cell));
             }
+            let _ = write!(rows, "<td>{}</td>", escape(&run.summary));
             let _ = write!(
                 rows,
                 "<td><a href=\"{0}\">goose</a></td></tr>",
@@ -162,22 +177,22 @@ impl Report {
              td,th{{padding:.3em .8em;text-align:left;border-top:1px solid #ddd}}\
              .promise td{{border:0;color:#666}}.broken{{background:#fdd}}</style>\
              <h1>cachify load test</h1><p>{} processors, {:.0} s. Times in microseconds.</p>\
-             <table><tr>{header}<th></th></tr>{rows}</table></html>\n",
+             <table><tr>{header}<th></th><th></th></tr>{rows}</table></html>\n",
             self.processors, self.seconds
         )
     }
 }
 
-const HEADER: [&str; 11] = [
+const HEADER: [&str; 10] = [
     "scenario", "app", "cache", "users", "req/s", "p50 µs", "p90 µs", "p99 µs", "max µs",
-    "promises", "",
+    "promises",
 ];
 
-fn cells(run: &Run) -> [String; 11] {
+fn cells(run: &Run) -> [String; 10] {
     let latency = &run.latency_us;
     let kept = run.promises.iter().filter(|promise| promise.kept).count();
     [
-        format!("{} {}", run.scenario, run.what),
+        run.name(),
         run.app.to_owned(),
         run.cache.clone(),
         match run.instances {
@@ -190,7 +205,6 @@ fn cells(run: &Run) -> [String; 11] {
         latency.p99.to_string(),
         latency.max.to_string(),
         format!("{kept}/{}", run.promises.len()),
-        run.summary.clone(),
     ]
 }
 

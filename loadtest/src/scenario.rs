@@ -4,24 +4,32 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 
 use crate::flags::{App, Cache, Flags};
 use crate::fleet::{Fleet, Order};
+use crate::place::Place;
 use crate::progress::Progress;
 use crate::report::Run;
 
 mod contention;
 mod hit;
+mod reset;
+mod stampede;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: &[Scenario] = &[hit::SCENARIO, contention::SCENARIO];
+pub(crate) const ALL: &[Scenario] = &[
+    hit::SCENARIO,
+    stampede::SCENARIO,
+    contention::SCENARIO,
+    reset::SCENARIO,
+];
 
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// What it measures, and what it proves.
     pub(crate) about: &'static str,
-    pub(crate) run: for<'a> fn(&'a Stage<'a>) -> BoxFuture<'a, Result<Vec<Run>>>,
+    pub(crate) run: for<'a> fn(&'a Stage<'a>) -> LocalBoxFuture<'a, Result<Vec<Run>>>,
 }
 
 pub(crate) fn names() -> Vec<&'static str> {
@@ -31,9 +39,7 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// Where a scenario runs.
 pub(crate) struct Stage<'a> {
     pub(crate) app: App,
-    pub(crate) cache: &'a Cache,
-    /// The URL of the cache.
-    pub(crate) url: &'a str,
+    pub(crate) place: &'a Place,
     pub(crate) flags: &'a Flags,
     pub(crate) progress: &'a Progress,
 }
@@ -57,7 +63,7 @@ impl Stage<'_> {
     }
 
     pub(crate) fn instances(&self, wanted: u16) -> u16 {
-        match self.cache {
+        match self.place.cache {
             Cache::Memory => 1,
             _ => self.flags.instances.unwrap_or(wanted),
         }
@@ -70,7 +76,7 @@ impl Stage<'_> {
 
     /// The name of goose's report of a run.
     pub(crate) fn html_name(&self, name: &str) -> String {
-        format!("{name}-{}-{}.html", self.app.name(), self.cache)
+        format!("{name}-{}-{}.html", self.app.name(), self.place.cache)
     }
 
     async fn start(
@@ -83,7 +89,7 @@ impl Stage<'_> {
         Fleet::start(Order {
             app,
             instances,
-            cache: self.url,
+            cache: &self.place.url,
             delay,
             lock_wait,
             logs: &self.flags.output,

@@ -15,19 +15,22 @@ use serde_json::json;
 
 use super::{Scenario, Stage};
 use crate::fleet::{Computed, change};
-use crate::load::{Latency, Length, Load, Meter, Step, per_second, ratio, step};
+use crate::load::{Latency, Load, Meter, Step, ratio, send, step};
 use crate::report::{Promise, Run};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "contention",
     about: "many updates of one user; never two of them at the same time",
-    run: |stage| run(stage).boxed(),
+    run: |stage| run(stage).boxed_local(),
 };
 
 /// How long an update takes, and so holds the lock, at least.
 const HOLD: Duration = Duration::from_millis(5);
 /// Longer than any queue: nobody gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// What is counted.
+const UPDATED: &str = "updated";
+const REFUSED: &str = "refused";
 /// Processes, where they can share a lock.
 const INSTANCES: u16 = 2;
 
@@ -45,10 +48,9 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
 struct Attempt {
     what: &'static str,
     users: usize,
-    time: Duration,
+    meter: Arc<Meter>,
     updated: Latency,
     refused: Latency,
-    other: Latency,
     computed: Computed,
 }
 
@@ -64,7 +66,7 @@ impl Attempt {
         let load = Load {
             name: what,
             users,
-            length: Length::Time(stage.flags.duration / 2),
+            time: stage.flags.duration / 2,
             warm_up: None,
             step: update(urls.collect(), &meter),
         };
@@ -75,16 +77,15 @@ impl Attempt {
         Ok(Self {
             what,
             users,
-            time: meter.elapsed(),
-            updated: Latency::of(&metrics, "PUT", "updated"),
-            refused: Latency::of(&metrics, "PUT", "refused"),
-            other: Latency::of(&metrics, "PUT", "other"),
+            meter,
+            updated: Latency::of(&metrics, "PUT", UPDATED),
+            refused: Latency::of(&metrics, "PUT", REFUSED),
             computed,
         })
     }
 
     fn refused(self, stage: &Stage<'_>) -> Run {
-        let (updated, refused) = (self.updated.count, self.refused.count);
+        let (updated, refused) = (self.meter.counted(UPDATED), self.meter.counted(REFUSED));
         let mut run = self.run_of(stage);
         run.facts = json!({
             "updated": updated,
@@ -118,8 +119,11 @@ impl Attempt {
         run.summary = format!(
             "{of_ideal:.2} of {ideal:.0} hand-offs/s; the longest wait is {max_over_median:.2} times the median"
         );
-        run.promises
-            .push(Promise::equal("nobody was refused", 0, self.refused.count));
+        run.promises.push(Promise::equal(
+            "nobody was refused",
+            0,
+            self.meter.counted(REFUSED),
+        ));
         run
     }
 
@@ -129,11 +133,11 @@ impl Attempt {
             scenario: SCENARIO.name,
             what: self.what.to_owned(),
             app: stage.app.name(),
-            cache: stage.cache.to_string(),
+            cache: stage.place.cache.to_string(),
             instances: stage.instances(INSTANCES),
             users: self.users,
-            seconds: self.time.as_secs_f64(),
-            per_second: per_second(self.updated.count, self.time),
+            seconds: self.meter.elapsed().as_secs_f64(),
+            per_second: self.meter.per_second(UPDATED),
             latency_us: self.updated,
             facts: json!({}),
             summary: String::new(),
@@ -148,7 +152,7 @@ impl Attempt {
                     self.updated.count,
                     self.computed.writes,
                 ),
-                Promise::equal("every answer was 200 or 226", 0, self.other.count),
+                Promise::equal("every answer was 200 or 226", 0, self.meter.failed()),
             ],
             goose: stage.html_name(&format!("contention-{}", self.what)),
         }
@@ -161,18 +165,14 @@ fn update(urls: Arc<[String]>, meter: &Arc<Meter>) -> Step {
         let (urls, meter) = (Arc::clone(&urls), Arc::clone(&meter));
         async move {
             let url = &urls[fastrand::usize(..urls.len())];
-            let (took, status) = match meter.send(user.client.put(url).json(&change("Ann"))).await {
-                Ok(answer) => (answer.took, Some(answer.status)),
-                Err(_) => (Duration::ZERO, None),
+            let answer = send(user.client.put(url).json(&change("Ann"))).await;
+            let name = match &answer {
+                Some(answer) if answer.status == StatusCode::OK => UPDATED,
+                Some(answer) if answer.status == StatusCode::IM_USED => REFUSED,
+                _ => return meter.record_failure(user, "PUT", answer.as_ref()).await,
             };
-            let name = match status {
-                Some(StatusCode::OK) => "updated",
-                Some(StatusCode::IM_USED) => "refused",
-                _ => "other",
-            };
-            let (expected, status) = (name != "other", status.map(|status| status.as_u16()));
-            user.record_custom_request_duration("PUT", name, took, expected, status, None)
-                .await
+            let took = answer.map_or(Duration::ZERO, |answer| answer.took);
+            meter.record(user, "PUT", name, took).await
         }
         .boxed()
     })

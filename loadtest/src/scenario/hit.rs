@@ -4,25 +4,24 @@
 //! Facts: `rounds`, `p50_fastest_round` and `p50_slowest_round` in microseconds; of the app `of_floor`, its throughput over the floor's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::FutureExt;
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{Scenario, Stage};
 use crate::flags::App;
 use crate::fleet::Fleet;
-use crate::load::{Latency, Length, Load, Meter, Step, per_second, step};
+use crate::load::{Latency, Load, Meter, Step, per_second, send, step};
 use crate::report::{Promise, Run};
 use crate::serve::FLOOR;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "hit",
     about: "cached reads, in turns with a constant answer; nothing may be computed",
-    run: |stage| run(stage).boxed(),
+    run: |stage| run(stage).boxed_local(),
 };
 
 const ROUNDS: u32 = 5;
@@ -76,9 +75,8 @@ struct Contender {
     app: App,
     targets: Arc<[Target]>,
     instances: u16,
-    wrong: Arc<AtomicU64>,
+    meters: Vec<Arc<Meter>>,
     rounds: Vec<Latency>,
-    measured: Duration,
 }
 
 struct Target {
@@ -99,9 +97,8 @@ impl Contender {
                 })
                 .collect(),
             instances: urls.len().try_into().unwrap_or(u16::MAX),
-            wrong: Arc::default(),
+            meters: Vec::new(),
             rounds: Vec::new(),
-            measured: Duration::ZERO,
         }
     }
 
@@ -110,46 +107,14 @@ impl Contender {
         let load = Load {
             name: self.app.name(),
             users: stage.flags.users.into(),
-            length: Length::Time(time),
-            warm_up: Some(self.warm_up()),
-            step: self.read(&meter),
+            time,
+            warm_up: Some(warm_up(&self.targets)),
+            step: read(&self.targets, &meter),
         };
         let metrics = load.run(&stage.html(&self.html(stage))).await?;
         self.rounds.push(Latency::of(&metrics, "GET", "hit"));
-        self.measured += meter.elapsed();
+        self.meters.push(meter);
         Ok(())
-    }
-
-    fn warm_up(&self) -> Step {
-        let (targets, wrong) = (Arc::clone(&self.targets), Arc::clone(&self.wrong));
-        let (meter, begin) = (Arc::<Meter>::default(), Instant::now());
-        step(move |user| {
-            let (targets, wrong, meter) =
-                (Arc::clone(&targets), Arc::clone(&wrong), Arc::clone(&meter));
-            async move {
-                while begin.elapsed() < WARM_UP {
-                    random(&targets).read(&user.client, &meter, &wrong).await?;
-                }
-                Ok(())
-            }
-            .boxed()
-        })
-    }
-
-    fn read(&self, meter: &Arc<Meter>) -> Step {
-        let (targets, wrong) = (Arc::clone(&self.targets), Arc::clone(&self.wrong));
-        let meter = Arc::clone(meter);
-        step(move |user| {
-            let (targets, wrong, meter) =
-                (Arc::clone(&targets), Arc::clone(&wrong), Arc::clone(&meter));
-            async move {
-                let (took, right) = random(&targets).read(&user.client, &meter, &wrong).await?;
-                let error = Some("not the user");
-                user.record_custom_request_duration("GET", "hit", took, right, None, error)
-                    .await
-            }
-            .boxed()
-        })
     }
 
     fn html(&self, stage: &Stage<'_>) -> String {
@@ -160,51 +125,62 @@ impl Contender {
     }
 
     fn result(&self, stage: &Stage<'_>) -> Run {
-        let latency = Latency::median(&self.rounds);
         let p50 = || self.rounds.iter().map(|round| round.p50);
         let (fastest, slowest) = (p50().min().unwrap_or(0), p50().max().unwrap_or(0));
+        let time: Duration = self.meters.iter().map(|meter| meter.elapsed()).sum();
+        let hits = self.meters.iter().map(|meter| meter.counted("hit")).sum();
+        let failed = self.meters.iter().map(|meter| meter.failed()).sum();
         Run {
             scenario: SCENARIO.name,
             what: String::new(),
             app: self.app.name(),
-            cache: stage.cache.to_string(),
+            cache: stage.place.cache.to_string(),
             instances: self.instances,
             users: stage.flags.users.into(),
-            seconds: self.measured.as_secs_f64(),
-            per_second: per_second(latency.count, self.measured),
-            latency_us: latency,
+            seconds: time.as_secs_f64(),
+            per_second: per_second(hits, time),
+            latency_us: Latency::median(&self.rounds),
             facts: json!({
                 "rounds": ROUNDS,
                 "p50_fastest_round": fastest,
                 "p50_slowest_round": slowest,
             }),
             summary: format!("p50 of {ROUNDS} rounds: {fastest} to {slowest} µs"),
-            promises: vec![Promise::equal(
-                "every answer was the right one",
-                0,
-                self.wrong.load(Ordering::Relaxed),
-            )],
+            promises: vec![Promise::equal("every answer was the right one", 0, failed)],
             goose: self.html(stage),
         }
     }
 }
 
-impl Target {
-    async fn read(
-        &self,
-        client: &Client,
-        meter: &Meter,
-        wrong: &AtomicU64,
-    ) -> reqwest::Result<(Duration, bool)> {
-        let answer = meter.send(client.get(&self.url)).await.inspect_err(|_| {
-            wrong.fetch_add(1, Ordering::Relaxed);
-        })?;
-        let right = answer.status == StatusCode::OK && answer.body == self.body;
-        if !right {
-            wrong.fetch_add(1, Ordering::Relaxed);
+fn warm_up(targets: &Arc<[Target]>) -> Step {
+    let (targets, begin) = (Arc::clone(targets), Instant::now());
+    step(move |user| {
+        let targets = Arc::clone(&targets);
+        async move {
+            while begin.elapsed() < WARM_UP {
+                send(user.client.get(&random(&targets).url)).await;
+            }
+            Ok(())
         }
-        Ok((answer.took, right))
-    }
+        .boxed()
+    })
+}
+
+fn read(targets: &Arc<[Target]>, meter: &Arc<Meter>) -> Step {
+    let (targets, meter) = (Arc::clone(targets), Arc::clone(meter));
+    step(move |user| {
+        let (targets, meter) = (Arc::clone(&targets), Arc::clone(&meter));
+        async move {
+            let target = random(&targets);
+            match send(user.client.get(&target.url)).await {
+                Some(answer) if answer.status == StatusCode::OK && answer.body == target.body => {
+                    meter.record(user, "GET", "hit", answer.took).await
+                }
+                answer => meter.record_failure(user, "GET", answer.as_ref()).await,
+            }
+        }
+        .boxed()
+    })
 }
 
 fn random(targets: &[Target]) -> &Target {
