@@ -40,12 +40,12 @@ mod stored;
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderName, StatusCode};
 
 pub use self::hold::HoldRules;
 pub use self::problem::problem;
-pub use self::request_key::RequestKey;
+pub use self::request_key::{RequestKey, sorted_query};
 pub use self::serve::Framework;
 
 use self::answer::Fwd;
@@ -55,7 +55,10 @@ use crate::{Error, Key, Ttl, observe};
 /// What a route's answers are cached under, which of them, and for how long.
 #[derive(Debug, Clone)]
 pub struct CacheRules {
-    key: RequestKey,
+    /// `None`: the adapter makes the keys.
+    key: Option<RequestKey>,
+    /// The request's headers that the key tells apart.
+    keyed: Vec<HeaderName>,
     ttl: Option<Ttl>,
     statuses: Vec<StatusCode>,
     limit: usize,
@@ -71,15 +74,30 @@ impl CacheRules {
     ///
     /// Those of [`RequestKey::parse`].
     pub fn new(template: &str) -> Result<Self, Error> {
-        Ok(Self {
-            key: RequestKey::parse(template)?,
+        let key = RequestKey::parse(template)?;
+        let mut rules = Self::without_template();
+        rules.keyed_by(key.headers().iter().cloned());
+        rules.key = Some(key);
+        Ok(rules)
+    }
+
+    /// Rules with the defaults, for keys that are made elsewhere: see [`plan_keyed`](Self::plan_keyed).
+    pub fn without_template() -> Self {
+        Self {
+            key: None,
+            keyed: Vec::new(),
             ttl: None,
             statuses: cacheable::STATUSES.to_vec(),
             limit: 1 << 20,
             detach: false,
             listen: false,
             passes: Arc::default(),
-        })
+        }
+    }
+
+    /// Says which headers of a request are part of keys that are made elsewhere. Default: none.
+    pub fn keyed_by(&mut self, headers: impl IntoIterator<Item = HeaderName>) {
+        self.keyed = headers.into_iter().collect();
     }
 
     /// How long answers live. Default: the handle's default, 5 minutes if that was not changed. An answer's own `max-age` can shorten it.
@@ -108,17 +126,34 @@ impl CacheRules {
         self.listen = listen;
     }
 
-    /// How answers are keyed.
-    pub fn key(&self) -> &RequestKey {
-        &self.key
+    /// How answers are keyed, if a template says so.
+    pub fn key(&self) -> Option<&RequestKey> {
+        self.key.as_ref()
     }
 
     /// What to do with a request; `param` returns the path parameter of a name.
     ///
-    /// A request that does not fill the key is to be passed through, which the log says once for each template.
+    /// A request that does not fill the key is to be passed through, which the log says once for each template. So is every one
+    /// where there is no template.
     pub fn plan<'a>(&self, request: &'a Parts, param: impl Fn(&str) -> Option<&'a str>) -> Plan {
-        let keyed = self.key.headers();
-        if let Some(fwd) = cacheable::bypass(&request.method, &request.headers, keyed) {
+        self.plan_by(request, || match &self.key {
+            Some(key) => key
+                .render(request, param)
+                .inspect_err(observe::unfilled)
+                .ok(),
+            None => None,
+        })
+    }
+
+    /// What to do with a request of this key, which is made only where it is needed.
+    ///
+    /// The headers that it was made of are to be named by [`keyed_by`](Self::keyed_by).
+    pub fn plan_keyed(&self, request: &Parts, key: impl FnOnce() -> Key) -> Plan {
+        self.plan_by(request, || Some(key()))
+    }
+
+    fn plan_by(&self, request: &Parts, key: impl FnOnce() -> Option<Key>) -> Plan {
+        if let Some(fwd) = cacheable::bypass(&request.method, &request.headers, &self.keyed) {
             return Plan(Step::Forward(fwd));
         }
         let wish = if self.listen {
@@ -129,16 +164,11 @@ impl CacheRules {
         if wish == cacheable::Wish::Unstored {
             return Plan(Step::Forward(Fwd::Request));
         }
-        match self.key.render(request, param) {
-            Ok(key) => Plan(Step::Look {
-                key,
-                fresh: wish == cacheable::Wish::Fresh,
-            }),
-            Err(missing) => {
-                observe::unfilled(&missing);
-                Plan(Step::Forward(Fwd::Bypass))
-            }
-        }
+        let fresh = wish == cacheable::Wish::Fresh;
+        Plan(match key() {
+            Some(key) => Step::Look { key, fresh },
+            None => Step::Forward(Fwd::Bypass),
+        })
     }
 }
 

@@ -83,7 +83,10 @@ impl RequestKey {
         let query = || request.uri.query().unwrap_or_default();
         self.template.render_with(|name| match Source::of(name) {
             Source::Path(name) => param(name).map(|value| value.as_bytes().into()),
-            Source::Query => Some(sorted(query())),
+            Source::Query => Some(match sorted_query(query()) {
+                Cow::Borrowed(query) => query.as_bytes().into(),
+                Cow::Owned(query) => query.into_bytes().into(),
+            }),
             Source::Parameter(name) => {
                 let pairs = pairs(query()).filter(|(key, _)| decoded(key) == name.as_bytes());
                 one_or_all(pairs.map(|(_, value)| decoded(value)))
@@ -128,15 +131,26 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// The query sorted by the names of its parameters. Those of one name keep their order, however it is spelled: it can mean something.
-fn sorted(query: &str) -> Cow<'_, [u8]> {
+/// A query sorted by the names of its parameters, as `{query}` is in a [`RequestKey`].
+///
+/// Those of one name keep their order, however it is spelled: it can mean something.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::http::sorted_query;
+///
+/// assert_eq!(sorted_query("page=2&lang=en"), sorted_query("lang=en&page=2"));
+/// assert_ne!(sorted_query("tag=a&tag=b"), sorted_query("tag=b&tag=a"));
+/// ```
+pub fn sorted_query(query: &str) -> Cow<'_, str> {
     let mut parts: Vec<_> = query.split('&').filter(|part| !part.is_empty()).collect();
     let name = |part: &&str| decoded(part.split('=').next().unwrap_or_default()).into_owned();
-    if parts.len() == 1 {
-        return parts[0].as_bytes().into();
+    if let [part] = parts[..] {
+        return part.into();
     }
     parts.sort_by_cached_key(name);
-    parts.join("&").into_bytes().into()
+    parts.join("&").into()
 }
 
 /// One value as it is. Several ones, or one that looks like several, each behind an `&`, which they then cannot contain.
@@ -278,7 +292,7 @@ mod tests {
 
         #[test]
         fn s3_queries_never_panic(query in "[a-z0-9&=%+é]{0,32}") {
-            let _ = sorted(&query);
+            let _ = sorted_query(&query);
             pairs(&query).for_each(|(name, value)| { let _ = (decoded(name), decoded(value)); });
         }
     }

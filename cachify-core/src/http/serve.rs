@@ -344,7 +344,7 @@ where
             self.rules.passes.remove(key);
         }
         // The key tells these apart already.
-        vary.retain(|field| !self.rules.key.headers().contains(field));
+        vary.retain(|field| !self.rules.keyed.contains(field));
         let Some(varies) = varies else {
             if vary.is_empty() {
                 return Entry::Answer(stored);
