@@ -194,7 +194,10 @@ fn without_code(line: &str) -> String {
 
 /// Where the links and images of a line lead.
 fn targets(line: &str) -> Vec<String> {
-    let markdown = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let markdown = line
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'));
     let html = ["src=\"", "href=\""].into_iter();
     let html = html.flat_map(|attribute| line.split(attribute).skip(1));
     let html = html.filter_map(|rest| rest.split_once('"'));

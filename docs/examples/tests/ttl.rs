@@ -1,0 +1,117 @@
+//! The page on times to live.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use cachify_core::clock::Clock;
+use cachify_core::{Cachify, Ttl, cached, key};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct User {
+    id: i64,
+}
+
+#[derive(Debug, Clone)]
+struct DbError;
+
+async fn find(id: i64) -> Result<Option<User>, DbError> {
+    Ok((id > 0).then_some(User { id }))
+}
+
+// ANCHOR: default
+async fn connect() -> Result<Cachify, cachify_core::Error> {
+    Cachify::builder()
+        .memory()
+        .default_ttl(Duration::from_mins(1)) // where nothing else is said; 5 minutes if this is left out
+        .capacity(50_000) // entries in memory; 100 000 if this is left out
+        .connect()
+        .await
+}
+// ANCHOR_END: default
+
+// ANCHOR: forms
+#[cached(key = "price-{sku}", ttl = "250ms")]
+async fn price(sku: &str) -> u64 {
+    sku.len() as u64
+}
+
+#[cached(key = "country-{code}", ttl = "never")]
+async fn country(code: &str) -> String {
+    code.to_uppercase()
+}
+// ANCHOR_END: forms
+
+// ANCHOR: by_value
+/// A user who is there may be kept for an hour; that there is none, for ten seconds.
+#[cached(
+    key = "read_user-{user_id}",
+    ttl_with = |user| Duration::from_secs(if user.is_some() { 3600 } else { 10 }),
+)]
+async fn read_user(user_id: i64) -> Result<Option<User>, DbError> {
+    find(user_id).await
+}
+
+/// An empty answer is not kept at all.
+#[cached(key = "search-{text}", cache_if = |found| !found.is_empty())]
+async fn search(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+// ANCHOR_END: by_value
+
+// ANCHOR: builder
+async fn dashboard(cachify: &Cachify) -> Vec<u64> {
+    cachify
+        .cached(&key!("dashboard"))
+        .ttl(Duration::from_mins(10))
+        .jitter(0.1) // each entry lives 9 to 10 minutes
+        .get_or_compute(async || vec![1, 2, 3])
+        .await
+}
+// ANCHOR_END: builder
+
+fn manual() -> Cachify {
+    let clock = Clock::test();
+    Cachify::builder().clock(clock).connect_lazy().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_end_to_the_millisecond() {
+    let call = async {
+        price("abc").await;
+        country("de").await;
+        tokio::time::advance(Duration::from_millis(249)).await;
+        assert_eq!(price::peek("abc").await.unwrap(), Some(3));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(price::peek("abc").await.unwrap(), None);
+        tokio::time::advance(Duration::from_hours(24 * 365)).await;
+        assert_eq!(country::peek("de").await.unwrap().as_deref(), Some("DE"));
+    };
+    manual().scope(call).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_value_decides() {
+    let call = async {
+        read_user(7).await.unwrap();
+        read_user(0).await.unwrap();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(read_user::peek(&0).await.unwrap().is_none());
+        assert_eq!(read_user::peek(&7).await.unwrap().unwrap().unwrap().id, 7);
+        search("").await;
+        assert_eq!(search::peek("").await.unwrap(), None);
+        search("a b").await;
+        assert_eq!(search::peek("a b").await.unwrap().unwrap().len(), 2);
+    };
+    manual().scope(call).await;
+}
+
+#[tokio::test]
+async fn the_defaults_are_those_of_the_handle() {
+    let cachify = connect().await.unwrap();
+    assert_eq!(dashboard(&cachify).await, [1, 2, 3]);
+    assert_eq!(
+        Ttl::from(Duration::from_micros(1)),
+        Ttl::from(Duration::from_millis(1))
+    );
+}
