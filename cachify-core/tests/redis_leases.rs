@@ -69,12 +69,22 @@ async fn c4_a_reset_or_set_ends_the_lease() {
 
     assert!(is_granted(&process.begin(&key, &token, None).await));
     process.redis.reset(&key).await.unwrap();
-    assert!(!process.fill(&key, &token, b"old", Ttl::NEVER).await.unwrap());
+    assert!(
+        !process
+            .fill(&key, &token, b"old", Ttl::NEVER)
+            .await
+            .unwrap()
+    );
     assert_eq!(process.bytes(&key).await, None);
 
     assert!(is_granted(&process.begin(&key, &token, None).await));
     process.set(&key, b"set", Ttl::NEVER).await.unwrap();
-    assert!(!process.fill(&key, &token, b"old", Ttl::NEVER).await.unwrap());
+    assert!(
+        !process
+            .fill(&key, &token, b"old", Ttl::NEVER)
+            .await
+            .unwrap()
+    );
     assert_eq!(process.bytes(&key).await.unwrap(), b"set");
 
     process.redis.reset(&key).await.unwrap();
@@ -131,7 +141,12 @@ async fn c6_what_is_unreadable_counts_as_missing_until_it_changes() {
     assert!(is_granted(
         &process.begin(&key, &token, Some(&unreadable)).await
     ));
-    assert!(process.fill(&key, &token, b"ours", Ttl::NEVER).await.unwrap());
+    assert!(
+        process
+            .fill(&key, &token, b"ours", Ttl::NEVER)
+            .await
+            .unwrap()
+    );
     assert_eq!(process.bytes(&key).await.unwrap(), b"ours");
 }
 
@@ -157,7 +172,12 @@ async fn c6_a_key_of_another_type_is_replaced() {
 
     assert_eq!(process.bytes(&key).await.unwrap(), b"");
     assert!(is_granted(&process.begin(&key, &token, None).await));
-    assert!(process.fill(&key, &token, b"ours", Ttl::NEVER).await.unwrap());
+    assert!(
+        process
+            .fill(&key, &token, b"ours", Ttl::NEVER)
+            .await
+            .unwrap()
+    );
     assert_eq!(process.bytes(&key).await.unwrap(), b"ours");
 
     for end in ["set", "reset", "fill"] {

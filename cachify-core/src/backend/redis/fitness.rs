@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use futures_util::future::join3;
-use redis::{Cmd, Value};
+use redis::{Cmd, RedisError, ServerErrorKind, Value};
 
 use super::script::{Call, Name, PROBE};
 use super::{Shared, error};
@@ -15,26 +15,38 @@ pub(super) async fn check(shared: &Shared) -> Result<(), Error> {
     look(shared).await?;
     let names = [Name(&shared.names.probe, shared.node.as_str(), "}")];
     let call = Call::new(&PROBE, &names).arg(&shared.own_channel);
-    match shared.control.run(&call).await? {
-        Value::Int(_) => {}
-        Value::BulkString(command) if command == b"PUBLISH" => {
+    match shared.control.call(&call).await? {
+        Ok(Value::Int(_)) => {}
+        Ok(Value::BulkString(command)) if command == b"PUBLISH" => {
             return Err(missing_channels(shared));
         }
-        Value::BulkString(command) => {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "the user of Redis at {place} may not run {} on the keys `{prefix}:*`; `ACL SETUSER NAME ~{prefix}:* +{}` gives it the right",
-                    String::from_utf8_lossy(&command),
-                    String::from_utf8_lossy(&command).to_lowercase(),
-                    prefix = shared.names.prefix,
-                ),
-            ));
+        Ok(Value::BulkString(command)) => {
+            let command = String::from_utf8_lossy(&command).to_lowercase();
+            return Err(missing(shared, &format!("+{command}")));
         }
-        _ => return Err(error::garbled(place)),
+        Ok(_) => return Err(error::garbled(place)),
+        Err(error) if is_forbidden(&error) => {
+            return Err(missing(shared, "+eval +evalsha"));
+        }
+        Err(error) => return Err(shared.server.translate(&error)),
     }
     shared.data.ready().await?;
     shared.subscriber.stand(&shared.weak).await
+}
+
+/// The user may not run what every operation needs.
+fn missing(shared: &Shared, rights: &str) -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "the user of Redis at {} lacks a right; `ACL SETUSER NAME ~{}:* {rights}` gives it",
+            shared.server.place, shared.names.prefix,
+        ),
+    )
+}
+
+pub(super) fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 
 /// The user may not use the channels that processes tell one another by.
@@ -57,24 +69,23 @@ pub(super) async fn look(shared: &Shared) -> Result<(), Error> {
     let info = |section: &'static str| async move {
         let mut cmd = Cmd::new();
         cmd.arg("INFO").arg(section);
-        shared.control.send(&cmd).await
+        shared.control.ask(&cmd).await
     };
     let (server, memory, replication) =
         join3(info("server"), info("memory"), info("replication")).await;
-    let text = match (server, memory, replication) {
+    let text = match (server?, memory?, replication?) {
         (Ok(server), Ok(memory), Ok(replication)) => {
             [text(server), text(memory), text(replication)].concat()
         }
-        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
-            if error.kind() != ErrorKind::Configuration {
-                return Err(error);
-            }
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) if is_forbidden(&error) => {
             tracing::warn!(
                 place,
                 "the user may not run INFO, so that the server's version, role and eviction policy are not checked; `+info` allows it"
             );
-            shared.looked.store(connection, Ordering::Release);
-            return Ok(());
+            String::new()
+        }
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+            return Err(shared.server.translate(&error));
         }
     };
     let facts = Facts::parse(&text);

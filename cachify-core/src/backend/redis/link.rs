@@ -91,15 +91,8 @@ impl Link {
         Ok(self.exchange(&mut live, cmd).await)
     }
 
-    /// Sends a command and waits for its answer.
-    pub(super) async fn send(&self, cmd: &Cmd) -> Result<Value, Error> {
-        self.ask(cmd)
-            .await?
-            .map_err(|error| self.0.server.translate(&error))
-    }
-
-    /// Runs a script.
-    pub(super) async fn run(&self, call: &Call) -> Result<Value, Error> {
+    /// Runs a script, whose answer may be an error of the server's.
+    pub(super) async fn call(&self, call: &Call) -> Result<Result<Value, RedisError>, Error> {
         let mut live = self.connection().await?;
         let mut result = self.exchange(&mut live, &call.cmd).await;
         if call.repeatable && !live.fresh && result.as_ref().is_err_and(is_broken) {
@@ -110,12 +103,16 @@ impl Link {
             .as_ref()
             .is_err_and(|error| error.kind() == Kind::Server(ServerErrorKind::NoScript))
         {
-            result = match call.script.load_async(&mut live.connection).await {
-                Ok(_) => self.exchange(&mut live, &call.cmd).await,
-                Err(error) => Err(error),
-            };
+            result = self.exchange(&mut live, &call.with_source()).await;
         }
-        result.map_err(|error| self.0.server.translate(&error))
+        Ok(result)
+    }
+
+    /// Runs a script.
+    pub(super) async fn run(&self, call: &Call) -> Result<Value, Error> {
+        self.call(call)
+            .await?
+            .map_err(|error| self.0.server.translate(&error))
     }
 
     /// Whoever comes next makes another connection.

@@ -3,16 +3,22 @@
 use std::io::Write;
 use std::sync::LazyLock;
 
-use redis::{Cmd, RedisWrite, ToRedisArgs};
+use redis::{Arg, Cmd, RedisWrite, ToRedisArgs};
 
-/// A script and its hash.
-pub(super) type Script = LazyLock<redis::Script>;
+/// A script, which is called by its hash.
+pub(super) struct Script {
+    hash: LazyLock<redis::Script>,
+    source: &'static str,
+}
 
 macro_rules! scripts {
     ($($name:ident: $($file:literal)+;)+) => {
-        $(pub(super) static $name: Script = LazyLock::new(|| redis::Script::new(concat!($(include_str!($file)),+)));)+
+        $(pub(super) static $name: Script = Script {
+            hash: LazyLock::new(|| redis::Script::new($name.source)),
+            source: concat!($(include_str!($file)),+),
+        };)+
         #[cfg(test)]
-        pub(super) const ALL: &[(&str, &Script)] = &[$((stringify!($name), &$name)),+];
+        const ALL: &[&Script] = &[$(&$name),+];
     };
 }
 
@@ -57,7 +63,7 @@ pub(super) fn command(name: &str, key: Name<'_>) -> Cmd {
 
 /// One call of a script.
 pub(super) struct Call {
-    pub(super) script: &'static Script,
+    script: &'static Script,
     pub(super) cmd: Cmd,
     /// Whether a second run gives the same answer as the first.
     pub(super) repeatable: bool,
@@ -66,7 +72,9 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(script: &'static Script, names: &[Name<'_>]) -> Self {
         let mut cmd = Cmd::with_capacity(names.len() + 10, 512);
-        cmd.arg("EVALSHA").arg(script.get_hash()).arg(names.len());
+        cmd.arg("EVALSHA")
+            .arg(script.hash.get_hash())
+            .arg(names.len());
         for name in names {
             cmd.arg(name);
         }
@@ -83,8 +91,38 @@ impl Call {
         self
     }
 
+    /// The same call with the script's text, after which the server knows it.
+    pub(super) fn with_source(&self) -> Cmd {
+        let mut cmd = Cmd::new();
+        cmd.arg("EVAL").arg(self.script.source);
+        for arg in self.cmd.args_iter().skip(2) {
+            if let Arg::Simple(arg) = arg {
+                cmd.arg(arg);
+            }
+        }
+        cmd
+    }
+
     pub(super) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
         self.cmd.arg(arg);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_tries_every_command_there_is() {
+        let calls = ALL
+            .iter()
+            .flat_map(|script| script.source.split("call(").skip(1));
+        for command in
+            calls.filter_map(|call| call.trim_start().strip_prefix('\'')?.split('\'').next())
+        {
+            let tried = PROBE.source.contains(&format!("{{'{command}'"));
+            assert!(tried, "{command} is not tried");
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Shared, error};
+use super::{Shared, error, fitness};
 use crate::Error;
 
 /// How often the connection is tested: one that is dead without knowing tells nothing for so long.
@@ -173,8 +173,8 @@ async fn subscribe(shared: &Shared) -> Result<(PubSubSink, PubSubStream), Error>
     };
     match timeout(server.patience, attempt).await {
         Ok(result) => result.map_err(|error| {
-            if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoPerm) {
-                super::fitness::missing_channels(shared)
+            if fitness::is_forbidden(&error) {
+                fitness::missing_channels(shared)
             } else {
                 server.translate(&error)
             }

@@ -1,0 +1,127 @@
+//! A server that is out of memory, and one that lost everything.
+#![cfg(all(feature = "redis", unix))]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use cachify_core::ErrorKind;
+use cachify_core::backend::Backend;
+use common::{Process, SECOND, connect, is_granted, key, lock, soon, until};
+use redis_fixture::Server;
+
+fn fill_up(server: &Server) {
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+}
+
+#[tokio::test]
+async fn c7_s19_a_full_server_costs_nobody_a_value_and_loses_no_reset() {
+    let server = Server::start();
+    let handle = connect(&server.url()).await;
+    handle.cached(&key("old")).set(1).await.unwrap();
+    handle.cached(&key("kept")).set(1).await.unwrap();
+    let cached = handle.cached(&key("row"));
+    let value = cached
+        .get_or_compute(async || {
+            fill_up(&server);
+            7
+        })
+        .await;
+    assert_eq!(value, 7);
+    assert_eq!(
+        server.command(&["EXISTS", "test:cached:{row}:lease"]).int(),
+        0
+    );
+    for i in 0..10 {
+        assert_eq!(cached.get_or_compute(async || i).await, i);
+    }
+    handle.reset(&key("old")).await.unwrap();
+    assert_eq!(
+        handle.cached(&key("old")).peek::<i32>().await.unwrap(),
+        None
+    );
+    // It still answers, so what it has is still used.
+    let kept = handle.cached(&key("kept"));
+    assert_eq!(kept.get_or_compute(async || 0).await, 1);
+    // Neither the new value nor the old one.
+    let error = kept.set(2).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfirmed);
+    assert!(server.command(&["GET", "test:cached:{kept}"]).is_nil());
+
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    until("it stores again", async || {
+        cached.get_or_compute(async || 7).await;
+        cached.peek::<i32>().await.unwrap() == Some(7)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l6_s19_on_a_full_server_locks_can_be_given_back_and_handed_over() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let slot = lock("door");
+    let (holder, waiter) = (process.node.token(), process.node.token());
+    assert!(is_granted(process.acquire(&slot, &holder, None).await));
+    let listener = process.redis.signals().listen(waiter.as_str());
+    process.acquire(&slot, &waiter, Some(60 * SECOND)).await;
+    // A refused one is refused as a whole.
+    fill_up(&server);
+    let late = process.node.token();
+    let error = process
+        .try_acquire(&lock("other"), &late, None)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("maxmemory"), "{error}");
+    assert_eq!(
+        server
+            .command(&["EXISTS", "test:lock:{other}", "test:lock:{other}:fence"])
+            .int(),
+        0
+    );
+
+    assert!(process.release(&slot, &holder).await);
+    soon("the waiter is told", listener.signalled()).await;
+    let inspection = process.redis.inspect(&slot).await.unwrap();
+    assert_eq!(inspection.first.unwrap().0, waiter.as_str());
+    assert!(process.release(&slot, &waiter).await);
+    assert_eq!(process.redis.inspect(&slot).await.unwrap().held, 0);
+}
+
+#[tokio::test]
+async fn l3_on_a_full_server_a_lock_is_renewed() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let (slot, holder) = (lock("door"), process.node.token());
+    assert!(is_granted(process.acquire(&slot, &holder, None).await));
+    fill_up(&server);
+    assert!(
+        process
+            .redis
+            .extend(&slot, &holder, 90 * SECOND)
+            .await
+            .unwrap()
+    );
+    let left = process.redis.inspect(&slot).await.unwrap().first.unwrap().1;
+    assert!(left > 80 * SECOND);
+}
+
+#[tokio::test]
+async fn p2_s16_when_everything_is_flushed_every_holder_hears_it() {
+    let server = Server::start();
+    let handle = connect(&server.url()).await;
+    let mut permits = Vec::new();
+    for _ in 0..10 {
+        let pool = handle.pool(&key("desk"), 10).ttl(SECOND);
+        permits.push(pool.acquire().await.unwrap());
+    }
+    assert_eq!(handle.pool(&key("desk"), 10).size().await.unwrap(), 10);
+    server.command(&["FLUSHALL"]);
+    for permit in &permits {
+        soon("the loss", permit.lost()).await;
+        assert!(permit.is_lost());
+    }
+    for permit in permits {
+        assert_eq!(permit.release().await.unwrap_err().kind(), ErrorKind::Lost);
+    }
+}
