@@ -70,31 +70,30 @@ impl Cachify {
 
     /// The handle of the [`scope`](Self::scope) that this runs in, else the one given to [`init`].
     pub fn current() -> Option<Self> {
-        with(|found| found.cloned())
+        with(Self::clone)
     }
 }
 
-fn with<T>(work: impl FnOnce(Option<&Cachify>) -> T) -> T {
+/// Gives `work` the current handle without a clone; `None` if there is none.
+fn with<T>(work: impl FnOnce(&Cachify) -> T) -> Option<T> {
     let mut work = Some(work);
-    let scoped = SCOPE.try_with(|cachify| work.take().map(|work| work(Some(cachify))));
-    match (scoped, work) {
-        (Ok(Some(output)), _) => output,
-        (_, Some(work)) => work(GLOBAL.get()),
-        (_, None) => unreachable!("taken only to run"),
+    let scoped = SCOPE.try_with(|cachify| work.take().map(|work| work(cachify)));
+    match scoped {
+        Ok(output) => output,
+        Err(_) => Some(work?(GLOBAL.get()?)),
     }
 }
 
-/// Gives `work` the current handle without a clone.
+/// Gives `work` the current handle.
 ///
 /// # Panics
 ///
 /// If there is none.
 pub(crate) fn with_current<T>(work: impl FnOnce(&Cachify) -> T) -> T {
-    with(|found| match found {
-        Some(cachify) => work(cachify),
-        None => panic!(
+    with(work).unwrap_or_else(|| {
+        panic!(
             "no cachify handle: call `init(cachify)` when the program starts, run this inside of `cachify.scope(..)` \
              (a spawned task does not inherit one), or name a handle in the macro: `with = ..`"
-        ),
+        )
     })
 }
