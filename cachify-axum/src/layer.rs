@@ -147,7 +147,10 @@ where
         let (cachify, rules) = (self.cachify.clone(), Arc::clone(&self.rules));
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let path = Path::of(rules.key(), &mut parts).await;
+            let path = match rules.key() {
+                Some(key) => Path::of(key, &mut parts).await,
+                None => Path(None),
+            };
             let plan = rules.plan(&parts, |name| path.get(name));
             let call = async move |parts| {
                 let response = inner.call(Request::from_parts(parts, body)).await?;
