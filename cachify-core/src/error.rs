@@ -29,6 +29,8 @@ pub enum ErrorKind {
     NotQueued,
     /// A key template is malformed, or a placeholder has no value.
     Template,
+    /// A request lacks what a key is made of, or has it in another form.
+    Request,
     /// A value could not be encoded.
     Codec,
     /// The handle or the server is set up in a way that cannot work; the message names the fix.
@@ -47,6 +49,7 @@ impl ErrorKind {
             Self::Unconfirmed => "unconfirmed",
             Self::NotQueued => "not queued",
             Self::Template => "template",
+            Self::Request => "request",
             Self::Codec => "codec",
             Self::Configuration => "configuration",
         }

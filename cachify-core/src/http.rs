@@ -45,7 +45,7 @@ use http::{HeaderName, StatusCode};
 
 pub use self::hold::HoldRules;
 pub use self::problem::problem;
-pub use self::request_key::{RequestKey, sorted_query};
+pub use self::request_key::{RequestKey, read_key, sorted_query};
 pub use self::serve::Framework;
 
 use self::answer::Fwd;
@@ -124,6 +124,11 @@ impl CacheRules {
     /// is not kept. Default: ignored.
     pub fn listen(&mut self, listen: bool) {
         self.listen = listen;
+    }
+
+    /// Whether answers of this status can be stored.
+    pub fn stores(&self, status: StatusCode) -> bool {
+        self.statuses.contains(&status)
     }
 
     /// How answers are keyed, if a template says so.

@@ -13,6 +13,7 @@ use crate::{Error, ErrorKind};
 /// | [`Held`](ErrorKind::Held) | 423; 409 from [`Cachify::once`](crate::Cachify::once) | when the holder's time ends, at least 1 s |
 /// | [`Full`](ErrorKind::Full) | 429 | as above |
 /// | [`Lost`](ErrorKind::Lost), [`Unavailable`](ErrorKind::Unavailable), [`Timeout`](ErrorKind::Timeout), [`Unconfirmed`](ErrorKind::Unconfirmed), [`NotQueued`](ErrorKind::NotQueued) | 503 | 1 s |
+/// | [`Request`](ErrorKind::Request) | 400 | |
 /// | others: mistakes in the program | 500 | |
 ///
 /// The body is a problem document (RFC 9457). It says nothing of keys, templates and causes.
@@ -61,6 +62,11 @@ pub fn problem(error: &Error) -> (StatusCode, HeaderMap, Bytes) {
             "Temporarily unavailable",
             "A service that is needed for this is away; try again later.",
         ),
+        ErrorKind::Request => (
+            StatusCode::BAD_REQUEST,
+            "Bad request",
+            "The path or the query is not of the form that is needed here.",
+        ),
         _ => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "Internal server error",
@@ -72,7 +78,7 @@ pub fn problem(error: &Error) -> (StatusCode, HeaderMap, Bytes) {
         CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),
     );
-    if status != StatusCode::INTERNAL_SERVER_ERROR {
+    if !matches!(status.as_u16(), 400 | 500) {
         headers.insert(RETRY_AFTER, retry_after(error).into());
     }
     let body = format!(
@@ -106,13 +112,15 @@ mod tests {
             (ErrorKind::Lost, 503),
             (ErrorKind::Unconfirmed, 503),
             (ErrorKind::NotQueued, 503),
+            (ErrorKind::Request, 400),
             (ErrorKind::Template, 500),
             (ErrorKind::Codec, 500),
         ] {
             let error = Error::new(kind, "secret").with_template("user-{id}");
             let (found, headers, body) = problem(&error);
             assert_eq!(found, status, "{kind}");
-            assert_eq!(headers.contains_key(RETRY_AFTER), status != 500, "{kind}");
+            let again = !matches!(status, 400 | 500);
+            assert_eq!(headers.contains_key(RETRY_AFTER), again, "{kind}");
             let body = String::from_utf8_lossy(&body).into_owned();
             assert!(body.contains(&format!(r#""status":{status}"#)), "{body}");
             assert!(

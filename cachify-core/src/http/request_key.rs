@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::header::HeaderName;
 use http::request::Parts;
+use serde::de::DeserializeOwned;
 
 use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 
@@ -102,6 +103,53 @@ impl RequestKey {
     pub(super) fn headers(&self) -> &[HeaderName] {
         &self.headers
     }
+}
+
+/// Reads a guard's key from a request: its fields are path parameters, or else query parameters.
+///
+/// # Errors
+///
+/// [`Request`](ErrorKind::Request) if they do not make a `K`.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::http::read_key;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Page {
+///     tenant: String,
+///     page: u32,
+/// }
+///
+/// let page: Page = read_key([("tenant", "acme")], Some("page=2&tenant=other"))?;
+/// assert_eq!((page.tenant.as_str(), page.page), ("acme", 2));
+/// assert!(read_key::<Page>([("tenant", "acme")], None).is_err());
+/// # Ok::<(), cachify_core::Error>(())
+/// ```
+pub fn read_key<'a, K: DeserializeOwned>(
+    path: impl IntoIterator<Item = (&'a str, &'a str)>,
+    query: Option<&str>,
+) -> Result<K, Error> {
+    // What the parser says can show what the client sent.
+    let refuse = |_| {
+        let name = std::any::type_name::<K>();
+        let message = format!("the path and the query of a request do not make a `{name}`");
+        Error::new(ErrorKind::Request, message)
+    };
+    let mut fields: Vec<(Cow<'_, str>, Cow<'_, str>)> = path
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    let named = fields.len();
+    let query: Vec<_> = serde_urlencoded::from_str(query.unwrap_or_default()).map_err(refuse)?;
+    for (name, value) in query {
+        if fields[..named].iter().all(|(other, _)| *other != name) {
+            fields.push((name, value));
+        }
+    }
+    let text = serde_urlencoded::to_string(fields).unwrap_or_default();
+    serde_urlencoded::from_str(&text).map_err(refuse)
 }
 
 /// What fills a placeholder.
