@@ -106,12 +106,18 @@ fn not_encoded(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     .with_source(error)
 }
 
-/// FNV-1a (Fowler, Noll, Vo) of the type's name: no defence against forgery, which the payload's own decoding is.
+/// FNV-1a (Fowler, Noll, Vo) of the type's name, eight bytes at a time, since every hit computes it. No defence against forgery, which the
+/// payload's own decoding is.
 fn fingerprint<T>() -> u64 {
-    std::any::type_name::<T>()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    let name = std::any::type_name::<T>().as_bytes();
+    let (words, rest) = name.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words
+        .iter()
+        .chain([&last])
+        .fold(0xcbf2_9ce4_8422_2325, |hash, word| {
+            (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x0100_0000_01b3)
         })
 }
 
@@ -177,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn c6_reordered_fields_are_never_mixed_up() {
+    fn c6_s26_reordered_fields_are_never_mixed_up() {
         mod old {
             #[derive(serde::Serialize)]
             pub(super) struct Point {

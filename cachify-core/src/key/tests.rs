@@ -177,7 +177,7 @@ fn k5_the_start_ends_with_a_whole_character() {
 }
 
 #[test]
-fn k5_a_value_cannot_forge_the_long_form() {
+fn k5_s27_a_value_cannot_forge_the_long_form() {
     let long = render("k-{a}", &[&"x".repeat(MAX_LEN)]);
     let forged = long.strip_prefix("k-").unwrap();
     assert_ne!(render("k-{a}", &[&forged]), long);
