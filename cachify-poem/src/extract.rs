@@ -1,0 +1,227 @@
+//! Guards as handler arguments.
+
+use std::fmt;
+
+use cachify_core::http::{RequestKey, read_key};
+use cachify_core::{CacheKey, Cachify, Guard};
+use poem::error::GetDataError;
+use poem::{FromRequest, Request, RequestBody, Result};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+
+use crate::Rejection;
+
+/// The lock of a key that the request makes; 423 if somebody else holds it.
+///
+/// The fields of `K` come from the path and the query, of which the path wins. The [`Cachify`] comes from
+/// [`Data`](poem::web::Data), else from the [scope](crate::ScopeMiddleware) or [`init`](crate::init). The lock is held until the
+/// handler drops this, at its end, or when the client goes away. It does not wait: [`LockMiddleware`](crate::LockMiddleware) can.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_poem::{CacheKey, Cachify, Locked};
+/// use poem::{EndpointExt, Route, handler, put};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize, CacheKey)]
+/// #[key("update-user-{user_id}")]
+/// struct UpdateUser {
+///     user_id: i64,
+/// }
+///
+/// #[handler]
+/// async fn update_user(Locked { key, guard }: Locked<UpdateUser>) -> String {
+///     format!("user {} with token {}", key.user_id, guard.fencing_token())
+/// }
+///
+/// let app = Route::new()
+///     .at("/users/:user_id", put(update_user))
+///     .data(Cachify::memory());
+/// ```
+///
+/// # In poem-openapi
+///
+/// It is an argument of an operation as well. But there path parameters are called `param0`, `param1` and so on, in their order, so that a field
+/// needs that name too: `#[serde(alias = "param0")]`.
+///
+/// # When the lock is lost
+///
+/// The handler goes on, unless it asks: [`Guard::run`] stops what it is given. [`LockMiddleware`](crate::LockMiddleware) stops the whole handler.
+#[derive(Debug)]
+pub struct Locked<K> {
+    /// What the request made.
+    pub key: K,
+    /// Gives the lock back when it is dropped.
+    pub guard: Guard,
+}
+
+impl<'a, K> FromRequest<'a> for Locked<K>
+where
+    K: CacheKey + DeserializeOwned + Send,
+{
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        let (cachify, key) = read::<K>(request)?;
+        let lock = cachify.lock(&key.key());
+        let guard = lock.acquire().await.map_err(Rejection)?;
+        Ok(Self { key, guard })
+    }
+}
+
+/// The right to be the only one who runs the handler for a key; 409 if somebody else does.
+///
+/// It is the lock of that key; all else is as with [`Locked`].
+///
+/// # Examples
+///
+/// ```
+/// use cachify_poem::{CacheKey, Cachify, Once};
+/// use poem::{EndpointExt, Route, handler, post};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize, CacheKey)]
+/// #[key("report-{month}")]
+/// struct Report {
+///     month: String,
+/// }
+///
+/// #[handler]
+/// async fn report(once: Once<Report>) -> String {
+///     format!("the report of {}", once.key.month)
+/// }
+///
+/// let app = Route::new()
+///     .at("/reports/:month", post(report))
+///     .data(Cachify::memory());
+/// ```
+#[derive(Debug)]
+pub struct Once<K> {
+    /// What the request made.
+    pub key: K,
+    /// Lets the next one run when it is dropped.
+    pub guard: Guard,
+}
+
+impl<'a, K> FromRequest<'a> for Once<K>
+where
+    K: CacheKey + DeserializeOwned + Send,
+{
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        let (cachify, key) = read::<K>(request)?;
+        let once = cachify.once(&key.key());
+        let guard = once.acquire().await.map_err(Rejection)?;
+        Ok(Self { key, guard })
+    }
+}
+
+/// One of `MAX` permits of a key; 429 if all are out.
+///
+/// All else is as with [`Locked`].
+///
+/// # Examples
+///
+/// ```
+/// use cachify_poem::{CacheKey, Cachify, Permit};
+/// use poem::{EndpointExt, Route, get, handler};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize, CacheKey)]
+/// #[key("vendor-{tenant}")]
+/// struct Vendor {
+///     tenant: String,
+/// }
+///
+/// #[handler]
+/// async fn ask_vendor(permit: Permit<Vendor, 10>) -> String {
+///     format!("one of ten for {}", permit.key.tenant)
+/// }
+///
+/// let app = Route::new()
+///     .at("/vendors/:tenant", get(ask_vendor))
+///     .data(Cachify::memory());
+/// ```
+#[derive(Debug)]
+pub struct Permit<K, const MAX: u32> {
+    /// What the request made.
+    pub key: K,
+    /// Goes back to the pool when it is dropped.
+    pub permit: cachify_core::Permit,
+}
+
+impl<'a, K, const MAX: u32> FromRequest<'a> for Permit<K, MAX>
+where
+    K: CacheKey + DeserializeOwned + Send,
+{
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        let (cachify, key) = read::<K>(request)?;
+        let pool = cachify.pool(&key.key(), MAX);
+        let permit = pool.acquire().await.map_err(Rejection)?;
+        Ok(Self { key, permit })
+    }
+}
+
+/// The handle, and a value whose fields are path parameters, or else query parameters.
+fn read<K: DeserializeOwned>(request: &Request) -> Result<(Cachify, K)> {
+    let cachify = request
+        .data()
+        .cloned()
+        .or_else(Cachify::current)
+        .ok_or_else(|| GetDataError(std::any::type_name::<Cachify>()))?;
+    let key = read_key(Params::all(request).iter(), request.uri().query()).map_err(Rejection)?;
+    Ok((cachify, key))
+}
+
+/// The path parameters.
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    fn all(request: &Request) -> Self {
+        request.path_params().unwrap_or(Self(Vec::new()))
+    }
+
+    /// Those that a key needs.
+    pub(crate) fn of(request: &Request, key: &RequestKey) -> Self {
+        if key.reads_path() {
+            Self::all(request)
+        } else {
+            Self(Vec::new())
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The parameter of a name. One that nested routes name twice is none: it could be either.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let mut named = self.iter().filter(|(other, _)| *other == name);
+        let (_, value) = named.next()?;
+        named.next().is_none().then_some(value)
+    }
+}
+
+/// poem shows them as a map that may name one twice.
+impl<'de> Deserialize<'de> for Params {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Params;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("path parameters")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Params, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Params(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
+}

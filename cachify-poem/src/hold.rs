@@ -1,0 +1,283 @@
+//! Routes that run under a lock, once at a time, or so many at a time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachify_core::http::HoldRules;
+use cachify_core::{Cachify, Error};
+use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
+
+use crate::Rejection;
+use crate::extract::Params;
+use crate::middleware::{put_head, take_head, well_formed};
+
+/// What the three kinds of middleware have in common.
+#[derive(Clone)]
+struct Hold {
+    cachify: Cachify,
+    rules: HoldRules,
+    on_contended: Option<Arc<dyn Fn() -> Response + Send + Sync>>,
+    on_error: Option<Arc<dyn Fn(Error) -> Response + Send + Sync>>,
+}
+
+impl Hold {
+    #[track_caller]
+    fn new(cachify: &Cachify, rules: Result<HoldRules, Error>) -> Arc<Self> {
+        Arc::new(Self {
+            cachify: cachify.clone(),
+            rules: well_formed(rules),
+            on_contended: None,
+            on_error: None,
+        })
+    }
+
+    async fn run<E: Endpoint>(&self, inner: &E, mut request: Request) -> Result<Response> {
+        let parts = take_head(&mut request);
+        let params = Params::of(&request, self.rules.request_key());
+        let key = match self.rules.key(&parts, |name| params.get(name)) {
+            Ok(key) => key,
+            Err(error) => return self.refuse(error),
+        };
+        put_head(&mut request, parts);
+        let work = async { inner.call(request).await.map(IntoResponse::into_response) };
+        match self.rules.run(&self.cachify, &key, work).await {
+            Ok(response) => response,
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    fn refuse(&self, error: Error) -> Result<Response> {
+        match (&self.on_contended, &self.on_error) {
+            (Some(on_contended), _) if error.is_contended() => Ok(on_contended()),
+            (_, Some(on_error)) if !error.is_contended() => Ok(on_error(error)),
+            _ => Err(Rejection(error).into()),
+        }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rules.fmt(f)
+    }
+}
+
+/// Makes a middleware and its endpoint.
+macro_rules! hold {
+    ($(#[$middleware_doc:meta])* $Middleware:ident, $(#[$endpoint_doc:meta])* $Endpoint:ident) => {
+        $(#[$middleware_doc])*
+        #[must_use = "a middleware does nothing until it is added to a route"]
+        #[derive(Debug, Clone)]
+        pub struct $Middleware(Arc<Hold>);
+
+        impl $Middleware {
+            /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A request that lives
+            /// keeps its hold, however long it takes.
+            pub fn ttl(self, ttl: Duration) -> Self {
+                self.with(|hold| hold.rules.ttl(ttl))
+            }
+
+            /// How long a request may take before it is stopped and the next one may start. Default: without end. At least 1 s.
+            pub fn max_hold(self, max_hold: Duration) -> Self {
+                self.with(|hold| hold.rules.max_hold(max_hold))
+            }
+
+            /// What to answer if it cannot be known who holds what, or what was held got lost. Default: a [`Rejection`], 503 and a
+            /// problem document.
+            pub fn on_error<R: IntoResponse>(
+                self,
+                answer: impl Fn(Error) -> R + Send + Sync + 'static,
+            ) -> Self {
+                let answer = move |error| answer(error).into_response();
+                self.with(|hold| hold.on_error = Some(Arc::new(answer)))
+            }
+
+            fn with(mut self, change: impl FnOnce(&mut Hold)) -> Self {
+                change(Arc::make_mut(&mut self.0));
+                self
+            }
+
+            fn on_contended<R: IntoResponse>(
+                self,
+                answer: impl Fn() -> R + Send + Sync + 'static,
+            ) -> Self {
+                let answer = move || answer().into_response();
+                self.with(|hold| hold.on_contended = Some(Arc::new(answer)))
+            }
+        }
+
+        impl<E: Endpoint> Middleware<E> for $Middleware {
+            type Output = $Endpoint<E>;
+
+            fn transform(&self, inner: E) -> $Endpoint<E> {
+                let hold = Arc::clone(&self.0);
+                $Endpoint { inner, hold }
+            }
+        }
+
+        $(#[$endpoint_doc])*
+        #[derive(Debug)]
+        pub struct $Endpoint<E> {
+            inner: E,
+            hold: Arc<Hold>,
+        }
+
+        impl<E: Endpoint> Endpoint for $Endpoint<E> {
+            type Output = Response;
+
+            async fn call(&self, request: Request) -> Result<Response> {
+                self.hold.run(&self.inner, request).await
+            }
+        }
+    };
+}
+
+hold! {
+    /// Runs a route under a lock: of the requests with one key, one at a time, in all processes.
+    ///
+    /// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then answered 423. The [key](crate::CacheMiddleware#the-key) is
+    /// as for a cached route, and the lock the same as that of a guard, a macro or an extractor of that key. A request that does not
+    /// fill the key is answered 500.
+    ///
+    /// # When the lock is lost
+    ///
+    /// The handler is dropped, and the answer is 503. The same happens to it when its client goes away; the lock is then free at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachify_poem::{Cachify, LockMiddleware};
+    /// use poem::{EndpointExt, Route, handler, put};
+    ///
+    /// #[handler]
+    /// async fn charge() -> &'static str {
+    ///     "charged"
+    /// }
+    ///
+    /// let cachify = Cachify::memory();
+    /// let locked = LockMiddleware::new(&cachify, "charge-{order}").wait(Duration::from_secs(2));
+    /// let app = Route::new().at("/orders/:order/charge", put(charge.with(locked)));
+    /// ```
+    LockMiddleware,
+    /// What [`LockMiddleware`] makes of an endpoint.
+    LockEndpoint
+}
+
+impl LockMiddleware {
+    /// Locks the keys of `template`.
+    ///
+    /// # Panics
+    ///
+    /// If the template is malformed.
+    #[track_caller]
+    pub fn new(cachify: &Cachify, template: &str) -> Self {
+        Self(Hold::new(cachify, HoldRules::lock(template)))
+    }
+
+    /// How long a request waits for the lock. Default: not at all.
+    pub fn wait(self, wait: Duration) -> Self {
+        self.with(|hold| hold.rules.wait(wait))
+    }
+
+    /// What to answer while another request holds the lock. Default: a [`Rejection`], 423 and a problem document.
+    pub fn on_locked<R: IntoResponse>(
+        self,
+        answer: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.on_contended(answer)
+    }
+}
+
+hold! {
+    /// Runs a route unless the same is running already: of the requests with one key, the second is answered 409.
+    ///
+    /// All else is as with [`LockMiddleware`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_poem::{Cachify, OnceMiddleware};
+    /// use poem::{EndpointExt, Route, handler, http::StatusCode, put};
+    ///
+    /// #[handler]
+    /// async fn update_user() -> &'static str {
+    ///     "updated"
+    /// }
+    ///
+    /// let cachify = Cachify::memory();
+    /// let once = OnceMiddleware::new(&cachify, "update-user-{user_id}")
+    ///     .on_locked(|| (StatusCode::IM_USED, "update in progress"));
+    /// let app = Route::new().at("/users/:user_id", put(update_user.with(once)));
+    /// ```
+    OnceMiddleware,
+    /// What [`OnceMiddleware`] makes of an endpoint.
+    OnceEndpoint
+}
+
+impl OnceMiddleware {
+    /// Runs the keys of `template` once at a time.
+    ///
+    /// # Panics
+    ///
+    /// If the template is malformed.
+    #[track_caller]
+    pub fn new(cachify: &Cachify, template: &str) -> Self {
+        Self(Hold::new(cachify, HoldRules::once(template)))
+    }
+
+    /// What to answer while another request runs. Default: a [`Rejection`], 409 and a problem document.
+    pub fn on_locked<R: IntoResponse>(
+        self,
+        answer: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.on_contended(answer)
+    }
+}
+
+hold! {
+    /// Runs at most so many requests of a key at a time, in all processes together.
+    ///
+    /// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is as with [`LockMiddleware`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_poem::{Cachify, PoolMiddleware};
+    /// use poem::{EndpointExt, Route, get, handler};
+    ///
+    /// #[handler]
+    /// async fn ask_vendor() -> &'static str {
+    ///     "asked"
+    /// }
+    ///
+    /// let cachify = Cachify::memory();
+    /// let pooled = PoolMiddleware::new(&cachify, "vendor-{tenant}", 10);
+    /// let app = Route::new().at("/vendors/:tenant", get(ask_vendor.with(pooled)));
+    /// ```
+    PoolMiddleware,
+    /// What [`PoolMiddleware`] makes of an endpoint.
+    PoolEndpoint
+}
+
+impl PoolMiddleware {
+    /// A pool of `max` permits for each of the keys of `template`.
+    ///
+    /// # Panics
+    ///
+    /// If the template is malformed.
+    #[track_caller]
+    pub fn new(cachify: &Cachify, template: &str, max: u32) -> Self {
+        Self(Hold::new(cachify, HoldRules::pool(template, max)))
+    }
+
+    /// How long a request waits for a permit. Default: not at all.
+    pub fn wait(self, wait: Duration) -> Self {
+        self.with(|hold| hold.rules.wait(wait))
+    }
+
+    /// What to answer while all permits are out. Default: a [`Rejection`], 429 and a problem document.
+    pub fn on_full<R: IntoResponse>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        self.on_contended(answer)
+    }
+}

@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+
+mod extract;
+mod hold;
+mod middleware;
+mod reject;
+
+pub use cachify_core;
+#[doc(inline)]
+pub use cachify_core::*;
+
+pub use extract::{Locked, Once, Permit};
+pub use hold::{
+    LockEndpoint, LockMiddleware, OnceEndpoint, OnceMiddleware, PoolEndpoint, PoolMiddleware,
+};
+pub use middleware::{CacheEndpoint, CacheMiddleware, ScopeEndpoint, ScopeMiddleware};
+pub use reject::Rejection;

@@ -1,0 +1,310 @@
+//! Cached routes, and the scope of a handle.
+
+use std::convert::Infallible;
+use std::io;
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cachify_core::http::{CacheRules, Framework};
+use cachify_core::{Cachify, Error, Ttl};
+use futures_util::future::ready;
+use futures_util::stream;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Limited};
+use poem::http::request::Parts;
+use poem::http::{self, HeaderMap, StatusCode};
+use poem::{Body, Endpoint, IntoResponse, Middleware, Request, Response, ResponseParts, Result};
+
+use crate::extract::Params;
+
+/// Caches the responses of a route.
+///
+/// It goes onto a handler, a method router or whatever else is inside of a route. [What is cached](cachify_core::http) follows from HTTP: GET
+/// requests without `Authorization` or `Cookie`, successful answers that set no cookie and forbid no storing, `Vary` honoured.
+///
+/// # The key
+///
+/// In the template, `{name}` is a path parameter, `{query.page}` and `{header.accept-language}` are other parts of the request, and `{query}` is
+/// the whole query, sorted: see [`RequestKey`](cachify_core::http::RequestKey). The path itself is not part of the key: two routes need two templates. A
+/// request that does not fill the key passes through uncached, and the log says so once.
+///
+/// Only the route makes path parameters, so a middleware that names one goes inside: `.at(path, endpoint.with(..))`. Around a
+/// [`Route`](poem::Route), no parameter is known yet. In an operation of poem-openapi they are called `{param0}`, `{param1}`, in their order.
+///
+/// # Errors
+///
+/// An error of the endpoint passes through as it is, for a `catch_error` further out; nobody else gets it. Only one whose status is
+/// [cached](Self::statuses) is made a response here.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use cachify_poem::{CacheMiddleware, Cachify};
+/// use poem::{EndpointExt, Route, get, handler, web::Path};
+///
+/// #[handler]
+/// async fn read_user(Path(user_id): Path<i64>) -> String {
+///     format!("user {user_id}")
+/// }
+///
+/// let cachify = Cachify::memory();
+/// let cached = CacheMiddleware::new(&cachify, "read_user-{user_id}").ttl(Duration::from_mins(5));
+/// let app = Route::new().at("/users/:user_id", get(read_user.with(cached)));
+/// ```
+#[must_use = "a middleware does nothing until it is added to a route"]
+#[derive(Debug, Clone)]
+pub struct CacheMiddleware {
+    cachify: Cachify,
+    rules: Arc<CacheRules>,
+}
+
+impl CacheMiddleware {
+    /// Caches under the keys of `template`, with the handle's default time to live.
+    ///
+    /// # Panics
+    ///
+    /// If the template is malformed, as a malformed route does.
+    #[track_caller]
+    pub fn new(cachify: &Cachify, template: &str) -> Self {
+        Self {
+            cachify: cachify.clone(),
+            rules: Arc::new(well_formed(CacheRules::new(template))),
+        }
+    }
+
+    /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
+    pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
+        self.with(|rules| rules.ttl(ttl.into()))
+    }
+
+    /// Which statuses are cached. Default 200, 203, 301 and 308.
+    pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.with(|rules| rules.statuses(statuses))
+    }
+
+    /// The longest body that is cached, in bytes. Default 1 MiB; longer ones pass through.
+    pub fn limit(self, bytes: usize) -> Self {
+        self.with(|rules| rules.limit(bytes))
+    }
+
+    /// Lets a handler finish, and its response be cached, although the client went away. Default: the handler is dropped, and a request
+    /// that waits for its response takes over.
+    pub fn detach(self) -> Self {
+        self.with(|rules| rules.detach(true))
+    }
+
+    /// Listens to `Cache-Control` of requests: `no-cache` has the entry made anew. Default: a reload is an ordinary request.
+    pub fn listen(self) -> Self {
+        self.with(|rules| rules.listen(true))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut CacheRules)) -> Self {
+        change(Arc::make_mut(&mut self.rules));
+        self
+    }
+}
+
+/// # Panics
+///
+/// On an error of a template.
+#[track_caller]
+pub(crate) fn well_formed<T>(parsed: std::result::Result<T, Error>) -> T {
+    parsed.unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl<E: Endpoint + 'static> Middleware<E> for CacheMiddleware {
+    type Output = CacheEndpoint<E>;
+
+    fn transform(&self, inner: E) -> CacheEndpoint<E> {
+        CacheEndpoint {
+            inner: Arc::new(inner),
+            cachify: self.cachify.clone(),
+            rules: Arc::clone(&self.rules),
+        }
+    }
+}
+
+/// What [`CacheMiddleware`] makes of an endpoint.
+#[derive(Debug)]
+pub struct CacheEndpoint<E> {
+    inner: Arc<E>,
+    cachify: Cachify,
+    rules: Arc<CacheRules>,
+}
+
+impl<E: Endpoint + 'static> Endpoint for CacheEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let parts = take_head(&mut request);
+        let params = Params::of(&request, self.rules.key());
+        let plan = self.rules.plan(&parts, |name| params.get(name));
+        let (inner, rules) = (Arc::clone(&self.inner), Arc::clone(&self.rules));
+        let call = async move |parts| {
+            put_head(&mut request, parts);
+            Ok(match inner.call(request).await {
+                Ok(response) => Answer::of(response.into_response(), None),
+                Err(error) if rules.stores(error.status()) => {
+                    Answer::of(error.into_response(), None)
+                }
+                Err(error) => Answer::of(error.status().into(), Some(error)),
+            })
+        };
+        let Ok(answer) = self
+            .rules
+            .serve::<Poem, Infallible, _, _>(&self.cachify, plan, parts, call)
+            .await;
+        answer.into_result()
+    }
+}
+
+/// Takes what the rules look at out of a request.
+pub(crate) fn take_head(request: &mut Request) -> Parts {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = request.method().clone();
+    parts.uri = mem::take(request.uri_mut());
+    parts.headers = mem::take(request.headers_mut());
+    parts
+}
+
+/// Undoes [`take_head`].
+pub(crate) fn put_head(request: &mut Request, parts: Parts) {
+    *request.uri_mut() = parts.uri;
+    *request.headers_mut() = parts.headers;
+}
+
+/// A response as one of the `http` crate, whose body tells its length; or an error, as the bare response that the rules judge.
+struct Answer {
+    response: http::Response<BoxBody<Bytes, io::Error>>,
+    error: Option<poem::Error>,
+}
+
+impl Answer {
+    fn of(response: Response, error: Option<poem::Error>) -> Self {
+        let response = response.into();
+        Self { response, error }
+    }
+
+    fn into_result(self) -> Result<Response> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let (head, body) = self.response.into_parts();
+        let head = ResponseParts {
+            status: head.status,
+            version: head.version,
+            headers: head.headers,
+            extensions: head.extensions,
+        };
+        Ok(Response::from_parts(head, body.into()))
+    }
+}
+
+/// How poem's responses are handled.
+struct Poem;
+
+impl Framework for Poem {
+    type Response = Answer;
+
+    fn head(answer: &Answer) -> (StatusCode, &HeaderMap) {
+        (answer.response.status(), answer.response.headers())
+    }
+
+    fn headers_mut(answer: &mut Answer) -> &mut HeaderMap {
+        answer.response.headers_mut()
+    }
+
+    fn body_length(answer: &Answer) -> Option<u64> {
+        exact_length(answer.response.body())
+    }
+
+    async fn collect(
+        answer: Answer,
+        limit: usize,
+    ) -> std::result::Result<http::Response<Bytes>, Answer> {
+        let (head, body) = answer.response.into_parts();
+        match Limited::new(body, limit).collect().await {
+            Ok(body) => Ok(http::Response::from_parts(head, body.to_bytes())),
+            Err(error) => {
+                let end = ready(Err::<Bytes, _>(io::Error::other(error)));
+                let broken = Body::from_bytes_stream(stream::once(end));
+                let response = http::Response::from_parts(head, broken.into());
+                Err(Answer {
+                    response,
+                    error: None,
+                })
+            }
+        }
+    }
+
+    fn build(response: http::Response<Bytes>) -> Answer {
+        Answer {
+            response: response.map(|bytes| Body::from(bytes).into()),
+            error: None,
+        }
+    }
+}
+
+fn exact_length(body: &impl BodyExt) -> Option<u64> {
+    body.size_hint().exact()
+}
+
+/// Makes a handle that of each request: of all functions inside of it whose macro names none, in whatever task the server runs them, and of the
+/// guards among its arguments.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_poem::{Cachify, ScopeMiddleware};
+/// use poem::{EndpointExt, Route, get, handler, web::Path};
+///
+/// #[handler]
+/// async fn square(Path(number): Path<u64>) -> String {
+///     assert!(Cachify::current().is_some());
+///     (number * number).to_string()
+/// }
+///
+/// let app = Route::new()
+///     .at("/square/:number", get(square))
+///     .with(ScopeMiddleware::new(&Cachify::memory()));
+/// ```
+#[must_use = "a middleware does nothing until it is added to a route"]
+#[derive(Debug, Clone)]
+pub struct ScopeMiddleware(Cachify);
+
+impl ScopeMiddleware {
+    /// The middleware of a handle.
+    pub fn new(cachify: &Cachify) -> Self {
+        Self(cachify.clone())
+    }
+}
+
+impl<E: Endpoint> Middleware<E> for ScopeMiddleware {
+    type Output = ScopeEndpoint<E>;
+
+    fn transform(&self, inner: E) -> ScopeEndpoint<E> {
+        ScopeEndpoint {
+            inner,
+            cachify: self.0.clone(),
+        }
+    }
+}
+
+/// What [`ScopeMiddleware`] makes of an endpoint.
+#[derive(Debug)]
+pub struct ScopeEndpoint<E> {
+    inner: E,
+    cachify: Cachify,
+}
+
+impl<E: Endpoint> Endpoint for ScopeEndpoint<E> {
+    type Output = E::Output;
+
+    async fn call(&self, request: Request) -> Result<E::Output> {
+        // The call too is inside, not only the future that it makes.
+        let call = async { self.inner.call(request).await };
+        self.cachify.scope(call).await
+    }
+}
