@@ -6,9 +6,12 @@ mod docs;
 use std::time::Duration;
 
 use axum::extract::{FromRef, State};
+use axum::handler::Handler;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use cachify_axum::{CacheLayer, Cachify, LockLayer, OnceLayer, key};
+use serde_json::json;
 use tokio::net::TcpListener;
 use users::{Flags, NewUser, Problem, Store, User};
 
@@ -19,21 +22,37 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Clone, FromRef)]
 struct App {
+    cachify: Cachify,
     store: Store,
 }
 
-/// The routes.
-pub fn app(store: &Store, lock_wait: Duration) -> Router {
-    let _ = lock_wait;
+/// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
+pub fn app(cachify: &Cachify, store: &Store, lock_wait: Duration) -> Router {
+    let cached = CacheLayer::new(cachify, "read_user-{user_id}").ttl(Duration::from_mins(5));
+    let in_progress = || {
+        let status = json!({"status": "Update in progress"});
+        (StatusCode::IM_USED, Json(status))
+    };
+    let update = if lock_wait.is_zero() {
+        let once = OnceLayer::new(cachify, "update-user-{user_id}").on_locked(in_progress);
+        put(update_user.layer(once))
+    } else {
+        let lock = LockLayer::new(cachify, "update-user-{user_id}").on_locked(in_progress);
+        put(update_user.layer(lock.wait(lock_wait)))
+    };
     Router::new()
         .route("/users/", post(create_user))
-        .route("/users/{user_id}", get(read_user).put(update_user))
+        .route(
+            "/users/{user_id}",
+            get(read_user.layer(cached)).merge(update),
+        )
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
         .merge(docs::routes())
         .fallback(async || Failure::from(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || Failure::from(StatusCode::METHOD_NOT_ALLOWED))
         .with_state(App {
+            cachify: cachify.clone(),
             store: store.clone(),
         })
 }
@@ -42,18 +61,22 @@ pub fn app(store: &Store, lock_wait: Duration) -> Router {
 ///
 /// # Errors
 ///
-/// If the database cannot be opened, or the address is taken.
+/// If the cache or the database cannot be reached, or the address is taken.
 pub async fn serve(
     flags: Flags,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), BoxError> {
     users::render_metrics();
+    let cachify = Cachify::builder().url(&flags.cache).prefix(&flags.prefix);
+    let cachify = cachify.connect().await?;
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
     let listener = TcpListener::bind(flags.listen).await?;
     users::announce(listener.local_addr()?)?;
-    axum::serve(listener, app(&store, flags.lock_wait))
+    axum::serve(listener, app(&cachify, &store, flags.lock_wait))
         .with_graceful_shutdown(end)
         .await?;
+    // What is still to be released or reset.
+    cachify.close(Duration::from_secs(5)).await?;
     store.close().await;
     Ok(())
 }
@@ -77,24 +100,29 @@ async fn create_user(
 ))]
 async fn read_user(
     State(store): State<Store>,
-    Param(id): Param<i64>,
+    Param(user_id): Param<i64>,
 ) -> Result<Json<User>, Failure> {
-    let user = store.find(id).await?;
-    Ok(Json(user.ok_or_else(|| Problem::no_user(id))?))
+    let user = store.find(user_id).await?;
+    Ok(Json(user.ok_or_else(|| Problem::no_user(user_id))?))
 }
 
 /// Updates a user.
 #[utoipa::path(put, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), request_body = NewUser, responses(
     (status = 200, description = "The user as it is now", body = User),
+    (status = 226, description = "Another update of this user is in progress"),
     (status = 404, description = "There is no such user", body = Problem, content_type = Problem::CONTENT_TYPE),
 ))]
 async fn update_user(
+    State(cachify): State<Cachify>,
     State(store): State<Store>,
-    Param(id): Param<i64>,
+    Param(user_id): Param<i64>,
     Body(new): Body<NewUser>,
 ) -> Result<Json<User>, Failure> {
-    let user = store.update(id, &new).await?;
-    Ok(Json(user.ok_or_else(|| Problem::no_user(id))?))
+    // Resets whatever becomes of the update, a client that goes away included.
+    let user = cachify
+        .update(&key!("read_user-{user_id}"), store.update(user_id, &new))
+        .await?;
+    Ok(Json(user.ok_or_else(|| Problem::no_user(user_id))?))
 }
 
 async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
