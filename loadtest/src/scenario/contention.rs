@@ -149,7 +149,7 @@ impl Attempt {
                 ),
                 Promise::equal(
                     "each update that was answered was written, once",
-                    self.updated.count,
+                    self.meter.counted(UPDATED),
                     self.computed.writes,
                 ),
                 Promise::equal("every answer was 200 or 226", 0, self.meter.failed()),
