@@ -25,6 +25,8 @@ pub mod http;
 mod key;
 mod lease;
 mod lock;
+#[cfg(feature = "macros")]
+mod macros;
 mod observe;
 mod once;
 mod pool;
@@ -46,4 +48,4 @@ pub use pool::{Permit, Pool};
 pub use ttl::Ttl;
 
 #[cfg(feature = "macros")]
-pub use cachify_macros::{CacheKey, cached, key, locked, once, pooled};
+pub use macros::{CacheKey, cached, key, locked, once, pooled};

@@ -1,0 +1,215 @@
+//! The macros, with what they do told where their examples can run.
+
+/// Renders a [`Key`](crate::Key): a template whose placeholders are filled as in `format!`, checked when it is compiled.
+///
+/// A placeholder takes the value of that name where the macro stands, or the expression given for it. `{order.id}` takes a field. What a
+/// template may say, and why different values never make the same key, is told at [`KeyTemplate`](crate::KeyTemplate).
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::key;
+///
+/// struct Order {
+///     id: u32,
+/// }
+///
+/// let user_id = 7;
+/// let order = Order { id: 3 };
+/// assert_eq!(key!("read_user-{user_id}").as_str(), "read_user-7");
+/// assert_eq!(key!("order-{order.id}").as_str(), "order-3");
+/// assert_eq!(key!("list-{page}", page = 1 + 1).as_str(), "list-2");
+/// ```
+#[doc(inline)]
+pub use cachify_macros::key;
+
+/// Makes a struct with named fields a [`CacheKey`](trait@crate::CacheKey): `#[key("update-user-{user_id}")]` says which of its fields make the key.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::CacheKey;
+///
+/// #[derive(CacheKey)]
+/// #[key("update-user-{user_id}")]
+/// struct UpdateUser {
+///     user_id: i64,
+/// }
+///
+/// assert_eq!(UpdateUser { user_id: 7 }.key().as_str(), "update-user-7");
+/// ```
+#[doc(inline)]
+pub use cachify_macros::CacheKey;
+
+/// Caches what a function returns, under a key made of its arguments.
+///
+/// A `Result` caches only its `Ok`; any other value, `None` included, is cached as it is. An error goes to all who waited for it where it is
+/// `Clone + Send + Sync + 'static`. Everything else is as with [`Cached`](crate::Cached): one computation for all callers, and
+/// none that fails because the backend is away.
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `key = "user-{user_id}"` | Required. A placeholder names a parameter, a field of one (`{order.id}`) or a name in a parameter's pattern (`Path(user_id): Path<i64>`). |
+/// | `ttl` | How long a value lives: `"250ms"`, `"5m"`, `300` (seconds), `"never"`, or an expression of type `Duration` or [`Ttl`](crate::Ttl). Default: that of the handle. |
+/// | `ttl_with = \|value\| ..` | Decides it by the value. |
+/// | `cache_if = \|value\| ..` | Stores only values for which it holds. |
+/// | `jitter = 0.1` | Shortens each life by a random share of up to this much. |
+/// | `with = expression` | The handle; it may use the arguments. Default: that of the [scope](crate::Cachify::scope), else the one given to [`init`](crate::init()); without either the function panics. |
+/// | `companion = name` | Calls the companions by another name; `none` leaves them out, as a trait's methods must. |
+/// | `method` | Says of an associated function without `self` that it is one. |
+/// | `crate = "path"` | Where cachify is, if not in your `Cargo.toml`. |
+///
+/// # Companions
+///
+/// `reset`, `set` and `peek` belong to a type by the name of the function, which one `use` imports along with it. They take the parameters that the
+/// key names, by reference and in their order; if `with` uses the arguments, the handle comes first. Beside a method they are methods:
+/// `find_reset(&self, ..)`. There is no `set` where `ttl`, `ttl_with`, `cache_if` or `jitter` uses an argument.
+///
+/// # Several attributes
+///
+/// `#[cached]`, [`#[once]`](macro@once), [`#[locked]`](macro@locked) and [`#[pooled]`](macro@pooled) can stand on one function; the first is the outermost.
+/// Their companions are one set, and `reset` clears every layer, the inner one first. They have to be written by their own names.
+///
+/// # Functions that are not async
+///
+/// They need feature `blocking`, see [`blocking`](crate::blocking). Their companions are not async either.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cachify_core::{Cachify, cached};
+///
+/// #[cached(key = "read_user-{user_id}", ttl = "5m")]
+/// async fn read_user(names: &[&str], user_id: usize) -> Result<Option<String>, std::io::Error> {
+///     Ok(names.get(user_id).map(|name| name.to_string()))
+/// }
+///
+/// cachify_core::init(Cachify::memory())?;
+/// read_user(&["Ann"], 0).await?;                       // computed
+/// let name = read_user(&["Bob"], 0).await?;            // a hit
+/// assert_eq!(name.as_deref(), Some("Ann"));
+///
+/// read_user::reset(&0).await?;
+/// let name = read_user(&["Bob"], 0).await?;
+/// assert_eq!(name.as_deref(), Some("Bob"));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(inline)]
+pub use cachify_macros::cached;
+
+/// Runs a function unless somebody else is running it for the same key, in any process.
+///
+/// It is the [lock](crate::Cachify::lock) of its key, and never waits for it. If the lock is lost, the body is cancelled at its next
+/// `.await`. What the body returns passes through as it is, an error about another lock included.
+///
+/// # Options
+///
+/// `key`, `with`, `companion`, `method` and `crate` as in [`#[cached]`](macro@cached), and
+///
+/// | option | meaning |
+/// |---|---|
+/// | `on_locked = expression` | What to return when somebody else is running it. |
+/// | `on_unavailable = expression` | What to return when the backend is away; it is logged. A type that cannot report other errors (the lock was lost, the handle is not fit for locks) gets it for those too. |
+/// | `on_error = \|error\| ..` | Makes what to return of every [`Error`](crate::Error) that has no answer of its own. |
+/// | `map_err = path` | Makes the error to return of it, or what that error is `From`: for error types that are not yours. |
+/// | `ttl = "30s"` | How long a run that died blocks the next one. At least 1 s; default: the handle's `lock_ttl`. |
+/// | `max_hold = "10m"` | How long a run may take at most. Default: without end. |
+///
+/// Without `on_error` and `map_err`, errors are returned by `From<cachify_core::Error>`; a function that cannot has to have `on_error`, or both
+/// `on_locked` and `on_unavailable`, or it does not compile.
+///
+/// # Companions
+///
+/// `is_locked` and `release`, as those of [`#[cached]`](macro@cached).
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cachify_core::{Cachify, once};
+///
+/// #[once(key = "daily-report", ttl = "10m", on_locked = (), on_error = |e| eprintln!("report skipped: {e}"))]
+/// async fn daily_report() { /* .. */ }
+///
+/// cachify_core::init(Cachify::memory())?;
+/// daily_report().await;
+/// assert!(!daily_report::is_locked().await?);
+/// # Ok::<(), cachify_core::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(inline)]
+pub use cachify_macros::once;
+
+/// Runs a function under the lock of a key: for one caller at a time, in all processes.
+///
+/// If the lock is lost, the body is cancelled at its next `.await`, and the error is [`Lost`](crate::ErrorKind::Lost). See [`Lock`](crate::Lock).
+///
+/// # Options
+///
+/// All of [`#[once]`](macro@once), and `wait = "2s"`: how long to wait for the lock, first come, first served. Default: not at all. `on_locked` answers when
+/// the time is over.
+///
+/// # Companions
+///
+/// `is_locked` and `release`, as those of [`#[cached]`](macro@cached).
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cachify_core::{Cachify, Error, locked};
+///
+/// struct Order {
+///     id: u32,
+/// }
+///
+/// #[locked(key = "charge-{order.id}", wait = "2s")]
+/// async fn charge(order: &Order) -> Result<u32, Error> {
+///     Ok(order.id)
+/// }
+///
+/// cachify_core::init(Cachify::memory())?;
+/// let order = Order { id: 3 };
+/// assert_eq!(charge(&order).await?, 3);
+/// assert!(!charge::is_locked(&order).await?);
+/// # Ok::<(), Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(inline)]
+pub use cachify_macros::locked;
+
+/// Runs a function for so many callers of a key at a time, in all processes.
+///
+/// If the permit is lost, the body is cancelled at its next `.await`, and the error is [`Lost`](crate::ErrorKind::Lost). See [`Pool`](crate::Pool).
+///
+/// # Options
+///
+/// All of [`#[locked]`](macro@locked), but `on_full` instead of `on_locked`; and `max = 10`, which is required: how many.
+///
+/// # Companions
+///
+/// `size`: how many permits are out. It takes arguments as those of [`#[cached]`](macro@cached) do.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cachify_core::{Cachify, Error, pooled};
+///
+/// #[pooled(key = "vendor-{tenant}", max = 10, on_full = Ok("later"))]
+/// async fn call_vendor(tenant: &str) -> Result<&'static str, Error> {
+///     Ok("now")
+/// }
+///
+/// cachify_core::init(Cachify::memory())?;
+/// assert_eq!(call_vendor("acme").await?, "now");
+/// assert_eq!(call_vendor::size("acme").await?, 0);
+/// # Ok::<(), Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(inline)]
+pub use cachify_macros::pooled;
