@@ -158,7 +158,7 @@ impl Layer {
             } else {
                 input.parse::<Token![=]>()?;
                 match &*text {
-                    "key" => key = Some(input.parse().map_err(key_is_text)?),
+                    "key" => key = Some(input.parse().map_err(|error| key_is_text(&error))?),
                     "with" => with = Some(Expr::parse(input)?),
                     "companion" => place.companion = Some(Companion::parse(input)?),
                     "crate" => place.krate = Some(krate::parse(&input.parse()?)?),
@@ -221,7 +221,7 @@ fn unknown(what: What, name: &Ident) -> syn::Error {
     )
 }
 
-fn key_is_text(error: syn::Error) -> syn::Error {
+fn key_is_text(error: &syn::Error) -> syn::Error {
     syn::Error::new(
         error.span(),
         "the key is a template in quotes, such as `key = \"user-{user_id}\"`",

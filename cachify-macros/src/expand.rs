@@ -21,7 +21,7 @@ use crate::{krate, validate};
 const SEEN: &str = "__cachify_seen";
 
 /// One of the four attributes, with those below it.
-pub(crate) fn attribute(what: What, options: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn attribute(what: What, options: TokenStream, item: &TokenStream) -> TokenStream {
     if options.to_string() == SEEN {
         return TokenStream::new();
     }
@@ -126,13 +126,13 @@ fn merge(layers: &mut [Layer]) -> syn::Result<Place> {
         } = std::mem::take(&mut layer.place);
         merged.method = merged.method.or(method);
         merged.krate = merged.krate.or(krate);
-        if let (Some(one), Some(other)) = (&merged.companion, &companion) {
-            if one.name != other.name {
-                return Err(syn::Error::new(
-                    other.span,
-                    "a function has one set of companions: say `companion` once",
-                ));
-            }
+        if let (Some(one), Some(other)) = (&merged.companion, &companion)
+            && one.name != other.name
+        {
+            return Err(syn::Error::new(
+                other.span,
+                "a function has one set of companions: say `companion` once",
+            ));
         }
         merged.companion = merged.companion.or(companion);
     }
@@ -181,7 +181,7 @@ impl Context {
     }
 
     /// The outcome of a future, in a function that may not be async.
-    fn outcome(&self, future: TokenStream, sync: bool) -> TokenStream {
+    fn outcome(&self, future: &TokenStream, sync: bool) -> TokenStream {
         let private = &self.private;
         if sync {
             quote!(#private::block_on(#future))
@@ -215,9 +215,10 @@ impl Context {
     /// The handle that a layer uses, in the function itself.
     fn source(&self, layer: &Layer) -> TokenStream {
         let private = &self.private;
-        match &layer.with {
-            Some(with) => quote!(#private::Given(&(#with))),
-            None => quote!(#private::Ambient),
+        if let Some(with) = &layer.with {
+            quote!(#private::Given(&(#with)))
+        } else {
+            quote!(#private::Ambient)
         }
     }
 

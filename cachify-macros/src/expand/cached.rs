@@ -28,7 +28,7 @@ pub(super) fn body(
         quote!(__cachify_miss),
     );
     let finish = context.call("finish", &quote!(#tagged, #cached, #work));
-    let value = context.outcome(finish, sync);
+    let value = context.outcome(&finish, sync);
     quote! {
         let __cachify_tag = #tag;
         let __cachify_key = #key;

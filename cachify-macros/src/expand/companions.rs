@@ -310,7 +310,7 @@ impl Companions<'_> {
         };
         let vis = &item.vis;
         let (asyncness, body) = if context.is_sync() {
-            (None, context.outcome(quote!(async move { #body }), true))
+            (None, context.outcome(&quote!(async move { #body }), true))
         } else {
             (Some(quote!(async)), body)
         };
@@ -333,28 +333,20 @@ impl Companions<'_> {
         let slots = || layers.iter().flat_map(|layer| &layer.template.slots);
         let mut params = Vec::new();
         for binding in &function.bindings {
-            let of_binding = |slot: &&Slot| {
-                function
-                    .binding(&slot.root)
-                    .is_some_and(|found| found.name == binding.name)
-            };
-            match &binding.ty {
-                Some(ty) => {
-                    if slots().any(|slot| of_binding(&slot)) {
-                        let (ident, ty) = (&binding.ident, self.by_reference(ty));
-                        params.push(quote!(#ident: #ty));
-                    }
-                }
-                None => {
-                    let mut seen = BTreeSet::new();
-                    for slot in slots().filter(of_binding) {
-                        if seen.insert(&slot.name) {
-                            let ident = self.part(slot);
-                            params.push(
-                                quote!(#ident: &(impl #private::KeyPart + ?::core::marker::Sized)),
-                            );
-                        }
-                    }
+            let named = slots().filter(|slot| {
+                let found = function.binding(&slot.root);
+                found.is_some_and(|found| found.name == binding.name)
+            });
+            let mut seen = BTreeSet::new();
+            for slot in named {
+                let (ident, ty) = if let Some(ty) = &binding.ty {
+                    (binding.ident.clone(), self.by_reference(ty))
+                } else {
+                    let any = quote!(&(impl #private::KeyPart + ?::core::marker::Sized));
+                    (self.part(slot), any)
+                };
+                if seen.insert(ident.to_string()) {
+                    params.push(quote!(#ident: #ty));
                 }
             }
         }

@@ -15,8 +15,8 @@ pub(super) fn body(
 ) -> TokenStream {
     let private = &context.private;
     let (request, under) = request(context, layer);
-    let acquired = context.outcome(quote!(__cachify_request.acquire()), sync);
-    let held = context.outcome(quote!(#private::#under(holder, #work)), sync);
+    let acquired = context.outcome(&quote!(__cachify_request.acquire()), sync);
+    let held = context.outcome(&quote!(#private::#under(holder, #work)), sync);
     let contended = contended(context, layer).map(|answer| {
         quote!(::core::result::Result::Err(error) if error.is_contended() => return #answer,)
     });

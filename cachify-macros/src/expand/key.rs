@@ -1,7 +1,7 @@
 //! `key!` and `#[derive(CacheKey)]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned as _;
@@ -92,16 +92,13 @@ pub(crate) fn key(input: &KeyInput) -> syn::Result<TokenStream> {
         let given = values
             .iter()
             .position(|(name, _)| name.unraw() == slot.root.unraw());
-        let root = match given {
-            Some(at) => {
+        let root = given.map_or_else(
+            || slot.root.to_token_stream(),
+            |at| {
                 let name = &bound[at];
                 quote!((*#name))
-            }
-            None => {
-                let name = &slot.root;
-                quote!(#name)
-            }
-        };
+            },
+        );
         slot.value(&root, template.span())
     });
     if values.is_empty() {
