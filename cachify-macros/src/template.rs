@@ -60,7 +60,7 @@ impl Template {
         syn::Error::new(self.span(), message)
     }
 
-    /// The items of a block that make up the template, as a `static` by the name of `TEMPLATE`.
+    /// The items of a block that make up the template, as a `static` by the name of `__CACHIFY_TEMPLATE`.
     pub(crate) fn statics(&self, private: &TokenStream) -> TokenStream {
         let Self { lit, head, slots } = self;
         let text = lit.value();
@@ -69,8 +69,8 @@ impl Template {
             .iter()
             .map(|Slot { name, then, .. }| quote!(#private::Slot::new(#name, #then)));
         quote! {
-            static SLOTS: [#private::Slot; #count] = [#(#slots),*];
-            static TEMPLATE: #private::KeyTemplate = #private::KeyTemplate::from_macro(#text, #head, &SLOTS);
+            static __CACHIFY_SLOTS: [#private::Slot; #count] = [#(#slots),*];
+            static __CACHIFY_TEMPLATE: #private::KeyTemplate = #private::KeyTemplate::from_macro(#text, #head, &__CACHIFY_SLOTS);
         }
     }
 
@@ -88,7 +88,7 @@ impl Template {
         // The key is finished in a statement of its own: the references, which may not be `Send`, end there.
         quote!({
             #statics
-            let key = TEMPLATE.render(&[#(#values),*]);
+            let key = __CACHIFY_TEMPLATE.render(&[#(#values),*]);
             key
         })
     }

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
+use syn::Expr;
 
 use super::Context;
 use crate::args::{Layer, What};
@@ -16,15 +17,15 @@ pub(super) fn body(
     let private = &context.private;
     let (request, under) = request(context, layer);
     let acquired = context.outcome(&quote!(__cachify_request.acquire()), sync);
-    let held = context.outcome(&quote!(#private::#under(holder, #work)), sync);
+    let held = context.outcome(&quote!(#private::#under(__cachify_holder, #work)), sync);
     let contended = contended(context, layer).map(|answer| {
-        quote!(::core::result::Result::Err(error) if error.is_contended() => return #answer,)
+        quote!(::core::result::Result::Err(__cachify_error) if __cachify_error.is_contended() => { #answer })
     });
     let failed = failed(context, layer);
     quote! {
         let __cachify_request = #request;
-        let error = match #acquired {
-            ::core::result::Result::Ok(holder) => match #held {
+        let __cachify_error = match #acquired {
+            ::core::result::Result::Ok(__cachify_holder) => match #held {
                 ::core::result::Result::Ok(returned) => return returned,
                 ::core::result::Result::Err(error) => error,
             },
@@ -33,6 +34,11 @@ pub(super) fn body(
         };
         #failed
     }
+}
+
+/// Returns what an option says. In a statement of its own, since a `()` after `return` is a warning.
+fn answer(answer: &Expr) -> TokenStream {
+    quote!(let __cachify_answer = #answer; return __cachify_answer;)
 }
 
 /// How the lock or permit is taken, and the function that works under it.
@@ -63,36 +69,40 @@ fn request(context: &Context, layer: &Layer) -> (TokenStream, TokenStream) {
     }
 }
 
-/// What is returned when the lock is held or the pool is full, unless that is an error like others.
+/// What happens when the lock is held or the pool is full, unless that is an error like others.
 fn contended(context: &Context, layer: &Layer) -> Option<TokenStream> {
     match &layer.on_contended {
-        Some(answer) => Some(quote!(#answer)),
+        Some(on_contended) => Some(answer(on_contended)),
         // The loser is told in any case: what answers for a backend that is away must not answer for this.
-        None => layer.on_unavailable.as_ref().map(|_| told(context, layer)),
+        None => layer.on_unavailable.as_ref().map(|_| {
+            let told = told(context, layer);
+            quote!(return #told)
+        }),
     }
 }
 
 /// What is returned for every other error.
 fn failed(context: &Context, layer: &Layer) -> TokenStream {
     let private = &context.private;
-    let Some(answer) = &layer.on_unavailable else {
+    let Some(on_unavailable) = &layer.on_unavailable else {
         return told(context, layer);
     };
+    let answered = answer(on_unavailable);
     let returns = &context.returns;
     let rest = if layer.on_error.is_some() || layer.map_err.is_some() {
         told(context, layer)
     } else if context.function.returns_impl() {
-        quote!(#answer)
+        answered.clone()
     } else {
         quote! {
             #[allow(unused_imports)]
             use #private::{ViaAnswer as _, ViaReport as _};
-            (&&#private::Returns::<#returns>::NEW).report_or(error, || #answer)
+            (&&#private::Returns::<#returns>::NEW).report_or(__cachify_error, || { #answered })
         }
     };
     quote! {
-        if #private::is_unavailable(&error) {
-            return #answer;
+        if #private::is_unavailable(&__cachify_error) {
+            #answered
         }
         #rest
     }
@@ -101,11 +111,11 @@ fn failed(context: &Context, layer: &Layer) -> TokenStream {
 /// The error, made into what the function returns.
 fn told(context: &Context, layer: &Layer) -> TokenStream {
     let private = &context.private;
-    if let Some(answer) = &layer.on_error {
-        return quote!(#private::on_error(#answer, error));
+    if let Some(on_error) = &layer.on_error {
+        return quote!(#private::on_error(#on_error, __cachify_error));
     }
-    if let Some(map) = &layer.map_err {
-        return quote!(#private::map_err(#map, error));
+    if let Some(map_err) = &layer.map_err {
+        return quote!(#private::map_err(#map_err, __cachify_error));
     }
-    context.call("report", &quote!(error))
+    context.call("report", &quote!(__cachify_error))
 }

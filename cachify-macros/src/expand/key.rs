@@ -158,7 +158,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
 
             fn template() -> &'static #private::KeyTemplate {
                 #statics
-                &TEMPLATE
+                &__CACHIFY_TEMPLATE
             }
         }
     })
