@@ -213,7 +213,7 @@ async fn l2_s11_a_dead_process_at_the_head_is_passed_over_at_once() {
     .await;
     let start = Instant::now();
     guard.release().await.unwrap();
-    soon("the next proceeds", waiter).await.unwrap();
+    let _guard = soon("the next proceeds", waiter).await.unwrap();
     assert!(start.elapsed() < 500 * MILLI, "{:?}", start.elapsed());
 }
 

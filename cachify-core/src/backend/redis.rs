@@ -483,27 +483,31 @@ impl Shared {
                 .arg(Self::slot_word(slot.kind, key))
                 .arg(until)
                 .arg(micros(acquire.ttl))
+                .arg(millis(acquire.ttl) + 2)
                 .arg(slot.max);
             match acquire.wait {
                 Some(wait) => call.arg(micros(wait.min(LONGEST_WAIT))),
                 None => call,
             }
         };
-        let Ok(outcome) = self
+        let outcome = match self
             .run_until(&self.control, start, acquire.within, call)
             .await?
-        else {
-            return Err(error::garbled(&self.server.place));
+        {
+            Ok(outcome) => outcome,
+            Err(Value::Int(fence)) => {
+                return Ok(Acquired::Granted {
+                    fence: fence.cast_unsigned(),
+                });
+            }
+            Err(_) => return Err(error::garbled(&self.server.place)),
         };
         let time = Duration::from_micros(outcome.number);
-        Ok(match outcome.code {
-            GRANTED => Acquired::Granted {
-                fence: outcome.number,
-            },
-            HELD => Acquired::Held { retry_in: time },
-            WAIT => Acquired::Queued { recheck: time },
-            _ => return Err(error::garbled(&self.server.place)),
-        })
+        match outcome.code {
+            HELD => Ok(Acquired::Held { retry_in: time }),
+            WAIT => Ok(Acquired::Queued { recheck: time }),
+            _ => Err(error::garbled(&self.server.place)),
+        }
     }
 
     async fn inspect(&self, slot: &Slot) -> Result<Inspection, Error> {

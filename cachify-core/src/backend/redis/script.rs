@@ -28,9 +28,9 @@ scripts! {
     EXTEND_LEASE: "extend_lease.lua";
     SET: "time.lua" "tell.lua" "set.lua";
     RESET: "tell.lua" "reset.lua";
-    ACQUIRE: "time.lua" "slots.lua" "acquire.lua";
+    ACQUIRE: "time.lua" "acquire.lua" "slots.lua" "contend.lua";
     EXTEND: "time.lua" "slots.lua" "extend.lua";
-    RELEASE: "time.lua" "slots.lua" "release.lua";
+    RELEASE: "release.lua" "time.lua" "slots.lua" "give.lua";
     EVICT: "time.lua" "slots.lua" "evict.lua";
     INSPECT: "time.lua" "inspect.lua";
     PROBE: "probe.lua";

@@ -1,0 +1,32 @@
+-- The rest of acquire.lua.
+local token, max = ARGV[1], tonumber(ARGV[7])
+if redis.call('ZSCORE', ended, token) then
+  return {4, 0, now}
+end
+expire()
+-- The claim of a waiter whose turn it is, or of a request whose answer got lost.
+local mine = redis.call('ZSCORE', holders, token) or hand_over(token, ARGV[2], ARGV[3])
+if not mine and (redis.call('ZCARD', holders) >= max or redis.call('EXISTS', queue) == 1) then
+  local first = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')
+  local left = first[2] and first[2] - now or 1000000
+  if not ARGV[8] then
+    return {0, left, now}
+  end
+  if not redis.call('ZSCORE', queue, token) then
+    local last = redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')
+    redis.call('ZADD', queue, (last[2] or 0) + 1, token)
+  end
+  redis.call('HSET', places, token, string.format('%.0f %d', now + ARGV[8], max))
+  local life = math.ceil(ARGV[8] / 1000) + 5000
+  if redis.call('PTTL', queue) < life then
+    redis.call('PEXPIRE', queue, life)
+  end
+  if redis.call('PTTL', places) < life then
+    redis.call('PEXPIRE', places, life)
+  end
+  return {2, math.min(left, 900000), now}
+end
+redis.call('HDEL', places, token)
+local fence = grant()
+keep()
+return fence

@@ -1,0 +1,26 @@
+-- The rest of release.lua.
+local token, released = ARGV[1], removed
+local deadline = redis.call('ZSCORE', holders, token)
+if ARGV[4] and tonumber(deadline or 0) ~= tonumber(ARGV[4]) then
+  return 0
+end
+if deadline then
+  redis.call('ZREM', holders, token)
+  removed = true
+  released = tonumber(deadline) > now
+end
+if not removed or redis.call('EXISTS', queue, places) > 0 then
+  if redis.call('ZREM', queue, token) == 1 then
+    released = true
+  end
+  local unclaimed = redis.call('HDEL', places, token) == 1
+  expire()
+  hand_over(nil, ARGV[2], ARGV[3])
+  -- Its request may still be on the way, by a connection that broke: it must not take anything after this.
+  if unclaimed or not removed then
+    redis.pcall('ZREMRANGEBYSCORE', ended, '-inf', now)
+    redis.pcall('ZADD', ended, now + 10000000, token)
+    redis.pcall('PEXPIRE', ended, 10000)
+  end
+end
+return released and 1 or 0
