@@ -11,8 +11,8 @@ pub use self::cached::{
     begin, cache_if, finish, peek_returned, peek_value, set_returned, set_value, ttl_with,
 };
 pub use self::hold::{
-    Report, Takes, ViaAnswer, ViaReport, is_unavailable, lock, map_err, on_error, pool, report,
-    under_guard, under_permit,
+    Report, Takes, ViaAnswer, ViaReport, is_unavailable, lock, map_err, on_error, once, pool,
+    report, under_guard, under_permit,
 };
 pub use self::returned::{
     Fallible, Plain, Returned, Returns, Shared, Sharing, ViaFallible, ViaPlain, ViaShared,

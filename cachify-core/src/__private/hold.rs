@@ -3,11 +3,14 @@
 use std::future::Future;
 
 use super::{Returns, Source};
-use crate::{Error, Guard, Key, Lock, Permit, Pool};
+use crate::{Error, Guard, Key, Lock, Once, Permit, Pool};
 
-/// The lock of a function. Run-once is a lock that is not waited for.
 pub fn lock(source: impl Source, key: &Key) -> Lock {
     source.using(|cachify| cachify.lock(key))
+}
+
+pub fn once(source: impl Source, key: &Key) -> Once {
+    source.using(|cachify| cachify.once(key))
 }
 
 pub fn pool(source: impl Source, key: &Key, max: u32) -> Pool {

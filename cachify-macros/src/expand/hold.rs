@@ -55,18 +55,15 @@ fn request(context: &Context, layer: &Layer) -> (TokenStream, TokenStream) {
         let time = time.as_ref()?.tokens(private);
         Some(quote!(.#name(#time)))
     });
-    if layer.what == What::Pooled {
-        let max = &layer.max;
-        (
-            quote!(#private::pool(#source, &#key, #max) #(#options)*),
-            quote!(under_permit),
-        )
-    } else {
-        (
-            quote!(#private::lock(#source, &#key) #(#options)*),
-            quote!(under_guard),
-        )
-    }
+    let (request, under) = match layer.what {
+        What::Pooled => {
+            let max = &layer.max;
+            (quote!(pool(#source, &#key, #max)), quote!(under_permit))
+        }
+        What::Once => (quote!(once(#source, &#key)), quote!(under_guard)),
+        _ => (quote!(lock(#source, &#key)), quote!(under_guard)),
+    };
+    (quote!(#private::#request #(#options)*), under)
 }
 
 /// What happens when the lock is held or the pool is full, unless that is an error like others.
