@@ -1,0 +1,149 @@
+//! H6 over real sockets: what happens when a client goes away.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::handler::Handler as _;
+use axum::routing::{get, put};
+use cachify_axum::{CacheKey, CacheLayer, Cachify, LockLayer, Locked, ScopeLayer, key};
+use serde::Deserialize;
+use support::{Door, backends};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+async fn send(address: SocketAddr, method: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{method} / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn read(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Tells when it is dropped.
+struct Dropped(Arc<Notify>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn h6_a_client_that_goes_away_passes_its_computation_on() {
+    for cachify in backends() {
+        let door = Door::shut();
+        let gone = Arc::new(Notify::new());
+        let (inside, told) = (door.clone(), Arc::clone(&gone));
+        let handler = async move || {
+            let dropped = Dropped(told);
+            inside.pass().await;
+            drop(dropped);
+            "done"
+        };
+        let cached = CacheLayer::new(&cachify, "page");
+        let address = serve(Router::new().route("/", get(handler.layer(cached)))).await;
+
+        let first = send(address, "GET").await;
+        door.until_came(1).await;
+        let second = send(address, "GET").await;
+        drop(first);
+        gone.notified().await;
+        door.until_came(2).await;
+        door.open(1);
+        let answer = read(second).await;
+        assert!(answer.ends_with("done"), "{answer}");
+        assert!(
+            answer.contains("cache-status: cachify; fwd=uri-miss; stored"),
+            "{answer}"
+        );
+        let hit = read(send(address, "GET").await).await;
+        assert!(hit.contains("cache-status: cachify; hit"), "{hit}");
+    }
+}
+
+#[tokio::test]
+async fn h6_a_detached_computation_finishes_and_fills() {
+    for cachify in backends() {
+        let door = Door::shut();
+        let done = Arc::new(Notify::new());
+        let (inside, told) = (door.clone(), Arc::clone(&done));
+        let handler = async move || {
+            // The scope goes along.
+            assert!(Cachify::current().is_some());
+            inside.pass().await;
+            told.notify_one();
+            "done"
+        };
+        let cached = CacheLayer::new(&cachify, "page").detach();
+        let app = Router::new()
+            .route("/", get(handler.layer(cached)))
+            .layer(ScopeLayer::new(&cachify));
+        let address = serve(app).await;
+
+        let client = send(address, "GET").await;
+        door.until_came(1).await;
+        drop(client);
+        // The server reads on a connection that is gone before it answers on another one.
+        let waiter = send(address, "GET").await;
+        door.open(1);
+        done.notified().await;
+        assert!(read(waiter).await.ends_with("done"));
+        let hit = read(send(address, "GET").await).await;
+        assert!(hit.contains("cache-status: cachify; hit"), "{hit}");
+        assert_eq!(door.came(), 1);
+    }
+}
+
+#[derive(Deserialize, CacheKey)]
+#[key("held")]
+struct Held {}
+
+#[tokio::test]
+async fn h6_a_client_that_goes_away_releases_what_its_request_held() {
+    for cachify in backends() {
+        let door = Door::shut();
+        let (inside, extracted) = (door.clone(), door.clone());
+        let layered = async move || inside.pass().await;
+        let guarded = async move |locked: Locked<Held>| {
+            extracted.pass().await;
+            drop(locked);
+        };
+        let layer = LockLayer::new(&cachify, "held").wait(Duration::from_mins(1));
+        let app = Router::new()
+            .route("/", put(layered.layer(layer)).post(guarded))
+            .with_state(cachify.clone());
+        let address = serve(app).await;
+        let lock = cachify.lock(&key!("held"));
+        for (n, method) in [(1, "PUT"), (2, "POST")] {
+            let client = send(address, method).await;
+            door.until_came(n).await;
+            assert!(lock.is_locked().await.unwrap());
+            drop(client);
+            let guard = lock
+                .clone()
+                .wait(Duration::from_secs(10))
+                .acquire()
+                .await
+                .unwrap();
+            guard.release().await.unwrap();
+        }
+    }
+}
