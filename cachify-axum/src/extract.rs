@@ -2,12 +2,13 @@
 
 use axum::extract::{FromRef, FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use cachify_core::{CacheKey, Cachify, Guard};
+use cachify_core::http::read_key;
+use cachify_core::{CacheKey, Cachify, Error, Guard};
 use serde::de::DeserializeOwned;
 
-use crate::GuardRejection;
+use crate::Rejection;
 
-/// The lock of a key that the request makes; 423 if somebody else holds it.
+/// The lock of a key that the request makes; 423 if somebody else holds it, 400 if the request makes none.
 ///
 /// The fields of `K` come from the path and the query, of which the path wins; the [`Cachify`] comes from the state. The lock is
 /// held until the handler drops this, at its end, or when the client goes away. It does not wait: [`LockLayer`](crate::LockLayer) can.
@@ -51,9 +52,9 @@ where
     Cachify: FromRef<S>,
     K: CacheKey + DeserializeOwned + Send,
 {
-    type Rejection = GuardRejection;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, GuardRejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let key: K = read(parts, state).await?;
         let lock = Cachify::from_ref(state).lock(&key.key());
         let guard = lock.acquire().await?;
@@ -100,9 +101,9 @@ where
     Cachify: FromRef<S>,
     K: CacheKey + DeserializeOwned + Send,
 {
-    type Rejection = GuardRejection;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, GuardRejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let key: K = read(parts, state).await?;
         let once = Cachify::from_ref(state).once(&key.key());
         let guard = once.acquire().await?;
@@ -149,9 +150,9 @@ where
     Cachify: FromRef<S>,
     K: CacheKey + DeserializeOwned + Send,
 {
-    type Rejection = GuardRejection;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, GuardRejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let key: K = read(parts, state).await?;
         let pool = Cachify::from_ref(state).pool(&key.key(), MAX);
         let permit = pool.acquire().await?;
@@ -160,24 +161,11 @@ where
 }
 
 /// Reads a value whose fields are path parameters, or else query parameters.
-async fn read<K, S>(parts: &mut Parts, state: &S) -> Result<K, GuardRejection>
+async fn read<K, S>(parts: &mut Parts, state: &S) -> Result<K, Error>
 where
     K: DeserializeOwned,
     S: Send + Sync,
 {
     let path = RawPathParams::from_request_parts(parts, state).await.ok();
-    let path: Vec<_> = path.iter().flatten().collect();
-    let query: Vec<(String, String)> =
-        serde_urlencoded::from_str(parts.uri.query().unwrap_or_default()).map_err(invalid)?;
-    let query = query
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .filter(|(name, _)| path.iter().all(|(other, _)| other != name));
-    let fields: Vec<_> = path.iter().copied().chain(query).collect();
-    let fields = serde_urlencoded::to_string(fields).map_err(invalid)?;
-    serde_urlencoded::from_str(&fields).map_err(invalid)
-}
-
-fn invalid(error: impl std::error::Error) -> GuardRejection {
-    GuardRejection::Key(error.to_string())
+    read_key(path.iter().flatten(), parts.uri.query())
 }

@@ -12,4 +12,4 @@ pub use cachify_core::*;
 pub use extract::{Locked, Once, Permit};
 pub use hold::{LockLayer, LockService, OnceLayer, OnceService, PoolLayer, PoolService};
 pub use layer::{CacheLayer, CacheService, ResponseFuture, ScopeLayer, ScopeService};
-pub use reject::{GuardRejection, Rejection};
+pub use reject::Rejection;

@@ -3,12 +3,12 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cachify_core::Error;
 use cachify_core::http::problem;
 
-/// An [`Error`] as a response: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 503 while the backend is away, with
+/// An [`Error`] as a response: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 400 for a
+/// request that makes no key, 503 while the backend is away, with
 /// `Retry-After` and a problem document. See [`problem`] for the whole table.
 ///
 /// # Examples
@@ -54,53 +54,5 @@ impl IntoResponse for Rejection {
             tracing::warn!(error = %self.0, %status, "answered with a problem");
         }
         (status, headers, body).into_response()
-    }
-}
-
-/// Why [`Locked`](crate::Locked), [`Once`](crate::Once) or [`Permit`](crate::Permit) was not to be had.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum GuardRejection {
-    /// The path and the query do not make the key: 400. The text says why, for the log.
-    Key(String),
-    /// It is held by another request, or the backend is away.
-    Guard(Rejection),
-}
-
-impl fmt::Display for GuardRejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(why) => write!(f, "the request does not make the key: {why}"),
-            Self::Guard(rejection) => rejection.fmt(f),
-        }
-    }
-}
-
-impl StdError for GuardRejection {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Key(_) => None,
-            Self::Guard(rejection) => rejection.source(),
-        }
-    }
-}
-
-impl From<Error> for GuardRejection {
-    fn from(error: Error) -> Self {
-        Self::Guard(error.into())
-    }
-}
-
-impl IntoResponse for GuardRejection {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Guard(rejection) => rejection.into_response(),
-            Self::Key(_) => (
-                StatusCode::BAD_REQUEST,
-                [(header::CONTENT_TYPE, "application/problem+json")],
-                r#"{"type":"about:blank","title":"Bad request","status":400,"detail":"The path or the query is not of the form that is needed here."}"#,
-            )
-                .into_response(),
-        }
     }
 }

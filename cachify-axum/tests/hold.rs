@@ -11,8 +11,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use cachify_axum::{
-    CacheKey, Cachify, ErrorKind, GuardRejection, LockLayer, Locked, Once, OnceLayer, Permit,
-    PoolLayer, Rejection, key,
+    CacheKey, Cachify, ErrorKind, LockLayer, Locked, Once, OnceLayer, Permit, PoolLayer, Rejection,
+    key,
 };
 use cachify_core::testing::{Fault, Faulty, Op};
 use serde::Deserialize;
@@ -207,11 +207,10 @@ async fn permit(State(door): State<Door>, permit: Permit<Item, 1>) -> String {
     format!("{} {}", permit.key.id, permit.key.part)
 }
 
-async fn choosy(locked: Result<Locked<Item>, GuardRejection>) -> String {
+async fn choosy(locked: Result<Locked<Item>, Rejection>) -> String {
     match locked {
         Ok(locked) => locked.key.part,
-        Err(GuardRejection::Guard(Rejection(error))) => error.kind().to_string(),
-        Err(other) => other.to_string(),
+        Err(Rejection(error)) => error.kind().to_string(),
     }
 }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::handler::Handler as _;
+use axum::middleware::Next;
 use axum::routing::{get, put};
 use cachify_axum::{CacheKey, CacheLayer, Cachify, LockLayer, Locked, ScopeLayer, key};
 use serde::Deserialize;
@@ -93,15 +95,26 @@ async fn h6_a_detached_computation_finishes_and_fills() {
             "done"
         };
         let cached = CacheLayer::new(&cachify, "page").detach();
+        let gone = Arc::new(Notify::new());
+        let told = Arc::clone(&gone);
+        let watch = move |request: Request, next: Next| {
+            let dropped = Dropped(Arc::clone(&told));
+            async move {
+                let response = next.run(request).await;
+                drop(dropped);
+                response
+            }
+        };
         let app = Router::new()
             .route("/", get(handler.layer(cached)))
+            .layer(axum::middleware::from_fn(watch))
             .layer(ScopeLayer::new(&cachify));
         let address = serve(app).await;
 
         let client = send(address, "GET").await;
         door.until_came(1).await;
         drop(client);
-        // The server reads on a connection that is gone before it answers on another one.
+        gone.notified().await;
         let waiter = send(address, "GET").await;
         door.open(1);
         done.notified().await;
