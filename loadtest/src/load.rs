@@ -67,7 +67,7 @@ impl Load<'_> {
         scenario = scenario.register_transaction(Transaction::new(self.step));
         let configuration = GooseConfiguration::parse_args_default(&arguments)?;
         let attack = GooseAttack::initialize_with_config(configuration)?;
-        let metrics = attack.register_scenario(scenario).execute().await;
+        let metrics = Box::pin(attack.register_scenario(scenario).execute()).await;
         metrics.with_context(|| format!("goose could not run {}", self.name))
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Run {
 /// Something that must hold, whatever the machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Promise {
-    pub(crate) promise: &'static str,
+    pub(crate) text: &'static str,
     pub(crate) kept: bool,
     /// What was seen.
     pub(crate) seen: String,
@@ -66,9 +66,9 @@ pub(crate) struct Promise {
 
 impl Promise {
     /// Kept if `seen` is what was `expected`.
-    pub(crate) fn equal(promise: &'static str, expected: u64, seen: u64) -> Self {
+    pub(crate) fn equal(text: &'static str, expected: u64, seen: u64) -> Self {
         Self {
-            promise,
+            text,
             kept: expected == seen,
             seen: if expected == seen {
                 format!("{seen}")
@@ -121,7 +121,7 @@ impl Report {
                     text,
                     "BROKEN  {}: {}: {}",
                     run.title(),
-                    promise.promise,
+                    promise.text,
                     promise.seen
                 );
             }
@@ -162,22 +162,19 @@ impl Report {
                 let _ = writeln!(
                     rows,
                     "<tr class=promise><td><td colspan=11>{mark} {}: {}</td></tr>",
-                    escape(promise.promise),
+                    escape(promise.text),
                     escape(&promise.seen)
                 );
             }
         }
-        let header: String = HEADER
-            .iter()
-            .map(|name| format!("<th>{name}</th>"))
-            .collect();
+        let header = HEADER.join("</th><th>");
         format!(
             "<!doctype html><html lang=en><meta charset=utf-8><title>cachify load test</title><style>\
              body{{font:14px system-ui;margin:2em}}table{{border-collapse:collapse}}\
              td,th{{padding:.3em .8em;text-align:left;border-top:1px solid #ddd}}\
              .promise td{{border:0;color:#666}}.broken{{background:#fdd}}</style>\
              <h1>cachify load test</h1><p>{} processors, {:.0} s. Times in microseconds.</p>\
-             <table><tr>{header}<th></th><th></th></tr>{rows}</table></html>\n",
+             <table><tr><th>{header}</th><th></th><th></th></tr>{rows}</table></html>\n",
             self.processors, self.seconds
         )
     }

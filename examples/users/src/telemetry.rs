@@ -1,6 +1,6 @@
 //! What every server needs: a log, metrics, an end.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
@@ -13,6 +13,7 @@ pub fn log_to_stderr() {
     // The only error is that there is a subscriber already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .try_init();
 }

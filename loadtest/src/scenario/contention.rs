@@ -98,7 +98,7 @@ impl Attempt {
             self.refused.p50
         );
         run.promises.push(Promise {
-            promise: "somebody was refused",
+            text: "somebody was refused",
             kept: refused > 0,
             seen: refused.to_string(),
         });

@@ -92,7 +92,7 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
             ),
             Promise::equal("every answer was 200", 0, meter.failed()),
             Promise {
-                promise: "reads came from the cache",
+                text: "reads came from the cache",
                 kept: hit_share > 0.0,
                 seen: format!("{:.1} %", 100.0 * hit_share),
             },

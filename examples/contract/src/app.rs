@@ -1,0 +1,210 @@
+//! An app as a process.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Longer than anything takes: only what hangs takes that long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How to start an app.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    program: PathBuf,
+    cache: String,
+    prefix: String,
+    arguments: Vec<String>,
+}
+
+impl Launch {
+    /// Over memory.
+    pub fn memory(program: &str) -> Self {
+        Self::new(program, "memory://".to_owned())
+    }
+
+    /// Over the Redis of all tests.
+    pub fn redis(program: &str) -> Self {
+        Self::new(program, redis_fixture::shared())
+    }
+
+    fn new(program: &str, cache: String) -> Self {
+        Self {
+            program: program.into(),
+            cache,
+            prefix: format!("contract-{:016x}", fastrand::u64(..)),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Over another server.
+    #[must_use]
+    pub fn cache(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.cache);
+        self
+    }
+
+    /// With a flag.
+    #[must_use]
+    pub fn flag(mut self, flag: &str, value: &str) -> Self {
+        self.arguments.extend([flag.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// Starts the app, and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub async fn start(&self) -> App {
+        let mut process = Command::new(&self.program)
+            .args(["--listen", "127.0.0.1:0", "--prefix", &self.prefix])
+            .args(&self.arguments)
+            .env("CACHIFY_URL", &self.cache)
+            .env_remove("DATABASE_URL")
+            .env("RUST_LOG", "error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the app starts");
+        let stdout = process.stdout.take().expect("it was piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = timeout(PATIENCE, lines.next_line()).await;
+        let line = line
+            .expect("in time")
+            .unwrap()
+            .expect("a line before it ends");
+        let url = line.strip_prefix("listening on ").expect("the address");
+        App {
+            process,
+            url: url.to_owned(),
+            client: Client::builder().timeout(PATIENCE).build().unwrap(),
+        }
+    }
+}
+
+/// A running app; it ends when this is dropped.
+#[derive(Debug)]
+pub struct App {
+    process: Child,
+    url: String,
+    client: Client,
+}
+
+/// A status and a JSON body.
+pub(crate) type Answer = (StatusCode, Value);
+
+impl App {
+    /// A request.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = method.parse().expect("a method");
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Creates a user, and returns its id.
+    pub async fn create(&self, name: &str) -> i64 {
+        let body = json!({"name": name, "email": "ann@example.com"});
+        let request = self.request("POST", "/users/").json(&body);
+        let (status, user) = answer(request).await;
+        assert_eq!(status, StatusCode::CREATED, "{user}");
+        assert_eq!(user["name"], name);
+        user["id"].as_i64().expect("an id")
+    }
+
+    /// Reads a user.
+    pub async fn read(&self, id: i64) -> Answer {
+        answer(self.request("GET", &format!("/users/{id}"))).await
+    }
+
+    /// Changes a user's name.
+    pub async fn update(&self, id: i64, name: &str) -> Answer {
+        answer(self.updating(id, name)).await
+    }
+
+    /// The request that changes a user's name.
+    pub fn updating(&self, id: i64, name: &str) -> RequestBuilder {
+        let body = json!({"name": name, "email": "ann@example.com"});
+        self.request("PUT", &format!("/users/{id}")).json(&body)
+    }
+
+    /// A counter of `/metrics`, all its labels together; 0 if it is not there yet.
+    pub async fn counter(&self, name: &str) -> u64 {
+        let metrics = self.request("GET", "/metrics").send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let samples = metrics.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with([' ', '{'])
+                .then(|| rest.rsplit(' ').next())?
+        });
+        samples.map(|value| value.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Waits until a counter is at least that high.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen.
+    pub async fn until(&self, name: &str, at_least: u64) {
+        let reached = async {
+            while self.counter(name).await < at_least {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("{name} does not reach {at_least}"));
+    }
+
+    /// Asks the process to end, as an operator or a container does.
+    ///
+    /// # Panics
+    ///
+    /// If it ends badly, or not at all.
+    pub async fn end(mut self) {
+        let id = self.process.id().expect("it runs").to_string();
+        let kill = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(kill.unwrap().success());
+        let status = timeout(PATIENCE, self.process.wait()).await;
+        let status = status.expect("it ends in time").unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+/// Sends a request that must be answered.
+///
+/// # Panics
+///
+/// If it is not, or by something that is not JSON.
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("an answer");
+    let status = response.status();
+    let text = response.text().await.expect("a body");
+    let json = serde_json::from_str(&text);
+    (
+        status,
+        json.unwrap_or_else(|_| panic!("{status} is not JSON: {text}")),
+    )
+}
+
+/// Asserts that an answer is a problem document of a status, and returns its detail.
+///
+/// # Panics
+///
+/// If it is not.
+pub(crate) async fn problem(response: Response, status: u16) -> String {
+    assert_eq!(response.status(), status);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let problem: Value = response.json().await.expect("JSON");
+    assert_eq!(problem["status"], status, "{problem}");
+    assert!(problem["title"].is_string(), "{problem}");
+    problem["detail"].as_str().unwrap_or_default().to_owned()
+}
