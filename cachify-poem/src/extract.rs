@@ -178,9 +178,9 @@ impl Params {
         request.path_params().unwrap_or(Self(Vec::new()))
     }
 
-    /// Those that a key needs.
-    pub(crate) fn of(request: &Request, key: &RequestKey) -> Self {
-        if key.reads_path() {
+    /// All of them if the key is made of any.
+    pub(crate) fn if_read(request: &Request, key: Option<&RequestKey>) -> Self {
+        if key.is_some_and(RequestKey::reads_path) {
             Self::all(request)
         } else {
             Self(Vec::new())

@@ -34,7 +34,7 @@ impl Hold {
 
     async fn run<E: Endpoint>(&self, inner: &E, mut request: Request) -> Result<Response> {
         let parts = take_head(&mut request);
-        let params = Params::of(&request, self.rules.request_key());
+        let params = Params::if_read(&request, Some(self.rules.request_key()));
         let key = match self.rules.key(&parts, |name| params.get(name)) {
             Ok(key) => key,
             Err(error) => return self.refuse(error),

@@ -139,7 +139,7 @@ impl<E: Endpoint + 'static> Endpoint for CacheEndpoint<E> {
 
     async fn call(&self, mut request: Request) -> Result<Response> {
         let parts = take_head(&mut request);
-        let params = Params::of(&request, self.rules.key());
+        let params = Params::if_read(&request, self.rules.key());
         let plan = self.rules.plan(&parts, |name| params.get(name));
         let (inner, rules) = (Arc::clone(&self.inner), Arc::clone(&self.rules));
         let call = async move |parts| {

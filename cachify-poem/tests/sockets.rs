@@ -1,0 +1,156 @@
+//! H6 over real sockets: what happens when a client goes away.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachify_poem::{
+    CacheKey, CacheMiddleware, Cachify, LockMiddleware, Locked, ScopeMiddleware, key,
+};
+use poem::endpoint::make;
+use poem::listener::{Acceptor as _, Listener as _, TcpListener};
+use poem::web::{Data, LocalAddr};
+use poem::{Addr, EndpointExt as _, IntoEndpoint, Server, get, handler, put};
+use serde::Deserialize;
+use support::{Door, backends};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+async fn serve<E: IntoEndpoint<Endpoint: 'static>>(app: E) -> std::net::SocketAddr {
+    let acceptor = TcpListener::bind("127.0.0.1:0")
+        .into_acceptor()
+        .await
+        .unwrap();
+    let LocalAddr(Addr::SocketAddr(address)) = acceptor.local_addr().remove(0) else {
+        unreachable!("it listens on TCP");
+    };
+    let app = app.into_endpoint();
+    tokio::spawn(async move { Server::new_with_acceptor(acceptor).run(app).await });
+    address
+}
+
+async fn send(address: std::net::SocketAddr, method: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{method} / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn read(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Tells when it is dropped.
+struct Dropped(Arc<Notify>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn h6_a_client_that_goes_away_passes_its_computation_on() {
+    for cachify in backends() {
+        let door = Door::shut();
+        let gone = Arc::new(Notify::new());
+        let (inside, told) = (door.clone(), Arc::clone(&gone));
+        let endpoint = make(move |_| {
+            let (door, told) = (inside.clone(), Arc::clone(&told));
+            async move {
+                let dropped = Dropped(told);
+                door.pass().await;
+                drop(dropped);
+                "done"
+            }
+        });
+        let address = serve(get(endpoint.with(CacheMiddleware::new(&cachify, "page")))).await;
+
+        let first = send(address, "GET").await;
+        door.until_came(1).await;
+        let second = send(address, "GET").await;
+        drop(first);
+        gone.notified().await;
+        door.until_came(2).await;
+        door.open(1);
+        let answer = read(second).await;
+        assert!(answer.ends_with("done"), "{answer}");
+        assert!(
+            answer.contains("cache-status: cachify; fwd=uri-miss; stored"),
+            "{answer}"
+        );
+        let hit = read(send(address, "GET").await).await;
+        assert!(hit.contains("cache-status: cachify; hit"), "{hit}");
+    }
+}
+
+#[tokio::test]
+async fn h6_a_detached_computation_finishes_and_fills() {
+    for cachify in backends() {
+        let door = Door::shut();
+        let done = Arc::new(Notify::new());
+        let (inside, told) = (door.clone(), Arc::clone(&done));
+        let endpoint = make(move |_| {
+            let (door, told) = (inside.clone(), Arc::clone(&told));
+            async move {
+                // The scope goes along.
+                assert!(Cachify::current().is_some());
+                door.pass().await;
+                told.notify_one();
+                "done"
+            }
+        });
+        let cached = get(endpoint.with(CacheMiddleware::new(&cachify, "page").detach()));
+        let address = serve(cached.with(ScopeMiddleware::new(&cachify))).await;
+
+        let client = send(address, "GET").await;
+        door.until_came(1).await;
+        drop(client);
+        // The server reads on a connection that is gone before it answers on another one.
+        let waiter = send(address, "GET").await;
+        door.open(1);
+        done.notified().await;
+        assert!(read(waiter).await.ends_with("done"));
+        let hit = read(send(address, "GET").await).await;
+        assert!(hit.contains("cache-status: cachify; hit"), "{hit}");
+        assert_eq!(door.came(), 1);
+    }
+}
+
+#[derive(Deserialize, CacheKey)]
+#[key("held")]
+struct Held {}
+
+#[handler]
+async fn guarded(Data(door): Data<&Door>, _guard: Locked<Held>) {
+    door.pass().await;
+}
+
+#[handler]
+async fn unguarded(Data(door): Data<&Door>) {
+    door.pass().await;
+}
+
+#[tokio::test]
+async fn h6_a_client_that_goes_away_releases_what_its_request_held() {
+    for cachify in backends() {
+        let door = Door::shut();
+        let middleware = LockMiddleware::new(&cachify, "held").wait(Duration::from_mins(1));
+        let app = put(unguarded.with(middleware)).post(guarded);
+        let address = serve(app.data(cachify.clone()).data(door.clone())).await;
+        let lock = cachify.lock(&key!("held"));
+        for (n, method) in [(1, "PUT"), (2, "POST")] {
+            let client = send(address, method).await;
+            door.until_came(n).await;
+            assert!(lock.is_locked().await.unwrap());
+            drop(client);
+            let patient = lock.clone().wait(Duration::from_secs(10));
+            patient.acquire().await.unwrap().release().await.unwrap();
+        }
+    }
+}
