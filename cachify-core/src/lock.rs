@@ -203,8 +203,12 @@ impl Guard {
         self.holding.release().await
     }
 
-    /// Gives the lock back after work whose result must not be lost to a failed release, which is logged instead.
-    pub(crate) async fn finish(self) {
+    /// Gives the lock back after work whose result must not be lost to a failed release: that is logged, and repeated in the background.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the lock is given back in the background.
+    pub async fn finish(self) {
         self.holding.finish().await;
     }
 }

@@ -154,8 +154,12 @@ impl Permit {
         self.holding.release().await
     }
 
-    /// Gives the permit back after work whose result must not be lost to a failed release, which is logged instead.
-    pub(crate) async fn finish(self) {
+    /// Gives the permit back after work whose result must not be lost to a failed release: that is logged, and repeated in the background.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the permit is given back in the background.
+    pub async fn finish(self) {
         self.holding.finish().await;
     }
 }
