@@ -1,0 +1,180 @@
+//! Cached routes.
+
+use std::future::{Future, ready};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cachify_core::http::{CacheRules, Framework};
+use cachify_core::{Cachify, Key, Ttl};
+use futures_util::stream;
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Limited};
+use warp::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use warp::reply::Response;
+use warp::{Rejection, Reply};
+
+use crate::handler::Handler;
+
+/// How the responses of a route are cached; taken by [`FilterExt::cached`](crate::FilterExt::cached).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use cachify_warp::{Cache, Cachify};
+///
+/// let cachify = Cachify::memory();
+/// let cache = Cache::new(&cachify).ttl(Duration::from_mins(5)).detach();
+/// ```
+#[must_use = "it does nothing until it is given to `cached`"]
+#[derive(Debug, Clone)]
+pub struct Cache {
+    cachify: Cachify,
+    rules: Arc<CacheRules>,
+}
+
+impl Cache {
+    /// Caches in `cachify`, with its default time to live.
+    pub fn new(cachify: &Cachify) -> Self {
+        Self {
+            cachify: cachify.clone(),
+            rules: Arc::new(CacheRules::without_template()),
+        }
+    }
+
+    /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
+    pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
+        self.with(|rules| rules.ttl(ttl.into()))
+    }
+
+    /// Which statuses are cached. Default 200, 203, 301 and 308.
+    pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.with(|rules| rules.statuses(statuses))
+    }
+
+    /// The longest body that is cached, in bytes. Default 1 MiB; longer ones pass through.
+    pub fn limit(self, bytes: usize) -> Self {
+        self.with(|rules| rules.limit(bytes))
+    }
+
+    /// Which headers of the request are in the key. Default: none.
+    ///
+    /// What it says is believed: requests with `Authorization` or `Cookie` pass through uncached unless the header is named here, and then one
+    /// user gets what was made for another if the key does not tell them apart. Answers that vary by a header that is named here are
+    /// not looked up a second time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_warp::{Cache, Cachify, FilterExt, key};
+    /// use warp::{Filter, http::header};
+    ///
+    /// async fn inbox(token: String) -> String {
+    ///     format!("what {token} may see")
+    /// }
+    ///
+    /// let cache = Cache::new(&Cachify::memory()).keyed_by([header::AUTHORIZATION]);
+    /// let inbox = warp::path!("inbox")
+    ///     .and(warp::get())
+    ///     .and(warp::header::<String>("authorization"))
+    ///     .cached(cache, |(token,)| key!("inbox-{token}"), inbox);
+    /// ```
+    pub fn keyed_by(self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|rules| rules.keyed_by(headers))
+    }
+
+    /// Lets a handler finish, and its response be cached, although the client went away. Default: the handler is dropped, and a request
+    /// that waits for its response takes over.
+    pub fn detach(self) -> Self {
+        self.with(|rules| rules.detach(true))
+    }
+
+    /// Listens to `Cache-Control` of requests: `no-cache` has the entry made anew. Default: a reload is an ordinary request.
+    pub fn listen(self) -> Self {
+        self.with(|rules| rules.listen(true))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut CacheRules)) -> Self {
+        change(Arc::make_mut(&mut self.rules));
+        self
+    }
+}
+
+/// A handler whose responses are cached.
+pub(crate) struct Cached<K, H> {
+    pub(crate) cache: Cache,
+    pub(crate) key: K,
+    pub(crate) handler: H,
+}
+
+impl<K, H> Cached<K, H> {
+    pub(crate) fn serve<Args, Kind>(
+        self: Arc<Self>,
+        args: Args,
+        method: Method,
+        headers: HeaderMap,
+    ) -> impl Future<Output = Result<Response, Rejection>> + Send
+    where
+        Args: Send + 'static,
+        Kind: 'static,
+        K: Fn(&Args) -> Key + Send + Sync + 'static,
+        H: Handler<Args, Kind>,
+    {
+        let (mut request, ()) = Request::new(()).into_parts();
+        request.method = method;
+        request.headers = headers;
+        let plan = self.cache.rules.plan_keyed(&request, || (self.key)(&args));
+        async move {
+            let Cache { cachify, rules } = &self.cache;
+            let inner = Arc::clone(&self);
+            let call = move |_| {
+                let cachify = inner.cache.cachify.clone();
+                cachify.scope(async move { inner.handler.call(args).await })
+            };
+            rules
+                .serve::<Warp, _, _, _>(cachify, plan, request, call)
+                .await
+        }
+    }
+}
+
+/// How warp's responses are handled.
+struct Warp;
+
+impl Framework for Warp {
+    type Response = Response;
+
+    fn head(response: &Response) -> (StatusCode, &HeaderMap) {
+        (response.status(), response.headers())
+    }
+
+    fn headers_mut(response: &mut Response) -> &mut HeaderMap {
+        response.headers_mut()
+    }
+
+    fn body_length(response: &Response) -> Option<u64> {
+        response.body().size_hint().exact()
+    }
+
+    async fn collect(
+        response: Response,
+        limit: usize,
+    ) -> Result<warp::http::Response<Bytes>, Response> {
+        let (parts, body) = response.into_parts();
+        match Limited::new(body, limit).collect().await {
+            Ok(read) => Ok(warp::http::Response::from_parts(parts, read.to_bytes())),
+            Err(error) => {
+                // It ends the way the other one did.
+                let broken = stream::once(ready(Err::<Bytes, _>(error)));
+                let mut broken = warp::reply::stream(broken).into_response();
+                *broken.status_mut() = parts.status;
+                *broken.headers_mut() = parts.headers;
+                Err(broken)
+            }
+        }
+    }
+
+    fn build(response: warp::http::Response<Bytes>) -> Response {
+        response.into_response()
+    }
+}

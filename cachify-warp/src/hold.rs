@@ -1,0 +1,268 @@
+//! Routes that run under a lock, once at a time, or so many at a time.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachify_core::{Cachify, Error, Guard, Key, Permit};
+use warp::Reply;
+use warp::reply::Response;
+
+use crate::Rejection;
+use crate::reject::Refusal;
+
+/// What the three have in common.
+#[derive(Clone)]
+struct Terms {
+    cachify: Cachify,
+    max: u32,
+    ttl: Option<Duration>,
+    wait: Duration,
+    max_hold: Option<Duration>,
+    on_contended: Option<Arc<dyn Fn() -> Response + Send + Sync>>,
+    on_error: Option<Arc<dyn Fn(Error) -> Response + Send + Sync>>,
+}
+
+impl Terms {
+    fn new(cachify: &Cachify) -> Self {
+        Self {
+            cachify: cachify.clone(),
+            max: 1,
+            ttl: None,
+            wait: Duration::ZERO,
+            max_hold: None,
+            on_contended: None,
+            on_error: None,
+        }
+    }
+
+    fn refuse(&self, error: Error) -> warp::Rejection {
+        match (&self.on_contended, &self.on_error) {
+            (Some(answer), _) if error.is_contended() => {
+                warp::reject::custom(Refusal(Arc::clone(answer)))
+            }
+            (_, Some(answer)) if !error.is_contended() => {
+                let answer = Arc::clone(answer);
+                let answer = move || answer(error.clone());
+                warp::reject::custom(Refusal(Arc::new(answer)))
+            }
+            _ => warp::reject::custom(Rejection(error)),
+        }
+    }
+}
+
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms")
+            .field("ttl", &self.ttl)
+            .field("wait", &self.wait)
+            .field("max_hold", &self.max_hold)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a request needs hold of.
+pub(crate) trait Take: Send + Sync + 'static {
+    type Guard: Send + 'static;
+
+    fn take(&self, key: Key) -> impl Future<Output = Result<Self::Guard, warp::Rejection>> + Send;
+
+    /// Runs `work`, in the scope of the handle, as long as it has hold, and lets go.
+    fn run<F: Future<Output: Send> + Send>(
+        &self,
+        key: Key,
+        work: F,
+    ) -> impl Future<Output = Result<F::Output, warp::Rejection>> + Send;
+}
+
+macro_rules! hold {
+    ($(#[$doc:meta])* $Type:ident, $Guard:ident, $hold:expr) => {
+        $(#[$doc])*
+        #[must_use = "it does nothing until it is given to a filter"]
+        #[derive(Debug, Clone)]
+        pub struct $Type(Terms);
+
+        impl $Type {
+            /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A request that lives
+            /// keeps its hold, however long it takes.
+            pub fn ttl(mut self, ttl: Duration) -> Self {
+                self.0.ttl = Some(ttl);
+                self
+            }
+
+            /// How long a request may keep its hold; then it is lost, and the next one may start. Default: without end. At least 1 s.
+            pub fn max_hold(mut self, max_hold: Duration) -> Self {
+                self.0.max_hold = Some(max_hold);
+                self
+            }
+
+            /// What [`recover`](crate::recover) answers if it cannot be known who holds what, or what was held got lost. Default: 503 and a
+            /// problem document.
+            pub fn on_error<R: Reply>(
+                mut self,
+                answer: impl Fn(Error) -> R + Send + Sync + 'static,
+            ) -> Self {
+                self.0.on_error = Some(Arc::new(move |error| answer(error).into_response()));
+                self
+            }
+
+            fn on_contended<R: Reply>(
+                mut self,
+                answer: impl Fn() -> R + Send + Sync + 'static,
+            ) -> Self {
+                self.0.on_contended = Some(Arc::new(move || answer().into_response()));
+                self
+            }
+        }
+
+        impl Take for $Type {
+            type Guard = $Guard;
+
+            async fn take(&self, key: Key) -> Result<$Guard, warp::Rejection> {
+                let make: fn(&Terms, &Key) -> _ = $hold;
+                let mut hold = make(&self.0, &key);
+                if let Some(ttl) = self.0.ttl {
+                    hold = hold.ttl(ttl);
+                }
+                if let Some(max_hold) = self.0.max_hold {
+                    hold = hold.max_hold(max_hold);
+                }
+                hold.acquire().await.map_err(|error| self.0.refuse(error))
+            }
+
+            async fn run<F: Future<Output: Send> + Send>(
+                &self,
+                key: Key,
+                work: F,
+            ) -> Result<F::Output, warp::Rejection> {
+                let guard = self.take(key).await?;
+                let work = self.0.cachify.scope(work);
+                let output = guard.run(work).await.map_err(|error| self.0.refuse(error))?;
+                guard.finish().await;
+                Ok(output)
+            }
+        }
+    };
+}
+
+hold! {
+    /// How a route is locked; taken by [`then_locked`](crate::FilterExt::then_locked) and [`locked`](crate::FilterExt::locked). `&Cachify` is one
+    /// with the defaults.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachify_warp::{Cachify, FilterExt, Guard, Lock, key};
+    /// use warp::Filter;
+    ///
+    /// let cachify = Cachify::memory();
+    /// let charge = warp::path!("orders" / u64 / "charge")
+    ///     .and(warp::post())
+    ///     .locked(Lock::new(&cachify).wait(Duration::from_secs(2)), |(order,)| key!("charge-{order}"))
+    ///     .map(|order, guard: Guard| format!("order {order} with token {}", guard.fencing_token()));
+    /// ```
+    Lock, Guard, |hold, key| hold.cachify.lock(key).wait(hold.wait)
+}
+
+impl Lock {
+    /// A lock that does not wait.
+    pub fn new(cachify: &Cachify) -> Self {
+        Self(Terms::new(cachify))
+    }
+
+    /// How long a request waits for the lock, first come, first served. Default: not at all.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.0.wait = wait;
+        self
+    }
+
+    /// What [`recover`](crate::recover) answers while another request holds the lock. Default: 423 and a problem document.
+    pub fn on_locked<R: Reply>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        self.on_contended(answer)
+    }
+}
+
+impl From<&Cachify> for Lock {
+    fn from(cachify: &Cachify) -> Self {
+        Self::new(cachify)
+    }
+}
+
+hold! {
+    /// How a route runs once at a time; taken by [`then_once`](crate::FilterExt::then_once) and [`once`](crate::FilterExt::once). `&Cachify` is
+    /// one with the defaults.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_warp::{Cachify, FilterExt, Once, key};
+    /// use warp::{Filter, http::StatusCode, reply::with_status};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let once = Once::new(&cachify).on_locked(|| with_status("in progress", StatusCode::IM_USED));
+    /// let report = warp::path!("reports" / String)
+    ///     .and(warp::post())
+    ///     .once(once, |(month,)| key!("report-{month}"))
+    ///     .map(|month, _guard| format!("the report of {month}"))
+    ///     .recover(cachify_warp::recover);
+    /// ```
+    Once, Guard, |hold, key| hold.cachify.once(key)
+}
+
+impl Once {
+    /// Once at a time.
+    pub fn new(cachify: &Cachify) -> Self {
+        Self(Terms::new(cachify))
+    }
+
+    /// What [`recover`](crate::recover) answers while another request runs. Default: 409 and a problem document.
+    pub fn on_locked<R: Reply>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        self.on_contended(answer)
+    }
+}
+
+impl From<&Cachify> for Once {
+    fn from(cachify: &Cachify) -> Self {
+        Self::new(cachify)
+    }
+}
+
+hold! {
+    /// How many requests a route runs at a time; taken by [`then_pooled`](crate::FilterExt::then_pooled) and
+    /// [`pooled`](crate::FilterExt::pooled).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachify_warp::{Cachify, FilterExt, Pool, key};
+    /// use warp::Filter;
+    ///
+    /// let cachify = Cachify::memory();
+    /// let vendor = warp::path!("vendors" / String)
+    ///     .pooled(Pool::new(&cachify, 10).wait(Duration::from_secs(1)), |(name,)| key!("vendor-{name}"))
+    ///     .map(|name, _permit| format!("one of ten for {name}"));
+    /// ```
+    Pool, Permit, |hold, key| hold.cachify.pool(key, hold.max).wait(hold.wait)
+}
+
+impl Pool {
+    /// At most `max` at a time, in all processes together.
+    pub fn new(cachify: &Cachify, max: u32) -> Self {
+        let hold = Terms::new(cachify);
+        Self(Terms { max, ..hold })
+    }
+
+    /// How long a request waits for a permit, first come, first served. Default: not at all.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.0.wait = wait;
+        self
+    }
+
+    /// What [`recover`](crate::recover) answers while all permits are taken. Default: 429 and a problem document.
+    pub fn on_full<R: Reply>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        self.on_contended(answer)
+    }
+}
