@@ -1,5 +1,5 @@
 //! The page on attributes.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unused_async, clippy::unwrap_used, clippy::print_stdout)]
 
 // ANCHOR: first
 use cachify_core::{Cachify, cached};

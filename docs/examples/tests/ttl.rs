@@ -1,5 +1,5 @@
 //! The page on times to live.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unused_async, clippy::unwrap_used)]
 
 use std::time::Duration;
 
