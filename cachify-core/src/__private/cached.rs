@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 
 use super::{Returned, Source};
 use crate::observe::{self, Outcome};
@@ -23,8 +24,12 @@ where
     })
 }
 
-/// What was not in memory.
-pub async fn finish<R, P, F, Fut>(_: R, cached: Cached<P>, compute: F) -> R::Returned
+/// What was not in memory. In a box, so that the function's future stays as small as a hit needs it.
+pub fn finish<R, P, F, Fut>(
+    _: R,
+    cached: Cached<P>,
+    compute: F,
+) -> Pin<Box<impl Future<Output = R::Returned>>>
 where
     R: Returned,
     R::Value: Value,
@@ -32,9 +37,11 @@ where
     F: FnOnce() -> Fut,
     Fut: Future<Output = R::Returned>,
 {
-    let compute = || async { R::split(compute().await) };
-    let result = cached.fetch(compute, R::sharing().0).await;
-    R::join(result.map(|(value, _)| value))
+    Box::pin(async move {
+        let compute = || async { R::split(compute().await) };
+        let result = cached.fetch(compute, R::sharing().0).await;
+        R::join(result.map(|(value, _)| value))
+    })
 }
 
 /// [`Cached::ttl_with`] with the type that the closure gets.
