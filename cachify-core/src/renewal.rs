@@ -28,7 +28,7 @@ pub(crate) struct Renewal(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     table: Mutex<Table>,
-    /// The table's first entry changed.
+    /// Something is due before the task would look again.
     changed: Notify,
 }
 
@@ -37,6 +37,8 @@ struct Table {
     /// With the time at which each is due, unless it is being renewed at the moment.
     items: HashMap<u64, (Weak<dyn Renewable>, Option<Instant>)>,
     due: BTreeSet<(Instant, u64)>,
+    /// When the task looks again by itself.
+    alarm: Option<Instant>,
     last: u64,
     running: bool,
     closed: bool,
@@ -97,14 +99,14 @@ impl Shared {
 }
 
 impl Table {
-    /// `true`: it is the first one now. One that was forgotten is not scheduled again.
+    /// `true`: the task must be told, because it sleeps for longer. One that was forgotten is not scheduled again.
     fn schedule(&mut self, id: u64, at: Instant) -> bool {
         let Some((_, due)) = self.items.get_mut(&id) else {
             return false;
         };
         *due = Some(at);
         self.due.insert((at, id));
-        self.due.first() == Some(&(at, id))
+        self.alarm.is_none_or(|alarm| at < alarm)
     }
 
     fn forget(&mut self, id: u64) {
@@ -144,7 +146,8 @@ async fn run(running: Running, inner: Weak<Inner>) {
             while let Some((id, item)) = table.next_due(Instant::now()) {
                 renewals.push(renew(id, item, Weak::clone(&inner)));
             }
-            table.due.first().map(|(at, _)| *at)
+            table.alarm = table.due.first().map(|(at, _)| *at);
+            table.alarm
         };
         let finished = pin!(next_finished(&mut renewals));
         let timer = pin!(at(first));
