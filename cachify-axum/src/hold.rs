@@ -41,8 +41,8 @@ impl Hold {
         S::Response: IntoResponse,
     {
         let (mut parts, body) = request.into_parts();
-        let path = Path::of(self.rules.request_key(), &mut parts).await;
-        let key = match self.rules.key(&parts, |name| path.get(name)) {
+        let path = Path::of(self.rules.request_key(), &mut parts);
+        let key = match self.rules.key(&parts, |name| path.as_ref()?.get(name)) {
             Ok(key) => key,
             Err(error) => return Ok(self.refuse(error)),
         };
@@ -147,7 +147,7 @@ macro_rules! hold {
 
             fn call(&mut self, request: Request) -> Self::Future {
                 let (inner, hold) = (take_ready(&mut self.inner), Arc::clone(&self.hold));
-                Box::pin(async move { hold.run(inner, request).await })
+                ResponseFuture::new(async move { hold.run(inner, request).await })
             }
         }
     };

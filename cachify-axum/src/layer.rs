@@ -1,5 +1,6 @@
 //! Cached routes, and the scope of a handle.
 
+use std::fmt;
 use std::future::{Future, ready};
 use std::mem;
 use std::pin::Pin;
@@ -13,12 +14,46 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use cachify_core::http::{CacheRules, Framework, RequestKey};
 use cachify_core::{Cachify, Ttl};
-use futures_util::stream;
+use futures_util::{FutureExt as _, stream};
 use tower_layer::Layer;
 use tower_service::Service;
 
 /// What the services of this crate return.
-pub type ResponseFuture<E> = Pin<Box<dyn Future<Output = Result<Response, E>> + Send>>;
+pub struct ResponseFuture<E>(Progress<E>);
+
+enum Progress<E> {
+    /// A hit, for which nothing is put in a box.
+    Ready(Option<Response>),
+    Running(BoxFuture<Result<Response, E>>),
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<E> ResponseFuture<E> {
+    pub(crate) fn new(future: impl Future<Output = Result<Response, E>> + Send + 'static) -> Self {
+        Self(Progress::Running(Box::pin(future)))
+    }
+}
+
+impl<E> Future for ResponseFuture<E> {
+    type Output = Result<Response, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Progress::Running(future) => future.as_mut().poll(cx),
+            Progress::Ready(response) => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                None => panic!("polled again after it was ready"),
+            },
+        }
+    }
+}
+
+impl<E> fmt::Debug for ResponseFuture<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
 
 /// Caches the responses of a route.
 ///
@@ -143,19 +178,19 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let path = self.rules.key().and_then(|key| Path::of(key, &mut parts));
+        let plan = self.rules.plan(&parts, |name| path.as_ref()?.get(name));
+        if let Some(response) = self.rules.hit::<Axum>(&self.cachify, &plan, &parts) {
+            return ResponseFuture(Progress::Ready(Some(response)));
+        }
         let mut inner = take_ready(&mut self.inner);
         let (cachify, rules) = (self.cachify.clone(), Arc::clone(&self.rules));
-        Box::pin(async move {
-            let (mut parts, body) = request.into_parts();
-            let path = match rules.key() {
-                Some(key) => Path::of(key, &mut parts).await,
-                None => Path(None),
-            };
-            let plan = rules.plan(&parts, |name| path.get(name));
-            let call = async move |parts| {
-                let response = inner.call(Request::from_parts(parts, body)).await?;
-                Ok(response.into_response())
-            };
+        let call = async move |parts| {
+            let response = inner.call(Request::from_parts(parts, body)).await?;
+            Ok(response.into_response())
+        };
+        ResponseFuture::new(async move {
             rules
                 .serve::<Axum, _, _, _>(&cachify, plan, parts, call)
                 .await
@@ -169,21 +204,23 @@ pub(crate) fn take_ready<S: Clone>(service: &mut S) -> S {
     mem::replace(service, clone)
 }
 
-/// The path parameters that a key needs.
-pub(crate) struct Path(Option<RawPathParams>);
+/// The path parameters of a request.
+pub(crate) struct Path(RawPathParams);
 
 impl Path {
-    pub(crate) async fn of(key: &RequestKey, parts: &mut Parts) -> Self {
+    /// `None` if the key needs none, or if there are none, as on a fallback.
+    pub(crate) fn of(key: &RequestKey, parts: &mut Parts) -> Option<Self> {
         if !key.reads_path() {
-            return Self(None);
+            return None;
         }
-        // Without parameters, as on a fallback, there is nothing that they could fill.
-        Self(RawPathParams::from_request_parts(parts, &()).await.ok())
+        // It waits for nothing.
+        let params = RawPathParams::from_request_parts(parts, &()).now_or_never()?;
+        params.ok().map(Self)
     }
 
     /// The parameter of a name. One that nested routers name twice is none: it could be either.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let mut named = self.0.iter().flatten().filter(|(other, _)| *other == name);
+        let mut named = self.0.iter().filter(|(other, _)| *other == name);
         let (_, value) = named.next()?;
         named.next().is_none().then_some(value)
     }
@@ -281,7 +318,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = BoxFuture<Result<S::Response, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)

@@ -6,7 +6,6 @@ mod support;
 use std::time::Duration;
 
 use axum::extract::{FromRef, Path, State};
-use axum::handler::Handler as _;
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Json, Router};

@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::cacheable::list;
-use super::stored::Stored;
+use super::stored::{Stored, Told};
 use crate::clock::Moment;
 
 /// Why a request went on to the inner service, as `Cache-Status` (RFC 9211) tells it.
@@ -90,18 +90,7 @@ pub(super) fn answer(
     head: bool,
     conditions: &HeaderMap,
 ) -> Response<Bytes> {
-    let (age, left) = stored.age(now);
-    let mut headers = stored.headers.clone();
-    if origin.reused() || stored.age > 0 {
-        headers.insert(AGE, age.into());
-    } else {
-        headers.remove(AGE);
-    }
-    if stored.upstream {
-        headers.append(CACHE_STATUS, origin.status(left));
-    } else {
-        headers.insert(CACHE_STATUS, origin.status(left));
-    }
+    let mut headers = headers(stored, origin, now);
     let mut status = stored.status;
     let mut body = stored.body.clone();
     if status.is_success() && !conditions.is_empty() {
@@ -148,6 +137,39 @@ pub(super) fn answer(
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+fn headers(stored: &Stored, origin: Origin, now: Moment) -> HeaderMap {
+    let (age, left) = stored.age(now);
+    if origin == Origin::Hit
+        && let Ok(last) = stored.last_hit.try_read()
+        && let Some(last) = &*last
+        && (last.age, last.left) == (age, left)
+    {
+        return last.headers.clone();
+    }
+    let mut headers = stored.headers.clone();
+    if origin.reused() || stored.age > 0 {
+        headers.insert(AGE, age.into());
+    } else {
+        headers.remove(AGE);
+    }
+    let status = origin.status(left);
+    if stored.upstream {
+        headers.append(CACHE_STATUS, status);
+    } else {
+        headers.insert(CACHE_STATUS, status);
+    }
+    if origin == Origin::Hit
+        && let Ok(mut last) = stored.last_hit.try_write()
+    {
+        *last = Some(Told {
+            age,
+            left,
+            headers: headers.clone(),
+        });
+    }
+    headers
 }
 
 /// Whether the client has this very answer (RFC 9110, 13.2.2).

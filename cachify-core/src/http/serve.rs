@@ -49,6 +49,21 @@ pub trait Framework: 'static {
 }
 
 impl CacheRules {
+    /// The answer to a request, if it is at hand: then there is no need to call [`serve`](Self::serve), nor to get ready for it.
+    pub fn hit<W: Framework>(
+        &self,
+        cachify: &Cachify,
+        plan: &Plan,
+        request: &Parts,
+    ) -> Option<W::Response> {
+        let Step::Look { key, fresh: false } = &plan.0 else {
+            return None;
+        };
+        let stored = at_hand(cachify, key, &request.headers)?;
+        observe::request(key, Outcome::Hit);
+        Some(hit::<W>(cachify, &stored, request))
+    }
+
     /// Answers a request: from the cache, with the answer to another request that is under way, or by `call`.
     ///
     /// `call` is given the request's head, without its conditions and ranges where the answer is to be stored. An answer that
@@ -75,6 +90,9 @@ impl CacheRules {
         F: FnOnce(Parts) -> Fut + Send + 'static,
         Fut: Future<Output = Result<W::Response, E>> + Send + 'static,
     {
+        if let Some(response) = self.hit::<W>(cachify, &plan, &request) {
+            return Ok(response);
+        }
         let (key, fresh) = match plan.0 {
             Step::Look { key, fresh } => (key, fresh),
             Step::Forward(fwd) => return forward::<W, _, _, _>(request, call, fwd).await,
@@ -84,9 +102,6 @@ impl CacheRules {
             fwd = Fwd::Request;
             // One that is not confirmed is repeated, and logged when it is.
             let _ = cachify.reset(&key).await;
-        } else if let Some(stored) = at_hand(cachify, &key, &request.headers) {
-            observe::request(&key, Outcome::Hit);
-            return Ok(hit::<W>(cachify, &stored, &request));
         }
         if request.method == Method::HEAD {
             return match peek(cachify, &key, &request.headers).await {
@@ -105,7 +120,8 @@ impl CacheRules {
             framework: PhantomData,
         };
         if !self.detach {
-            return exchange.run().await;
+            // In a box, so that a hit does not carry the state of a miss around.
+            return Box::pin(exchange.run()).await;
         }
         let work = exchange.run().in_current_span();
         // A task inherits no scope.

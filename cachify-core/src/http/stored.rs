@@ -1,7 +1,7 @@
 //! What is kept: an answer, or how the answers under a key differ.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use http::header::{AGE, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, ETAG};
@@ -35,6 +35,8 @@ pub(super) struct Parts {
     pub(super) status: StatusCode,
     /// Without those of one connection. `Age` and `Cache-Status` have their places here, so that an answer made of it need not grow.
     pub(super) headers: HeaderMap,
+    /// Those of the last hit, good for a second.
+    pub(super) last_hit: RwLock<Option<Told>>,
     pub(super) body: Bytes,
     /// Whether another cache, closer to the origin, had its word in `Cache-Status`.
     pub(super) upstream: bool,
@@ -43,6 +45,13 @@ pub(super) struct Parts {
     /// When it was made, by the backend's clock.
     pub(super) at: Moment,
     pub(super) ttl: Ttl,
+}
+
+/// What an answer says about its time, and its headers with that.
+pub(super) struct Told {
+    pub(super) age: u64,
+    pub(super) left: Option<u64>,
+    pub(super) headers: HeaderMap,
 }
 
 impl std::ops::Deref for Stored {
@@ -78,6 +87,10 @@ impl Stored {
         if status.is_success() && !headers.contains_key(ETAG) {
             headers.insert(ETAG, etag(&body));
         }
+        if !body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
+            // The server would say so each time.
+            headers.insert(CONTENT_LENGTH, body.len().into());
+        }
         Self::with_places(status, headers, body, age, at, ttl)
     }
 
@@ -97,6 +110,7 @@ impl Stored {
         Self(Arc::new(Parts {
             status,
             headers,
+            last_hit: RwLock::default(),
             body,
             upstream,
             age,
