@@ -83,7 +83,10 @@ impl<E> fmt::Debug for ResponseFuture<E> {
 /// ```
 #[must_use = "a layer does nothing until it is added to a route"]
 #[derive(Debug, Clone)]
-pub struct CacheLayer {
+pub struct CacheLayer(Arc<Cached>);
+
+#[derive(Debug, Clone)]
+struct Cached {
     cachify: Cachify,
     rules: Arc<CacheRules>,
 }
@@ -96,10 +99,10 @@ impl CacheLayer {
     /// If the template is malformed, as a malformed route does.
     #[track_caller]
     pub fn new(cachify: &Cachify, template: &str) -> Self {
-        Self {
+        Self(Arc::new(Cached {
             cachify: cachify.clone(),
             rules: Arc::new(well_formed(CacheRules::new(template))),
-        }
+        }))
     }
 
     /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
@@ -129,7 +132,7 @@ impl CacheLayer {
     }
 
     fn with(mut self, change: impl FnOnce(&mut CacheRules)) -> Self {
-        change(Arc::make_mut(&mut self.rules));
+        change(Arc::make_mut(&mut Arc::make_mut(&mut self.0).rules));
         self
     }
 }
@@ -146,11 +149,8 @@ impl<S> Layer<S> for CacheLayer {
     type Service = CacheService<S>;
 
     fn layer(&self, inner: S) -> CacheService<S> {
-        CacheService {
-            inner,
-            cachify: self.cachify.clone(),
-            rules: Arc::clone(&self.rules),
-        }
+        let cached = Arc::clone(&self.0);
+        CacheService { inner, cached }
     }
 }
 
@@ -158,8 +158,7 @@ impl<S> Layer<S> for CacheLayer {
 #[derive(Debug, Clone)]
 pub struct CacheService<S> {
     inner: S,
-    cachify: Cachify,
-    rules: Arc<CacheRules>,
+    cached: Arc<Cached>,
 }
 
 impl<S> Service<Request> for CacheService<S>
@@ -178,14 +177,15 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        let Cached { cachify, rules } = &*self.cached;
         let (mut parts, body) = request.into_parts();
-        let path = self.rules.key().and_then(|key| Path::of(key, &mut parts));
-        let plan = self.rules.plan(&parts, |name| path.as_ref()?.get(name));
-        if let Some(response) = self.rules.hit::<Axum>(&self.cachify, &plan, &parts) {
+        let path = rules.key().and_then(|key| Path::of(key, &mut parts));
+        let plan = rules.plan(&parts, |name| path.as_ref()?.get(name));
+        if let Some(response) = rules.hit::<Axum>(cachify, &plan, &parts) {
             return ResponseFuture(Progress::Ready(Some(response)));
         }
+        let (cachify, rules) = (cachify.clone(), Arc::clone(rules));
         let mut inner = take_ready(&mut self.inner);
-        let (cachify, rules) = (self.cachify.clone(), Arc::clone(&self.rules));
         let call = async move |parts| {
             let response = inner.call(Request::from_parts(parts, body)).await?;
             Ok(response.into_response())

@@ -61,10 +61,16 @@ impl Cachify {
     /// The value, if it is at hand without waiting: what a hit in memory costs, and nothing more.
     #[inline]
     pub(crate) fn local<T: Value>(&self, key: &Key) -> Option<T> {
+        self.at_hand(key)?.downcast_ref::<T>().cloned()
+    }
+
+    /// As [`local`](Self::local), of any type.
+    #[inline]
+    pub(crate) fn at_hand(&self, key: &Key) -> Option<Typed> {
         if !self.inner.pending.is_empty() && self.inner.pending.contains(key) {
             return None;
         }
-        self.inner.backend.local(key)?.downcast_ref::<T>().cloned()
+        self.inner.backend.local(key)
     }
 }
 

@@ -59,9 +59,15 @@ impl CacheRules {
         let Step::Look { key, fresh: false } = &plan.0 else {
             return None;
         };
-        let stored = at_hand(cachify, key, &request.headers)?;
+        let mut entry = cachify.at_hand(key)?;
+        if let Entry::Varies(varies) = entry.downcast_ref()? {
+            entry = cachify.at_hand(&varies.variant(key, &request.headers))?;
+        }
+        let Entry::Answer(stored) = entry.downcast_ref()? else {
+            return None;
+        };
         observe::request(key, Outcome::Hit);
-        Some(hit::<W>(cachify, &stored, request))
+        Some(hit::<W>(cachify, stored, request))
     }
 
     /// Answers a request: from the cache, with the answer to another request that is under way, or by `call`.
@@ -210,18 +216,6 @@ fn reply<W: Framework>(
 ) -> W::Response {
     let now = cachify.inner.backend.now();
     W::build(answer(stored, origin, now, head, headers))
-}
-
-/// The answer, if it can be had without waiting.
-fn at_hand(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Stored> {
-    match cachify.local::<Entry>(key)? {
-        Entry::Answer(stored) => Some(stored),
-        Entry::Varies(varies) => match cachify.local(&varies.variant(key, headers))? {
-            Entry::Answer(stored) => Some(stored),
-            _ => None,
-        },
-        Entry::Own => None,
-    }
 }
 
 /// The answer, if there is one.
