@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-use users::{NewUser, User};
+use users::{NewUser, Store, User};
 
 use crate::flags::App;
 
@@ -35,7 +35,7 @@ pub(crate) struct Fleet {
     instances: Vec<Instance>,
     client: Client,
     // Goes last.
-    _database: TempDir,
+    directory: TempDir,
 }
 
 struct Instance {
@@ -67,20 +67,31 @@ impl std::ops::Sub for Computed {
 
 impl Fleet {
     pub(crate) async fn start(order: Order<'_>) -> Result<Self> {
-        let database = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
+        let directory = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
         let prefix = format!("loadtest-{:016x}", fastrand::u64(..));
-        let file = database.path().join("users.db");
         let mut fleet = Self {
             instances: Vec::new(),
             client: Client::builder().timeout(PATIENCE).build()?,
-            _database: database,
+            directory,
         };
         // One after the other: the first one makes the database.
         for _ in 0..order.instances {
-            let instance = Instance::start(&order, &prefix, &file).await?;
+            let instance = Instance::start(&order, &prefix, &fleet.database_url()).await?;
             fleet.instances.push(instance);
         }
         Ok(fleet)
+    }
+
+    fn database_url(&self) -> String {
+        format!(
+            "sqlite://{}",
+            self.directory.path().join("users.db").display()
+        )
+    }
+
+    /// The database of them all.
+    pub(crate) async fn database(&self) -> Result<Store> {
+        Ok(Store::open(Some(&self.database_url()), Duration::ZERO).await?)
     }
 
     /// The address of each process.
@@ -103,21 +114,23 @@ impl Fleet {
 
     /// Reads every user once from every process.
     pub(crate) async fn warm_up(&self, users: &[User]) -> Result<()> {
-        for instance in &self.instances {
-            for user in users {
-                let url = format!("{}/users/{}", instance.url, user.id);
-                let read: User = self
-                    .client
-                    .get(url)
-                    .send()
-                    .await?
-                    .error_for_status()?
-                    .json()
-                    .await?;
+        for user in users {
+            for read in self.read(user.id).await? {
                 ensure!(read == *user, "expected {user:?}, got {read:?}");
             }
         }
         Ok(())
+    }
+
+    /// What each process says of a user.
+    pub(crate) async fn read(&self, id: i64) -> Result<Vec<User>> {
+        let mut answers = Vec::new();
+        for instance in &self.instances {
+            let url = format!("{}/users/{id}", instance.url);
+            let response = self.client.get(url).send().await?.error_for_status()?;
+            answers.push(response.json().await?);
+        }
+        Ok(answers)
     }
 
     /// What the processes computed since they were started, as they tell it themselves.
@@ -158,7 +171,7 @@ impl Fleet {
 }
 
 impl Instance {
-    async fn start(order: &Order<'_>, prefix: &str, database: &Path) -> Result<Self> {
+    async fn start(order: &Order<'_>, prefix: &str, database: &str) -> Result<Self> {
         let log = order.logs.join(format!(
             "{}-{:08x}.log",
             order.app.name(),
@@ -178,8 +191,7 @@ impl Instance {
             .args(["--prefix", prefix])
             .args(["--delay", &format!("{}us", order.delay.as_micros())])
             .args(["--lock-wait", &format!("{}us", order.lock_wait.as_micros())])
-            .arg("--database")
-            .arg(format!("sqlite://{}", database.display()))
+            .args(["--database", database])
             // Not an argument: it may hold a password.
             .env("CACHIFY_URL", order.cache)
             .stdin(Stdio::piped())

@@ -76,6 +76,7 @@ impl Stage<'_> {
 
     /// The name of goose's report of a run.
     pub(crate) fn html_name(&self, name: &str) -> String {
+        let name = name.replace(' ', "-");
         format!("{name}-{}-{}.html", self.app.name(), self.place.cache)
     }
 
