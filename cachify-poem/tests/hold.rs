@@ -16,7 +16,9 @@ use poem::endpoint::{BoxEndpoint, make};
 use poem::http::StatusCode;
 use poem::middleware::AddData;
 use poem::web::{Data, Json, Path};
-use poem::{Endpoint, EndpointExt as _, Request, Result, Route, get, handler, put};
+use poem::{
+    Endpoint, EndpointExt as _, IntoResponse as _, Request, Result, Route, get, handler, put,
+};
 use serde::Deserialize;
 use serde_json::json;
 use support::{Answer, App, Door, backends};
@@ -208,20 +210,20 @@ struct Item {
 }
 
 #[handler]
-async fn locked(Data(door): Data<&Door>, Locked { key, guard }: Locked<Item>) -> String {
+async fn take_locked(Data(door): Data<&Door>, Locked { key, guard }: Locked<Item>) -> String {
     assert!(guard.fencing_token() > 0);
     door.pass().await;
     format!("{} {}", key.id, key.part)
 }
 
 #[handler]
-async fn once(Data(door): Data<&Door>, once: Once<Item>) -> String {
+async fn take_once(Data(door): Data<&Door>, once: Once<Item>) -> String {
     door.pass().await;
     format!("{} {}", once.key.id, once.key.part)
 }
 
 #[handler]
-async fn permit(Data(door): Data<&Door>, permit: Permit<Item, 1>) -> String {
+async fn take_permit(Data(door): Data<&Door>, permit: Permit<Item, 1>) -> String {
     door.pass().await;
     assert!(!permit.permit.is_lost());
     format!("{} {}", permit.key.id, permit.key.part)
@@ -229,12 +231,12 @@ async fn permit(Data(door): Data<&Door>, permit: Permit<Item, 1>) -> String {
 
 /// The guard has no name, and still holds.
 #[handler]
-async fn unnamed(Data(door): Data<&Door>, _: Locked<Item>) {
+async fn take_unnamed(Data(door): Data<&Door>, _: Locked<Item>) {
     door.pass().await;
 }
 
 #[handler]
-async fn choosy(locked: Result<Locked<Item>>) -> String {
+async fn take_choosy(locked: Result<Locked<Item>>) -> String {
     match locked {
         Ok(locked) => locked.key.part,
         Err(error) => error
@@ -249,13 +251,13 @@ async fn choosy(locked: Result<Locked<Item>>) -> String {
 fn items(cachify: &Cachify, door: &Door) -> App {
     App::new(
         Route::new()
-            .at("/locked/:id", get(locked))
-            .at("/once/:id", get(once))
-            .at("/permit/:id", get(permit))
-            .at("/unnamed/:id", get(unnamed))
-            .at("/choosy/:id", get(choosy))
+            .at("/locked/:id", get(take_locked))
+            .at("/once/:id", get(take_once))
+            .at("/permit/:id", get(take_permit))
+            .at("/unnamed/:id", get(take_unnamed))
+            .at("/choosy/:id", get(take_choosy))
             .with(AddData::new(cachify.clone()))
-            .data(door.clone()),
+            .with(AddData::new(door.clone())),
     )
 }
 
@@ -266,16 +268,17 @@ async fn h5_an_extractor_refuses_what_is_taken() {
         let app = items(&cachify, &door);
         for (route, status) in [("locked", 423), ("once", 409), ("permit", 429)] {
             let came = door.came();
-            let uri = format!("/{route}/7?part=a");
+            // A key each: an extractor's release goes on in the background.
+            let uri = format!("/{route}/7?part={route}");
             let (holder, ()) = tokio::join!(app.get(&uri), async {
                 door.until_came(came + 1).await;
                 assert_problem(&app.get(&uri).await, status);
                 door.open(2);
                 // Another key is not taken.
-                let other = app.get(&format!("/{route}/7?part=b")).await;
-                assert_eq!(other.brief(), (200, "7 b"));
+                let other = app.get(&format!("/{route}/7?part=other-{route}")).await;
+                assert_eq!(other.status, 200);
             });
-            assert_eq!(holder.brief(), (200, "7 a"));
+            assert_eq!(holder.text(), format!("7 {route}"));
         }
     }
 }
@@ -329,7 +332,7 @@ async fn h5_a_handler_can_look_at_the_refusal() {
 #[tokio::test]
 async fn an_extractor_takes_the_handle_of_the_scope_and_says_when_there_is_none() {
     let cachify = Cachify::memory();
-    let route = || Route::new().at("/:id", get(once)).data(Door::shut());
+    let route = || Route::new().at("/:id", get(take_once)).data(Door::shut());
     let answer = App::new(route()).get("/7?part=a").await;
     assert_eq!(answer.status, 500);
     assert!(answer.text().contains("Cachify"), "{answer:?}");
