@@ -92,8 +92,8 @@ async fn l5_tokens_grow_beyond_fourteen_digits_and_with_a_clock_that_went_back()
 
     // As if the clock had stood a day ahead.
     let ahead = last + 86_400_000_000;
-    let set = ["SET", "test:lock:{door}:fence", &ahead.to_string(), "KEEPTTL"];
-    server.command(&set);
+    let ahead_text = ahead.to_string();
+    server.command(&["SET", "test:lock:{door}:fence", &ahead_text, "KEEPTTL"]);
     for next in 1..=20 {
         let token = process.node.token();
         assert_eq!(

@@ -139,7 +139,6 @@ async fn s5_the_rights_that_the_book_names_are_enough() {
         "+@scripting",
         "+@pubsub",
         "+@connection",
-        "+@transaction",
         "+time",
         "+info",
     ];

@@ -210,6 +210,11 @@ fn open(url: &str) -> Result<(Client, String), Error> {
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
     let place = info.addr().to_string();
+    #[cfg(feature = "tls")]
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Without one, the first connection would panic. Whoever installs another one first is served by that.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
     let client = Client::open(info)
         .map_err(|_| wrong("the URL names a server that cannot be connected to from here"))?;
     Ok((client, place))

@@ -22,8 +22,7 @@ pub(super) fn translate(error: &RedisError, place: &str) -> Error {
         Kind::Server(Server::NoPerm) => (
             ErrorKind::Configuration,
             format!(
-                "Redis at {place} does not permit a command or key to this user; see `ACL GETUSER`: cachify needs `+@all -@dangerous +info`, keys \
-                 `~PREFIX:*` and channels `&PREFIX:*`"
+                "Redis at {place} forbids a command or key to this user, who needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@connection +time +info`"
             ),
         ),
         Kind::Server(Server::BusyLoading) => (
