@@ -44,16 +44,18 @@ async fn h1_a_get_is_answered_from_the_cache() {
         );
         assert_eq!(header(&first, "age"), None);
 
-        tokio::time::advance(Duration::from_secs(10)).await;
-        let second = route.get(&[]).await;
-        assert_eq!(
-            (body(&second), status(&second)),
-            ("0", "cachify; hit; ttl=290")
-        );
-        assert_eq!(header(&second, "age"), Some("10"));
-        assert_eq!(header(&second, "etag"), header(&first, "etag"));
+        for (age, told) in [
+            ("10", "cachify; hit; ttl=290"),
+            ("20", "cachify; hit; ttl=280"),
+        ] {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            let hit = route.get(&[]).await;
+            assert_eq!((body(&hit), status(&hit)), ("0", told));
+            assert_eq!(header(&hit, "age"), Some(age));
+            assert_eq!(header(&hit, "etag"), header(&first, "etag"));
+        }
 
-        tokio::time::advance(Duration::from_secs(290)).await;
+        tokio::time::advance(Duration::from_secs(280)).await;
         assert_eq!(body(&route.get(&[]).await), "1");
     }
 }
