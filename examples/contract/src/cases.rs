@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use redis_fixture::Server;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor, SqliteConnection};
+use tempfile::TempDir;
 
 use crate::Launch;
 use crate::app::{answer, problem};
@@ -233,8 +235,8 @@ pub async fn l2_a_second_update_waits_if_it_may(launch: Launch) {
     assert_eq!(app.counter("users_overlapping_updates_total").await, 0);
 }
 
-pub async fn h6_a_client_that_goes_away_frees_the_lock(launch: Launch) {
-    let app = launch.flag("--delay", "3s").start().await;
+pub async fn h6_an_abandoned_update_frees_its_lock_in_the_end(launch: Launch) {
+    let app = launch.flag("--delay", "1s").start().await;
     let id = app.create("Ann").await;
     let gone = tokio::spawn(app.updating(id, "Bob").send());
     app.until("cachify_lock_total", 1).await;
@@ -244,17 +246,57 @@ pub async fn h6_a_client_that_goes_away_frees_the_lock(launch: Launch) {
     let begin = Instant::now();
     let updated = loop {
         let updated = app.update(id, "Dora").await;
-        // The server takes a moment to notice.
         if updated.0 != StatusCode::IM_USED {
             break updated;
         }
         assert!(
-            begin.elapsed() < Duration::from_secs(2),
+            begin.elapsed() < Duration::from_secs(10),
             "the lock is still held"
         );
     };
     assert_eq!(updated, (StatusCode::OK, ann(id, "Dora")));
     assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Dora")));
+    assert_eq!(app.counter("users_overlapping_updates_total").await, 0);
+}
+
+pub async fn c12_an_abandoned_update_is_reset_after_its_write(launch: Launch) {
+    let (launch, directory) = shared_database(launch);
+    let app = launch.start().await;
+    let id = app.create("Ann").await;
+    assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Ann")));
+    // The write is under way, at a database that takes its time, when the client goes away.
+    let mut busy = SqliteConnection::connect(&database(&directory))
+        .await
+        .unwrap();
+    busy.execute("BEGIN IMMEDIATE").await.unwrap();
+    let update = tokio::spawn(app.updating(id, "Bob").send());
+    app.until("cachify_lock_total", 1).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    update.abort();
+    assert!(update.await.unwrap_err().is_cancelled());
+    // Whatever becomes of it: in the end, what is read is what is there.
+    for _ in 0..20 {
+        app.read(id).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    busy.execute("COMMIT").await.unwrap();
+    let begin = Instant::now();
+    let mut agreed = 0;
+    while agreed < 20 {
+        let query = sqlx::query_as("SELECT name FROM users WHERE id = ?").bind(id);
+        let (name,): (String,) = query.fetch_one(&mut busy).await.unwrap();
+        let (_, read) = app.read(id).await;
+        agreed = if read == ann(id, &name) {
+            agreed + 1
+        } else {
+            0
+        };
+        assert!(
+            begin.elapsed() < Duration::from_secs(5),
+            "{name} is there, and {read} is served"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 pub async fn c7_l7_without_redis_reads_are_served_and_updates_refused(launch: Launch) {
@@ -324,11 +366,11 @@ pub async fn s4_it_ends_when_asked_and_answers_first(launch: Launch) {
 }
 
 /// The same database for every process of a launch.
-fn shared_database(launch: Launch) -> (Launch, tempfile::TempDir) {
+fn shared_database(launch: Launch) -> (Launch, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("users.db");
-    (
-        launch.flag("--database", &format!("sqlite://{}", file.display())),
-        directory,
-    )
+    (launch.flag("--database", &database(&directory)), directory)
+}
+
+fn database(directory: &TempDir) -> String {
+    format!("sqlite://{}", directory.path().join("users.db").display())
 }

@@ -24,7 +24,8 @@ macro_rules! contract {
                 c4_a_read_in_flight_does_not_outlive_an_update
                 o1_a_second_update_is_told
                 l2_a_second_update_waits_if_it_may
-                h6_a_client_that_goes_away_frees_the_lock
+                h6_an_abandoned_update_frees_its_lock_in_the_end
+                c12_an_abandoned_update_is_reset_after_its_write
                 the_api_describes_itself
                 s4_it_ends_when_asked_and_answers_first
             );
@@ -40,7 +41,8 @@ macro_rules! contract {
                 o1_a_second_update_is_told
                 o1_a_second_update_is_told_by_another_process
                 l2_a_second_update_waits_if_it_may
-                h6_a_client_that_goes_away_frees_the_lock
+                h6_an_abandoned_update_frees_its_lock_in_the_end
+                c12_an_abandoned_update_is_reset_after_its_write
                 c7_l7_without_redis_reads_are_served_and_updates_refused
                 s4_it_ends_when_asked_and_answers_first
             );

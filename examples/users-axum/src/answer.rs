@@ -35,7 +35,11 @@ impl From<Problem> for Failure {
 
 impl From<StatusCode> for Failure {
     fn from(status: StatusCode) -> Self {
-        Self(Problem::new(status, "see /docs for what there is"))
+        let detail = match status {
+            StatusCode::INTERNAL_SERVER_ERROR => "see the log for what happened",
+            _ => "see /docs for what there is",
+        };
+        Self(Problem::new(status, detail))
     }
 }
 

@@ -5,9 +5,11 @@ mod docs;
 
 use std::time::Duration;
 
-use axum::extract::{FromRef, State};
+use axum::extract::{FromRef, Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use cachify_axum::{CacheLayer, Cachify, LockLayer, OnceLayer, key};
@@ -40,12 +42,11 @@ pub fn app(cachify: &Cachify, store: &Store, lock_wait: Duration) -> Router {
         let lock = LockLayer::new(cachify, "update-user-{user_id}").on_locked(in_progress);
         put(update_user.layer(lock.wait(lock_wait)))
     };
+    let update = update.layer(from_fn(to_the_end));
+    let read = get(read_user.layer(cached));
     Router::new()
         .route("/users/", post(create_user))
-        .route(
-            "/users/{user_id}",
-            get(read_user.layer(cached)).merge(update),
-        )
+        .route("/users/{user_id}", read.merge(update))
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
         .merge(docs::routes())
@@ -118,11 +119,20 @@ async fn update_user(
     Param(user_id): Param<i64>,
     Body(new): Body<NewUser>,
 ) -> Result<Json<User>, Failure> {
-    // Resets whatever becomes of the update, a client that goes away included.
+    // Resets whatever becomes of the update, a panic included.
     let user = cachify
         .update(&key!("read_user-{user_id}"), store.update(user_id, &new))
         .await?;
     Ok(Json(user.ok_or_else(|| Problem::no_user(user_id))?))
+}
+
+/// Lets an update come to its end although its client goes away, under its lock and with its reset: a write that is under way at the
+/// database cannot be taken back.
+async fn to_the_end(request: Request, next: Next) -> Result<Response, Failure> {
+    let update = tokio::spawn(next.run(request));
+    update
+        .await
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR.into())
 }
 
 async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
