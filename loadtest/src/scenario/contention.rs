@@ -1,9 +1,10 @@
 //! Many clients update one user at once. Proves that never two updates run at the same time, as the database tells it: it counts
 //! updates that found their user changed between their read and their write.
 //!
-//! Measured twice. *Refuse*: whoever finds an update running is told so at once (226). Facts: `updated` and `refused`, and `refused_p50_us`,
-//! how long being told takes. *Wait*: whoever finds one running waits for it. Facts: `hold_us`, how long an update holds the lock at least; `ideal_per_second`, what
-//! that allows; `of_ideal`, how much of it was reached; `max_over_median`, the longest wait over the median one, near 1 if they are served first come, first served.
+//! Measured three times. *Alone*: one client, as a measure for the others. *Refuse*: whoever finds an update running is told so at once (226). Facts:
+//! `updated` and `refused`, and `refused_p50_us`, how long being told takes. *Wait*: whoever finds one running waits for it. Facts: `hold_us`, how long
+//! an update holds the lock at least; `ideal_per_second`, what that allows; `of_ideal` and `of_alone`, how much of it, and of the client alone, was reached;
+//! `max_over_median`, the longest wait over the median one, near 1 if they are served first come, first served.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,13 +36,20 @@ const REFUSED: &str = "refused";
 const INSTANCES: u16 = 2;
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
+    let many = usize::from(stage.flags.users) * 4;
+    let time = stage.flags.duration / 5;
+    stage.progress.show("alone: nobody else");
+    let alone = Attempt::run(stage, "alone", 1, time, Duration::ZERO).await?;
     stage
         .progress
         .show("refuse: whoever comes second is told so");
-    let refuse = Attempt::run(stage, "refuse", Duration::ZERO).await?;
+    let refuse = Attempt::run(stage, "refuse", many, 2 * time, Duration::ZERO).await?;
     stage.progress.show("wait: whoever comes second waits");
-    let wait = Attempt::run(stage, "wait", PATIENCE).await?;
-    Ok(vec![refuse.refused(stage), wait.waited(stage)])
+    let wait = Attempt::run(stage, "wait", many, 2 * time, PATIENCE).await?;
+
+    let alone = alone.alone(stage);
+    let wait = wait.waited(stage, alone.per_second);
+    Ok(vec![alone, refuse.refused(stage), wait])
 }
 
 /// One measurement, and what came of it.
@@ -55,18 +63,23 @@ struct Attempt {
 }
 
 impl Attempt {
-    async fn run(stage: &Stage<'_>, what: &'static str, lock_wait: Duration) -> Result<Self> {
+    async fn run(
+        stage: &Stage<'_>,
+        what: &'static str,
+        users: usize,
+        time: Duration,
+        lock_wait: Duration,
+    ) -> Result<Self> {
         let fleet = stage.fleet(INSTANCES, HOLD, lock_wait).await?;
-        let users = fleet.seed(1).await?;
+        let id = fleet.seed(1).await?[0].id;
         let before = fleet.computed().await?;
         let urls = fleet.urls().into_iter();
-        let urls = urls.map(|url| format!("{url}/users/{}", users[0].id));
+        let urls = urls.map(|url| format!("{url}/users/{id}"));
         let meter = Arc::<Meter>::default();
-        let users = usize::from(stage.flags.users) * 4;
         let load = Load {
             name: what,
             users,
-            time: stage.flags.duration / 2,
+            time,
             warm_up: None,
             step: update(urls.collect(), &meter),
         };
@@ -82,6 +95,13 @@ impl Attempt {
             refused: Latency::of(&metrics, "PUT", REFUSED),
             computed,
         })
+    }
+
+    fn alone(self, stage: &Stage<'_>) -> Run {
+        let mut run = self.run_of(stage);
+        run.summary = format!("{:.0} updates/s by one client", run.per_second);
+        run.promises.push(self.nobody_refused());
+        run
     }
 
     fn refused(self, stage: &Stage<'_>) -> Run {
@@ -105,29 +125,31 @@ impl Attempt {
         run
     }
 
-    fn waited(self, stage: &Stage<'_>) -> Run {
+    fn waited(self, stage: &Stage<'_>, alone: f64) -> Run {
         let mut run = self.run_of(stage);
         let ideal = HOLD.as_secs_f64().recip();
         let of_ideal = run.per_second / ideal;
+        let of_alone = run.per_second / alone;
         let max_over_median = ratio(self.updated.max, self.updated.p50);
         run.facts = json!({
             "hold_us": HOLD.as_micros(),
             "ideal_per_second": ideal,
             "of_ideal": of_ideal,
+            "of_alone": of_alone,
             "max_over_median": max_over_median,
         });
         run.summary = format!(
-            "{of_ideal:.2} of {ideal:.0} hand-offs/s; the longest wait is {max_over_median:.2} times the median"
+            "{of_ideal:.2} of {ideal:.0} hand-offs/s, {of_alone:.2} of a client alone; the longest wait is {max_over_median:.2} times the median"
         );
-        run.promises.push(Promise::equal(
-            "nobody was refused",
-            0,
-            self.meter.counted(REFUSED),
-        ));
+        run.promises.push(self.nobody_refused());
         run
     }
 
-    /// What both have in common. Its latency is that of updates that were made.
+    fn nobody_refused(&self) -> Promise {
+        Promise::equal("nobody was refused", 0, self.meter.counted(REFUSED))
+    }
+
+    /// What all have in common. Its latency is that of updates that were made.
     fn run_of(&self, stage: &Stage<'_>) -> Run {
         Run {
             scenario: SCENARIO.name,
