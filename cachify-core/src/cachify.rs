@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -344,17 +345,23 @@ impl Inner {
         }
     }
 
-    /// Like [`spawn`](Self::spawn), for work that [`Cachify::close`] waits for.
+    /// Like [`spawn`](Self::spawn), for work that [`Cachify::close`] waits for. It is begun right here, so that memory has done it and a
+    /// connection has sent it before whoever caused it goes on: his next request finds the lock free.
     pub(crate) fn spawn_tracked(
         self: &Arc<Self>,
         future: impl Future<Output = ()> + Send + 'static,
     ) -> bool {
         self.background.live.fetch_add(1, Ordering::AcqRel);
         let done = Tracked(Arc::clone(self));
-        self.spawn(async move {
+        let mut task = Box::pin(async move {
             future.await;
             drop(done);
-        })
+        });
+        let mut nobody = Context::from_waker(Waker::noop());
+        if Handle::try_current().is_ok() && task.as_mut().poll(&mut nobody).is_ready() {
+            return true;
+        }
+        self.spawn(task)
     }
 }
 

@@ -39,6 +39,9 @@ use script::{Call, Name};
 use subscriber::Subscriber;
 use time::ServerTime;
 
+/// For so long a request stays in force at most: half of what the scripts take for a sign of clocks that disagree.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
+
 /// How long an attempt to connect goes on in the background; who waits for it gives up with its own budget.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long all that is looked at by a check may take.
@@ -333,7 +336,7 @@ impl Shared {
             let Some(left) = within.checked_sub(sent.since(start)) else {
                 return Err(error::late(&self.server.place));
             };
-            let until = time.now() + left;
+            let until = time.now() + left.min(LONGEST_ANSWER);
             let value = link.run(&call(until.as_micros())).await?;
             let Value::Array(parts) = &value else {
                 return Ok(Err(value));

@@ -1,6 +1,6 @@
 -- KEYS: holders, queue, places, ended[, fence]. ARGV: token, channel, what, not after, ttl in µs, ttl in ms, max[, wait in µs]
 -- Answers the fencing token, or {code, time in µs, now}.
-if now > tonumber(ARGV[4]) then
+if in_vain(ARGV[4]) then
   return {3, 0, now}
 end
 

@@ -7,7 +7,7 @@ if type(entry) == 'string' then
 elseif entry and entry.err and not string.find(entry.err, 'WRONGTYPE', 1, true) then
   return entry
 end
-if now > tonumber(ARGV[3]) then
+if in_vain(ARGV[3]) then
   return {3, 0, now}
 end
 local token = redis.pcall('HGET', KEYS[2], 't')

@@ -1,5 +1,5 @@
 -- KEYS: entry, lease. ARGV: not after, channel, message, bytes[, ttl in ms]
-if now > tonumber(ARGV[1]) then
+if in_vain(ARGV[1]) then
   return {3, 0, now}
 end
 local stored

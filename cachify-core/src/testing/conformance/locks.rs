@@ -79,6 +79,14 @@ pub async fn l2_zero_wait_fails_at_once(stage: &Stage) {
     assert!(start.elapsed() < budget(&b));
     assert!(error.retry_after().unwrap() <= 30 * SECOND);
     drop(guard);
+    // At once for whoever comes next in the same process, and soon for all others.
+    a.lock(&key)
+        .acquire()
+        .await
+        .unwrap()
+        .release()
+        .await
+        .unwrap();
     until("dropping releases", async || is_free(&b, &key).await).await;
 }
 
@@ -431,7 +439,7 @@ pub async fn l6_s32_release_and_renewal_are_tried_while_the_backend_fails(stage:
     let key = stage.key("through");
     let guard = a.lock(&key).ttl(3 * SECOND).acquire().await.unwrap();
     // The breaker opens over reads; what is held is not given up for it.
-    for op in [Op::Get, Op::Begin, Op::Acquire, Op::Check] {
+    for op in [Op::Get, Op::Begin, Op::Confirm, Op::Acquire, Op::Check] {
         backend.fail(op, Fault::Refuse);
     }
     for _ in 0..5 {
