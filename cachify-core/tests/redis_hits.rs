@@ -35,7 +35,7 @@ async fn c1_a_hit_is_one_get() {
     let mut calls = calls(&server);
     assert_eq!(calls.remove("get"), Some(100));
     // What the fixture and the subscription's own test add.
-    calls.retain(|name, _| !["config|resetstat", "ping", "info"].contains(&&**name));
+    calls.retain(|name, _| !name.starts_with("config") && name != "ping" && name != "info");
     assert!(calls.is_empty(), "{calls:?}");
 }
 

@@ -17,7 +17,15 @@ fn server(args: &[&str]) -> Server {
 
 /// The address with a user `app` of these rights.
 fn user(server: &Server, rights: &[&str]) -> String {
-    let mut command = vec!["ACL", "SETUSER", "app", "reset", "on", ">s3cret"];
+    let mut command = vec![
+        "ACL",
+        "SETUSER",
+        "app",
+        "reset",
+        "resetchannels",
+        "on",
+        ">s3cret",
+    ];
     command.extend(rights);
     let reply = server.command(&command);
     assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");

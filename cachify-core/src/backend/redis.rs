@@ -338,11 +338,13 @@ impl Shared {
             };
             let until = time.now() + left.min(LONGEST_ANSWER);
             let value = link.run(&call(until.as_micros())).await?;
-            let Value::Array(parts) = &value else {
-                return Ok(Err(value));
-            };
-            let [Value::Int(code), Value::Int(number), Value::Int(now)] = parts[..] else {
-                return Err(error::garbled(&self.server.place));
+            let (code, number, now) = match &value {
+                Value::Int(now) => (GRANTED, *now, *now),
+                Value::Array(parts) => match parts[..] {
+                    [Value::Int(code), Value::Int(number), Value::Int(now)] => (code, number, now),
+                    _ => return Err(error::garbled(&self.server.place)),
+                },
+                _ => return Ok(Err(value)),
             };
             time.sample(sent, now.cast_unsigned());
             match code {
@@ -373,7 +375,7 @@ impl Shared {
             Ok(Value::Nil) => Ok(None),
             Ok(_) => Err(error::garbled(&self.server.place)),
             // No bytes at all are unreadable, too, and `begin` finds the same.
-            Err(error) if error.code() == Some("WRONGTYPE") => Ok(Some(Found::Bytes(Vec::new()))),
+            Err(error) if error::code(&error) == "WRONGTYPE" => Ok(Some(Found::Bytes(Vec::new()))),
             Err(error) => Err(self.server.translate(&error)),
         }
     }
@@ -503,19 +505,18 @@ impl Shared {
             .await?
         {
             Ok(outcome) => outcome,
-            Err(Value::Int(fence)) => {
-                return Ok(Acquired::Granted {
-                    fence: fence.cast_unsigned(),
-                });
-            }
             Err(_) => return Err(error::garbled(&self.server.place)),
         };
         let time = Duration::from_micros(outcome.number);
-        match outcome.code {
-            HELD => Ok(Acquired::Held { retry_in: time }),
-            WAIT => Ok(Acquired::Queued { recheck: time }),
-            _ => Err(error::garbled(&self.server.place)),
-        }
+        Ok(match (outcome.code, slot.kind) {
+            (GRANTED, SlotKind::Lock) => Acquired::Granted {
+                fence: outcome.number,
+            },
+            (GRANTED, SlotKind::Pool) => Acquired::Granted { fence: 0 },
+            (HELD, _) => Acquired::Held { retry_in: time },
+            (WAIT, _) => Acquired::Queued { recheck: time },
+            _ => return Err(error::garbled(&self.server.place)),
+        })
     }
 
     async fn inspect(&self, slot: &Slot) -> Result<Inspection, Error> {

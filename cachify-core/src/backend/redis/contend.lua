@@ -27,6 +27,6 @@ if not mine and (redis.call('ZCARD', holders) >= max or redis.call('EXISTS', que
   return {2, math.min(left, 900000), now}
 end
 redis.call('HDEL', places, token)
-local fence = grant()
+local granted = grant()
 keep()
-return fence
+return granted

@@ -1,109 +1,104 @@
 //! What Redis says, in our words: by its code alone, since its texts may quote keys, values and passwords.
 
-use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
+use std::error::Error as _;
+
+use redis::{ErrorKind as Kind, RedisError};
 
 use crate::{Error, ErrorKind};
 
-/// Translates an error of the server `place`, which is shown.
+/// Translates an error of the server at `place`, which is shown.
 pub(super) fn translate(error: &RedisError, place: &str) -> Error {
-    let (kind, message) = match error.kind() {
-        Kind::Io if error.is_timeout() => (
-            ErrorKind::Timeout,
-            format!(
-                "Redis at {place} did not answer in time; see whether it is overloaded or hung"
-            ),
-        ),
-        Kind::Io => return unreachable(place, &io_reason(error)),
-        Kind::AuthenticationFailed => return refused(place),
-        Kind::Server(Server::ReadOnly) => (
-            ErrorKind::Unavailable,
-            format!("Redis at {place} is a read-only replica; connect to its primary"),
-        ),
-        Kind::Server(Server::NoPerm) => (
-            ErrorKind::Configuration,
-            format!(
-                "Redis at {place} forbids a command or key to this user, who needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@connection +time +info`"
-            ),
-        ),
-        Kind::Server(Server::BusyLoading) => (
-            ErrorKind::Unavailable,
-            format!("Redis at {place} is still loading its data"),
-        ),
-        Kind::Server(
-            Server::MasterDown | Server::ClusterDown | Server::TryAgain | Server::NotBusy,
-        ) => (
-            ErrorKind::Unavailable,
-            format!("Redis at {place} is not ready ({})", code(error)),
-        ),
-        Kind::Server(Server::Moved | Server::Ask | Server::CrossSlot) => (
-            ErrorKind::Configuration,
-            format!("Redis at {place} is one node of a cluster; connect to a single server"),
-        ),
-        Kind::Parse | Kind::UnexpectedReturnType | Kind::RESP3NotSupported => {
+    let unavailable = ErrorKind::Unavailable;
+    let configuration = ErrorKind::Configuration;
+    let (kind, message) = match (error.kind(), code(error)) {
+        (Kind::Io, _) => return unreachable(place, &io_reason(error)),
+        (Kind::Parse | Kind::UnexpectedReturnType | Kind::RESP3NotSupported, _) => {
             return garbled(place);
         }
-        _ => return by_code(code(error), place),
-    };
-    Error::new(kind, message)
-}
-
-fn by_code(code: &str, place: &str) -> Error {
-    let (kind, message) = match code {
-        "OOM" => (
-            ErrorKind::Configuration,
+        (Kind::AuthenticationFailed, _) | (_, "NOAUTH" | "WRONGPASS") => (
+            configuration,
+            format!("Redis at {place} refuses the user or the password; see those in the URL"),
+        ),
+        (_, "NOPERM") => (
+            configuration,
+            format!(
+                "Redis at {place} forbids a command or key to this user, who needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@connection \
+                 +time +info`"
+            ),
+        ),
+        (_, "OOM") => (
+            configuration,
             format!("Redis at {place} is full; raise its `maxmemory` or free some"),
         ),
-        "MISCONF" => (
-            ErrorKind::Configuration,
+        (_, "MISCONF") => (
+            configuration,
+            format!("Redis at {place} refuses to write while it cannot save to disk; see its log"),
+        ),
+        (_, "WRONGTYPE") => (
+            configuration,
             format!(
-                "Redis at {place} refuses to write because it cannot save to disk (MISCONF); see its log"
+                "a key in Redis at {place} holds what some other program put there; give cachify a prefix of its own"
             ),
         ),
-        "WRONGTYPE" => (
-            ErrorKind::Configuration,
-            format!(
-                "a key at {place} holds what some other program put there; give cachify a prefix of its own"
-            ),
+        (_, "MOVED" | "ASK" | "CROSSSLOT") => (
+            configuration,
+            format!("Redis at {place} is one node of a cluster; connect to a single server"),
         ),
-        "NOAUTH" | "WRONGPASS" => return refused(place),
-        code => (
-            ErrorKind::Unavailable,
+        (_, "READONLY") => (
+            unavailable,
+            format!("Redis at {place} is a read-only replica; connect to its primary"),
+        ),
+        (_, "LOADING") => (
+            unavailable,
+            format!("Redis at {place} is still loading its data"),
+        ),
+        (_, code) => (
+            unavailable,
             format!("Redis at {place} answered with an error ({code})"),
         ),
     };
     Error::new(kind, message)
 }
 
-/// The error's code if it looks like one.
-fn code(error: &RedisError) -> &str {
-    error
-        .code()
-        .filter(|code| code.len() < 20 && code.bytes().all(|b| b.is_ascii_uppercase()))
-        .unwrap_or("no code")
+/// The error's code: of what a script called, if it was that.
+pub(super) fn code(error: &RedisError) -> &str {
+    const INSIDE: [&str; 6] = [
+        "OOM",
+        "READONLY",
+        "NOPERM",
+        "WRONGTYPE",
+        "MISCONF",
+        "MASTERDOWN",
+    ];
+
+    let is_code = |code: &&str| code.len() < 20 && code.bytes().all(|b| b.is_ascii_uppercase());
+    let code = error.code().filter(is_code).unwrap_or("no code");
+    if code != "ERR" {
+        return code;
+    }
+    // Redis 6.2 says: "ERR Error running script (call to ..): @user_script:7: -OOM command not allowed ..".
+    let mut parts = error.detail().unwrap_or_default().rsplit(": ");
+    let inside = parts.find_map(|part| {
+        let word = part.trim_start_matches('-').split(' ').next()?;
+        INSIDE.into_iter().find(|code| *code == word)
+    });
+    inside.unwrap_or(code)
 }
 
 fn io_reason(error: &RedisError) -> String {
-    use std::error::Error as _;
-    error
+    let io = error
         .source()
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .map_or_else(
-            || "the connection was closed".to_owned(),
-            |io| io.kind().to_string(),
-        )
+        .and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.map_or_else(
+        || "the connection was closed".to_owned(),
+        |io| io.kind().to_string(),
+    )
 }
 
 pub(super) fn unreachable(place: &str, reason: &str) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         format!("Redis at {place} cannot be reached: {reason}"),
-    )
-}
-
-fn refused(place: &str) -> Error {
-    Error::new(
-        ErrorKind::Configuration,
-        format!("Redis at {place} refuses the user or the password; see those in the URL"),
     )
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use futures_util::future::join3;
-use redis::{Cmd, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, RedisError, Value};
 
 use super::script::{Call, Name, PROBE};
 use super::{Shared, error};
@@ -46,7 +46,7 @@ fn missing(shared: &Shared, rights: &str) -> Error {
 }
 
 pub(super) fn is_forbidden(error: &RedisError) -> bool {
-    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoPerm)
+    error::code(error) == "NOPERM"
 }
 
 /// The user may not use the channels that processes tell one another by.

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::error::{translate, unreachable};
+use super::error::{code, translate, unreachable};
 use super::script::Call;
 use super::time::ServerTime;
 use crate::{Error, ErrorKind};
@@ -129,7 +129,7 @@ impl Link {
         std::mem::forget(unanswered);
         let result = result.and_then(Value::extract_error);
         if let Err(error) = &result
-            && (is_broken(error) || error.kind() == Kind::Server(ServerErrorKind::ReadOnly))
+            && (is_broken(error) || code(error) == "READONLY")
         {
             self.discard(live.id);
         }
