@@ -2,6 +2,8 @@
 
 mod extract;
 mod hold;
+#[cfg(feature = "server")]
+mod listener;
 mod middleware;
 mod reject;
 
@@ -13,5 +15,7 @@ pub use extract::{Locked, Once, Permit};
 pub use hold::{
     LockEndpoint, LockMiddleware, OnceEndpoint, OnceMiddleware, PoolEndpoint, PoolMiddleware,
 };
+#[cfg(feature = "server")]
+pub use listener::{HangupAcceptor, HangupListener, HangupStream};
 pub use middleware::{CacheEndpoint, CacheMiddleware, ScopeEndpoint, ScopeMiddleware};
 pub use reject::Rejection;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachify_poem::{
-    CacheKey, CacheMiddleware, Cachify, LockMiddleware, Locked, ScopeMiddleware, key,
+    CacheKey, CacheMiddleware, Cachify, HangupListener, LockMiddleware, Locked, ScopeMiddleware,
+    key,
 };
 use poem::endpoint::make;
 use poem::listener::{Acceptor as _, Listener as _, TcpListener};
@@ -20,10 +21,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 async fn serve<E: IntoEndpoint<Endpoint: 'static>>(app: E) -> std::net::SocketAddr {
-    let acceptor = TcpListener::bind("127.0.0.1:0")
-        .into_acceptor()
-        .await
-        .unwrap();
+    let listener = HangupListener::new(TcpListener::bind("127.0.0.1:0"));
+    let acceptor = listener.into_acceptor().await.unwrap();
     let LocalAddr(Addr::SocketAddr(address)) = acceptor.local_addr().remove(0) else {
         unreachable!("it listens on TCP");
     };
