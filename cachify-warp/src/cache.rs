@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cachify_core::http::{CacheRules, Framework};
 use cachify_core::{Cachify, Key, Ttl};
+use futures_util::future::Either;
 use futures_util::stream;
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
@@ -109,11 +110,11 @@ pub(crate) struct Cached<K, H> {
 
 impl<K, H> Cached<K, H> {
     pub(crate) fn serve<Args, Kind>(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         args: Args,
         method: Method,
         headers: HeaderMap,
-    ) -> impl Future<Output = Result<Response, Rejection>> + Send
+    ) -> impl Future<Output = Result<Response, Rejection>> + Send + use<Args, Kind, K, H>
     where
         Args: Send + 'static,
         Kind: 'static,
@@ -123,10 +124,16 @@ impl<K, H> Cached<K, H> {
         let (mut request, ()) = Request::new(()).into_parts();
         request.method = method;
         request.headers = headers;
-        let plan = self.cache.rules.plan_keyed(&request, || (self.key)(&args));
-        async move {
-            let Cache { cachify, rules } = &self.cache;
-            let inner = Arc::clone(&self);
+        let Cache { cachify, rules } = &self.cache;
+        let plan = rules.plan_keyed(&request, || (self.key)(&args));
+        if let Some(response) = rules.hit::<Warp>(cachify, &plan, &request) {
+            return Either::Left(ready(Ok(response)));
+        }
+        let this = Arc::clone(self);
+        // In a box, so that a hit does not carry the state of a miss around.
+        Either::Right(Box::pin(async move {
+            let Cache { cachify, rules } = &this.cache;
+            let inner = Arc::clone(&this);
             let call = move |_| {
                 let cachify = inner.cache.cachify.clone();
                 cachify.scope(async move { inner.handler.call(args).await })
@@ -134,7 +141,7 @@ impl<K, H> Cached<K, H> {
             rules
                 .serve::<Warp, _, _, _>(cachify, plan, request, call)
                 .await
-        }
+        }))
     }
 }
 

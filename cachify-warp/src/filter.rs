@@ -71,7 +71,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
             .and(warp::method())
             .and(warp::header::headers_cloned())
             .and_then(move |args, method: Method, headers: HeaderMap| {
-                Arc::clone(&cached).serve(args, method, headers)
+                cached.serve(args, method, headers)
             })
     }
 
