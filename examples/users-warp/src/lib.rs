@@ -1,0 +1,156 @@
+//! The users API on warp.
+
+mod answer;
+mod docs;
+
+use std::time::Duration;
+
+use cachify_warp::{Cache, Cachify, FilterExt, Guard, Lock, get_or_head, key};
+use serde_json::json;
+use tokio::net::TcpListener;
+use users::{Flags, NewUser, Problem, Store, User};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::{self, Json, Reply, WithStatus};
+
+use answer::Failure;
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Clone)]
+struct App {
+    cachify: Cachify,
+    store: Store,
+}
+
+/// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
+pub fn app(
+    cachify: &Cachify,
+    store: &Store,
+    lock_wait: Duration,
+) -> BoxedFilter<(impl Reply + use<>,)> {
+    let app = App {
+        cachify: cachify.clone(),
+        store: store.clone(),
+    };
+    let app = warp::any().map(move || app.clone());
+    let cached = Cache::new(cachify).ttl(Duration::from_mins(5));
+    let locked = Lock::new(cachify).wait(lock_wait).on_locked(|| {
+        let status = json!({"status": "Update in progress"});
+        reply::with_status(reply::json(&status), StatusCode::IM_USED)
+    });
+
+    let create = warp::path!("users")
+        .and(warp::post())
+        .and(answer::body())
+        .and(app.clone())
+        .then(create_user);
+    let read = answer::user_path()
+        .and(get_or_head())
+        .and(app.clone())
+        .cached(
+            cached,
+            |(user_id, _)| key!("read_user-{user_id}"),
+            read_user,
+        );
+    let update = answer::user_path()
+        .and(warp::put())
+        .and(answer::body())
+        .and(app.clone())
+        .locked(locked, |(user_id, ..)| key!("update-user-{user_id}"))
+        .then(update_user);
+    let metrics = warp::path!("metrics").and(warp::get()).then(metrics);
+    let health = warp::path!("healthz")
+        .and(warp::get())
+        .and(app)
+        .then(health);
+
+    create
+        .or(read)
+        .or(update)
+        .or(metrics)
+        .or(health)
+        .or(docs::routes())
+        .recover(answer::recover)
+        .boxed()
+}
+
+/// Runs the app until `end` resolves and the requests in flight are answered.
+///
+/// # Errors
+///
+/// If the cache or the database cannot be reached, or the address is taken.
+pub async fn serve(
+    flags: Flags,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), BoxError> {
+    users::render_metrics();
+    let cachify = Cachify::builder().url(&flags.cache).prefix(&flags.prefix);
+    let cachify = cachify.connect().await?;
+    let store = Store::open(flags.database.as_deref(), flags.delay).await?;
+    let listener = TcpListener::bind(flags.listen).await?;
+    users::announce(listener.local_addr()?)?;
+    warp::serve(app(&cachify, &store, flags.lock_wait))
+        .incoming(listener)
+        .graceful(end)
+        .run()
+        .await;
+    // What is still to be released or reset.
+    cachify.close(Duration::from_secs(5)).await?;
+    store.close().await;
+    Ok(())
+}
+
+/// Creates a user.
+#[utoipa::path(post, path = "/users/", tag = "users", request_body = NewUser, responses(
+    (status = 201, description = "The user, under its new id", body = User),
+    (status = "4XX", description = "Not a valid user", body = Problem, content_type = Problem::CONTENT_TYPE),
+))]
+async fn create_user(new: NewUser, app: App) -> Result<WithStatus<Json>, Failure> {
+    let user = reply::json(&app.store.create(&new).await?);
+    Ok(reply::with_status(user, StatusCode::CREATED))
+}
+
+/// Reads a user.
+#[utoipa::path(get, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), responses(
+    (status = 200, description = "The user", body = User),
+    (status = 404, description = "There is no such user", body = Problem, content_type = Problem::CONTENT_TYPE),
+))]
+async fn read_user(user_id: i64, app: App) -> Result<Json, Failure> {
+    let user = app.store.find(user_id).await?;
+    Ok(reply::json(&user.ok_or_else(|| Problem::no_user(user_id))?))
+}
+
+/// Updates a user.
+#[utoipa::path(put, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), request_body = NewUser, responses(
+    (status = 200, description = "The user as it is now", body = User),
+    (status = 226, description = "Another update of this user is in progress"),
+    (status = 404, description = "There is no such user", body = Problem, content_type = Problem::CONTENT_TYPE),
+))]
+async fn update_user(user_id: i64, new: NewUser, app: App, guard: Guard) -> Result<Json, Failure> {
+    // In a task, so that it comes to its end although its client goes away: a write that is under way at the database cannot be
+    // taken back. The guard goes along.
+    let update = tokio::spawn(async move {
+        let update = app.store.update(user_id, &new);
+        // Resets whatever becomes of the update, a panic included.
+        let key = key!("read_user-{user_id}");
+        let user = guard.run(app.cachify.update(&key, update)).await;
+        guard.finish().await;
+        user
+    });
+    // The task, the lock and the database can fail.
+    let user = update.await???;
+    Ok(reply::json(&user.ok_or_else(|| Problem::no_user(user_id))?))
+}
+
+async fn metrics() -> impl Reply {
+    let content_type = "text/plain; version=0.0.4";
+    reply::with_header(users::render_metrics(), "content-type", content_type)
+}
+
+async fn health(app: App) -> Result<&'static str, Failure> {
+    app.store.check().await?;
+    Ok("ok")
+}
