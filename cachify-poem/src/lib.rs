@@ -5,6 +5,8 @@ mod hold;
 #[cfg(feature = "server")]
 mod listener;
 mod middleware;
+#[cfg(feature = "openapi")]
+mod openapi;
 mod reject;
 
 pub use cachify_core;

@@ -13,7 +13,7 @@ use cachify_poem::{
 use poem::endpoint::make;
 use poem::listener::{Acceptor as _, Listener as _, TcpListener};
 use poem::web::{Data, LocalAddr};
-use poem::{Addr, EndpointExt as _, IntoEndpoint, Server, get, handler, put};
+use poem::{Addr, Endpoint as _, EndpointExt as _, IntoEndpoint, Server, get, handler, put};
 use serde::Deserialize;
 use support::{Door, backends};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -101,16 +101,26 @@ async fn h6_a_detached_computation_finishes_and_fills() {
                 assert!(Cachify::current().is_some());
                 door.pass().await;
                 told.notify_one();
-                "done"
+                "done".to_owned()
             }
         });
-        let cached = get(endpoint.with(CacheMiddleware::new(&cachify, "page").detach()));
-        let address = serve(cached.with(ScopeMiddleware::new(&cachify))).await;
+        let cached = endpoint.with(CacheMiddleware::new(&cachify, "page").detach());
+        let gone = Arc::new(Notify::new());
+        let told = Arc::clone(&gone);
+        let watched = cached.around(move |inner, request| {
+            let dropped = Dropped(Arc::clone(&told));
+            async move {
+                let response = inner.call(request).await;
+                drop(dropped);
+                response
+            }
+        });
+        let address = serve(get(watched).with(ScopeMiddleware::new(&cachify))).await;
 
         let client = send(address, "GET").await;
         door.until_came(1).await;
         drop(client);
-        // The server reads on a connection that is gone before it answers on another one.
+        gone.notified().await;
         let waiter = send(address, "GET").await;
         door.open(1);
         done.notified().await;

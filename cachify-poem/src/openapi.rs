@@ -1,0 +1,96 @@
+//! What the documentation of an operation says of refusals.
+
+use poem_openapi::ApiResponse;
+use poem_openapi::registry::{
+    MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
+};
+use poem_openapi::types::Type;
+
+use crate::Rejection;
+
+/// Status, description, and whether the answer says when to try again.
+const REFUSALS: [(u16, &str, bool); 5] = [
+    (400, "The path or the query does not make the key.", false),
+    (409, "The same is running already.", true),
+    (423, "Another request holds the lock.", true),
+    (429, "All permits are out.", true),
+    (503, "The backend is away, or what was held got lost.", true),
+];
+
+/// An operation that returns it documents all that it can answer. Which of that a guard among the arguments refuses, nobody can tell from the arguments:
+/// return it there too.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_poem::{Cachify, Rejection, key};
+/// use poem::web::Data;
+/// use poem_openapi::{OpenApi, OpenApiService, param::Path, payload::PlainText};
+///
+/// struct Api;
+///
+/// #[OpenApi]
+/// impl Api {
+///     #[oai(path = "/orders/:order/charge", method = "post")]
+///     async fn charge(
+///         &self,
+///         Data(cachify): Data<&Cachify>,
+///         order: Path<u64>,
+///     ) -> Result<PlainText<&'static str>, Rejection> {
+///         let lock = cachify.lock(&key!("charge-{order}", order = order.0));
+///         let _guard = lock.acquire().await?;
+///         Ok(PlainText("charged"))
+///     }
+/// }
+///
+/// let service = OpenApiService::new(Api, "Orders", "1.0");
+/// assert!(service.spec().contains("Another request holds the lock."));
+/// ```
+impl ApiResponse for Rejection {
+    fn meta() -> MetaResponses {
+        let response = |(status, description, again)| MetaResponse {
+            description,
+            status: Some(status),
+            status_range: None,
+            content: vec![MetaMediaType {
+                content_type: "application/problem+json",
+                schema: MetaSchemaRef::Inline(Box::new(problem())),
+            }],
+            headers: if again {
+                vec![retry_after()]
+            } else {
+                Vec::new()
+            },
+        };
+        MetaResponses {
+            responses: REFUSALS.into_iter().map(response).collect(),
+        }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+/// Inline, so that its name meets none of the user's.
+fn problem() -> MetaSchema {
+    let properties = vec![
+        ("type", String::schema_ref()),
+        ("title", String::schema_ref()),
+        ("status", u16::schema_ref()),
+        ("detail", String::schema_ref()),
+    ];
+    MetaSchema {
+        required: properties.iter().map(|(name, _)| *name).collect(),
+        properties,
+        ..MetaSchema::new("object")
+    }
+}
+
+fn retry_after() -> MetaHeader {
+    MetaHeader {
+        name: "Retry-After".to_owned(),
+        description: Some("When trying again may succeed, in seconds.".to_owned()),
+        required: true,
+        deprecated: false,
+        schema: u64::schema_ref(),
+    }
+}

@@ -1,0 +1,188 @@
+//! Operations of poem-openapi: guards among their arguments, middleware around them, refusals in their documentation.
+#![cfg(feature = "openapi")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cachify_poem::{
+    CacheKey, CacheMiddleware, Cachify, Locked, Once, Permit, Rejection, ScopeMiddleware, key,
+};
+use poem::web::Data;
+use poem::{Endpoint, EndpointExt as _, Route};
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::PlainText;
+use poem_openapi::{OpenApi, OpenApiService};
+use serde::Deserialize;
+use serde_json::Value;
+use support::{App, Door, backends};
+
+#[derive(Deserialize, CacheKey)]
+#[key("x-{team}-{id}-{part}")]
+struct Item {
+    #[serde(alias = "param0")]
+    team: String,
+    #[serde(alias = "param1")]
+    id: u64,
+    part: String,
+}
+
+struct Api(Door);
+
+#[OpenApi]
+impl Api {
+    #[oai(path = "/locked/:team/:id", method = "get")]
+    async fn locked(
+        &self,
+        team: Path<String>,
+        id: Path<u64>,
+        part: Query<String>,
+        guard: Locked<Item>,
+    ) -> Result<PlainText<String>, Rejection> {
+        self.0.pass().await;
+        assert_eq!(guard.key.part, part.0);
+        assert_eq!((&guard.key.team, guard.key.id), (&team.0, id.0));
+        Ok(PlainText("done".to_owned()))
+    }
+
+    #[oai(path = "/once/:team/:id", method = "get")]
+    async fn once(&self, guard: Once<Item>) -> Result<PlainText<String>, Rejection> {
+        self.0.pass().await;
+        drop(guard);
+        Ok(PlainText("done".to_owned()))
+    }
+
+    #[oai(path = "/permit/:team/:id", method = "get")]
+    async fn permit(&self, permit: Permit<Item, 1>) -> Result<PlainText<String>, Rejection> {
+        self.0.pass().await;
+        drop(permit);
+        Ok(PlainText("done".to_owned()))
+    }
+
+    #[oai(path = "/typed/:team/:id", method = "get")]
+    async fn typed(
+        &self,
+        Data(cachify): Data<&Cachify>,
+        team: Path<String>,
+        id: Path<u64>,
+        part: Query<String>,
+    ) -> Result<PlainText<String>, Rejection> {
+        let key = key!(
+            "x-{team}-{id}-{part}",
+            team = team.0,
+            id = id.0,
+            part = part.0
+        );
+        let _guard = cachify.lock(&key).acquire().await?;
+        self.0.pass().await;
+        Ok(PlainText("done".to_owned()))
+    }
+
+    #[oai(path = "/cached/:team/:id", method = "get", transform = "cached")]
+    async fn cached(&self, team: Path<String>, id: Path<u64>) -> PlainText<String> {
+        self.0.pass().await;
+        PlainText(format!("{} {}", team.0, id.0))
+    }
+}
+
+/// Runs when the routes are made.
+fn cached(endpoint: impl Endpoint + 'static) -> impl Endpoint {
+    let cachify = Cachify::current().unwrap();
+    endpoint.with(CacheMiddleware::new(&cachify, "{param0}/{param1}"))
+}
+
+fn service(door: &Door) -> OpenApiService<Api, ()> {
+    OpenApiService::new(Api(door.clone()), "Items", "1.0")
+}
+
+fn app(cachify: &Cachify, door: &Door) -> App {
+    cachify.sync_scope(|| {
+        App::new(
+            Route::new()
+                .nest("/api", service(door))
+                .with(ScopeMiddleware::new(cachify))
+                .data(cachify.clone()),
+        )
+    })
+}
+
+#[tokio::test]
+async fn h5_a_guard_among_the_arguments_refuses_what_is_taken() {
+    for cachify in backends() {
+        let door = Door::shut();
+        let app = app(&cachify, &door);
+        for (route, status) in [
+            ("locked", 423),
+            ("once", 409),
+            ("permit", 429),
+            ("typed", 423),
+        ] {
+            let came = door.came();
+            let uri = format!("/api/{route}/red/7?part={route}");
+            let (first, ()) = tokio::join!(app.get(&uri), async {
+                door.until_came(came + 1).await;
+                let refused = app.get(&uri).await;
+                assert_eq!(refused.status, status, "{refused:?}");
+                assert_eq!(
+                    refused.header("content-type"),
+                    Some("application/problem+json")
+                );
+                door.open(2);
+                let other = app.get(&format!("/api/{route}/blue/7?part={route}")).await;
+                assert_eq!(other.brief(), (200, "done"));
+            });
+            assert_eq!(first.brief(), (200, "done"));
+        }
+        let unkeyed = app.get("/api/once/red/seven?part=a").await;
+        assert_eq!(unkeyed.status, 400, "{unkeyed:?}");
+    }
+}
+
+#[tokio::test]
+async fn h1_an_operation_is_cached_by_the_numbers_of_its_parameters() {
+    for cachify in backends() {
+        let door = Door::shut();
+        door.open(2);
+        let app = app(&cachify, &door);
+        for (uri, text, cache) in [
+            (
+                "/api/cached/red/7",
+                "red 7",
+                "cachify; fwd=uri-miss; stored",
+            ),
+            (
+                "/api/cached/red/8",
+                "red 8",
+                "cachify; fwd=uri-miss; stored",
+            ),
+            ("/api/cached/red/7", "red 7", "cachify; hit"),
+        ] {
+            let answer = app.get(uri).await;
+            assert_eq!((answer.text(), answer.cache()), (text, cache));
+        }
+    }
+}
+
+#[test]
+fn h5_refusals_are_documented() {
+    let spec = service(&Door::shut()).spec();
+    let spec: Value = serde_json::from_str(&spec).unwrap();
+    let responses = &spec["paths"]["/locked/{team}/{id}"]["get"]["responses"];
+    for (status, again) in [
+        ("400", false),
+        ("409", true),
+        ("423", true),
+        ("429", true),
+        ("503", true),
+    ] {
+        let response = &responses[status];
+        let schema = &response["content"]["application/problem+json"]["schema"];
+        assert_eq!(
+            schema["required"].as_array().unwrap().len(),
+            4,
+            "{response}"
+        );
+        let header = response["headers"].get("Retry-After");
+        assert_eq!(header.is_some(), again, "{response}");
+    }
+    assert!(responses["200"].is_object());
+}
