@@ -14,7 +14,7 @@ use crate::Rejection;
 ///
 /// The fields of `K` come from the path and the query, of which the path wins. The [`Cachify`] comes from
 /// [`Data`](poem::web::Data), else from the [scope](crate::ScopeMiddleware) or [`init`](crate::init). The lock is held until the
-/// handler drops this, at its end, or when the client goes away. It does not wait: [`LockMiddleware`](crate::LockMiddleware) can.
+/// handler drops this, at its end, or when the client goes away, as far as [the server tells](crate::HangupListener). It does not wait: [`LockMiddleware`](crate::LockMiddleware) can.
 ///
 /// # Examples
 ///

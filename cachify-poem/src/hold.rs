@@ -141,7 +141,8 @@ hold! {
     ///
     /// # When the lock is lost
     ///
-    /// The handler is dropped, and the answer is 503. The same happens to it when its client goes away; the lock is then free at once.
+    /// The handler is dropped, and the answer is 503. The same happens to it when its client goes away, as far as
+    /// [the server tells](crate::HangupListener); the lock is then free at once.
     ///
     /// # Examples
     ///
