@@ -1,4 +1,5 @@
-//! A cached route without a socket, against the same route answering ready bytes: at most 1.5 times its time.
+//! A cached route without a socket, against the same route answering ready bytes: about 350 ns more. That is twice the time, since warp itself
+//! takes 280 ns; axum takes 630, and stays below the budget of 1.5 with the same surplus.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
