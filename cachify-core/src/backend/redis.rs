@@ -500,12 +500,9 @@ impl Shared {
                 None => call,
             }
         };
-        let outcome = match self
-            .run_until(&self.control, start, acquire.within, call)
-            .await?
-        {
-            Ok(outcome) => outcome,
-            Err(_) => return Err(error::garbled(&self.server.place)),
+        let outcome = self.run_until(&self.control, start, acquire.within, call);
+        let Ok(outcome) = outcome.await? else {
+            return Err(error::garbled(&self.server.place));
         };
         let time = Duration::from_micros(outcome.number);
         Ok(match (outcome.code, slot.kind) {
