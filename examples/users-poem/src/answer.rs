@@ -1,0 +1,157 @@
+//! What goes over the wire, in the words of poem-openapi. Every answer that is not a user is a problem.
+
+use cachify_poem::http::problem;
+use poem::http::StatusCode;
+use poem::{IntoResponse, Response};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Object};
+use tokio::task::JoinError;
+use users::StoreError;
+
+/// A user.
+#[derive(Object)]
+pub(crate) struct User {
+    /// Given by the database.
+    id: i64,
+    /// 1 to 100 characters.
+    name: String,
+    /// Up to 254 bytes, with one `@` inside.
+    email: String,
+}
+
+impl From<users::User> for User {
+    fn from(user: users::User) -> Self {
+        let users::User { id, name, email } = user;
+        Self { id, name, email }
+    }
+}
+
+/// What a client sends to create or to update a user.
+#[derive(Object)]
+pub(crate) struct NewUser {
+    /// 1 to 100 characters.
+    name: String,
+    /// Up to 254 bytes, with one `@` inside.
+    email: String,
+}
+
+impl NewUser {
+    /// The user, if it is a valid one.
+    pub(crate) fn check(&self) -> Result<users::NewUser, Failure> {
+        users::NewUser::new(&self.name, &self.email)
+            .map_err(|invalid| Failure::from(users::Problem::from(invalid)))
+    }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum Created {
+    /// The user, under its new id
+    #[oai(status = 201)]
+    User(Json<User>),
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum Updated {
+    /// The user as it is now
+    #[oai(status = 200)]
+    User(Json<User>),
+    /// Another update of this user is in progress
+    #[oai(status = 226)]
+    InProgress(Json<Status>),
+}
+
+#[derive(Object)]
+pub(crate) struct Status {
+    status: String,
+}
+
+impl Updated {
+    pub(crate) fn in_progress() -> Self {
+        let status = "Update in progress".to_owned();
+        Self::InProgress(Json(Status { status }))
+    }
+}
+
+/// What happened instead (RFC 9457).
+#[derive(Object)]
+pub(crate) struct Problem {
+    /// The status in words.
+    title: String,
+    /// The answer's status.
+    status: u16,
+    /// What happened this time.
+    detail: String,
+}
+
+/// A problem as an answer.
+#[derive(ApiResponse)]
+pub(crate) enum Failure {
+    /// There is no such user, or it is not a valid one
+    #[oai(status_range = "4XX", content_type = "application/problem+json")]
+    Client(StatusCode, Json<Problem>),
+    /// The database or the cache failed
+    #[oai(status_range = "5XX", content_type = "application/problem+json")]
+    Server(StatusCode, Json<Problem>),
+}
+
+impl From<users::Problem> for Failure {
+    fn from(problem: users::Problem) -> Self {
+        let status = problem.status();
+        let problem = Json(Problem {
+            title: problem.title,
+            status: problem.status,
+            detail: problem.detail,
+        });
+        if status.is_server_error() {
+            Self::Server(status, problem)
+        } else {
+            Self::Client(status, problem)
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        users::Problem::from(error).into()
+    }
+}
+
+impl From<cachify_poem::Error> for Failure {
+    fn from(error: cachify_poem::Error) -> Self {
+        let (status, ..) = problem(&error);
+        users::Problem::new(status, error.to_string()).into()
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(_: JoinError) -> Self {
+        StatusCode::INTERNAL_SERVER_ERROR.into()
+    }
+}
+
+impl From<StatusCode> for Failure {
+    fn from(status: StatusCode) -> Self {
+        let detail = match status {
+            StatusCode::INTERNAL_SERVER_ERROR => "see the log for what happened",
+            _ => "see /docs for what there is",
+        };
+        users::Problem::new(status, detail).into()
+    }
+}
+
+/// Makes a problem of poem's own errors.
+pub(crate) async fn recover(error: poem::Error) -> Response {
+    let status = error.status();
+    if error.is_from_response() {
+        return error.into_response();
+    }
+    let failure = match status {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => status.into(),
+        _ if status.is_client_error() => users::Problem::new(status, error.to_string()).into(),
+        _ => {
+            tracing::error!(%error, "answered with a problem");
+            Failure::from(status)
+        }
+    };
+    failure.into_response()
+}

@@ -1,0 +1,141 @@
+//! The users API on poem.
+
+mod answer;
+
+use std::time::Duration;
+
+use cachify_poem::{CacheMiddleware, Cachify, HangupAcceptor, key};
+use poem::listener::{Acceptor, Listener, TcpListener};
+use poem::{Endpoint, EndpointExt, IntoResponse, Response, Route, Server, get, handler, web::Data};
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::{OpenApi, OpenApiService};
+use users::{Flags, Problem, Store};
+
+use answer::{Created, Failure, NewUser, Updated, User, recover};
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+struct Api {
+    cachify: Cachify,
+    store: Store,
+    lock_wait: Duration,
+}
+
+#[OpenApi]
+impl Api {
+    /// Creates a user.
+    #[oai(path = "/users/", method = "post")]
+    async fn create_user(&self, new: Json<NewUser>) -> Result<Created, Failure> {
+        let user = self.store.create(&new.check()?).await?;
+        Ok(Created::User(Json(user.into())))
+    }
+
+    /// Reads a user.
+    #[oai(path = "/users/:user_id", method = "get", transform = "cached")]
+    async fn read_user(&self, user_id: Path<i64>) -> Result<Json<User>, Failure> {
+        let user = self.store.find(user_id.0).await?;
+        let user = user.ok_or_else(|| Problem::no_user(user_id.0))?;
+        Ok(Json(user.into()))
+    }
+
+    /// Updates a user.
+    #[oai(path = "/users/:user_id", method = "put")]
+    async fn update_user(
+        &self,
+        Path(user_id): Path<i64>,
+        new: Json<NewUser>,
+    ) -> Result<Updated, Failure> {
+        let new = new.check()?;
+        let lock = self.cachify.lock(&key!("update-user-{user_id}"));
+        let guard = match lock.wait(self.lock_wait).acquire().await {
+            Ok(guard) => guard,
+            Err(error) if error.is_contended() => return Ok(Updated::in_progress()),
+            Err(error) => return Err(error.into()),
+        };
+        // In a task, so that it comes to its end although its client goes away: a write that is under way at the database cannot be
+        // taken back. The guard goes along.
+        let (cachify, store) = (self.cachify.clone(), self.store.clone());
+        let update = tokio::spawn(async move {
+            let update = store.update(user_id, &new);
+            // Resets whatever becomes of the update, a panic included.
+            let key = key!("read_user-{user_id}");
+            let user = guard.run(cachify.update(&key, update)).await;
+            guard.finish().await;
+            user
+        });
+        // The task, the lock and the database can fail.
+        let user = update.await???;
+        let user = user.ok_or_else(|| Problem::no_user(user_id))?;
+        Ok(Updated::User(Json(user.into())))
+    }
+}
+
+/// Caches an operation. poem-openapi calls it when the routes are made, and calls the first path parameter `param0`.
+fn cached(operation: impl Endpoint + 'static) -> impl Endpoint {
+    let Some(cachify) = Cachify::current() else {
+        unreachable!("the routes are made in the scope of a handle");
+    };
+    let cached = CacheMiddleware::new(&cachify, "read_user-{param0}");
+    operation.with(cached.ttl(Duration::from_mins(5)))
+}
+
+/// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
+pub fn app(cachify: &Cachify, store: &Store, lock_wait: Duration) -> impl Endpoint + use<> {
+    let api = Api {
+        cachify: cachify.clone(),
+        store: store.clone(),
+        lock_wait,
+    };
+    let api = OpenApiService::new(api, "Users", env!("CARGO_PKG_VERSION"))
+        .description("The users API on poem, cached and locked by cachify.");
+    let routes = Route::new()
+        .at("/metrics", get(metrics))
+        .at("/healthz", get(health))
+        .at("/openapi.json", api.spec_endpoint())
+        .nest("/docs", api.swagger_ui());
+    cachify
+        .sync_scope(|| routes.nest("/", api))
+        .data(store.clone())
+        .catch_all_error(recover)
+}
+
+/// Runs the app until `end` resolves and the requests in flight are answered.
+///
+/// # Errors
+///
+/// If the cache or the database cannot be reached, or the address is taken.
+pub async fn serve(
+    flags: Flags,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), BoxError> {
+    users::render_metrics();
+    let cachify = Cachify::builder().url(&flags.cache).prefix(&flags.prefix);
+    let cachify = cachify.connect().await?;
+    let store = Store::open(flags.database.as_deref(), flags.delay).await?;
+    let acceptor = TcpListener::bind(flags.listen).into_acceptor().await?;
+    for address in acceptor.local_addr() {
+        users::announce(*address.as_socket_addr().ok_or("not an address of TCP")?)?;
+    }
+    Server::new_with_acceptor(HangupAcceptor::new(acceptor))
+        .run_with_graceful_shutdown(app(&cachify, &store, flags.lock_wait), end, None)
+        .await?;
+    // What is still to be released or reset.
+    cachify.close(Duration::from_secs(5)).await?;
+    store.close().await;
+    Ok(())
+}
+
+#[handler]
+fn metrics() -> Response {
+    users::render_metrics()
+        .with_content_type("text/plain; version=0.0.4")
+        .into_response()
+}
+
+#[handler]
+async fn health(Data(store): Data<&Store>) -> Result<&'static str, Failure> {
+    store.check().await?;
+    Ok("ok")
+}
