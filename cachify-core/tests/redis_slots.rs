@@ -76,7 +76,7 @@ async fn l1_asking_again_holds_anew() {
 }
 
 #[tokio::test]
-async fn l5_tokens_grow_beyond_fourteen_digits_and_with_a_clock_that_went_back() {
+async fn l5_s17_tokens_grow_whatever_the_clock_does_and_when_the_counter_is_lost() {
     let server = Server::start();
     let process = Process::new(&server.url());
     let slot = lock("door");
@@ -90,17 +90,21 @@ async fn l5_tokens_grow_beyond_fourteen_digits_and_with_a_clock_that_went_back()
     }
     assert!(last > 1_700_000_000_000_000, "{last}");
 
+    let again = async || {
+        let token = process.node.token();
+        let fence = fence(process.acquire(&slot, &token, None).await);
+        assert!(process.release(&slot, &token).await);
+        fence
+    };
+    server.command(&["DEL", "test:lock:{door}:fence"]);
+    assert!(again().await > last);
+
     // As if the clock had stood a day ahead.
     let ahead = last + 86_400_000_000;
     let ahead_text = ahead.to_string();
     server.command(&["SET", "test:lock:{door}:fence", &ahead_text, "KEEPTTL"]);
     for next in 1..=20 {
-        let token = process.node.token();
-        assert_eq!(
-            fence(process.acquire(&slot, &token, None).await),
-            ahead + next
-        );
-        assert!(process.release(&slot, &token).await);
+        assert_eq!(again().await, ahead + next);
     }
     let day = 86_400_000;
     assert!(server.command(&["PTTL", "test:lock:{door}:fence"]).int() > day);
@@ -413,6 +417,25 @@ async fn l6_s14_whoever_waits_and_goes_leaves_nothing_behind() {
     assert!(process.release(&slot, &holder).await);
     assert_eq!(left(&server), ["test:lock:{door}:ended"]);
     assert!(server.command(&["PTTL", "test:lock:{door}:ended"]).int() <= 10_000);
+}
+
+#[tokio::test]
+async fn l6_a_claim_that_nobody_made_leaves_nothing_behind() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let slot = lock("door");
+    let (holder, gone) = (process.node.token(), process.node.token());
+    assert!(is_granted(process.acquire(&slot, &holder, None).await));
+    let listener = process.redis.signals().listen(gone.as_str());
+    assert!(is_queued(process.acquire(&slot, &gone, WAIT).await));
+    assert!(process.release(&slot, &holder).await);
+    soon("it is told", listener.signalled()).await;
+    // Its process dies: the claim expires.
+    server.command(&["DEL", "test:lock:{door}"]);
+    let next = process.node.token();
+    assert!(is_granted(process.acquire(&slot, &next, None).await));
+    assert!(process.release(&slot, &next).await);
+    assert_eq!(left(&server), [""; 0]);
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@
 mod common;
 
 use cachify_core::{Cachify, Error, ErrorKind};
-use common::{SECOND, builder, key};
+use common::{SECOND, builder, connect, key};
 use redis_fixture::{Reply, Server};
+use tokio::sync::Notify;
 
 fn server(args: &[&str]) -> Server {
     let builder = args
@@ -134,6 +135,32 @@ async fn s5_a_user_without_a_command_or_the_keys_is_told_so() {
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn c4_a_word_that_may_not_be_said_does_not_undo_a_reset() {
+    let server = Server::start();
+    let url = user(&server, &["~test:*", "&test:*", "+@all"]);
+    let (here, there) = (connect(&url).await, connect(&server.url()).await);
+    let (started, go) = (Notify::new(), Notify::new());
+    let row = key("row");
+    let compute = async || {
+        started.notify_one();
+        go.notified().await;
+        1
+    };
+    let cached = there.cached(&row);
+    let leader = cached.get_or_compute(compute);
+    let reset = async {
+        started.notified().await;
+        // Somebody waits for the lease, and would have to be told.
+        server.command(&["HSET", "test:cached:{row}:lease", "w:somebody", ""]);
+        server.command(&["ACL", "SETUSER", "app", "resetchannels"]);
+        here.reset(&row).await.unwrap();
+        go.notify_one();
+    };
+    tokio::join!(leader, reset);
+    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 //! | `PREFIX:lock:{KEY}`, `PREFIX:pool:{KEY}` | sorted set: token, deadline in µs | the last deadline |
 //! | `..:queue`, `..:places` | who waits, in order; until when, and how many holders it accepts | as long as somebody waits |
 //! | `..:ended` | tokens released before their request came | 10 s |
-//! | `PREFIX:lock:{KEY}:fence` | the last fencing token | 2 days |
+//! | `PREFIX:lock:{KEY}:fence` | the last fencing token: began as the time in µs, counts on | 2 days |
 //! | channel `PREFIX:wake:NODE` | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over | |
 //!
 //! Each operation is one command or one script. What is not idempotent carries the server's time after which it is refused.
@@ -338,13 +338,11 @@ impl Shared {
             };
             let until = time.now() + left.min(LONGEST_ANSWER);
             let value = link.run(&call(until.as_micros())).await?;
-            let (code, number, now) = match &value {
-                Value::Int(now) => (GRANTED, *now, *now),
-                Value::Array(parts) => match parts[..] {
-                    [Value::Int(code), Value::Int(number), Value::Int(now)] => (code, number, now),
-                    _ => return Err(error::garbled(&self.server.place)),
-                },
-                _ => return Ok(Err(value)),
+            let Value::Array(parts) = &value else {
+                return Ok(Err(value));
+            };
+            let [Value::Int(code), Value::Int(number), Value::Int(now)] = parts[..] else {
+                return Err(error::garbled(&self.server.place));
             };
             time.sample(sent, now.cast_unsigned());
             match code {
@@ -505,13 +503,12 @@ impl Shared {
             return Err(error::garbled(&self.server.place));
         };
         let time = Duration::from_micros(outcome.number);
-        Ok(match (outcome.code, slot.kind) {
-            (GRANTED, SlotKind::Lock) => Acquired::Granted {
+        Ok(match outcome.code {
+            GRANTED => Acquired::Granted {
                 fence: outcome.number,
             },
-            (GRANTED, SlotKind::Pool) => Acquired::Granted { fence: 0 },
-            (HELD, _) => Acquired::Held { retry_in: time },
-            (WAIT, _) => Acquired::Queued { recheck: time },
+            HELD => Acquired::Held { retry_in: time },
+            WAIT => Acquired::Queued { recheck: time },
             _ => return Err(error::garbled(&self.server.place)),
         })
     }

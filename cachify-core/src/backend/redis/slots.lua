@@ -24,6 +24,9 @@ local function hand_over(asking, channel, what)
   while true do
     local head = redis.call('ZRANGE', queue, 0, 0)[1]
     if not head then
+      if redis.call('EXISTS', holders) == 0 then
+        redis.call('DEL', places)
+      end
       return given
     end
     local till, max = string.match(redis.call('HGET', places, head) or '', '^(%d+) (%d+)$')
