@@ -236,7 +236,7 @@ async fn take_unnamed(Data(door): Data<&Door>, _: Locked<Item>) {
 }
 
 #[handler]
-async fn take_choosy(locked: Result<Locked<Item>>) -> String {
+fn take_choosy(locked: Result<Locked<Item>>) -> String {
     match locked {
         Ok(locked) => locked.key.part,
         Err(error) => error
