@@ -87,10 +87,12 @@ async fn c7_a_connection_that_died_silently_is_replaced() {
     let server = Server::start();
     let proxy = Proxy::start(&server.url());
     let process = Process::new(&proxy.url());
-    process.redis.check().await.unwrap();
-    // Only these connections: new ones work.
-    proxy.black_hole();
     let key = key("row");
+    // Both connections for commands, and no subscription.
+    process.redis.get(&key).await.unwrap();
+    process.redis.reset(&key).await.unwrap();
+    let before = proxy.connections();
+    proxy.black_hole();
     assert!(
         tokio::time::timeout(50 * MILLI, process.redis.get(&key))
             .await
@@ -101,8 +103,6 @@ async fn c7_a_connection_that_died_silently_is_replaced() {
             .await
             .is_err()
     );
-    // The old ones stay torn: what is sent on them goes nowhere.
-    let before = proxy.connections();
     soon("new connections", async {
         while proxy.connections() < before + 2 {
             let _ = tokio::time::timeout(50 * MILLI, process.redis.get(&key)).await;
