@@ -1,5 +1,11 @@
 //! The page on attributes.
-#![allow(clippy::unused_async, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(
+    clippy::unused_async,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+#![allow(dead_code)]
 
 // ANCHOR: first
 use cachify_core::{Cachify, cached};
@@ -63,6 +69,69 @@ async fn forget(app: &App, user_id: i64) -> Result<(), cachify_core::Error> {
     count::reset(&app.cachify, &user_id).await // companions take the handle first
 }
 // ANCHOR_END: with
+
+// ANCHOR: holds
+use cachify_core::{Error, locked, once, pooled};
+
+#[locked(key = "charge-{order.id}", wait = "2s")]
+async fn charge(order: &Order) -> Result<u64, ChargeError> {
+    Ok(order.total)
+}
+
+#[once(key = "daily-report", on_locked = (), on_error = |error| eprintln!("no report: {error}"))]
+async fn daily_report() {
+    // ..
+}
+
+#[pooled(key = "vendor-{tenant}", max = 10, on_full = Err(ChargeError::Busy))]
+async fn ask_vendor(tenant: &str) -> Result<String, ChargeError> {
+    Ok(tenant.to_owned())
+}
+
+enum ChargeError {
+    Busy,
+    Cachify(Error),
+}
+
+impl From<Error> for ChargeError {
+    fn from(error: Error) -> Self {
+        Self::Cachify(error)
+    }
+}
+// ANCHOR_END: holds
+
+// ANCHOR: inspect
+async fn inspect(order: &Order) -> Result<(bool, usize), Error> {
+    let is_charging = charge::is_locked(order).await?;
+    let out = ask_vendor::size("acme").await?;
+    charge::release(order).await?; // by force
+    Ok((is_charging, out))
+}
+// ANCHOR_END: inspect
+
+struct Order {
+    id: u64,
+    total: u64,
+}
+
+#[tokio::test]
+async fn locks_once_and_pools() {
+    let order = Order { id: 1, total: 5 };
+    let test = async {
+        assert!(matches!(charge(&order).await, Ok(5)));
+        daily_report().await;
+        assert!(ask_vendor("acme").await.is_ok());
+        assert_eq!(inspect(&order).await.unwrap(), (false, 0));
+        let cachify = Cachify::current().unwrap();
+        let key = cachify_core::key!("vendor-acme");
+        let _permit = cachify.pool(&key, 1).acquire().await.unwrap();
+        assert!(ask_vendor("acme").await.is_ok());
+        let key = cachify_core::key!("charge-1");
+        let _guard = cachify.lock(&key).acquire().await.unwrap();
+        assert!(charge::is_locked(&order).await.unwrap());
+    };
+    Cachify::memory().scope(test).await;
+}
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

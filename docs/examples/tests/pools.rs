@@ -42,7 +42,7 @@ async fn no_more_than_the_pool_allows() {
     assert!(full.retry_after().is_some());
 
     permits.pop().unwrap().release().await.unwrap();
-    open(&cachify, 7).await.unwrap();
+    let _permit = open(&cachify, 7).await.unwrap();
     assert_eq!(
         ask_vendor(&cachify, "acme").await.unwrap(),
         "answer for acme"

@@ -1,5 +1,5 @@
 //! The page on resets.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unused_async, clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,0 +1,85 @@
+//! The page on Redis in production, on a real server.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use cachify_core::{Cachify, Error, ErrorKind, key};
+use redis_fixture::{Reply, Server};
+
+// ANCHOR: connect
+async fn connect(url: &str) -> Result<Cachify, Error> {
+    Cachify::builder()
+        .redis(url)
+        .prefix("shop") // what all names begin with
+        .owner("web-3") // what this process is called where a lock's owner is asked for
+        .connect()
+        .await
+}
+// ANCHOR_END: connect
+
+// ANCHOR: two
+/// Entries on a server that may evict them, locks and pools on one that does not.
+struct Handles {
+    entries: Cachify,
+    locks: Cachify,
+}
+
+async fn connect_both(entries: &str, locks: &str) -> Result<Handles, Error> {
+    Ok(Handles {
+        entries: Cachify::connect(entries).await?,
+        locks: Cachify::connect(locks).await?,
+    })
+}
+// ANCHOR_END: two
+
+#[tokio::test]
+async fn the_user_of_the_book_has_all_rights_that_are_needed() {
+    let server = Server::start();
+    let acl = include_str!("../redis/users.acl");
+    let words: Vec<_> = ["ACL", "SETUSER"]
+        .into_iter()
+        .chain(acl.split_whitespace().skip(1))
+        .collect();
+    let reply = server.command(&words);
+    assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
+
+    let cachify = connect(&server.url().replace("redis://", "redis://app:s3cret@")).await;
+    let cachify = cachify.unwrap();
+    let entry = cachify.cached(&key!("name-7"));
+    assert_eq!(entry.get_or_compute(async || 1).await, 1);
+    assert_eq!(entry.peek::<i32>().await.unwrap(), Some(1));
+    entry.set(2).await.unwrap();
+    entry.reset().await.unwrap();
+
+    let lock = cachify.lock(&key!("door")).wait(Duration::from_secs(10));
+    let guard = lock.acquire().await.unwrap();
+    assert!(lock.owner().await.unwrap().unwrap().starts_with("web-3"));
+    let (waited, released) = tokio::join!(lock.acquire(), guard.release());
+    released.unwrap();
+    waited.unwrap().release().await.unwrap();
+    cachify.once(&key!("job")).run(async {}).await.unwrap();
+    let pool = cachify.pool(&key!("desk"), 2);
+    let permit = pool.acquire().await.unwrap();
+    assert_eq!(pool.size().await.unwrap(), 1);
+    permit.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_takes_entries_but_no_locks() {
+    let evicting = Server::builder()
+        .arg("--maxmemory")
+        .arg("64mb")
+        .arg("--maxmemory-policy")
+        .arg("allkeys-lfu")
+        .spawn();
+    let lasting = Server::start();
+    let handles = connect_both(&evicting.url(), &lasting.url()).await.unwrap();
+    handles.entries.cached(&key!("row")).set(1).await.unwrap();
+    let refused = handles.entries.lock(&key!("door")).acquire().await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("noeviction"), "{error}");
+    let guard = handles.locks.lock(&key!("door")).acquire().await.unwrap();
+    guard.release().await.unwrap();
+}
