@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cachify_poem::{CacheMiddleware, Cachify};
 use divan::Bencher;
-use poem::http::{Uri, header};
+use poem::http::Uri;
 use poem::web::Path;
 use poem::{Endpoint, EndpointExt as _, IntoResponse as _, Request, Response, Route, get, handler};
 use tokio::runtime::Runtime;
