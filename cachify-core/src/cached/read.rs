@@ -197,13 +197,12 @@ impl<P> Cached<P> {
             lead.lease = None;
             return None;
         }
-        let lease = Arc::clone(
-            lead.lease
-                .get_or_insert_with(|| Lease::new(inner, &self.key)),
-        );
-        if lease.is_granted() {
+        if lead.lease.as_ref().is_some_and(|lease| lease.is_granted()) {
             return None;
         }
+        // Never one that ended: another leader may still compute under it what a reset overtook.
+        let lease = Lease::new(inner, &self.key);
+        lead.lease = Some(Arc::clone(&lease));
         let listener = inner.backend.signals().listen(self.key.as_str());
         let mut unreadable_again = 0;
         loop {

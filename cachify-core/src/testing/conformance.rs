@@ -44,6 +44,8 @@ macro_rules! conformance {
             c4_s1_no_joiner_gets_what_began_before_a_reset
             c4_s4_what_a_reset_overtook_is_not_stored
             c4_s5_a_set_overtakes_what_is_being_computed
+            c4_no_ended_lease_is_revived_for_an_older_leader
+            c3_a_lease_that_was_asked_for_again_is_kept_alive
             c6_a_value_of_another_type_is_replaced
             c7_a_backend_that_fails_costs_a_budget_at_most
             c7_after_a_few_failures_a_backend_costs_nothing_until_it_is_back

@@ -179,6 +179,84 @@ pub async fn c4_s5_a_set_overtakes_what_is_being_computed(stage: &Stage) {
     assert_eq!(peek(&b, &key).await, Some(2));
 }
 
+pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
+    let (a, backend) = stage.faulty();
+    let b = stage.handle();
+    let key = stage.key("row");
+    let cached = a.cached(&key);
+    // Two failures in a row, so that the next two lead at a time; the others wait.
+    let (fail, entered) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let gates: Vec<_> = (0..3).map(|_| Arc::new(Notify::new())).collect();
+    let mut reads = Vec::new();
+    for n in 0..5 {
+        let (cached, fail, entered) = (cached.clone(), Arc::clone(&fail), Arc::clone(&entered));
+        let gates = gates.clone();
+        reads.push(tokio::spawn(async move {
+            let compute = async || {
+                if entered.fetch_add(1, Ordering::SeqCst) < 2 {
+                    fail.notified().await;
+                    return Err("no");
+                }
+                gates[n - 2].notified().await;
+                Ok(n)
+            };
+            cached.get_or_try_compute(compute).await
+        }));
+        // One after the other, so that they stand in this order.
+        sleep(5 * MILLI).await;
+    }
+    let entered_are = async |count| {
+        until("they compute", async || {
+            entered.load(Ordering::SeqCst) == count
+        })
+        .await;
+    };
+    entered_are(1).await;
+    fail.notify_one();
+    entered_are(2).await;
+    fail.notify_one();
+    entered_are(4).await;
+
+    b.reset(&key).await.unwrap();
+    let renewals = backend.calls(Op::ExtendLease);
+    until("the flight knows that its lease ended", async || {
+        backend.calls(Op::ExtendLease) > renewals
+    })
+    .await;
+    // One of the two is followed by somebody who asks for the lease anew.
+    reads[3].abort();
+    entered_are(5).await;
+    gates[0].notify_one();
+    assert_eq!(soon("the older", &mut reads[2]).await.unwrap(), Ok(2));
+    assert_eq!(
+        peek::<usize>(&b, &key).await,
+        None,
+        "it began before the reset"
+    );
+    gates[2].notify_one();
+    assert_eq!(soon("the newer", &mut reads[4]).await.unwrap(), Ok(4));
+}
+
+pub async fn c3_a_lease_that_was_asked_for_again_is_kept_alive(stage: &Stage) {
+    let (a, backend) = stage.faulty();
+    let b = stage.handle();
+    let key = stage.key("row");
+    let leader = Slow::start(&a, &key, 1).await;
+    let follower = Slow::spawn(&a, &key, 2);
+    sleep(20 * MILLI).await;
+    b.reset(&key).await.unwrap();
+    let renewals = backend.calls(Op::ExtendLease);
+    until("the flight knows that its lease ended", async || {
+        backend.calls(Op::ExtendLease) > renewals
+    })
+    .await;
+    leader.result.abort();
+    soon("the follower computes", follower.started.notified()).await;
+    sleep(4 * SECOND).await;
+    assert_eq!(follower.finish().await, 2);
+    assert_eq!(peek(&b, &key).await, Some(2), "it was stored");
+}
+
 pub async fn c6_a_value_of_another_type_is_replaced(stage: &Stage) {
     let (a, b) = (stage.handle(), stage.handle());
     let key = stage.key("typed");
