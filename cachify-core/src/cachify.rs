@@ -239,7 +239,7 @@ impl Inner {
     /// The first poll arms a guard that sees to it that the reset happens.
     pub(crate) async fn reset(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
         let late = self.late_reset(key);
-        let result = match self.breaker.admit() {
+        let result = match self.admit() {
             Ok(()) => self.insist(self.backend.reset(key)).await,
             Err(error) => Err(error),
         };
@@ -283,8 +283,13 @@ impl Inner {
         self: &Arc<Self>,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.breaker.admit()?;
+        self.admit()?;
         self.insist(operation).await
+    }
+
+    /// Whether an operation may be tried. If not, there must be a probe: the last one may have ended with its runtime.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<(), Error> {
+        self.breaker.admit().inspect_err(|_| self.kick())
     }
 
     /// Runs an operation that is tried even while the backend is thought to be away: to release, to renew, to replay.

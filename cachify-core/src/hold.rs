@@ -92,7 +92,7 @@ impl Request {
                 wait: wait.map(|wait| wait.min(PLACE)),
                 within: inner.settings.budget,
             };
-            let answer = match inner.breaker.admit() {
+            let answer = match inner.admit() {
                 Ok(()) => {
                     place.taken = true;
                     inner

@@ -32,7 +32,7 @@ impl Budget {
         inner: &Arc<Inner>,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        inner.breaker.admit()?;
+        inner.admit()?;
         if self.left.is_zero() {
             return Err(Error::new(
                 ErrorKind::Timeout,
@@ -104,7 +104,10 @@ impl Breaker {
 
     /// Whether the caller is the one who must probe now.
     pub(crate) fn claim_probe(&self) -> bool {
-        self.is_open() && !self.is_closed() && !self.probing.swap(true, Ordering::AcqRel)
+        self.is_open()
+            && !self.is_closed()
+            && !self.probing.load(Ordering::Acquire)
+            && !self.probing.swap(true, Ordering::AcqRel)
     }
 
     /// The probe ends, whether it succeeded or its runtime went away.
@@ -213,7 +216,9 @@ impl Pending {
 
     /// Whether the caller is the one who must replay now.
     pub(crate) fn claim_replay(&self) -> bool {
-        !self.is_empty() && !self.replaying.swap(true, Ordering::AcqRel)
+        !self.is_empty()
+            && !self.replaying.load(Ordering::Acquire)
+            && !self.replaying.swap(true, Ordering::AcqRel)
     }
 
     /// The replay ends, whether it is done or its runtime went away.

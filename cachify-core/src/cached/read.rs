@@ -211,12 +211,12 @@ impl<P> Cached<P> {
                 ttl: LEASE_TTL,
                 unreadable: attempt.unreadable.as_ref(),
             };
-            lease.asking();
-            match attempt
-                .budget
-                .spend(inner, inner.backend.begin(&self.key, begin))
-                .await
-            {
+            // Not before it is: nobody gives back what was never asked for.
+            let ask = async {
+                lease.asking();
+                inner.backend.begin(&self.key, begin).await
+            };
+            match attempt.budget.spend(inner, ask).await {
                 Ok(Begun::Granted) => {
                     lease.granted(inner);
                     return None;
