@@ -30,8 +30,14 @@ struct Table {
 struct State {
     holders: HashMap<Token, Moment>,
     deadlines: BTreeSet<(Moment, Token)>,
-    /// With the moment until which each is ready to wait.
-    queue: VecDeque<(Token, Moment)>,
+    queue: VecDeque<Waiter>,
+}
+
+struct Waiter {
+    token: Token,
+    /// Until when it is ready to wait.
+    until: Moment,
+    /// How many holders it accepts, itself included.
     max: usize,
 }
 
@@ -46,7 +52,7 @@ impl Slots {
         let mut table = lock(&self.0);
         let table = &mut *table;
         let state = table.slots.entry(name(slot)).or_default();
-        state.max = slot.max as usize;
+        let max = slot.max as usize;
         state.expire(now);
         let token = acquire.token;
         if !state.holders.contains_key(token) {
@@ -54,7 +60,7 @@ impl Slots {
         }
         // The claim of a waiter whose turn it is, or of a request whose answer got lost.
         let mine = state.drop_hold(token);
-        if mine || (state.has_room() && state.queue.is_empty()) {
+        if mine || (state.holders.len() < max && state.queue.is_empty()) {
             state.hold(token, now + acquire.ttl);
             let fence = match slot.kind {
                 SlotKind::Lock => {
@@ -73,9 +79,13 @@ impl Slots {
             return Acquired::Held { retry_in: next };
         };
         let until = now + wait;
-        match state.queue.iter_mut().find(|(waiter, _)| waiter == token) {
-            Some(place) => place.1 = until,
-            None => state.queue.push_back((token.clone(), until)),
+        match state.queue.iter_mut().find(|waiter| waiter.token == *token) {
+            Some(waiter) => (waiter.until, waiter.max) = (until, max),
+            None => state.queue.push_back(Waiter {
+                token: token.clone(),
+                until,
+                max,
+            }),
         }
         Acquired::Queued {
             recheck: next.min(RECHECK),
@@ -103,7 +113,7 @@ impl Slots {
         self.with(slot, |state| {
             state.expire(now);
             let waiting = state.queue.len();
-            state.queue.retain(|(waiter, _)| waiter != token);
+            state.queue.retain(|waiter| waiter.token != *token);
             let released = state.drop_hold(token) || state.queue.len() < waiting;
             state.hand_over(now, signals, None);
             released
@@ -169,10 +179,6 @@ impl State {
         self.holders.is_empty() && self.queue.is_empty()
     }
 
-    fn has_room(&self) -> bool {
-        self.holders.len() < self.max
-    }
-
     fn hold(&mut self, token: &Token, deadline: Moment) {
         self.holders.insert(token.clone(), deadline);
         self.deadlines.insert((deadline, token.clone()));
@@ -198,10 +204,10 @@ impl State {
     /// Gives free places to those who wait, in order. Who does not listen any more, or is past its time, is skipped; `asking`
     /// is there although it does not need to be told.
     fn hand_over(&mut self, now: Moment, signals: &Signals, asking: Option<&Token>) {
-        while self.has_room() {
-            let Some((token, until)) = self.queue.pop_front() else {
-                return;
-            };
+        while let Some(waiter) = self.queue.front()
+            && self.holders.len() < waiter.max
+            && let Some(Waiter { token, until, .. }) = self.queue.pop_front()
+        {
             let is_asking = asking == Some(&token);
             if is_asking || (until >= now && signals.wake(token.as_str())) {
                 self.hold(&token, now + CLAIM);

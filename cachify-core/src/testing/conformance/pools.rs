@@ -45,6 +45,23 @@ pub async fn p1_every_caller_brings_its_own_max(stage: &Stage) {
     until("all are back", async || size(&a, &key).await == 0).await;
 }
 
+pub async fn p1_a_waiter_is_served_by_its_own_max(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let key = stage.key("vendor");
+    let first = a.pool(&key, 2).acquire().await.unwrap();
+    let alone = b.pool(&key, 1).wait(30 * SECOND);
+    let waiter = tokio::spawn(async move { alone.acquire().await });
+    queue_grows_to(&a, SlotKind::Pool, &key, 1).await;
+    // Nobody overtakes the waiter, nor is it served for the sake of another's `max`.
+    assert_eq!(kind(b.pool(&key, 3).acquire().await), Some(ErrorKind::Full));
+    assert_eq!(size(&a, &key).await, 1);
+    assert!(!waiter.is_finished());
+    first.release().await.unwrap();
+    let permit = soon("the waiter", waiter).await.unwrap().unwrap();
+    assert_eq!(size(&a, &key).await, 1);
+    permit.release().await.unwrap();
+}
+
 pub async fn p2_a_dead_holders_permit_comes_back(stage: &Stage) {
     let (dead, backend) = stage.faulty();
     let b = stage.handle();
