@@ -114,8 +114,13 @@ impl Request {
                     (queued, failed_before) = (true, false);
                     recheck.min(RECHECK)
                 }
-                // Who stands in the queue survives one hiccup of the backend.
-                Err(error) if queued && error.is_unavailable() && !failed_before => {
+                // Who stands in the queue survives one hiccup of the backend, unless its time is over anyway.
+                Err(error)
+                    if queued
+                        && error.is_unavailable()
+                        && !failed_before
+                        && start.elapsed() < self.wait =>
+                {
                     failed_before = true;
                     inner.settings.budget
                 }
@@ -333,7 +338,7 @@ impl Renewable for Hold {
                 Err(error) => {
                     let template = self.slot.key.template();
                     tracing::debug!(%error, template, "a renewal failed and is tried again");
-                    Some(inner.settings.budget)
+                    Some(inner.settings.budget.min(self.ttl / 3))
                 }
             }
         })

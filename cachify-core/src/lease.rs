@@ -84,7 +84,7 @@ impl Renewable for Lease {
                     self.ended();
                     None
                 }
-                Err(_) => Some(inner.settings.budget),
+                Err(_) => Some(inner.settings.budget.min(RENEW_EVERY)),
             }
         })
     }

@@ -60,3 +60,78 @@ async fn c7_what_was_never_asked_for_is_not_given_back() {
     assert_eq!(backend.calls(Op::Begin), begins, "it is left alone");
     assert_eq!(backend.calls(Op::Confirm), confirms);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_and_shortest_times_are_just_times() {
+    let longest = Cachify::builder()
+        .budget(Duration::MAX)
+        .patience(Duration::MAX)
+        .lock_ttl(Duration::MAX);
+    let shortest = Cachify::builder()
+        .budget(Duration::ZERO)
+        .patience(Duration::ZERO);
+    for builder in [longest, shortest] {
+        let (cachify, backend) = Faulty::wrap(&builder.connect_lazy().unwrap());
+        let key = key("row");
+        let cached = cachify.cached(&key).ttl(Duration::MAX);
+        assert_eq!(cached.get_or_compute(async || 1).await, 1);
+        assert_eq!(cached.peek().await.unwrap(), Some(1));
+        let lock = cachify.lock(&key).wait(Duration::MAX);
+        let guard = lock.max_hold(Duration::MAX).acquire().await.unwrap();
+        let pool = cachify.pool(&key, 1).ttl(Duration::from_secs(30));
+        let permit = pool.acquire().await.unwrap();
+        backend.fail(Op::Extend, Fault::Refuse);
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        let calls = backend.calls(Op::Extend);
+        assert!((1..=10_000).contains(&calls), "it rests in between: {calls}");
+        backend.heal();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!permit.is_lost(), "renewals went on");
+        guard.release().await.unwrap();
+        permit.release().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l7_a_waiter_whose_backend_hangs_halfway_is_told_within_a_budget() {
+    let (cachify, backend) = Faulty::wrap(&Cachify::memory());
+    let key = key("row");
+    let _guard = cachify.lock(&key).acquire().await.unwrap();
+    let start = tokio::time::Instant::now();
+    let wait = Duration::from_millis(500);
+    let lock = cachify.lock(&key).wait(wait);
+    let waiter = tokio::spawn(async move { lock.acquire().await.unwrap_err() });
+    while backend.calls(Op::Acquire) < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    backend.fail_all(Fault::Hang);
+    let error = waiter.await.unwrap();
+    assert!(error.is_unavailable(), "{error}");
+    let late = start.elapsed() - wait;
+    assert!(late <= Duration::from_millis(300), "{late:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c7_a_shared_error_costs_no_second_budget() {
+    let (cachify, backend) = Faulty::wrap(&Cachify::memory());
+    let cached = cachify.cached(&key("row")).share_errors();
+    let gate = backend.before(Op::Begin);
+    backend.fail(Op::Confirm, Fault::Hang);
+    let start = tokio::time::Instant::now();
+    let read = |cached: cachify_core::SharedErrors| {
+        tokio::spawn(async move {
+            cached
+                .get_or_try_compute(async || Err::<i32, _>("no"))
+                .await
+        })
+    };
+    let leader = read(cached.clone());
+    gate.reached().await;
+    let waiter = read(cached);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gate.open();
+    assert_eq!(leader.await.unwrap(), Err("no"));
+    let lost = start.elapsed();
+    assert!(lost < Duration::from_millis(300), "{lost:?}");
+    assert_eq!(waiter.await.unwrap(), Err("no"));
+}

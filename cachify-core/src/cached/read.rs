@@ -165,7 +165,8 @@ impl<P> Cached<P> {
         let value = match compute().await {
             Ok(value) => value,
             Err(error) => {
-                self.failed(lead, started, &error, sharing).await;
+                self.failed(lead, &mut attempt, started, &error, sharing)
+                    .await;
                 return Err(error);
             }
         };
@@ -299,6 +300,7 @@ impl<P> Cached<P> {
     async fn failed<E>(
         &self,
         mut lead: Lead,
+        attempt: &mut Attempt,
         started: u64,
         error: &E,
         sharing: Option<Sharing<E>>,
@@ -314,8 +316,9 @@ impl<P> Cached<P> {
         let inner = &self.cachify.inner;
         let stood = match lead.lease.as_ref().filter(|lease| lease.is_granted()) {
             Some(lease) => {
-                let stood = inner
-                    .attempt(inner.backend.confirm(&self.key, &lease.token))
+                let stood = attempt
+                    .budget
+                    .spend(inner, inner.backend.confirm(&self.key, &lease.token))
                     .await;
                 if stood.is_ok() {
                     lease.ended();

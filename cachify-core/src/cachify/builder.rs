@@ -108,13 +108,14 @@ impl CachifyBuilder {
         self
     }
 
-    /// The most time that a call may lose to a failing backend. Default 250 ms.
+    /// The most time that a call may lose to a failing backend. Default 250 ms; at least 1 ms, at most an hour.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self
     }
 
-    /// How long a cached call waits for another caller's computation of the same key before it computes for itself. Default 30 s.
+    /// How long a cached call waits for another caller's computation of the same key before it computes for itself. Default 30 s, at most
+    /// 100 years.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -216,7 +217,7 @@ impl CachifyBuilder {
         let options = RedisOptions::new(url)
             .prefix(&self.prefix)
             .node(node.clone())
-            .budget(self.budget)
+            .budget(self.settings().budget)
             .allow_evicting_locks(self.allow_evicting_locks)
             .clock(self.clock.clone());
         Ok(Arc::new(Redis::lazy(options)?))
@@ -235,8 +236,12 @@ impl CachifyBuilder {
         Settings {
             default_ttl: self.default_ttl,
             lock_ttl: self.lock_ttl,
-            budget: self.budget,
-            patience: self.patience,
+            // None, and retries would never rest; for ever, and they would have no time in which to come.
+            budget: self
+                .budget
+                .clamp(Duration::from_millis(1), Duration::from_hours(1)),
+            // What the clock can add to the present.
+            patience: self.patience.min(Duration::from_hours(24 * 366 * 100)),
             encoding: self.encoding,
         }
     }
