@@ -92,6 +92,14 @@ impl Flights {
         let mut flights = inner.flights.open();
         if let Some(open) = flights.get_mut(&flight) {
             let (reply, word) = oneshot::channel();
+            // A leader that hangs must not gather those who gave up on it.
+            while open
+                .waiters
+                .front()
+                .is_some_and(|first| first.reply.is_closed())
+            {
+                open.waiters.pop_front();
+            }
             open.waiters.push_back(Waiter { arrival, reply });
             return Role::Wait(word);
         }
@@ -246,5 +254,33 @@ impl Waiters {
         for waiter in self.0 {
             let _ = waiter.reply.send(word());
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::{Cachify, KeyTemplate};
+
+    #[tokio::test]
+    async fn c2_those_who_gave_up_on_a_leader_are_forgotten() {
+        let inner = Cachify::memory().inner;
+        let Ok(template) = KeyTemplate::parse("row") else {
+            panic!("a template")
+        };
+        let key = template.render(&[]);
+        let leader = Flights::join::<i32>(&inner, &key, 0);
+        assert!(matches!(leader, Role::Lead(_)));
+        for arrival in 1..1000 {
+            drop(Flights::join::<i32>(&inner, &key, arrival));
+        }
+        let waiting: usize = inner
+            .flights
+            .open()
+            .values()
+            .map(|open| open.waiters.len())
+            .sum();
+        assert_eq!(waiting, 1);
     }
 }
