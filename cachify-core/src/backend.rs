@@ -191,12 +191,22 @@ impl Node {
 }
 
 /// An entry as a backend hands it out.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Found {
     /// As it was given.
     Typed(Typed),
     /// As it was encoded.
     Bytes(Vec<u8>),
+}
+
+// Not the value.
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Typed(_) => f.write_str("Typed(..)"),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+        }
+    }
 }
 
 /// An entry to store.
@@ -305,4 +315,15 @@ pub struct Inspection {
     pub first: Option<(String, Duration)>,
     /// How many wait.
     pub waiting: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s1_no_value_is_shown() {
+        let begun = Begun::Found(Found::Bytes(b"AB".to_vec()));
+        assert_eq!(format!("{begun:?}"), "Found(Bytes(2 bytes))");
+    }
 }

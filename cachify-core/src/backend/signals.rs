@@ -1,6 +1,7 @@
 //! Who waits for what in this process.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smol_str::SmolStr;
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 ///
 /// A signal that comes between [`listen`](Self::listen) and [`Listener::signalled`] is kept, so that nobody misses one who
 /// listens first and looks afterwards.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Signals(Arc<Mutex<HashMap<SmolStr, Vec<Arc<Notify>>>>>);
 
 impl Signals {
@@ -54,7 +55,6 @@ impl Signals {
 }
 
 /// Listens for one name until it is dropped.
-#[derive(Debug)]
 pub struct Listener {
     signals: Signals,
     name: SmolStr,
@@ -69,6 +69,21 @@ impl Listener {
     /// A signal is not lost when this future is dropped before it is ready.
     pub async fn signalled(&self) {
         self.notify.notified().await;
+    }
+}
+
+// Not the names: they are keys.
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signals")
+            .field("names", &self.names().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").finish_non_exhaustive()
     }
 }
 
@@ -94,6 +109,13 @@ mod tests {
         let listener = signals.listen("a");
         assert!(signals.wake("a"));
         listener.signalled().await;
+    }
+
+    #[test]
+    fn s1_no_key_is_shown() {
+        let signals = Signals::default();
+        let listener = signals.listen("user-secret");
+        assert!(!format!("{signals:?} {listener:?}").contains("secret"));
     }
 
     #[test]
