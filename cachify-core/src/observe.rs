@@ -179,8 +179,14 @@ fn label(key: &Key) -> metrics::SharedString {
 
     let template = key.template();
     let known = LABELS.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(label) = known.as_ref().and_then(|labels| labels.get(template)) {
-        return Arc::clone(label).into();
+    if let Some(labels) = known.as_ref() {
+        if let Some(label) = labels.get(template) {
+            return Arc::clone(label).into();
+        }
+        // A flood of templates does not queue up for the lock.
+        if labels.len() >= TEMPLATES {
+            return "other".into();
+        }
     }
     drop(known);
     let mut labels = LABELS.write().unwrap_or_else(PoisonError::into_inner);
