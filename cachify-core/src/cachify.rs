@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -134,7 +135,7 @@ impl Cachify {
     ///
     /// [`Unconfirmed`](ErrorKind::Unconfirmed) if the backend did not acknowledge it within the budget. It is then retried until it is, and
     /// this process reads past the backend's copy of the key meanwhile; other processes may still see the old value.
-    /// [`NotQueued`](ErrorKind::NotQueued) if there are too many such resets already (10 000 keys): reset again later.
+    /// [`NotQueued`](ErrorKind::NotQueued) if there are too many such resets already (10 000 keys): reset again later; or if the handle was closed.
     ///
     /// # Cancel safety
     ///
@@ -150,7 +151,10 @@ impl Cachify {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped after its first poll, `change` is dropped and the reset happens.
+    /// If this future is dropped after its first poll, `change` is dropped and the reset happens. But a `change` that was dropped may still be
+    /// running: a database that was sent a statement carries it out, whether or not somebody waits for the answer. It may then commit *after* the
+    /// reset, and a read in between keeps the old value until it expires. Where clients go away, run the whole update in a task of its
+    /// own (`tokio::spawn`), or give the entry a `ttl` that you can live with.
     pub async fn update<T>(&self, key: &Key, change: impl Future<Output = T>) -> T {
         let late = self.inner.late_reset(key);
         let output = change.await;
@@ -249,7 +253,14 @@ impl Inner {
 
     /// Queues the reset of a key whose entry may be old now, and says so as an error.
     pub(crate) fn unconfirmed(self: &Arc<Self>, key: &Key, cause: Error) -> Error {
-        let (kind, message) = if self.reset_later(key) {
+        let (kind, message) = if self.breaker.is_closed() {
+            // Reads of this handle do not trust the entry any more, but nobody repeats it.
+            self.pending.add(key);
+            (
+                ErrorKind::NotQueued,
+                "this cachify handle was closed; the reset did not happen and is not repeated: connect a new one and reset again",
+            )
+        } else if self.reset_later(key) {
             (
                 ErrorKind::Unconfirmed,
                 "the backend did not acknowledge the reset; it is queued and will be repeated until it does",
@@ -320,6 +331,9 @@ impl Inner {
 
     /// Starts the background work that is due: a probe for an open breaker, a replay of pending resets.
     pub(crate) fn kick(self: &Arc<Self>) {
+        if self.breaker.is_closed() {
+            return;
+        }
         if self.breaker.claim_probe() {
             let claim = Claim {
                 inner: Arc::downgrade(self),
@@ -363,8 +377,14 @@ impl Inner {
             drop(done);
         });
         let mut nobody = Context::from_waker(Waker::noop());
-        if Handle::try_current().is_ok() && task.as_mut().poll(&mut nobody).is_ready() {
-            return true;
+        if Handle::try_current().is_ok() {
+            // This may be the drop of a guard: it must not panic, which a timer of a runtime that was shut down does.
+            let begin = AssertUnwindSafe(|| task.as_mut().poll(&mut nobody));
+            match catch_unwind(begin) {
+                Ok(Poll::Pending) => {}
+                Ok(Poll::Ready(())) => return true,
+                Err(_) => return false,
+            }
         }
         self.spawn(task)
     }

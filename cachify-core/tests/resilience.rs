@@ -83,7 +83,10 @@ async fn the_longest_and_shortest_times_are_just_times() {
         backend.fail(Op::Extend, Fault::Refuse);
         tokio::time::sleep(Duration::from_secs(12)).await;
         let calls = backend.calls(Op::Extend);
-        assert!((1..=10_000).contains(&calls), "it rests in between: {calls}");
+        assert!(
+            (1..=10_000).contains(&calls),
+            "it rests in between: {calls}"
+        );
         backend.heal();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!permit.is_lost(), "renewals went on");
@@ -134,4 +137,40 @@ async fn c7_a_shared_error_costs_no_second_budget() {
     let lost = start.elapsed();
     assert!(lost < Duration::from_millis(300), "{lost:?}");
     assert_eq!(waiter.await.unwrap(), Err("no"));
+}
+
+#[tokio::test]
+async fn s4_a_closed_handle_does_not_promise_to_repeat_a_reset() {
+    let cachify = Cachify::memory();
+    let key = key("row");
+    cachify.cached(&key).set(1).await.unwrap();
+    cachify.close(Duration::from_secs(1)).await.unwrap();
+    let error = cachify.reset(&key).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotQueued, "{error}");
+    assert_eq!(cachify.cached(&key).get_or_compute(async || 2).await, 2);
+}
+
+#[test]
+fn s4_a_guard_may_outlive_its_runtime() {
+    let (cachify, backend) = Faulty::wrap(&Cachify::memory());
+    let first = runtime();
+    let guard = first.block_on(cachify.lock(&key("row")).acquire()).unwrap();
+    let permit = first
+        .block_on(cachify.pool(&key("row"), 1).acquire())
+        .unwrap();
+    backend.fail_all(Fault::Hang);
+    let handle = first.handle().clone();
+    drop(first);
+    // As on a thread for blocking work, which goes on while its runtime shuts down.
+    let _entered = handle.enter();
+    drop(permit);
+    let panicked = std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            let _entered = handle.enter();
+            let _guard = guard;
+            panic!("on purpose");
+        });
+        work.join()
+    });
+    assert!(panicked.is_err(), "and does not abort");
 }
