@@ -1,6 +1,7 @@
 //! What is known to be uncacheable, so that nobody waits for it in vain.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +17,15 @@ const PASS_FOR: Duration = Duration::from_mins(1);
 const REMEMBERED: usize = 10_000;
 
 /// Keys whose last answer could not be stored. Until that was long ago, or one can be stored again, nobody waits for another's.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Passes(Mutex<HashMap<SmolStr, Instant>>);
+
+// Not the keys.
+impl fmt::Debug for Passes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Passes({})", self.keys().len())
+    }
+}
 
 impl Passes {
     pub(super) fn contains(&self, key: &Key) -> bool {
@@ -60,6 +68,7 @@ mod tests {
         let key = template.render(&[&0]);
         passes.add(&key);
         assert!(passes.contains(&key));
+        assert_eq!(format!("{passes:?}"), "Passes(1)");
         tokio::time::advance(PASS_FOR).await;
         assert!(!passes.contains(&key));
         for n in 0..=2 * REMEMBERED {
