@@ -189,3 +189,34 @@ async fn h2_a_leader_that_is_cancelled_is_replaced() {
         .collect();
     assert_eq!(bodies, ["en 1", "de 2"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn h2_c4_fields_learned_in_flight_do_not_survive_a_reset() {
+    for cachify in backends() {
+        let count = AtomicUsize::new(0);
+        let route = Route::new(&cachify, rules("page"), move |request| {
+            let n = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let vary = if n == 0 {
+                    "Accept-Language"
+                } else {
+                    "Accept-Language, Accept"
+                };
+                with(
+                    text(format!("{} {n}", language(&request))),
+                    &[("vary", vary)],
+                )
+            }
+        });
+        route.get(EN).await;
+        let flying = tokio::spawn({
+            let route = route.clone();
+            async move { route.get(DE).await }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        reset(&cachify).await;
+        assert_eq!(body(&flying.await.unwrap()), "de 1");
+        assert_eq!(body(&route.get(DE).await), "de 2");
+    }
+}

@@ -367,8 +367,9 @@ where
             return Entry::Answer(stored);
         }
         // The answers vary by more than was known. New variants of the key take the place of those that were told apart too little.
+        // This answer is not among them: nothing says whether a reset overtook it.
         let varies = Varies::by(varies.fields().chain(vary.iter().map(HeaderName::as_str)));
-        self.keep_variant(&varies, stored).await;
+        self.own = Some(Own::Variant(stored));
         let ttl = self.rules.lifetime(&self.cachify);
         let index = self.cachify.cached(&self.key).ttl(ttl);
         // One that is not confirmed is repeated as a reset.
