@@ -12,9 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachify_warp::{Cache, Cachify, FilterExt, get_or_head, key, query};
 use futures_util::future::join_all;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt as _};
 use http_body_util::BodyExt as _;
-use support::{App, Door, app, backends, get as fetch, plain, request, send};
+use support::{App, Door, app, backends, get as fetch, plain, request, send, soon};
 use tower_service::Service as _;
 use warp::http::{HeaderMap, Request, header};
 use warp::reply::{Reply, Response, with_header};
@@ -427,6 +427,21 @@ async fn h4_streams_and_large_bodies_pass_through_whole() {
                 (11, "cachify; fwd=uri-miss")
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn h4_a_stream_passes_through_as_it_comes() {
+    for cachify in backends() {
+        let app = page(&cachify, || {
+            let first = stream::iter([Ok::<_, Infallible>(Bytes::from("first"))]);
+            ready(warp::reply::stream(first.chain(stream::pending())))
+        });
+        let request = Request::get("/").body(String::new()).unwrap();
+        let mut service = warp::service(app);
+        let answer = soon(service.call(request)).await.unwrap();
+        let piece = soon(answer.into_body().frame()).await.unwrap().unwrap();
+        assert_eq!(piece.into_data().unwrap(), "first");
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use cachify_core::testing::{Fault, Faulty, Op};
@@ -11,7 +12,7 @@ use cachify_warp::{
     with_cachify,
 };
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, Either, join_all};
 use serde_json::json;
 use support::{Answer, App, Door, app, backends, get as fetch, plain, request, send};
 use warp::filters::BoxedFilter;
@@ -248,6 +249,20 @@ async fn l4_a_handler_that_loses_its_lock_is_stopped() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn h5_a_handler_lets_go_before_its_answer() {
+    let (cachify, faulty) = Faulty::wrap(&Cachify::memory());
+    let route = path().then_locked(&cachify, |(id,)| key!("x-{id}"), async |_| "done");
+    let app = app(route);
+    let release = faulty.before(Op::Release);
+    let mut asked = pin!(ask(&app, "/7"));
+    let reached = pin!(release.reached());
+    let first = futures_util::future::select(&mut asked, reached).await;
+    assert!(matches!(first, Either::Right(_)), "answered before");
+    release.open();
+    assert_eq!(asked.await.brief(), (200, "done"));
 }
 
 #[tokio::test]

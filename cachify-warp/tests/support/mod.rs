@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cachify_warp::Cachify;
@@ -85,7 +86,7 @@ pub fn request(method: &str, uri: &str, headers: &[(&str, &str)]) -> test::Reque
 }
 
 pub async fn send(app: &App, request: test::RequestBuilder) -> Answer {
-    let (head, body) = request.reply(app).await.into_parts();
+    let (head, body) = soon(request.reply(app)).await.into_parts();
     Answer {
         status: head.status,
         headers: head.headers,
@@ -95,6 +96,12 @@ pub async fn send(app: &App, request: test::RequestBuilder) -> Answer {
 
 pub async fn get(app: &App, uri: &str) -> Answer {
     send(app, request("GET", uri, &[])).await
+}
+
+/// Fails rather than hangs.
+pub async fn soon<F: Future>(future: F) -> F::Output {
+    let patience = Duration::from_secs(10);
+    tokio::time::timeout(patience, future).await.unwrap()
 }
 
 /// Where handlers wait until they are let through, counted.
@@ -117,9 +124,12 @@ impl Door {
     }
 
     pub async fn until_came(&self, count: usize) {
-        while self.came() < count {
-            tokio::task::yield_now().await;
-        }
+        soon(async {
+            while self.came() < count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     pub fn open(&self, count: usize) {
