@@ -1,10 +1,15 @@
 //! What goes over the wire, in the words of poem-openapi. Every answer that is not a user is a problem.
 
+use std::borrow::Cow;
+
 use cachify_poem::http::problem;
 use poem::http::StatusCode;
 use poem::{IntoResponse, Response};
 use poem_openapi::payload::Json;
+use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, Type};
 use poem_openapi::{ApiResponse, Object};
+use serde_json::Value;
 use tokio::task::JoinError;
 use users::StoreError;
 
@@ -26,20 +31,50 @@ impl From<users::User> for User {
     }
 }
 
+/// What a client sends. It is read by the domain: poem-openapi would take a number for a string.
+pub(crate) struct NewUser(pub(crate) users::NewUser);
+
 /// What a client sends to create or to update a user.
 #[derive(Object)]
-pub(crate) struct NewUser {
+#[oai(rename = "NewUser")]
+struct Described {
     /// 1 to 100 characters.
     name: String,
     /// Up to 254 bytes, with one `@` inside.
     email: String,
 }
 
-impl NewUser {
-    /// The user, if it is a valid one.
-    pub(crate) fn check(&self) -> Result<users::NewUser, Failure> {
-        users::NewUser::new(&self.name, &self.email)
-            .map_err(|invalid| Failure::from(users::Problem::from(invalid)))
+impl ParseFromJSON for NewUser {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let user = serde_json::from_value(value.unwrap_or_default());
+        user.map(Self).map_err(ParseError::custom)
+    }
+}
+
+impl Type for NewUser {
+    const IS_REQUIRED: bool = true;
+
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        Described::name()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        Described::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        Described::register(registry);
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(self.as_raw_value().into_iter())
     }
 }
 
@@ -91,7 +126,11 @@ pub(crate) enum Failure {
     Client(StatusCode, Json<Problem>),
     /// The database or the cache failed
     #[oai(status_range = "5XX", content_type = "application/problem+json")]
-    Server(StatusCode, Json<Problem>),
+    Server(
+        StatusCode,
+        Json<Problem>,
+        #[oai(header = "Retry-After")] Option<String>,
+    ),
 }
 
 impl From<users::Problem> for Failure {
@@ -103,7 +142,7 @@ impl From<users::Problem> for Failure {
             detail: problem.detail,
         });
         if status.is_server_error() {
-            Self::Server(status, problem)
+            Self::Server(status, problem, None)
         } else {
             Self::Client(status, problem)
         }
@@ -118,8 +157,16 @@ impl From<StoreError> for Failure {
 
 impl From<cachify_poem::Error> for Failure {
     fn from(error: cachify_poem::Error) -> Self {
-        let (status, ..) = problem(&error);
-        users::Problem::new(status, error.to_string()).into()
+        let (status, headers, _) = problem(&error);
+        let again = headers
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok());
+        match users::Problem::new(status, error.to_string()).into() {
+            Self::Server(status, problem, _) => {
+                Self::Server(status, problem, again.map(Into::into))
+            }
+            client => client,
+        }
     }
 }
 

@@ -23,17 +23,17 @@ struct Api {
     lock_wait: Duration,
 }
 
-#[OpenApi]
+#[OpenApi(prefix_path = "/users/")]
 impl Api {
     /// Creates a user.
-    #[oai(path = "/users/", method = "post")]
-    async fn create_user(&self, new: Json<NewUser>) -> Result<Created, Failure> {
-        let user = self.store.create(&new.check()?).await?;
+    #[oai(path = "/", method = "post")]
+    async fn create_user(&self, Json(new): Json<NewUser>) -> Result<Created, Failure> {
+        let user = self.store.create(&new.0).await?;
         Ok(Created::User(Json(user.into())))
     }
 
     /// Reads a user.
-    #[oai(path = "/users/:user_id", method = "get", transform = "cached")]
+    #[oai(path = "/:user_id", method = "get", transform = "cached")]
     async fn read_user(&self, user_id: Path<i64>) -> Result<Json<User>, Failure> {
         let user = self.store.find(user_id.0).await?;
         let user = user.ok_or_else(|| Problem::no_user(user_id.0))?;
@@ -41,13 +41,12 @@ impl Api {
     }
 
     /// Updates a user.
-    #[oai(path = "/users/:user_id", method = "put")]
+    #[oai(path = "/:user_id", method = "put")]
     async fn update_user(
         &self,
         Path(user_id): Path<i64>,
-        new: Json<NewUser>,
+        Json(new): Json<NewUser>,
     ) -> Result<Updated, Failure> {
-        let new = new.check()?;
         let lock = self.cachify.lock(&key!("update-user-{user_id}"));
         let guard = match lock.wait(self.lock_wait).acquire().await {
             Ok(guard) => guard,
@@ -58,7 +57,7 @@ impl Api {
         // taken back. The guard goes along.
         let (cachify, store) = (self.cachify.clone(), self.store.clone());
         let update = tokio::spawn(async move {
-            let update = store.update(user_id, &new);
+            let update = store.update(user_id, &new.0);
             // Resets whatever becomes of the update, a panic included.
             let key = key!("read_user-{user_id}");
             let user = guard.run(cachify.update(&key, update)).await;
