@@ -17,7 +17,7 @@ async fn read_user(Data(db): Data<&Db>, Path(user_id): Path<i64>) -> Result<Json
 // ANCHOR: after
 use std::time::Duration;
 
-use cachify_poem::{CacheMiddleware, Cachify, OnceMiddleware, key};
+use cachify_poem::{CacheMiddleware, Cachify, HangupListener, OnceMiddleware, key};
 use poem::listener::TcpListener;
 use poem::{Endpoint, EndpointExt, Route, Server, get};
 
@@ -49,7 +49,7 @@ fn app(cachify: &Cachify, db: Db) -> impl Endpoint + use<> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("CACHIFY_URL").unwrap_or_else(|_| "memory://".into());
     let cachify = Cachify::connect(&url).await?;
-    let listener = TcpListener::bind("127.0.0.1:8000");
+    let listener = HangupListener::new(TcpListener::bind("127.0.0.1:8000"));
     Server::new(listener)
         .run(app(&cachify, Db::default()))
         .await?;
