@@ -38,7 +38,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Flags {
     /// Sample apps to run
-    #[arg(long, value_delimiter = ',', default_value = "axum")]
+    #[arg(long, value_delimiter = ',', default_value = DEFAULT_FRAMEWORKS)]
     pub(crate) framework: Vec<Framework>,
 
     /// Where they cache: `memory`, `redis` (starts a server of its own) or a URL [default: memory, and redis if there is a server to start]
@@ -54,7 +54,7 @@ pub(crate) struct Flags {
     pub(crate) users: u16,
 
     /// How long a scenario measures, from 1s to 4m: entries live for 5 minutes
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "4s", value_parser = duration)]
     pub(crate) duration: Duration,
 
     /// Processes of an app that share a Redis [default: what the scenario needs]
@@ -66,16 +66,21 @@ pub(crate) struct Flags {
     pub(crate) output: PathBuf,
 }
 
+/// All of them.
+const DEFAULT_FRAMEWORKS: &str = "axum,warp";
+
 /// A sample app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Framework {
     Axum,
+    Warp,
 }
 
 /// What a child can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum App {
     Axum,
+    Warp,
     /// A constant answer: what this machine and this harness can do at best.
     Floor,
 }
@@ -84,6 +89,7 @@ impl From<Framework> for App {
     fn from(framework: Framework) -> Self {
         match framework {
             Framework::Axum => Self::Axum,
+            Framework::Warp => Self::Warp,
         }
     }
 }
@@ -92,6 +98,7 @@ impl App {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Axum => "axum",
+            Self::Warp => "warp",
             Self::Floor => "floor",
         }
     }

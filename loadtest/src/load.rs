@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use goose::config::GooseConfiguration;
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction, TransactionResult};
@@ -27,7 +28,7 @@ where
 pub(crate) struct Load<'a> {
     pub(crate) name: &'a str,
     pub(crate) users: usize,
-    /// In whole seconds, 1 at least.
+    /// For how long each user begins another step.
     pub(crate) time: Duration,
     /// What each user does first; it is not measured.
     pub(crate) warm_up: Option<Step>,
@@ -53,7 +54,8 @@ impl Load<'_> {
         .map(str::to_owned)
         .to_vec();
         for (flag, value) in [
-            ("--run-time", format!("{}s", self.time.as_secs().max(1))),
+            // Of `repeat`: goose's own clock counts in whole seconds.
+            ("--iterations", "1".to_owned()),
             ("--users", self.users.to_string()),
             ("--report-file", html.display().to_string()),
         ] {
@@ -64,12 +66,26 @@ impl Load<'_> {
         if let Some(warm_up) = self.warm_up {
             scenario = scenario.register_transaction(Transaction::new(warm_up).set_on_start());
         }
-        scenario = scenario.register_transaction(Transaction::new(self.step));
+        scenario = scenario.register_transaction(Transaction::new(repeat(self.step, self.time)));
         let configuration = GooseConfiguration::parse_args_default(&arguments)?;
         let attack = GooseAttack::initialize_with_config(configuration)?;
         let metrics = Box::pin(attack.register_scenario(scenario).execute()).await;
         metrics.with_context(|| format!("goose could not run {}", self.name))
     }
+}
+
+fn repeat(once: Step, time: Duration) -> Step {
+    step(move |user| {
+        let once = Arc::clone(&once);
+        async move {
+            let begin = Instant::now();
+            while begin.elapsed() < time {
+                once(user).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    })
 }
 
 /// An answer, timed to the last byte of its body: goose's own clock stops at the headers.
@@ -92,8 +108,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Option<Answer> {
     })
 }
 
-/// Counts what happened, and how long that took altogether. Goose's own counts begin when all of its users are there, and its clock counts in
-/// whole seconds.
+/// Counts what happened, and how long that took altogether.
 #[derive(Debug, Default)]
 pub(crate) struct Meter(Mutex<Counts>);
 
@@ -173,7 +188,7 @@ const FAILED: &str = "failed";
 /// Times in microseconds, each at most 0.8 % off.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Latency {
-    /// How many times these are of: a few less than there were, since goose forgets what came before all of its users did.
+    /// How many times these are of.
     pub(crate) count: u64,
     pub(crate) p50: u64,
     pub(crate) p90: u64,

@@ -34,7 +34,7 @@ pub(crate) struct Run {
     pub(crate) scenario: &'static str,
     /// What was measured: scenarios with several measurements tell them apart by this.
     pub(crate) what: String,
-    /// `axum`, or `floor`: a constant answer from an app that does nothing else.
+    /// `axum`, `poem`, `warp`, or `floor`: a constant answer from an app that does nothing else.
     pub(crate) app: &'static str,
     /// `memory`, `redis`, or the scheme of the URL.
     pub(crate) cache: String,

@@ -120,7 +120,7 @@ impl Contender {
     fn html(&self, stage: &Stage<'_>) -> String {
         match self.app {
             App::Floor => stage.html_name("hit-floor"),
-            App::Axum => stage.html_name("hit"),
+            _ => stage.html_name("hit"),
         }
     }
 
