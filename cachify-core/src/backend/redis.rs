@@ -13,35 +13,39 @@
 //! Each operation is one command or one script. What is not idempotent carries the server's time after which it is refused.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis::{Client, IntoConnectionInfo, ProtocolVersion, Value};
+use redis::Value;
 use tokio::time::timeout;
 
 use super::{
     Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Node,
     Signals, Slot, SlotKind, Token,
 };
-use crate::clock::{Clock, Moment};
-use crate::{Error, ErrorKind, Key, Ttl};
+use crate::clock::Moment;
+use crate::{Error, Key, Ttl};
 
+mod entries;
 mod error;
 mod fitness;
 mod link;
+mod options;
 mod script;
+mod slots;
 mod subscriber;
 mod time;
 
+use entries::lease_word;
 use link::{Link, Server};
-use script::{Call, Name};
+pub use options::RedisOptions;
+use script::Call;
 use subscriber::Subscriber;
 use time::ServerTime;
 
 /// For so long a request stays in force at most: half of what the scripts take for a sign of clocks that disagree.
 const LONGEST_ANSWER: Duration = Duration::from_secs(30);
-
 /// How long an attempt to connect goes on in the background; who waits for it gives up with its own budget.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long all that is looked at by a check may take.
@@ -50,72 +54,6 @@ const CHECK: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// Much longer than any hold, and the server can still add it to the present.
 const LONGEST_TTL: Duration = Duration::from_hours(24 * 366 * 100);
-
-/// What to connect to, and how.
-#[must_use = "options do nothing before `Redis::lazy`"]
-#[derive(Clone)]
-pub struct RedisOptions {
-    url: String,
-    prefix: String,
-    node: Option<Node>,
-    budget: Duration,
-    allow_evicting_locks: bool,
-    clock: Clock,
-}
-
-impl RedisOptions {
-    /// Options for the server at `url`: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, or `unix://PATH`.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            prefix: "cachify".to_owned(),
-            node: None,
-            budget: Duration::from_millis(250),
-            allow_evicting_locks: false,
-            clock: Clock::default(),
-        }
-    }
-
-    /// What all names begin with. Default `cachify`.
-    pub fn prefix(mut self, prefix: &str) -> Self {
-        prefix.clone_into(&mut self.prefix);
-        self
-    }
-
-    /// Whose tokens are used: those of other nodes that wait are told on their own channels.
-    pub fn node(mut self, node: Node) -> Self {
-        self.node = Some(node);
-        self
-    }
-
-    /// How long a caller listens for an answer. Default 250 ms.
-    pub fn budget(mut self, budget: Duration) -> Self {
-        self.budget = budget;
-        self
-    }
-
-    /// Allows locks and pools on a server that may evict them. Default `false`.
-    pub fn allow_evicting_locks(mut self, allow: bool) -> Self {
-        self.allow_evicting_locks = allow;
-        self
-    }
-
-    /// Reads the time from `clock`.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-}
-
-impl fmt::Debug for RedisOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the URL: it may hold a password.
-        f.debug_struct("RedisOptions")
-            .field("prefix", &self.prefix)
-            .field("budget", &self.budget)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The Redis backend.
 pub struct Redis(Arc<Shared>);
@@ -154,9 +92,9 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if the URL is not understood.
+    /// [`Configuration`](crate::ErrorKind::Configuration) if the URL is not understood.
     pub fn lazy(options: RedisOptions) -> Result<Self, Error> {
-        let (client, place) = open(&options.url)?;
+        let (client, place) = options::open(&options.url)?;
         let server = Arc::new(Server {
             client,
             place,
@@ -191,38 +129,6 @@ impl Redis {
     }
 }
 
-fn open(url: &str) -> Result<(Client, String), Error> {
-    let wrong = |message: &'static str| Error::new(ErrorKind::Configuration, message);
-    if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
-        return Err(wrong(
-            "the URL asks for TLS, but cachify was built without its feature `tls`; turn it on",
-        ));
-    }
-    let info = url.into_connection_info().map_err(|_| {
-        // The cause is not told: it may quote the URL, which may hold a password.
-        wrong(
-            "the URL is not understood; it reads redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix://PATH[?db=DB]; special characters in a \
-             password are percent-encoded",
-        )
-    })?;
-    let redis = info
-        .redis_settings()
-        .clone()
-        .set_protocol(ProtocolVersion::RESP2)
-        .set_skip_set_lib_name();
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
-    let place = info.addr().to_string();
-    #[cfg(feature = "tls")]
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Without one, the first connection would panic. Whoever installs another one first is served by that.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    let client = Client::open(info)
-        .map_err(|_| wrong("the URL names a server that cannot be connected to from here"))?;
-    Ok((client, place))
-}
-
 /// `ttl` in milliseconds, rounded up, 1 at least.
 fn millis(ttl: Duration) -> u64 {
     Ttl::new(ttl.min(LONGEST_TTL))
@@ -233,11 +139,6 @@ fn millis(ttl: Duration) -> u64 {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.min(LONGEST_TTL).as_micros()).unwrap_or(u64::MAX)
-}
-
-/// The word that the lease of `key` ended.
-fn lease_word(key: &str) -> String {
-    format!("C {key}")
 }
 
 /// What a script with several outcomes answers.
@@ -255,32 +156,6 @@ const LATE: i64 = 3;
 const ENDED: i64 = 4;
 
 impl Shared {
-    fn entry<'a>(&'a self, key: &'a str) -> Name<'a> {
-        Name(&self.names.cached, key, "}")
-    }
-
-    fn lease<'a>(&'a self, key: &'a str) -> Name<'a> {
-        Name(&self.names.cached, key, "}:lease")
-    }
-
-    /// The names that belong to a slot, the fence of a lock last.
-    fn slot<'a>(&'a self, kind: SlotKind, key: &'a str) -> [Name<'a>; 5] {
-        let start = match kind {
-            SlotKind::Lock => &*self.names.lock,
-            SlotKind::Pool => &*self.names.pool,
-        };
-        ["}", "}:queue", "}:places", "}:ended", "}:fence"].map(|end| Name(start, key, end))
-    }
-
-    /// What is told to who is handed a slot.
-    fn slot_word(kind: SlotKind, key: &str) -> String {
-        let letter = match kind {
-            SlotKind::Lock => 'L',
-            SlotKind::Pool => 'P',
-        };
-        format!("{letter} {key}")
-    }
-
     /// Something was said on this process's channel.
     fn heard(&self, text: &str) {
         if let Some(key) = text.strip_prefix("C ") {
@@ -311,13 +186,6 @@ impl Shared {
                 );
             }
         });
-    }
-
-    fn release_call(&self, kind: SlotKind, key: &str, token: &str) -> Call {
-        Call::new(&script::RELEASE, &self.slot(kind, key)[..4])
-            .arg(token)
-            .arg(&self.names.wake)
-            .arg(Self::slot_word(kind, key))
     }
 
     /// Runs a script that refuses to run after `within`, which counts from `start`. What it tells of the server's clock keeps ours right.
@@ -364,166 +232,6 @@ impl Shared {
             Value::Int(flag) => Ok(flag != 0),
             _ => Err(error::garbled(&self.server.place)),
         }
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Found>, Error> {
-        let cmd = script::command("GET", self.entry(key));
-        match self.data.ask(&cmd).await? {
-            Ok(Value::BulkString(bytes)) => Ok(Some(Found::Bytes(bytes))),
-            Ok(Value::Nil) => Ok(None),
-            Ok(_) => Err(error::garbled(&self.server.place)),
-            // No bytes at all are unreadable, too, and `begin` finds the same.
-            Err(error) if error::code(&error) == "WRONGTYPE" => Ok(Some(Found::Bytes(Vec::new()))),
-            Err(error) => Err(self.server.translate(&error)),
-        }
-    }
-
-    async fn begin(&self, key: &str, begin: Begin<'_>) -> Result<Begun, Error> {
-        let start = self.server.time.local();
-        let names = [self.entry(key), self.lease(key)];
-        let call = |until| {
-            let call = Call::new(&script::BEGIN, &names)
-                .arg(begin.token.as_str())
-                .arg(millis(begin.ttl))
-                .arg(until);
-            match begin.unreadable {
-                Some(Found::Bytes(bytes)) => call.arg(&bytes[..]),
-                _ => call,
-            }
-        };
-        let outcome = match self
-            .run_until(&self.data, start, self.server.budget, call)
-            .await?
-        {
-            Ok(outcome) => outcome,
-            Err(Value::BulkString(bytes)) => return Ok(Begun::Found(Found::Bytes(bytes))),
-            Err(_) => return Err(error::garbled(&self.server.place)),
-        };
-        if outcome.code == GRANTED {
-            return Ok(Begun::Granted);
-        }
-        let mut recheck = Duration::from_millis(outcome.number);
-        if !self.subscriber.stands() {
-            // When it stands, all who wait look again.
-            self.subscriber.start(&self.weak);
-            recheck = recheck.min(Duration::from_millis(500));
-        }
-        Ok(Begun::Busy { recheck })
-    }
-
-    async fn end_lease(
-        &self,
-        key: &str,
-        token: &Token,
-        entry: Option<NewEntry<'_>>,
-    ) -> Result<bool, Error> {
-        let mut call = Call::new(&script::FILL, &[self.entry(key), self.lease(key)])
-            .arg(token.as_str())
-            .arg(&self.names.wake)
-            .arg(lease_word(key));
-        if let Some(entry) = entry {
-            let bytes = match (entry.encode)(self.server.time.now()) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    // The lease ends all the same.
-                    self.flag(&self.data, &call).await?;
-                    return Err(error);
-                }
-            };
-            call = call.arg(&bytes[..]);
-            if let Some(ttl) = entry.ttl.as_millis() {
-                call = call.arg(ttl);
-            }
-        }
-        self.flag(&self.data, &call).await
-    }
-
-    async fn set(&self, key: &str, entry: NewEntry<'_>, within: Duration) -> Result<(), Error> {
-        let start = self.server.time.local();
-        self.control.ready().await?;
-        let bytes = (entry.encode)(self.server.time.now())?;
-        let call = |until| {
-            let call = Call::new(&script::SET, &[self.entry(key), self.lease(key)])
-                .arg(until)
-                .arg(&self.names.wake)
-                .arg(lease_word(key))
-                .arg(&bytes[..]);
-            match entry.ttl.as_millis() {
-                Some(ttl) => call.arg(ttl),
-                None => call,
-            }
-        };
-        match self.run_until(&self.control, start, within, call).await? {
-            Ok(_) => Ok(()),
-            Err(_) => Err(error::garbled(&self.server.place)),
-        }
-    }
-
-    async fn acquire(&self, slot: &Slot, acquire: Acquire<'_>) -> Result<Acquired, Error> {
-        if slot.max == 0 {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                "a pool needs room for one holder at least",
-            ));
-        }
-        let start = self.server.time.local();
-        let connection = self.control.ready().await?;
-        if self.looked.load(Ordering::Acquire) != connection {
-            fitness::look(self).await?;
-        }
-        if self.evicting.load(Ordering::Acquire) && !self.allow_evicting_locks {
-            return Err(fitness::evicting(&self.server.place));
-        }
-        if acquire.wait.is_some() && !self.subscriber.stands() {
-            // Who does not listen is passed over. Without a subscription, looking again must do.
-            let _ = timeout(acquire.within / 2, self.subscriber.stand(&self.weak)).await;
-        }
-        let key = slot.key.as_str();
-        let names = self.slot(slot.kind, key);
-        let names = match slot.kind {
-            SlotKind::Lock => &names[..],
-            SlotKind::Pool => &names[..4],
-        };
-        let call = |until| {
-            let call = Call::new(&script::ACQUIRE, names)
-                .arg(acquire.token.as_str())
-                .arg(&self.names.wake)
-                .arg(Self::slot_word(slot.kind, key))
-                .arg(until)
-                .arg(micros(acquire.ttl))
-                .arg(millis(acquire.ttl) + 2)
-                .arg(slot.max);
-            match acquire.wait {
-                Some(wait) => call.arg(micros(wait.min(LONGEST_WAIT))),
-                None => call,
-            }
-        };
-        let outcome = self.run_until(&self.control, start, acquire.within, call);
-        let Ok(outcome) = outcome.await? else {
-            return Err(error::garbled(&self.server.place));
-        };
-        let time = Duration::from_micros(outcome.number);
-        Ok(match outcome.code {
-            GRANTED => Acquired::Granted {
-                fence: outcome.number,
-            },
-            HELD => Acquired::Held { retry_in: time },
-            WAIT => Acquired::Queued { recheck: time },
-            _ => return Err(error::garbled(&self.server.place)),
-        })
-    }
-
-    async fn inspect(&self, slot: &Slot) -> Result<Inspection, Error> {
-        let names = self.slot(slot.kind, slot.key.as_str());
-        let call = Call::new(&script::INSPECT, &names[..2]);
-        let value = self.control.run(&call).await?;
-        let (held, waiting, first, left): (usize, usize, String, u64) =
-            redis::from_redis_value(value).map_err(|_| error::garbled(&self.server.place))?;
-        Ok(Inspection {
-            held,
-            first: (held != 0).then(|| (first, Duration::from_micros(left))),
-            waiting,
-        })
     }
 }
 

@@ -1,0 +1,109 @@
+//! Locks and pools.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::script::{self, Call, Name};
+use super::{GRANTED, HELD, LONGEST_WAIT, Shared, WAIT, error, fitness, micros, millis};
+use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind};
+use crate::{Error, ErrorKind};
+
+impl Shared {
+    /// The names that belong to a slot, the fence of a lock last.
+    pub(super) fn slot<'a>(&'a self, kind: SlotKind, key: &'a str) -> [Name<'a>; 5] {
+        let start = match kind {
+            SlotKind::Lock => &*self.names.lock,
+            SlotKind::Pool => &*self.names.pool,
+        };
+        ["}", "}:queue", "}:places", "}:ended", "}:fence"].map(|end| Name(start, key, end))
+    }
+
+    /// What is told to who is handed a slot.
+    pub(super) fn slot_word(kind: SlotKind, key: &str) -> String {
+        let letter = match kind {
+            SlotKind::Lock => 'L',
+            SlotKind::Pool => 'P',
+        };
+        format!("{letter} {key}")
+    }
+
+    pub(super) fn release_call(&self, kind: SlotKind, key: &str, token: &str) -> Call {
+        Call::new(&script::RELEASE, &self.slot(kind, key)[..4])
+            .arg(token)
+            .arg(&self.names.wake)
+            .arg(Self::slot_word(kind, key))
+    }
+
+    pub(super) async fn acquire(
+        &self,
+        slot: &Slot,
+        acquire: Acquire<'_>,
+    ) -> Result<Acquired, Error> {
+        if slot.max == 0 {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "a pool needs room for one holder at least",
+            ));
+        }
+        let start = self.server.time.local();
+        let connection = self.control.ready().await?;
+        if self.looked.load(Ordering::Acquire) != connection {
+            fitness::look(self).await?;
+        }
+        if self.evicting.load(Ordering::Acquire) && !self.allow_evicting_locks {
+            return Err(fitness::evicting(&self.server.place));
+        }
+        if acquire.wait.is_some() && !self.subscriber.stands() {
+            // Who does not listen is passed over. Without a subscription, looking again must do.
+            let _ = timeout(acquire.within / 2, self.subscriber.stand(&self.weak)).await;
+        }
+        let key = slot.key.as_str();
+        let names = self.slot(slot.kind, key);
+        let names = match slot.kind {
+            SlotKind::Lock => &names[..],
+            SlotKind::Pool => &names[..4],
+        };
+        let call = |until| {
+            let call = Call::new(&script::ACQUIRE, names)
+                .arg(acquire.token.as_str())
+                .arg(&self.names.wake)
+                .arg(Self::slot_word(slot.kind, key))
+                .arg(until)
+                .arg(micros(acquire.ttl))
+                .arg(millis(acquire.ttl) + 2)
+                .arg(slot.max);
+            match acquire.wait {
+                Some(wait) => call.arg(micros(wait.min(LONGEST_WAIT))),
+                None => call,
+            }
+        };
+        let outcome = self.run_until(&self.control, start, acquire.within, call);
+        let Ok(outcome) = outcome.await? else {
+            return Err(error::garbled(&self.server.place));
+        };
+        let time = Duration::from_micros(outcome.number);
+        Ok(match outcome.code {
+            GRANTED => Acquired::Granted {
+                fence: outcome.number,
+            },
+            HELD => Acquired::Held { retry_in: time },
+            WAIT => Acquired::Queued { recheck: time },
+            _ => return Err(error::garbled(&self.server.place)),
+        })
+    }
+
+    pub(super) async fn inspect(&self, slot: &Slot) -> Result<Inspection, Error> {
+        let names = self.slot(slot.kind, slot.key.as_str());
+        let call = Call::new(&script::INSPECT, &names[..2]);
+        let value = self.control.run(&call).await?;
+        let (held, waiting, first, left): (usize, usize, String, u64) =
+            redis::from_redis_value(value).map_err(|_| error::garbled(&self.server.place))?;
+        Ok(Inspection {
+            held,
+            first: (held != 0).then(|| (first, Duration::from_micros(left))),
+            waiting,
+        })
+    }
+}
