@@ -88,7 +88,7 @@ async fn the_longest_and_shortest_times_are_just_times() {
             "it rests in between: {calls}"
         );
         backend.heal();
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(!permit.is_lost(), "renewals went on");
         guard.release().await.unwrap();
         permit.release().await.unwrap();
@@ -110,8 +110,8 @@ async fn l7_a_waiter_whose_backend_hangs_halfway_is_told_within_a_budget() {
     backend.fail_all(Fault::Hang);
     let error = waiter.await.unwrap();
     assert!(error.is_unavailable(), "{error}");
-    let late = start.elapsed() - wait;
-    assert!(late <= Duration::from_millis(300), "{late:?}");
+    let took = start.elapsed();
+    assert!(took <= wait + Duration::from_millis(300), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -165,7 +165,7 @@ impl From<cachify_poem::Error> for Failure {
             Self::Server(status, problem, _) => {
                 Self::Server(status, problem, again.map(Into::into))
             }
-            client => client,
+            client @ Self::Client(..) => client,
         }
     }
 }
