@@ -67,12 +67,13 @@ pub(crate) struct Flags {
 }
 
 /// All of them.
-const DEFAULT_FRAMEWORKS: &str = "axum,warp";
+const DEFAULT_FRAMEWORKS: &str = "axum,poem,warp";
 
 /// A sample app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Framework {
     Axum,
+    Poem,
     Warp,
 }
 
@@ -80,6 +81,7 @@ pub(crate) enum Framework {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum App {
     Axum,
+    Poem,
     Warp,
     /// A constant answer: what this machine and this harness can do at best.
     Floor,
@@ -89,6 +91,7 @@ impl From<Framework> for App {
     fn from(framework: Framework) -> Self {
         match framework {
             Framework::Axum => Self::Axum,
+            Framework::Poem => Self::Poem,
             Framework::Warp => Self::Warp,
         }
     }
@@ -98,6 +101,7 @@ impl App {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Axum => "axum",
+            Self::Poem => "poem",
             Self::Warp => "warp",
             Self::Floor => "floor",
         }

@@ -17,6 +17,7 @@ pub(crate) async fn serve(app: App, flags: users::Flags) -> Result<()> {
     let end = end_of_input()?;
     let served = match app {
         App::Axum => users_axum::serve(flags, end).await,
+        App::Poem => users_poem::serve(flags, end).await,
         App::Warp => users_warp::serve(flags, end).await,
         App::Floor => return floor(&flags, end).await,
     };
