@@ -12,7 +12,8 @@ use goose::config::GooseConfiguration;
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction, TransactionResult};
 use goose::{GooseAttack, metrics::GooseMetrics};
 use reqwest::{RequestBuilder, StatusCode};
-use serde::Serialize;
+
+use crate::schema::Latency;
 
 /// What a user does, again and again.
 pub(crate) type Step = TransactionFunction;
@@ -185,18 +186,6 @@ impl Meter {
 
 const FAILED: &str = "failed";
 
-/// Times in microseconds, each at most 0.8 % off.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct Latency {
-    /// How many times these are of.
-    pub(crate) count: u64,
-    pub(crate) p50: u64,
-    pub(crate) p90: u64,
-    pub(crate) p99: u64,
-    pub(crate) p999: u64,
-    pub(crate) max: u64,
-}
-
 impl Latency {
     /// What was recorded under a method and a name; all zeros if nothing was.
     pub(crate) fn of(metrics: &GooseMetrics, method: &str, name: &str) -> Self {
@@ -211,6 +200,7 @@ impl Latency {
             p99: times.percentile_us(0.99),
             p999: times.percentile_us(0.999),
             max: times.maximum_time_us,
+            curve: Vec::new(),
         }
     }
 
@@ -232,6 +222,7 @@ impl Latency {
                 .map(|round| round.max)
                 .max()
                 .unwrap_or_default(),
+            curve: Vec::new(),
         }
     }
 }

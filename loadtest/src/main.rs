@@ -11,6 +11,7 @@ mod place;
 mod progress;
 mod report;
 mod scenario;
+mod schema;
 mod serve;
 
 use std::io::Write;
@@ -24,8 +25,8 @@ use tokio::sync::oneshot;
 use crate::flags::{Cache, Cli, Command, Flags};
 use crate::place::{Place, can_start_redis};
 use crate::progress::Progress;
-use crate::report::Report;
 use crate::scenario::{Scenario, Stage};
+use crate::schema::{Machine, Report, SCHEMA};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -91,13 +92,17 @@ async fn run(flags: Flags) -> Result<bool> {
     drop(progress);
 
     let report = Report {
-        schema: 1,
-        processors: std::thread::available_parallelism().map_or(0, usize::from),
+        schema: SCHEMA,
+        machine: Machine {
+            processors: std::thread::available_parallelism().map_or(0, usize::from),
+            ..Machine::default()
+        },
         debug_build: cfg!(debug_assertions),
         started,
         seconds: begin.elapsed().as_secs_f64(),
-        kept: runs.iter().all(report::Run::kept),
+        kept: runs.iter().all(|run| run.kept() || !run.counts()),
         runs,
+        ..Report::default()
     };
     report.write(&flags.output)?;
     let mut stdout = std::io::stdout();

@@ -10,7 +10,7 @@ use crate::flags::{App, Cache, Flags};
 use crate::fleet::{Fleet, Order};
 use crate::place::Place;
 use crate::progress::Progress;
-use crate::report::Run;
+use crate::schema::Run;
 
 mod contention;
 mod hit;

@@ -29,7 +29,7 @@ fn every_scenario_runs_and_every_promise_is_kept() {
 
     let report = std::fs::read(output.path().join("report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
-    assert_eq!(report["schema"], 1);
+    assert_eq!(report["schema"], 2);
     assert_eq!(report["kept"], true);
     let runs = report["runs"].as_array().unwrap();
     for scenario in ["hit", "stampede", "contention", "reset"] {

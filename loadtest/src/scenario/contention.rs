@@ -16,8 +16,8 @@ use serde_json::json;
 
 use super::{Scenario, Stage};
 use crate::fleet::{Computed, change};
-use crate::load::{Latency, Load, Meter, Step, ratio, send, step};
-use crate::report::{Promise, Run};
+use crate::load::{Load, Meter, Step, ratio, send, step};
+use crate::schema::{Latency, Promise, Run};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "contention",
@@ -118,7 +118,7 @@ impl Attempt {
             self.refused.p50
         );
         run.promises.push(Promise {
-            text: "somebody was refused",
+            text: "somebody was refused".into(),
             kept: refused > 0,
             seen: refused.to_string(),
         });
@@ -152,15 +152,15 @@ impl Attempt {
     /// What all have in common. Its latency is that of updates that were made.
     fn run_of(&self, stage: &Stage<'_>) -> Run {
         Run {
-            scenario: SCENARIO.name,
+            scenario: SCENARIO.name.into(),
             what: self.what.to_owned(),
-            app: stage.app.name(),
+            app: stage.app.name().into(),
             cache: stage.place.cache.to_string(),
             instances: stage.instances(INSTANCES),
             users: self.users,
             seconds: self.meter.elapsed().as_secs_f64(),
             per_second: self.meter.per_second(UPDATED),
-            latency_us: self.updated,
+            latency_us: self.updated.clone(),
             facts: json!({}),
             summary: String::new(),
             promises: vec![
@@ -176,7 +176,8 @@ impl Attempt {
                 ),
                 Promise::equal("every answer was 200 or 226", 0, self.meter.failed()),
             ],
-            goose: stage.html_name(&format!("contention-{}", self.what)),
+            goose: Some(stage.html_name(&format!("contention-{}", self.what))),
+            ..Run::default()
         }
     }
 }

@@ -14,8 +14,8 @@ use serde_json::json;
 use super::{Scenario, Stage};
 use crate::flags::App;
 use crate::fleet::Fleet;
-use crate::load::{Latency, Load, Meter, Step, per_second, send, step};
-use crate::report::{Promise, Run};
+use crate::load::{Load, Meter, Step, per_second, send, step};
+use crate::schema::{Latency, Promise, Run};
 use crate::serve::FLOOR;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -131,9 +131,9 @@ impl Contender {
         let hits = self.meters.iter().map(|meter| meter.counted("hit")).sum();
         let failed = self.meters.iter().map(|meter| meter.failed()).sum();
         Run {
-            scenario: SCENARIO.name,
+            scenario: SCENARIO.name.into(),
             what: String::new(),
-            app: self.app.name(),
+            app: self.app.name().into(),
             cache: stage.place.cache.to_string(),
             instances: self.instances,
             users: stage.flags.users.into(),
@@ -147,7 +147,8 @@ impl Contender {
             }),
             summary: format!("p50 of {ROUNDS} rounds: {fastest} to {slowest} µs"),
             promises: vec![Promise::equal("every answer was the right one", 0, failed)],
-            goose: self.html(stage),
+            goose: Some(self.html(stage)),
+            ..Run::default()
         }
     }
 }

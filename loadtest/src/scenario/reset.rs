@@ -23,8 +23,8 @@ use users::User;
 
 use super::{Scenario, Stage};
 use crate::fleet::{Fleet, change};
-use crate::load::{Latency, Load, Meter, Step, ratio, send, step};
-use crate::report::{Promise, Run};
+use crate::load::{Load, Meter, Step, ratio, send, step};
+use crate::schema::{Latency, Promise, Run};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "reset",
@@ -87,9 +87,9 @@ async fn measure(stage: &Stage<'_>, what: &str, abandon: bool) -> Result<Run> {
     let update = Latency::of(&metrics, "PUT", UPDATE);
     let written = computed.writes;
     Ok(Run {
-        scenario: SCENARIO.name,
+        scenario: SCENARIO.name.into(),
         what: what.to_owned(),
-        app: stage.app.name(),
+        app: stage.app.name().into(),
         cache: stage.place.cache.to_string(),
         instances: stage.instances(INSTANCES),
         users: world.users.len(),
@@ -120,18 +120,19 @@ async fn measure(stage: &Stage<'_>, what: &str, abandon: bool) -> Result<Run> {
                 disagreements,
             ),
             Promise {
-                text: "each update that was answered was written, once",
+                text: "each update that was answered was written, once".into(),
                 kept: (updates..=updates + abandoned).contains(&written),
                 seen: format!("{written} of {updates} answered and {abandoned} abandoned"),
             },
             Promise::equal("every answer was as expected", 0, meter.failed()),
             Promise {
-                text: "reads came from the cache",
+                text: "reads came from the cache".into(),
                 kept: hit_share > 0.0,
                 seen: format!("{:.1} %", 100.0 * hit_share),
             },
         ],
-        goose: html,
+        goose: Some(html),
+        ..Run::default()
     })
 }
 

@@ -16,8 +16,8 @@ use users::User;
 
 use super::{Scenario, Stage};
 use crate::fleet::change;
-use crate::load::{Latency, Load, Meter, Step, send, step};
-use crate::report::{Promise, Run};
+use crate::load::{Load, Meter, Step, send, step};
+use crate::schema::{Latency, Promise, Run};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "stampede",
@@ -55,9 +55,9 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let computation = u64::try_from(COMPUTATION.as_micros())?;
     let overhead = latency.p50.saturating_sub(computation);
     Ok(vec![Run {
-        scenario: SCENARIO.name,
+        scenario: SCENARIO.name.into(),
         what: String::new(),
-        app: stage.app.name(),
+        app: stage.app.name().into(),
         cache: stage.place.cache.to_string(),
         instances: stage.instances(INSTANCES),
         users,
@@ -79,7 +79,8 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
             Promise::equal("exactly one computation each", stampedes, computed.reads),
             Promise::equal("every answer was the user", 0, meter.failed()),
         ],
-        goose: html,
+        goose: Some(html),
+        ..Run::default()
     }])
 }
 

@@ -1,0 +1,191 @@
+//! `report.json`: what its fields are called and mean. Every field may be missing, so that reports of other versions can be read.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Grows when a field is renamed or means something else; new fields come without.
+pub(crate) const SCHEMA: u32 = 2;
+
+/// `report.json`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Report {
+    /// [`SCHEMA`].
+    pub(crate) schema: u32,
+    pub(crate) machine: Machine,
+    pub(crate) versions: Versions,
+    /// The command line as given, without passwords.
+    pub(crate) flags: Vec<String>,
+    /// Of a debug build no figure means anything; promises do.
+    pub(crate) debug_build: bool,
+    /// Seconds since 1970.
+    pub(crate) started: u64,
+    /// How long everything took.
+    pub(crate) seconds: f64,
+    /// What a reader of the figures should know.
+    pub(crate) notes: Vec<String>,
+    /// Whether every promise that [counts](Run::counts) was kept.
+    pub(crate) kept: bool,
+    /// In the order in which they ran.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// The load, the apps and Redis share it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) processors: usize,
+    pub(crate) memory_gib: f64,
+    /// Operating system and kernel.
+    pub(crate) system: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Versions {
+    pub(crate) cachify: String,
+    pub(crate) rustc: String,
+    /// A short hash, with `+dirty` if there were changes.
+    pub(crate) commit: Option<String>,
+    pub(crate) frameworks: BTreeMap<String, String>,
+    pub(crate) redis: Option<String>,
+    pub(crate) python: Option<String>,
+}
+
+/// One measurement of one scenario.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Run {
+    pub(crate) scenario: String,
+    /// What was measured: scenarios with several measurements tell them apart by this.
+    pub(crate) what: String,
+    /// `axum`, `poem`, `warp`; `floor`: a constant answer from an app that does nothing else; `lab`: routes of the load test itself; `python`; `target`.
+    pub(crate) app: String,
+    /// `memory`, `redis`, or the scheme of the URL.
+    pub(crate) cache: String,
+    pub(crate) instances: u16,
+    pub(crate) users: usize,
+    /// How long requests were sent, all rounds together.
+    pub(crate) seconds: f64,
+    /// Requests answered as expected, per second: the median of the rounds.
+    pub(crate) per_second: f64,
+    /// Half the range of `per_second` over the rounds, by its median: 0.04 is ±4 %.
+    pub(crate) spread: Option<f64>,
+    /// How many rounds the figures are medians of.
+    pub(crate) repeats: usize,
+    /// Microseconds from sending a request to the last byte of its answer.
+    pub(crate) latency_us: Latency,
+    /// `load generator` or `machine`, where the figures are theirs rather than the app's.
+    pub(crate) limit: Option<String>,
+    /// Numbers of this scenario; each scenario documents its own.
+    pub(crate) facts: serde_json::Value,
+    /// What the facts come to, for people.
+    pub(crate) summary: String,
+    pub(crate) promises: Vec<Promise>,
+    /// Goose's report, beside `report.json`.
+    pub(crate) goose: Option<String>,
+    /// Who held the contended lock when; at most 400.
+    pub(crate) holds: Option<Vec<Hold>>,
+    /// How long was waited for the lock.
+    pub(crate) waits_us: Option<Vec<Bucket>>,
+    /// How many callers came to how few computations.
+    pub(crate) fan_in: Option<FanIn>,
+}
+
+/// Times in microseconds, from every single one that was taken.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Latency {
+    /// How many times these are of.
+    pub(crate) count: u64,
+    pub(crate) p50: u64,
+    pub(crate) p90: u64,
+    pub(crate) p99: u64,
+    pub(crate) p999: u64,
+    pub(crate) max: u64,
+    /// Quantiles from 0 to 1, and their times.
+    pub(crate) curve: Vec<(f64, u64)>,
+}
+
+/// Something that must hold, whatever the machine.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Promise {
+    pub(crate) text: String,
+    pub(crate) kept: bool,
+    /// What was seen.
+    pub(crate) seen: String,
+}
+
+/// From when to when somebody held the lock, since the first one did.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Hold {
+    pub(crate) who: u32,
+    pub(crate) from_us: u64,
+    pub(crate) to_us: u64,
+}
+
+/// How many took more than the bucket before, and at most this.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Bucket {
+    pub(crate) upto_us: u64,
+    pub(crate) count: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct FanIn {
+    pub(crate) callers: u64,
+    pub(crate) processes: u64,
+    pub(crate) computations: u64,
+    pub(crate) keys: u64,
+}
+
+impl Promise {
+    pub(crate) fn new(text: &str, kept: bool, seen: impl Into<String>) -> Self {
+        Self {
+            text: text.to_owned(),
+            kept,
+            seen: seen.into(),
+        }
+    }
+
+    /// Kept if `seen` is what was `expected`.
+    pub(crate) fn equal(text: &str, expected: u64, seen: u64) -> Self {
+        let kept = expected == seen;
+        Self::new(
+            text,
+            kept,
+            if kept {
+                format!("{seen}")
+            } else {
+                format!("{seen} instead of {expected}")
+            },
+        )
+    }
+}
+
+impl Run {
+    /// What was run on what.
+    pub(crate) fn title(&self) -> String {
+        format!("{} on {}, {}", self.name(), self.app, self.cache)
+    }
+
+    /// What was run.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.scenario, self.what).trim().to_owned()
+    }
+
+    pub(crate) fn kept(&self) -> bool {
+        self.promises.iter().all(|promise| promise.kept)
+    }
+
+    /// Whether its promises are ours to keep. Those of the Python original are shown, and that is all.
+    pub(crate) fn counts(&self) -> bool {
+        self.app != "python"
+    }
+}
