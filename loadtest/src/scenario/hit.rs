@@ -32,14 +32,13 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let floor = stage.floor().await?;
     let fleet = stage.fleet(1, Duration::ZERO, Duration::ZERO).await?;
     let users = fleet.seed(100).await?;
-    fleet.warm_up(&users).await?;
+    let bodies = fleet.warm_up(&users).await?;
     let before = fleet.computed().await?;
 
     let ids: Vec<i64> = users.iter().map(|user| user.id).collect();
-    let bodies = users.iter().map(serde_json::to_vec);
     let mut contenders = [
         Contender::new(App::Floor, &floor, &ids, vec![FLOOR.into(); ids.len()]),
-        Contender::new(stage.app, &fleet, &ids, bodies.collect::<Result<_, _>>()?),
+        Contender::new(stage.app, &fleet, &ids, bodies),
     ];
     let time = stage.flags.duration / (2 * ROUNDS);
     for round in 0..ROUNDS {

@@ -63,7 +63,7 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
         users,
         seconds: meter.elapsed().as_secs_f64(),
         per_second: meter.per_second(STAMPEDE),
-        latency_us: latency,
+        latency_us: latency.clone(),
         facts: json!({
             "stampedes": stampedes,
             "callers": callers,
