@@ -317,6 +317,41 @@ async fn p1_never_more_than_the_callers_max() {
 }
 
 #[tokio::test]
+async fn p1_a_dead_process_is_not_in_the_way_of_those_who_accept_more() {
+    let server = Server::start();
+    let (process, dead) = (Process::new(&server.url()), Process::new(&server.url()));
+    let (wide, narrow) = (pool("desk", 3), pool("desk", 1));
+    let first = process.node.token();
+    assert!(is_granted(process.acquire(&wide, &first, None).await));
+    let alone = dead.node.token();
+    let listener = dead.redis.signals().listen(alone.as_str());
+    assert!(is_queued(dead.acquire(&narrow, &alone, WAIT).await));
+    for _ in 0..3 {
+        let newcomer = process.node.token();
+        assert!(is_held(process.acquire(&wide, &newcomer, None).await));
+    }
+    assert_eq!(process.redis.inspect(&wide).await.unwrap().waiting, 1);
+    // Its process dies.
+    drop((dead, listener));
+    until("its subscription ends", async || {
+        let reply = server.command(&["PUBSUB", "CHANNELS", "test:wake:*"]);
+        reply.items().is_empty()
+    })
+    .await;
+    let next = process.node.token();
+    assert!(is_granted(process.acquire(&wide, &next, None).await));
+
+    // The same for one that is past its time.
+    let late = process.node.token();
+    let _listener = process.redis.signals().listen(late.as_str());
+    let moment = Some(MILLI);
+    assert!(is_queued(process.acquire(&narrow, &late, moment).await));
+    tokio::time::sleep(5 * MILLI).await;
+    let next = process.node.token();
+    assert!(is_granted(process.acquire(&wide, &next, None).await));
+}
+
+#[tokio::test]
 async fn p2_expired_permits_come_back_and_live_ones_stay() {
     let server = Server::start();
     let process = Process::new(&server.url());

@@ -8,7 +8,7 @@
 //! | `..:queue`, `..:places` | who waits, in order; until when, and how many holders it accepts | as long as somebody waits |
 //! | `..:ended` | tokens released before their request came | 10 s |
 //! | `PREFIX:lock:{KEY}:fence` | the last fencing token: began as the time in µs, counts on | 2 days |
-//! | channel `PREFIX:wake:NODE` | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over | |
+//! | channel `PREFIX:wake:NODE` | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over, or with 0, whether anybody still waits | |
 //!
 //! Each operation is one command or one script. What is not idempotent carries the server's time after which it is refused.
 

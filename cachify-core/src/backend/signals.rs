@@ -41,6 +41,11 @@ impl Signals {
         listeners.is_some()
     }
 
+    /// Whether anybody listens for `name`.
+    pub(super) fn is_heard(&self, name: &str) -> bool {
+        self.names().contains_key(name)
+    }
+
     /// Wakes everybody, who then look again: for a backend that may have lost signals.
     pub fn wake_all(&self) {
         self.names()

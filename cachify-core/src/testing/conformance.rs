@@ -83,6 +83,7 @@ macro_rules! conformance {
             p1_never_more_than_max
             p1_every_caller_brings_its_own_max
             p1_a_waiter_is_served_by_its_own_max
+            p1_a_dead_waiter_is_not_in_the_way_of_those_who_accept_more
             p2_a_dead_holders_permit_comes_back
             p2_a_live_permit_is_renewed_and_knows_its_loss
             p2_py18_a_failed_release_does_not_cost_the_result

@@ -112,9 +112,8 @@ impl Slots {
     ) -> bool {
         self.with(slot, |state| {
             state.expire(now);
-            let waiting = state.queue.len();
-            state.queue.retain(|waiter| waiter.token != *token);
-            let released = state.drop_hold(token) || state.queue.len() < waiting;
+            // Who holds does not wait, and the queue may be long.
+            let released = state.drop_hold(token) || state.leave_queue(token);
             state.hand_over(now, signals, None);
             released
         })
@@ -191,6 +190,11 @@ impl State {
         }
     }
 
+    fn leave_queue(&mut self, token: &Token) -> bool {
+        let place = self.queue.iter().position(|waiter| waiter.token == *token);
+        place.and_then(|place| self.queue.remove(place)).is_some()
+    }
+
     fn expire(&mut self, now: Moment) {
         while let Some((deadline, _)) = self.deadlines.first()
             && *deadline <= now
@@ -204,12 +208,17 @@ impl State {
     /// Gives free places to those who wait, in order. Who does not listen any more, or is past its time, is skipped; `asking`
     /// is there although it does not need to be told.
     fn hand_over(&mut self, now: Moment, signals: &Signals, asking: Option<&Token>) {
-        while let Some(waiter) = self.queue.front()
-            && self.holders.len() < waiter.max
-            && let Some(Waiter { token, until, .. }) = self.queue.pop_front()
-        {
-            let is_asking = asking == Some(&token);
-            if is_asking || (until >= now && signals.wake(token.as_str())) {
+        while let Some(waiter) = self.queue.front() {
+            let is_asking = asking == Some(&waiter.token);
+            let waits =
+                is_asking || (waiter.until >= now && signals.is_heard(waiter.token.as_str()));
+            // Only the living are in the way of those who accept more holders.
+            if waits && self.holders.len() >= waiter.max {
+                return;
+            }
+            if let Some(Waiter { token, .. }) = self.queue.pop_front()
+                && (is_asking || (waits && signals.wake(token.as_str())))
+            {
                 self.hold(&token, now + CLAIM);
             }
         }

@@ -5,7 +5,7 @@ if redis.call('ZSCORE', ended, token) then
 end
 expire()
 -- The claim of a waiter whose turn it is, or of a request whose answer got lost.
-local mine = redis.call('ZSCORE', holders, token) or hand_over(token, ARGV[2], ARGV[3])
+local mine = redis.call('ZSCORE', holders, token) or hand_over(ARGV[2], ARGV[3], token, max)
 if not mine and (redis.call('ZCARD', holders) >= max or redis.call('EXISTS', queue) == 1) then
   local first = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')
   local left = first[2] and first[2] - now or 1000000

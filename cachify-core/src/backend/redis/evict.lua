@@ -5,5 +5,5 @@ for _, token in ipairs(held) do
   redis.call('HDEL', places, token)
 end
 redis.call('DEL', holders)
-hand_over(nil, ARGV[1], ARGV[2])
+hand_over(ARGV[1], ARGV[2])
 return #held > 0 and 1 or 0

@@ -15,7 +15,7 @@ if not removed or redis.call('EXISTS', queue, places) > 0 then
   end
   local unclaimed = redis.call('HDEL', places, token) == 1
   expire()
-  hand_over(nil, ARGV[2], ARGV[3])
+  hand_over(ARGV[2], ARGV[3])
   -- Its request may still be on the way, by a connection that broke: it must not take anything after this.
   if unclaimed or not removed then
     redis.pcall('ZREMRANGEBYSCORE', ended, '-inf', now)

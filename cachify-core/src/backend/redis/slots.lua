@@ -17,9 +17,15 @@ local function keep()
   end
 end
 
+-- Whether the process of a waiter listens.
+local function hears(token, channel, deadline, what)
+  local heard = redis.pcall('PUBLISH', channel .. string.match(token, '@(.*)$'), string.format('%.0f %s %s', deadline, token, what))
+  return type(heard) == 'number' and heard > 0
+end
+
 -- Gives free places to those who wait, in order, to be claimed within a second. Who does not listen any more, or is past its time, is
--- skipped; `asking` is there although it does not need to be told. Whether `asking` got one.
-local function hand_over(asking, channel, what)
+-- skipped; `asking`, who accepts `room` holders, is there although it does not need to be told. Whether `asking` got one.
+local function hand_over(channel, what, asking, room)
   local given = false
   while true do
     local head = redis.call('ZRANGE', queue, 0, 0)[1]
@@ -30,24 +36,22 @@ local function hand_over(asking, channel, what)
       return given
     end
     local till, max = string.match(redis.call('HGET', places, head) or '', '^(%d+) (%d+)$')
-    if till and redis.call('ZCARD', holders) >= tonumber(max) then
-      return given
+    local asks = head == asking
+    local waits = till and (asks or tonumber(till) >= now)
+    local held = redis.call('ZCARD', holders)
+    if waits and held >= tonumber(max) then
+      -- Where `asking` would have room, who is in its way must be alive: a word of no hold makes its process say if it is not.
+      if asks or not room or held >= room or hears(head, channel, 0, what) then
+        return given
+      end
+      waits = false
     end
     redis.call('ZREM', queue, head)
     local deadline = now + 1000000
-    local hears = till and head == asking
-    given = given or hears
-    if till and not hears and tonumber(till) >= now then
-      local heard = redis.pcall(
-        'PUBLISH',
-        channel .. string.match(head, '@(.*)$'),
-        string.format('%.0f %s %s', deadline, head, what)
-      )
-      hears = type(heard) == 'number' and heard > 0
-    end
-    if hears then
+    if waits and (asks or hears(head, channel, deadline, what)) then
       redis.call('ZADD', holders, deadline, head)
       keep()
+      given = given or asks
     else
       redis.call('HDEL', places, head)
     end

@@ -62,6 +62,29 @@ pub async fn p1_a_waiter_is_served_by_its_own_max(stage: &Stage) {
     permit.release().await.unwrap();
 }
 
+pub async fn p1_a_dead_waiter_is_not_in_the_way_of_those_who_accept_more(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let (dead, backend) = stage.faulty();
+    let key = stage.key("resized");
+    let first = a.pool(&key, 2).acquire().await.unwrap();
+    // It wants the pool for itself, and is gone without a word.
+    backend.fail(Op::Release, Fault::Hang);
+    let alone = dead.pool(&key, 1).wait(30 * SECOND);
+    let waiter = tokio::spawn(async move { alone.acquire().await });
+    queue_grows_to(&a, SlotKind::Pool, &key, 1).await;
+    let full = b.pool(&key, 10).acquire().await;
+    assert_eq!(kind(full), Some(ErrorKind::Full), "it lives");
+    waiter.abort();
+    let _ = waiter.await;
+    let start = Instant::now();
+    until("the newcomer gets a permit", async || {
+        b.pool(&key, 10).acquire().await.is_ok()
+    })
+    .await;
+    assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
+    first.release().await.unwrap();
+}
+
 pub async fn p2_a_dead_holders_permit_comes_back(stage: &Stage) {
     let (dead, backend) = stage.faulty();
     let b = stage.handle();
