@@ -280,7 +280,7 @@ pub struct Acquire<'a> {
     pub token: &'a Token,
     /// How long the slot is held unless it is extended.
     pub ttl: Duration,
-    /// How long the caller is ready to queue; `None`: not at all.
+    /// How long the caller's place in the queue stands unless it asks again; `None`: it does not queue.
     pub wait: Option<Duration>,
     /// The caller listens for the answer that long; afterwards the backend must refuse the request.
     pub within: Duration,

@@ -28,8 +28,6 @@ use crate::{Error, ErrorKind, Key};
 const MIN_TTL: Duration = Duration::from_secs(1);
 /// How long a waiter sleeps at most before it looks again, and a hold before it looks at the clock again.
 const RECHECK: Duration = Duration::from_secs(1);
-/// The longest time that a waiter's place in the queue outlives its last look.
-const PLACE: Duration = Duration::from_hours(1);
 
 /// How to take a slot.
 #[derive(Clone)]
@@ -82,6 +80,11 @@ impl Request {
         let listener =
             (!self.wait.is_zero()).then(|| inner.backend.signals().listen(token.as_str()));
         let (mut queued, mut failed_before) = (false, false);
+        // For so long a place in the queue outlives the last look: much longer than until the next one, even if that fails once. Whoever
+        // died is in nobody's way for longer, however long it was ready to wait.
+        let place_for = RECHECK
+            .saturating_add(inner.settings.budget)
+            .saturating_mul(4);
         loop {
             let wait = self.wait.checked_sub(start.elapsed());
             let wait = wait.filter(|wait| !wait.is_zero());
@@ -89,7 +92,7 @@ impl Request {
             let request = Acquire {
                 token: &token,
                 ttl,
-                wait: wait.map(|wait| wait.min(PLACE)),
+                wait: wait.map(|wait| wait.min(place_for)),
                 within: inner.settings.budget,
             };
             let answer = match inner.admit() {

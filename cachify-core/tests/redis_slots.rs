@@ -28,6 +28,12 @@ fn left(server: &Server) -> Vec<String> {
     keys.filter(|key| !key.ends_with(":fence")).collect()
 }
 
+fn server_micros(server: &Server) -> u64 {
+    let reply = server.command(&["TIME"]);
+    let [seconds, micros] = [0, 1].map(|i| reply.items()[i].text().parse::<u64>().unwrap());
+    seconds * 1_000_000 + micros
+}
+
 #[tokio::test]
 async fn l1_only_the_owner_releases_and_extends() {
     let server = Server::start();
@@ -471,6 +477,95 @@ async fn l6_a_claim_that_nobody_made_leaves_nothing_behind() {
     assert!(is_granted(process.acquire(&slot, &next, None).await));
     assert!(process.release(&slot, &next).await);
     assert_eq!(left(&server), [""; 0]);
+}
+
+/// Otherwise each of many that were stopped would cost the next one a claim, for as long as they had been ready to wait.
+#[tokio::test]
+async fn l2_s11_a_place_in_the_queue_does_not_outlive_who_waits_by_long() {
+    let server = Server::start();
+    let (a, b) = (
+        common::connect(&server.url()).await,
+        common::connect(&server.url()).await,
+    );
+    let guard = a.lock(&common::key("door")).acquire().await.unwrap();
+    let waiter = b.lock(&common::key("door")).wait(Duration::from_hours(1));
+    let waiter = tokio::spawn(async move { waiter.acquire().await });
+    let mut places = Vec::new();
+    until("it waits", async || {
+        let reply = server.command(&["HVALS", "test:lock:{door}:places"]);
+        places = reply
+            .items()
+            .iter()
+            .map(redis_fixture::Reply::text)
+            .collect();
+        places.len() == 1
+    })
+    .await;
+    let until: u64 = places[0].split(' ').next().unwrap().parse().unwrap();
+    let stands = until - server_micros(&server);
+    assert!((2_000_000..=5_000_000).contains(&stands), "{stands}");
+    guard.release().await.unwrap();
+    let next = soon("the waiter", waiter).await.unwrap().unwrap();
+    next.release().await.unwrap();
+}
+
+/// What is remembered of a release for ten seconds: no request may come after that.
+#[tokio::test]
+async fn l6_however_patient_a_request_is_not_in_force_for_long() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    process.redis.check().await.unwrap();
+    let mut monitor = server.client().unwrap();
+    monitor.command(&["MONITOR"]).unwrap();
+    let acquire = cachify_core::backend::Acquire {
+        token: &process.node.token(),
+        ttl: 30 * SECOND,
+        wait: None,
+        within: Duration::from_mins(1),
+    };
+    let before = server_micros(&server);
+    let acquired = process.redis.acquire(&lock("door"), acquire).await;
+    assert!(is_granted(acquired.unwrap()));
+    let call = loop {
+        let line = monitor.read().unwrap().text();
+        if line.contains("\"L door\"") {
+            break line;
+        }
+    };
+    let not_after = call
+        .split('"')
+        .find(|arg| arg.len() == 16 && arg.parse::<u64>().is_ok());
+    let not_after: u64 = not_after.unwrap().parse().unwrap();
+    let in_force = not_after - before;
+    assert!((5_000_000..10_000_000).contains(&in_force), "{in_force}");
+}
+
+#[tokio::test]
+async fn locks_survive_a_server_that_forgets_its_scripts() {
+    let server = Server::start();
+    let handle = common::connect(&server.url()).await;
+    let door = common::key("door");
+    let flush = || assert_eq!(server.command(&["SCRIPT", "FLUSH"]).text(), "OK");
+    for _ in 0..3 {
+        flush();
+        let guard = handle.lock(&door).ttl(SECOND).acquire().await.unwrap();
+        let waiter = handle.lock(&door).wait(10 * SECOND);
+        let waiter = tokio::spawn(async move { waiter.acquire().await });
+        until("it waits", async || {
+            flush();
+            server.command(&["EXISTS", "test:lock:{door}:queue"]).int() == 1
+        })
+        .await;
+        // Renewed meanwhile.
+        tokio::time::sleep(400 * MILLI).await;
+        flush();
+        guard.release().await.unwrap();
+        let next = soon("the waiter", waiter).await.unwrap().unwrap();
+        flush();
+        assert!(handle.lock(&door).release().await.unwrap());
+        flush();
+        assert_eq!(next.release().await.unwrap_err().kind(), ErrorKind::Lost);
+    }
 }
 
 #[tokio::test]

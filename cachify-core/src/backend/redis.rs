@@ -44,8 +44,9 @@ use script::Call;
 use subscriber::Subscriber;
 use time::ServerTime;
 
-/// For so long a request stays in force at most: half of what the scripts take for a sign of clocks that disagree.
-const LONGEST_ANSWER: Duration = Duration::from_secs(30);
+/// For so long a request stays in force at most: less than its release is remembered for, so that it never comes after that, and much
+/// less than what the scripts take for a sign of clocks that disagree.
+const LONGEST_ANSWER: Duration = Duration::from_secs(8);
 /// How long an attempt to connect goes on in the background; who waits for it gives up with its own budget.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long all that is looked at by a check may take.
