@@ -301,9 +301,10 @@ impl Hold {
         }
     }
 
-    async fn lost(&self, inner: &Inner) {
+    async fn lost(&self, inner: &Arc<Inner>) {
         loop {
             let changed = self.changed.notified();
+            inner.renewal.ensure(inner);
             let now = inner.clock.now();
             if self.is_lost(now) {
                 return;

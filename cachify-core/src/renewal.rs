@@ -50,6 +50,9 @@ pub(crate) struct Ticket {
     id: u64,
 }
 
+/// So many are renewed at a time at most. More would wait for one another in the connection until their time limit.
+const AT_ONCE: usize = 100;
+
 impl Renewal {
     /// Renews `item` after `first`, and then as often as it says, until the ticket is dropped.
     pub(crate) fn register(
@@ -58,7 +61,7 @@ impl Renewal {
         first: Duration,
         item: &Arc<dyn Renewable>,
     ) -> Ticket {
-        let (id, start) = {
+        let id = {
             let mut table = self.0.table();
             table.last += 1;
             let id = table.last;
@@ -66,15 +69,20 @@ impl Renewal {
             if table.schedule(id, Instant::now() + first) {
                 self.0.changed.notify_one();
             }
-            (id, !std::mem::replace(&mut table.running, true))
+            id
         };
-        if start {
-            let running = Running(Arc::clone(&self.0));
-            inner.spawn(run(running, Arc::downgrade(inner)));
-        }
+        self.ensure(inner);
         Ticket {
             shared: Arc::clone(&self.0),
             id,
+        }
+    }
+
+    /// Starts the task unless it runs. It ends with the runtime it was started on, of which a program may have several.
+    pub(crate) fn ensure(&self, inner: &Arc<Inner>) {
+        if !std::mem::replace(&mut self.0.table().running, true) {
+            let running = Running(Arc::clone(&self.0));
+            inner.spawn(run(running, Arc::downgrade(inner)));
         }
     }
 }
@@ -109,6 +117,17 @@ impl Table {
         self.alarm.is_none_or(|alarm| at < alarm)
     }
 
+    /// Schedules at once what was being renewed when the last task ended.
+    fn resume(&mut self) {
+        let now = Instant::now();
+        for (id, (_, due)) in &mut self.items {
+            if due.is_none() {
+                *due = Some(now);
+                self.due.insert((now, *id));
+            }
+        }
+    }
+
     fn forget(&mut self, id: u64) {
         if let Some((_, Some(at))) = self.items.remove(&id) {
             self.due.remove(&(at, id));
@@ -125,7 +144,7 @@ impl Table {
     }
 }
 
-/// Says that the task runs, until it ends, be it with its runtime: the next registration then starts another one.
+/// Says that the task runs, until it ends, be it with its runtime: whoever looks next then starts another one.
 struct Running(Arc<Shared>);
 
 impl Drop for Running {
@@ -137,17 +156,21 @@ impl Drop for Running {
 async fn run(running: Running, inner: Weak<Inner>) {
     let shared = &running.0;
     let mut renewals = FuturesUnordered::new();
+    shared.table().resume();
     loop {
         let first = {
             let mut table = shared.table();
             if table.closed {
                 return;
             }
-            while let Some((id, item)) = table.next_due(Instant::now()) {
+            while renewals.len() < AT_ONCE
+                && let Some((id, item)) = table.next_due(Instant::now())
+            {
                 renewals.push(renew(id, item, Weak::clone(&inner)));
             }
             table.alarm = table.due.first().map(|(at, _)| *at);
-            table.alarm
+            // If there is no room, one that is done makes some.
+            table.alarm.filter(|_| renewals.len() < AT_ONCE)
         };
         let finished = pin!(next_finished(&mut renewals));
         let timer = pin!(at(first));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cachify_core::backend::memory::Memory;
 use cachify_core::clock::Clock;
+use cachify_core::testing::{Fault, Faulty, Op};
 use cachify_core::{Cachify, ErrorKind, Key, KeyTemplate};
 
 fn key(text: &str) -> Key {
@@ -62,13 +63,15 @@ async fn l4_the_deadline_counts_from_before_the_request_with_a_margin() {
 async fn l2_s13_ten_thousand_deadlines_meet_a_hand_off() {
     let (a, b, _) = two_processes();
     let key = key("meet");
+    let mut outcomes = [0; 2];
     for round in 0..10_000_u64 {
         let guard = a.lock(&key).acquire().await.unwrap();
         let waiter = b.lock(&key).wait(Duration::from_millis(5));
         let waiter = tokio::spawn(async move { waiter.acquire().await.map(drop) });
         tokio::time::sleep(Duration::from_millis(4 + round % 3)).await;
         guard.release().await.unwrap();
-        let _ = waiter.await.unwrap();
+        let outcome = waiter.await.unwrap();
+        outcomes[usize::from(outcome.is_ok())] += 1;
         tokio::time::timeout(Duration::from_millis(500), async {
             while a.lock(&key).is_locked().await.unwrap() {
                 tokio::task::yield_now().await;
@@ -77,6 +80,56 @@ async fn l2_s13_ten_thousand_deadlines_meet_a_hand_off() {
         .await
         .unwrap_or_else(|_| panic!("leaked in round {round}"));
     }
+    assert!(!outcomes.contains(&0), "they never met: {outcomes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn l3_many_holds_are_renewed_some_at_a_time() {
+    let clock = Clock::test();
+    let memory = Arc::new(Memory::builder().clock(clock.clone()).build());
+    let cachify = Cachify::builder()
+        .backend(memory)
+        .clock(clock)
+        .connect_lazy()
+        .unwrap();
+    let (cachify, backend) = Faulty::wrap(&cachify);
+    let pool = cachify.pool(&key("desk"), 1000).ttl(Duration::from_secs(9));
+    let mut permits = Vec::new();
+    for _ in 0..1000 {
+        permits.push(pool.acquire().await.unwrap());
+    }
+    // All are due at once. None is lost, nor the time limit of any to the others.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(backend.calls(Op::Extend) >= 2000);
+    backend.fail(Op::Extend, Fault::Hang);
+    let before = backend.calls(Op::Extend);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let tried = backend.calls(Op::Extend) - before;
+    assert!((100..=500).contains(&tried), "{tried} in 1.1 s");
+    backend.heal();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(permits.iter().all(|permit| !permit.is_lost()));
+}
+
+/// The task that renews lives on the runtime of whoever took the first lock.
+#[test]
+fn l3_a_lock_outlives_the_runtime_that_renewed_it() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let cachify = Cachify::memory();
+    let (first, second) = (runtime(), runtime());
+    let lock = |name| cachify.lock(&key(name)).ttl(Duration::from_secs(1));
+    let taken = first.block_on(lock("first").acquire()).unwrap();
+    let guard = second.block_on(lock("second").acquire()).unwrap();
+    drop(first);
+    let work = guard.run(async { tokio::time::sleep(Duration::from_millis(2500)).await });
+    second.block_on(work).unwrap();
+    drop(taken);
+    second.block_on(guard.release()).unwrap();
 }
 
 #[tokio::test]
