@@ -84,6 +84,8 @@ async fn l6_s19_on_a_full_server_locks_can_be_given_back_and_handed_over() {
     soon("the waiter is told", listener.signalled()).await;
     let inspection = process.redis.inspect(&slot).await.unwrap();
     assert_eq!(inspection.first.unwrap().0, waiter.as_str());
+    let wait = Some(60 * SECOND);
+    assert!(is_granted(process.acquire(&slot, &waiter, wait).await));
     assert!(process.release(&slot, &waiter).await);
     assert_eq!(process.redis.inspect(&slot).await.unwrap().held, 0);
 }

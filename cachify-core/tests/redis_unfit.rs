@@ -227,6 +227,44 @@ async fn s5_a_wrong_password_is_told_and_not_shown() {
     everything_works(&builder(&url).connect().await.unwrap()).await;
 }
 
+/// Speaks as little as Redis does until it is refused.
+fn older_server() -> String {
+    use std::io::{BufRead, BufReader, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut out = stream.try_clone().unwrap();
+                // Of `*1\r\n$4\r\nTIME\r\n` the last line says what is asked.
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let answer = match line.as_str() {
+                        "TIME" => "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n",
+                        "server" => "$20\r\nredis_version:6.0.16\r\n",
+                        "memory" | "replication" => "$0\r\n\r\n",
+                        _ => continue,
+                    };
+                    if out.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn s5_a_server_that_is_too_old_is_refused() {
+    let url = older_server();
+    let error = refused(&url).await;
+    assert!(error.to_string().contains("6.2"), "{error}");
+    let lazy = builder(&url).connect_lazy().unwrap();
+    let error = lazy.lock(&key("door")).acquire().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+}
+
 #[tokio::test]
 async fn s5_a_replica_is_refused() {
     let primary = Server::start();

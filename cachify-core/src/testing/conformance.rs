@@ -73,6 +73,7 @@ macro_rules! conformance {
             l4_a_guard_that_cannot_renew_knows_before_the_next_holder
             l5_fencing_tokens_increase
             l6_s14_an_acquire_cancelled_anywhere_leaves_nothing
+            l6_s14_cancelled_at_any_poll_nothing_is_left
             l6_s6_an_acquire_that_timed_out_leaves_nothing
             l6_py08_a_cancelled_release_leaves_nothing
             l6_s32_release_and_renewal_are_tried_while_the_backend_fails

@@ -1,11 +1,11 @@
 //! Locks and run-once: L and O.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 
 use super::*;
 
@@ -212,15 +212,18 @@ pub async fn l2_s12_a_dead_holder_is_followed_by_exactly_one(stage: &Stage) {
 pub async fn l2_s13_a_deadline_that_meets_a_hand_off_leaks_nothing(stage: &Stage) {
     let (a, b) = (stage.handle(), stage.handle());
     let key = stage.key("meet");
+    let mut outcomes = [0; 2];
     for round in 0..200_u32 {
         let guard = a.lock(&key).acquire().await.unwrap();
         let lock = b.lock(&key).wait(5 * MILLI);
         let waiter = tokio::spawn(async move { lock.acquire().await.map(drop) });
-        sleep(Duration::from_micros(4_000 + u64::from(round % 20) * 50)).await;
+        sleep(MILLI * (4 + round % 3)).await;
         let _ = guard.release().await;
-        let _ = soon("the waiter", waiter).await.unwrap();
+        let outcome = soon("the waiter", waiter).await.unwrap();
+        outcomes[usize::from(outcome.is_ok())] += 1;
         until("free again", async || is_free(&a, &key).await).await;
     }
+    assert!(!outcomes.contains(&0), "they never met: {outcomes:?}");
 }
 
 pub async fn l3_a_live_guard_is_renewed(stage: &Stage) {
@@ -388,6 +391,56 @@ pub async fn l6_s14_an_acquire_cancelled_anywhere_leaves_nothing(stage: &Stage) 
             assert!(is_free(&b, &key).await);
         }
     }
+}
+
+pub async fn l6_s14_cancelled_at_any_poll_nothing_is_left(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let key = stage.key("cancelled");
+    // A lock that somebody holds, and lets go of in between, and one that is free.
+    for held in [true, false] {
+        for polls in 1.. {
+            let mut holder = None;
+            if held {
+                holder = Some(b.lock(&key).acquire().await.unwrap());
+            }
+            let let_go = Box::pin(async {
+                if let Some(holder) = holder {
+                    queue_grows_to(&b, SlotKind::Lock, &key, 1).await;
+                    holder.release().await.unwrap();
+                }
+            });
+            let cycle = Box::pin(at_most_polls(polls, async {
+                let guard = a.lock(&key).wait(10 * SECOND).acquire().await?;
+                guard.run(tokio::task::yield_now()).await?;
+                guard.release().await
+            }));
+            let outcome = match select(cycle, let_go).await {
+                Either::Left((outcome, _)) => outcome,
+                Either::Right(((), cycle)) => cycle.await,
+            };
+            until("it is free", async || is_free(&b, &key).await).await;
+            if let Some(outcome) = outcome {
+                outcome.unwrap();
+                break;
+            }
+            assert!(polls < 100, "it never ends");
+        }
+    }
+}
+
+/// `None` if `future` was not ready after so many polls: it was dropped then, in the middle of whatever it waited for.
+async fn at_most_polls<F: Future>(polls: u32, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    poll_fn(move |cx| {
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 pub async fn l6_s6_an_acquire_that_timed_out_leaves_nothing(stage: &Stage) {
