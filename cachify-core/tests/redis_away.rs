@@ -305,6 +305,86 @@ async fn l3_a_lock_survives_a_broken_connection() {
     guard.release().await.unwrap();
 }
 
+/// By an idle limit of some proxy, say.
+#[tokio::test]
+async fn l6_a_connection_that_broke_meanwhile_costs_neither_an_acquire_nor_a_release() {
+    let server = Server::start();
+    let proxy = Proxy::start(&server.url());
+    let cachify = connect(&proxy.url()).await;
+    let other = connect(&server.url()).await;
+    for kill in [true, false].repeat(5) {
+        let cut = || {
+            if kill {
+                server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+            } else {
+                proxy.cut();
+            }
+        };
+        cut();
+        let guard = cachify.lock(&key("door")).acquire().await.unwrap();
+        cut();
+        let held = cachify.lock(&key("door")).acquire().await.unwrap_err();
+        assert_eq!(held.kind(), ErrorKind::Held);
+        cut();
+        guard.release().await.unwrap();
+        assert!(!other.lock(&key("door")).is_locked().await.unwrap());
+    }
+}
+
+/// Nobody knows whether it was this one that gave the lock back, or whether it had been lost.
+#[tokio::test]
+async fn l6_a_release_whose_answer_got_lost_is_not_called_a_loss() {
+    let server = Server::start();
+    let proxy = Proxy::start(&server.url());
+    let cachify = builder(&proxy.url()).budget(10 * SECOND).connect().await;
+    let cachify = cachify.unwrap();
+    let other = connect(&server.url()).await;
+    // Loads the script.
+    let guard = cachify.lock(&key("other")).acquire().await.unwrap();
+    guard.release().await.unwrap();
+    let guard = cachify.lock(&key("door")).acquire().await.unwrap();
+    proxy.hold_replies();
+    let release = tokio::spawn(guard.release());
+    until("it is released", async || {
+        proxy.held_bytes() > 0 && !other.lock(&key("door")).is_locked().await.unwrap()
+    })
+    .await;
+    proxy.cut();
+    proxy.resume();
+    let error = release.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn l5_after_a_restart_without_data_the_guard_is_lost_and_tokens_grow() {
+    let server = Server::start();
+    let cachify = connect(&server.url()).await;
+    let mut last = 0;
+    for _ in 0..3 {
+        let lock = cachify.lock(&key("door")).ttl(SECOND);
+        let guard = lock.acquire().await.unwrap();
+        assert!(guard.fencing_token() > last);
+        last = guard.fencing_token();
+        server.restart();
+        let next = soon("somebody else has it", async {
+            loop {
+                match lock.acquire().await {
+                    Ok(next) => return next,
+                    Err(error) => assert!(error.is_unavailable(), "{error}"),
+                }
+                tokio::time::sleep(5 * MILLI).await;
+            }
+        })
+        .await;
+        assert!(next.fencing_token() > last);
+        last = next.fencing_token();
+        soon("the loss is told", guard.lost()).await;
+        assert_eq!(guard.release().await.unwrap_err().kind(), ErrorKind::Lost);
+        assert!(!next.is_lost());
+        next.release().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn c4_after_a_restart_entries_are_gone_and_nothing_sticks() {
     let server = Server::start();

@@ -75,6 +75,7 @@ struct Shared {
     evicting: AtomicBool,
     /// The connection by which the server was last looked at.
     looked: AtomicU64,
+    looking: tokio::sync::Mutex<()>,
     weak: Weak<Shared>,
 }
 
@@ -125,6 +126,7 @@ impl Redis {
             allow_evicting_locks: options.allow_evicting_locks,
             evicting: AtomicBool::new(false),
             looked: AtomicU64::new(0),
+            looking: tokio::sync::Mutex::default(),
             weak: Weak::clone(weak),
         })))
     }
@@ -146,6 +148,8 @@ fn micros(duration: Duration) -> u64 {
 struct Outcome {
     code: i64,
     number: u64,
+    /// The request may have run twice.
+    again: bool,
 }
 
 const HELD: i64 = 0;
@@ -178,15 +182,7 @@ impl Shared {
             "P" => SlotKind::Pool,
             _ => return,
         };
-        let call = self.release_call(kind, key, token).arg(deadline);
-        let (control, within) = (self.control.clone(), self.server.budget);
-        tokio::spawn(async move {
-            if !matches!(timeout(within, control.run(&call)).await, Ok(Ok(_))) {
-                tracing::debug!(
-                    "a slot that nobody wants any more was not given back; it ends by itself"
-                );
-            }
-        });
+        self.give_back(self.release_call(kind, key, token).arg(deadline));
     }
 
     /// Runs a script that refuses to run after `within`, which counts from `start`. What it tells of the server's clock keeps ours right.
@@ -206,7 +202,7 @@ impl Shared {
                 return Err(error::late(&self.server.place));
             };
             let until = time.now() + left.min(LONGEST_ANSWER);
-            let value = link.run(&call(until.as_micros())).await?;
+            let (value, again) = link.run_told(&call(until.as_micros())).await?;
             let Value::Array(parts) = &value else {
                 return Ok(Err(value));
             };
@@ -222,6 +218,7 @@ impl Shared {
                     return Ok(Ok(Outcome {
                         code,
                         number: number.cast_unsigned(),
+                        again,
                     }));
                 }
             }
@@ -330,11 +327,7 @@ impl Backend for Redis {
         slot: &'a Slot,
         token: &'a Token,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        let call = self
-            .0
-            .release_call(slot.kind, slot.key.as_str(), token.as_str())
-            .once();
-        Box::pin(async move { self.0.flag(&self.0.control, &call).await })
+        Box::pin(self.0.release(slot, token))
     }
 
     fn evict<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<bool, Error>> {

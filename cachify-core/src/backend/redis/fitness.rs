@@ -15,7 +15,7 @@ pub(super) async fn check(shared: &Shared) -> Result<(), Error> {
     look(shared).await?;
     let names = [Name(&shared.names.probe, shared.node.as_str(), "}")];
     let call = Call::new(&PROBE, &names).arg(&shared.own_channel);
-    match shared.control.call(&call).await? {
+    match shared.control.call(&call).await?.0 {
         Ok(Value::Int(_)) => {}
         Ok(Value::BulkString(command)) if command == b"PUBLISH" => {
             return Err(missing_channels(shared));

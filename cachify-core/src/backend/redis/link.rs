@@ -91,11 +91,16 @@ impl Link {
         Ok(self.exchange(&mut live, cmd).await)
     }
 
-    /// Runs a script, whose answer may be an error of the server's.
-    pub(super) async fn call(&self, call: &Call) -> Result<Result<Value, RedisError>, Error> {
+    /// Runs a script, whose answer may be an error of the server's. `true`: the connection broke and it was sent again by another one, so
+    /// that it may have run twice, and the first run may even be the later one.
+    pub(super) async fn call(
+        &self,
+        call: &Call,
+    ) -> Result<(Result<Value, RedisError>, bool), Error> {
         let mut live = self.connection().await?;
         let mut result = self.exchange(&mut live, &call.cmd).await;
-        if call.repeatable && !live.fresh && result.as_ref().is_err_and(is_broken) {
+        let again = !live.fresh && result.as_ref().is_err_and(is_broken);
+        if again {
             live = self.connection().await?;
             result = self.exchange(&mut live, &call.cmd).await;
         }
@@ -105,14 +110,21 @@ impl Link {
         {
             result = self.exchange(&mut live, &call.with_source()).await;
         }
-        Ok(result)
+        Ok((result, again))
+    }
+
+    /// Runs a script; `true` as in [`call`](Self::call).
+    pub(super) async fn run_told(&self, call: &Call) -> Result<(Value, bool), Error> {
+        let (result, again) = self.call(call).await?;
+        match result {
+            Ok(value) => Ok((value, again)),
+            Err(error) => Err(self.0.server.translate(&error)),
+        }
     }
 
     /// Runs a script.
     pub(super) async fn run(&self, call: &Call) -> Result<Value, Error> {
-        self.call(call)
-            .await?
-            .map_err(|error| self.0.server.translate(&error))
+        Ok(self.run_told(call).await?.0)
     }
 
     /// Whoever comes next makes another connection.

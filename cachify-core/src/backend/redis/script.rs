@@ -65,8 +65,6 @@ pub(super) fn command(name: &str, key: Name<'_>) -> Cmd {
 pub(super) struct Call {
     script: &'static Script,
     pub(super) cmd: Cmd,
-    /// Whether a second run gives the same answer as the first.
-    pub(super) repeatable: bool,
 }
 
 impl Call {
@@ -78,17 +76,7 @@ impl Call {
         for name in names {
             cmd.arg(name);
         }
-        Self {
-            script,
-            cmd,
-            repeatable: true,
-        }
-    }
-
-    /// Not to be run again, not even if the connection broke.
-    pub(super) fn once(mut self) -> Self {
-        self.repeatable = false;
-        self
+        Self { script, cmd }
     }
 
     /// The same call with the script's text, after which the server knows it.

@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use redis::Value;
 use tokio::time::timeout;
 
 use super::script::{self, Call, Name};
 use super::{GRANTED, HELD, LONGEST_WAIT, Shared, WAIT, error, fitness, micros, millis};
-use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind};
+use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind, Token};
 use crate::{Error, ErrorKind};
 
 impl Shared {
@@ -50,14 +51,19 @@ impl Shared {
         let start = self.server.time.local();
         let connection = self.control.ready().await?;
         if self.looked.load(Ordering::Acquire) != connection {
-            fitness::look(self).await?;
+            // One looks for all who come while it does.
+            let _looking = self.looking.lock().await;
+            if self.looked.load(Ordering::Acquire) != connection {
+                fitness::look(self).await?;
+            }
         }
         if self.evicting.load(Ordering::Acquire) && !self.allow_evicting_locks {
             return Err(fitness::evicting(&self.server.place));
         }
         if acquire.wait.is_some() && !self.subscriber.stands() {
             // Who does not listen is passed over. Without a subscription, looking again must do.
-            let _ = timeout(acquire.within / 2, self.subscriber.stand(&self.weak)).await;
+            let patience = acquire.wait.unwrap_or_default().min(acquire.within / 2);
+            let _ = timeout(patience, self.subscriber.stand(&self.weak)).await;
         }
         let key = slot.key.as_str();
         let names = self.slot(slot.kind, key);
@@ -88,10 +94,42 @@ impl Shared {
             GRANTED => Acquired::Granted {
                 fence: outcome.number,
             },
-            HELD => Acquired::Held { retry_in: time },
+            HELD => {
+                if outcome.again {
+                    // The first request may still come, and nobody would know.
+                    self.give_back(self.release_call(slot.kind, key, acquire.token.as_str()));
+                }
+                Acquired::Held { retry_in: time }
+            }
             WAIT => Acquired::Queued { recheck: time },
             _ => return Err(error::garbled(&self.server.place)),
         })
+    }
+
+    pub(super) async fn release(&self, slot: &Slot, token: &Token) -> Result<bool, Error> {
+        let call = self.release_call(slot.kind, slot.key.as_str(), token.as_str());
+        match self.control.run_told(&call).await? {
+            (Value::Int(1), _) => Ok(true),
+            (Value::Int(0), false) => Ok(false),
+            // The first of two may have released it.
+            (Value::Int(0), true) => Err(error::unreachable(
+                &self.server.place,
+                "the connection broke",
+            )),
+            _ => Err(error::garbled(&self.server.place)),
+        }
+    }
+
+    /// Releases in the background what nobody wants.
+    pub(super) fn give_back(&self, call: Call) {
+        let (control, within) = (self.control.clone(), self.server.budget);
+        tokio::spawn(async move {
+            if !matches!(timeout(within, control.run(&call)).await, Ok(Ok(_))) {
+                tracing::debug!(
+                    "a slot that nobody wants any more was not given back; it ends by itself"
+                );
+            }
+        });
     }
 
     pub(super) async fn inspect(&self, slot: &Slot) -> Result<Inspection, Error> {
