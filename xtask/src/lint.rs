@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::run::{Failure, Step, ask, exists, run, run_with};
+use crate::weight;
 use crate::workspace::{self, cargo};
 
 pub(crate) const STEPS: &[Step] = &[
@@ -10,6 +11,7 @@ pub(crate) const STEPS: &[Step] = &[
     ("clippy", clippy),
     ("doc", doc),
     ("features", features),
+    ("weight", weight::count),
     ("deny", deny),
     ("machete", machete),
     ("semver", semver),

@@ -1,11 +1,14 @@
 //! The workspace's own commands: `cargo xtask`.
 #![allow(clippy::print_stdout)]
 
+mod book;
+mod commands;
 mod docker;
 mod lint;
 mod redis;
 mod run;
 mod test;
+mod weight;
 mod workspace;
 
 use std::process::ExitCode;
@@ -17,9 +20,23 @@ cargo xtask COMMAND
 
   test [ARGS]    Run every test of the workspace, doctests included, against a real Redis that is found or fetched.
                  With ARGS, run `cargo test ARGS` with that Redis: `cargo xtask test -p cachify-core l1_`.
-  lint           Formatting, clippy, docs, every feature alone; and deny, machete, semver-checks where installed.
-  ci             lint, then test.
+  lint           Formatting, clippy, docs, every feature alone, what adapters bring along; and deny, machete, semver-checks where
+                 installed.
+  package        Package what is published, and compile each package by itself.
+  book           Build the book, with an mdbook that is found or fetched, and say where it is.
+  commands       Run the commands of READMEs and book in a clean clone of what is committed, and compare what they print.
+                 With `--all`, also those that take minutes, as they are written.
+  cold           Build each adapter from nothing, and compare the time with that of its framework.
+  ci             lint, test, package, commands; and book, where there is an mdbook.
   redis-image    Build a Docker image from this machine's Redis, for machines that reach no registry.";
+
+/// What `ci` runs after `lint`.
+const CI: &[Step] = &[
+    ("test", test::all),
+    ("package", package),
+    ("commands", || commands::check(false)),
+    ("book", book::step),
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -38,14 +55,19 @@ fn command(args: &[String]) -> Result<(), Failure> {
     let (name, rest) = args
         .split_first()
         .map_or(("", args), |(name, rest)| (name.as_str(), rest));
-    if name != "test" && !rest.is_empty() {
+    let all = name == "commands" && rest == ["--all"];
+    if name != "test" && !rest.is_empty() && !all {
         return Err(format!("`{name}` takes no arguments\n\n{HELP}"));
     }
     match name {
         "test" if !rest.is_empty() => test::some(rest),
         "test" => test::all().map(|summary| println!("\n{summary}")),
         "lint" => steps(&[lint::STEPS]),
-        "ci" => steps(&[lint::STEPS, &[("test", test::all)]]),
+        "ci" => steps(&[lint::STEPS, CI]),
+        "package" => steps(&[&[("package", package)]]),
+        "book" => book::build().map(|page| println!("\n{page}")),
+        "commands" => commands::check(all).map(|summary| println!("\n{summary}")),
+        "cold" => weight::cold().map(|summary| println!("\n{summary}")),
         "redis-image" => docker::build().map(|image| println!("{image}")),
         "" | "help" | "-h" | "--help" => {
             println!("{HELP}");
@@ -53,6 +75,17 @@ fn command(args: &[String]) -> Result<(), Failure> {
         }
         unknown => Err(format!("there is no `{unknown}`\n\n{HELP}")),
     }
+}
+
+/// Changes that are not committed yet are packaged too.
+fn package() -> Result<String, Failure> {
+    let (packages, _) = workspace::load()?;
+    let mut args = vec!["package", "--allow-dirty"];
+    for package in packages.iter().filter(|package| package.published) {
+        args.extend(["--package", &package.name]);
+    }
+    run::run(workspace::cargo(), &args)?;
+    Ok(String::new())
 }
 
 fn steps(groups: &[&[Step]]) -> Result<(), Failure> {
