@@ -1,4 +1,5 @@
 //! Caching, locking, run-once and pools for async Rust, over memory or Redis.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[allow(
     unused_extern_crates,

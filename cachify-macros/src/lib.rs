@@ -1,7 +1,4 @@
-//! The macros of cachify. Use them through `cachify-core` or through an adapter: what they do is told there.
-//!
-//! An attribute goes through `args` (its options) and `function` (what it stands on), then `validate`, then `expand`. What an
-//! expansion does at run time are functions of `cachify_core::__private`.
+#![doc = include_str!("../README.md")]
 #![allow(
     missing_docs,
     reason = "documented where users find them, by `cachify-core`"
