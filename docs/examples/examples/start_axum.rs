@@ -2,10 +2,58 @@
 #![allow(clippy::unwrap_used, clippy::unused_async, missing_docs)]
 #![cfg_attr(not(test), allow(dead_code))]
 
-// ANCHOR: before
-use axum::extract::{Path, State};
+// ANCHOR: db
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::Serialize;
+
+#[derive(Clone, Serialize)]
+struct User {
+    id: i64,
+    name: String,
+}
+
+/// Stands for a database: one user, and 400 ms for each query.
+#[derive(Clone)]
+struct Db(Arc<Mutex<User>>);
+
+impl Db {
+    fn new() -> Self {
+        let (id, name) = (1, "Ann".into());
+        Self(Arc::new(Mutex::new(User { id, name })))
+    }
+
+    async fn find(&self, id: i64) -> Option<User> {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let user = self.0.lock().unwrap();
+        (user.id == id).then(|| user.clone())
+    }
+
+    async fn update(&self, id: i64, name: String) -> Option<User> {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let mut user = self.0.lock().unwrap();
+        (user.id == id).then(|| {
+            user.name = name;
+            user.clone()
+        })
+    }
+}
+// ANCHOR_END: db
+
+// ANCHOR: app
+use axum::extract::{FromRef, Path, State};
+use axum::handler::Handler;
 use axum::http::StatusCode;
+use axum::routing::get;
 use axum::{Json, Router};
+use cachify_axum::{CacheLayer, Cachify, OnceLayer, key};
+
+#[derive(Clone, FromRef)]
+struct App {
+    cachify: Cachify,
+    db: Db,
+}
 
 async fn read_user(
     State(db): State<Db>,
@@ -13,21 +61,6 @@ async fn read_user(
 ) -> Result<Json<User>, StatusCode> {
     let user = db.find(user_id).await;
     Ok(Json(user.ok_or(StatusCode::NOT_FOUND)?))
-}
-// ANCHOR_END: before
-
-// ANCHOR: after
-use std::time::Duration;
-
-use axum::extract::FromRef;
-use axum::handler::Handler;
-use axum::routing::get;
-use cachify_axum::{CacheLayer, Cachify, OnceLayer, key};
-
-#[derive(Clone, FromRef)]
-struct App {
-    cachify: Cachify,
-    db: Db,
 }
 
 async fn update_user(
@@ -54,21 +87,29 @@ fn app(cachify: &Cachify, db: Db) -> Router {
             db,
         })
 }
+// ANCHOR_END: app
 
+// ANCHOR: main
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("CACHIFY_URL").unwrap_or_else(|_| "memory://".into());
     let cachify = Cachify::connect(&url).await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
-    axum::serve(listener, app(&cachify, Db::default())).await?;
-    cachify.close(Duration::from_secs(5)).await?; // gives back and resets what is left
+    axum::serve(listener, app(&cachify, Db::new()))
+        .with_graceful_shutdown(ctrl_c())
+        .await?;
+    cachify.close(Duration::from_secs(5)).await?;
     Ok(())
 }
-// ANCHOR_END: after
+
+async fn ctrl_c() {
+    tokio::signal::ctrl_c().await.ok();
+}
+// ANCHOR_END: main
 
 // ANCHOR: typed
 use cachify_axum::{CacheKey, Locked};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 #[derive(Deserialize, CacheKey)]
 #[key("update-user-{user_id}")]
@@ -81,27 +122,6 @@ async fn rename(locked: Locked<UpdateUser>) -> String {
 }
 // ANCHOR_END: typed
 
-#[derive(Clone, Serialize)]
-struct User {
-    id: i64,
-    name: String,
-}
-
-#[derive(Clone, Default)]
-struct Db(std::sync::Arc<std::sync::Mutex<String>>);
-
-impl Db {
-    async fn find(&self, id: i64) -> Option<User> {
-        let name = self.0.lock().unwrap().clone();
-        (id == 1).then_some(User { id, name })
-    }
-
-    async fn update(&self, id: i64, name: String) -> Option<User> {
-        *self.0.lock().unwrap() = name;
-        self.find(id).await
-    }
-}
-
 #[cfg(test)]
 mod client;
 
@@ -111,15 +131,15 @@ mod tests {
     use super::*;
     use axum::routing::put;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn reads_are_cached_and_reset() {
-        let app = app(&Cachify::memory(), Db::default());
+        let app = app(&Cachify::memory(), Db::new());
         fetch(&app, "/users/1").await;
         let (_, cache, _) = fetch(&app, "/users/1").await;
         assert!(cache.starts_with("cachify; hit"), "{cache}");
-        assert_eq!(ask(&app, "PUT", "/users/1", r#""Ann""#).await.0, 200);
+        assert_eq!(ask(&app, "PUT", "/users/1", r#""Bob""#).await.0, 200);
         let (status, _, body) = fetch(&app, "/users/1").await;
-        assert_eq!((status, body.as_str()), (200, r#"{"id":1,"name":"Ann"}"#));
+        assert_eq!((status, body.as_str()), (200, r#"{"id":1,"name":"Bob"}"#));
         assert_eq!(fetch(&app, "/users/2").await.0, 404);
     }
 

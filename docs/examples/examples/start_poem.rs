@@ -2,24 +2,56 @@
 #![allow(clippy::unwrap_used, clippy::unused_async, missing_docs)]
 #![cfg_attr(not(test), allow(dead_code))]
 
-// ANCHOR: before
+// ANCHOR: db
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::Serialize;
+
+#[derive(Clone, Serialize)]
+struct User {
+    id: i64,
+    name: String,
+}
+
+/// Stands for a database: one user, and 400 ms for each query.
+#[derive(Clone)]
+struct Db(Arc<Mutex<User>>);
+
+impl Db {
+    fn new() -> Self {
+        let (id, name) = (1, "Ann".into());
+        Self(Arc::new(Mutex::new(User { id, name })))
+    }
+
+    async fn find(&self, id: i64) -> Option<User> {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let user = self.0.lock().unwrap();
+        (user.id == id).then(|| user.clone())
+    }
+
+    async fn update(&self, id: i64, name: String) -> Option<User> {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let mut user = self.0.lock().unwrap();
+        (user.id == id).then(|| {
+            user.name = name;
+            user.clone()
+        })
+    }
+}
+// ANCHOR_END: db
+
+// ANCHOR: app
+use cachify_poem::{CacheMiddleware, Cachify, OnceMiddleware, key};
 use poem::error::NotFoundError;
 use poem::web::{Data, Json, Path};
-use poem::{Result, handler};
+use poem::{Endpoint, EndpointExt, Result, Route, get, handler};
 
 #[handler]
 async fn read_user(Data(db): Data<&Db>, Path(user_id): Path<i64>) -> Result<Json<User>> {
     let user = db.find(user_id).await;
     Ok(Json(user.ok_or(NotFoundError)?))
 }
-// ANCHOR_END: before
-
-// ANCHOR: after
-use std::time::Duration;
-
-use cachify_poem::{CacheMiddleware, Cachify, HangupListener, OnceMiddleware, key};
-use poem::listener::TcpListener;
-use poem::{Endpoint, EndpointExt, Route, Server, get};
 
 #[handler]
 async fn update_user(
@@ -44,6 +76,12 @@ fn app(cachify: &Cachify, db: Db) -> impl Endpoint + use<> {
         .data(cachify.clone())
         .data(db)
 }
+// ANCHOR_END: app
+
+// ANCHOR: main
+use cachify_poem::HangupListener;
+use poem::Server;
+use poem::listener::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,16 +89,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cachify = Cachify::connect(&url).await?;
     let listener = HangupListener::new(TcpListener::bind("127.0.0.1:8000"));
     Server::new(listener)
-        .run(app(&cachify, Db::default()))
+        .run_with_graceful_shutdown(app(&cachify, Db::new()), ctrl_c(), None)
         .await?;
-    cachify.close(Duration::from_secs(5)).await?; // gives back and resets what is left
+    cachify.close(Duration::from_secs(5)).await?;
     Ok(())
 }
-// ANCHOR_END: after
+
+async fn ctrl_c() {
+    tokio::signal::ctrl_c().await.ok();
+}
+// ANCHOR_END: main
 
 // ANCHOR: typed
 use cachify_poem::{CacheKey, Locked};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 #[derive(Deserialize, CacheKey)]
 #[key("update-user-{user_id}")]
@@ -74,27 +116,6 @@ async fn rename(locked: Locked<UpdateUser>) -> String {
 }
 // ANCHOR_END: typed
 
-#[derive(Clone, Serialize)]
-struct User {
-    id: i64,
-    name: String,
-}
-
-#[derive(Clone, Default)]
-struct Db(std::sync::Arc<std::sync::Mutex<String>>);
-
-impl Db {
-    async fn find(&self, id: i64) -> Option<User> {
-        let name = self.0.lock().unwrap().clone();
-        (id == 1).then_some(User { id, name })
-    }
-
-    async fn update(&self, id: i64, name: String) -> Option<User> {
-        *self.0.lock().unwrap() = name;
-        self.find(id).await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,17 +123,17 @@ mod tests {
     use poem::put;
     use poem::test::TestClient;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn reads_are_cached_and_reset() {
-        let client = TestClient::new(app(&Cachify::memory(), Db::default()));
+        let client = TestClient::new(app(&Cachify::memory(), Db::new()));
         client.get("/users/1").send().await;
         let hit = client.get("/users/1").send().await;
         let cache = hit.0.header("cache-status").unwrap();
         assert!(cache.starts_with("cachify; hit"), "{cache}");
-        let update = client.put("/users/1").body_json(&"Ann");
+        let update = client.put("/users/1").body_json(&"Bob");
         update.send().await.assert_status_is_ok();
         let read = client.get("/users/1").send().await;
-        read.assert_text(r#"{"id":1,"name":"Ann"}"#).await;
+        read.assert_text(r#"{"id":1,"name":"Bob"}"#).await;
         let missing = client.get("/users/2").send().await;
         missing.assert_status(StatusCode::NOT_FOUND);
     }

@@ -2,7 +2,50 @@
 #![allow(clippy::unwrap_used, clippy::unused_async, missing_docs)]
 #![cfg_attr(not(test), allow(dead_code))]
 
-// ANCHOR: before
+// ANCHOR: db
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::Serialize;
+
+#[derive(Clone, Serialize)]
+struct User {
+    id: i64,
+    name: String,
+}
+
+/// Stands for a database: one user, and 400 ms for each query.
+#[derive(Clone)]
+struct Db(Arc<Mutex<User>>);
+
+impl Db {
+    fn new() -> Self {
+        let (id, name) = (1, "Ann".into());
+        Self(Arc::new(Mutex::new(User { id, name })))
+    }
+
+    async fn find(&self, id: i64) -> Option<User> {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let user = self.0.lock().unwrap();
+        (user.id == id).then(|| user.clone())
+    }
+
+    async fn update(&self, id: i64, name: String) -> Option<User> {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let mut user = self.0.lock().unwrap();
+        (user.id == id).then(|| {
+            user.name = name;
+            user.clone()
+        })
+    }
+}
+// ANCHOR_END: db
+
+// ANCHOR: app
+use std::convert::Infallible;
+
+use cachify_warp::{Cache, Cachify, FilterExt, Once, key, recover, with_cachify};
+use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, Reply, reply};
@@ -11,23 +54,16 @@ async fn read_user(user_id: i64, db: Db) -> Response {
     found(db.find(user_id).await)
 }
 
+async fn update_user(user_id: i64, name: String, db: Db, cachify: Cachify) -> Response {
+    let update = db.update(user_id, name);
+    found(cachify.update(&key!("read_user-{user_id}"), update).await)
+}
+
 fn found(user: Option<User>) -> Response {
     match user {
         Some(user) => reply::json(&user).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
-}
-// ANCHOR_END: before
-
-// ANCHOR: after
-use std::time::Duration;
-
-use cachify_warp::{Cache, Cachify, FilterExt, Once, key, recover, with_cachify};
-use warp::filters::BoxedFilter;
-
-async fn update_user(user_id: i64, name: String, db: Db, cachify: Cachify) -> Response {
-    let update = db.update(user_id, name);
-    found(cachify.update(&key!("read_user-{user_id}"), update).await)
 }
 
 fn app(cachify: &Cachify, db: &Db) -> BoxedFilter<(impl Reply + use<>,)> {
@@ -49,15 +85,28 @@ fn app(cachify: &Cachify, db: &Db) -> BoxedFilter<(impl Reply + use<>,)> {
     read.or(update).recover(recover).boxed()
 }
 
+fn with_db(db: &Db) -> impl Filter<Extract = (Db,), Error = Infallible> + Clone + use<> {
+    let db = db.clone();
+    warp::any().map(move || db.clone())
+}
+// ANCHOR_END: app
+
+// ANCHOR: main
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("CACHIFY_URL").unwrap_or_else(|_| "memory://".into());
     let cachify = Cachify::connect(&url).await?;
-    let app = app(&cachify, &Db::default());
-    warp::serve(app).run(([127, 0, 0, 1], 8000)).await;
+    let server = warp::serve(app(&cachify, &Db::new()));
+    let server = server.bind(([127, 0, 0, 1], 8000)).await;
+    server.graceful(ctrl_c()).run().await;
+    cachify.close(Duration::from_secs(5)).await?;
     Ok(())
 }
-// ANCHOR_END: after
+
+async fn ctrl_c() {
+    tokio::signal::ctrl_c().await.ok();
+}
+// ANCHOR_END: main
 
 // ANCHOR: guard
 use cachify_warp::Guard;
@@ -81,53 +130,22 @@ fn charge_route(cachify: &Cachify) -> BoxedFilter<(impl Reply + use<>,)> {
 }
 // ANCHOR_END: guard
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
-
-use serde::Serialize;
-
-fn with_db(db: &Db) -> impl Filter<Extract = (Db,), Error = Infallible> + Clone + use<> {
-    let db = db.clone();
-    warp::any().map(move || db.clone())
-}
-
-#[derive(Clone, Serialize)]
-struct User {
-    id: i64,
-    name: String,
-}
-
-#[derive(Clone, Default)]
-struct Db(Arc<Mutex<String>>);
-
-impl Db {
-    async fn find(&self, id: i64) -> Option<User> {
-        let name = self.0.lock().unwrap().clone();
-        (id == 1).then_some(User { id, name })
-    }
-
-    async fn update(&self, id: i64, name: String) -> Option<User> {
-        *self.0.lock().unwrap() = name;
-        self.find(id).await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use warp::test::request;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn reads_are_cached_and_reset() {
-        let app = app(&Cachify::memory(), &Db::default());
+        let app = app(&Cachify::memory(), &Db::new());
         let get = async |path: &str| request().path(path).reply(&app).await;
         get("/users/1").await;
         let hit = get("/users/1").await;
         let cache = hit.headers()["cache-status"].to_str().unwrap();
         assert!(cache.starts_with("cachify; hit"), "{cache}");
-        let update = request().method("PUT").path("/users/1").json(&"Ann");
+        let update = request().method("PUT").path("/users/1").json(&"Bob");
         assert_eq!(update.reply(&app).await.status(), 200);
-        assert_eq!(get("/users/1").await.body(), r#"{"id":1,"name":"Ann"}"#);
+        assert_eq!(get("/users/1").await.body(), r#"{"id":1,"name":"Bob"}"#);
         assert_eq!(get("/users/2").await.status(), 404);
     }
 
