@@ -1,15 +1,12 @@
 //! How do I cache in the methods of a repository?
 //!
-//! The repository owns the handle, so its callers know nothing of a cache, and nobody can change a row without resetting what is
-//! cached of it.
+//! The repository owns the handle and the database (here SQLite, through sqlx). So its callers know nothing of a cache, and nobody can
+//! change a row without resetting what is cached of it.
 #![allow(clippy::print_stdout)]
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use cachify_core::{Cachify, Error, cached, key};
+use cachify_core::{Cachify, cached, key};
 use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct User {
@@ -20,78 +17,70 @@ struct User {
 // ANCHOR: repository
 struct Users {
     cachify: Cachify,
-    table: Table,
+    db: SqlitePool,
 }
 
 impl Users {
     #[cached(key = "user-{id}", ttl = "5m", with = self.cachify)]
-    async fn find(&self, id: i64) -> Result<Option<User>, Error> {
-        self.table.select(id).await
+    async fn find(&self, id: i64) -> sqlx::Result<Option<User>> {
+        let row: Option<(String,)> = sqlx::query_as("SELECT name FROM users WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.db)
+            .await?;
+        Ok(row.map(|(name,)| User { id, name }))
     }
 
     #[cached(key = "user_count", ttl = "1m", with = self.cachify)]
-    async fn count(&self) -> Result<usize, Error> {
-        self.table.count().await
+    async fn count(&self) -> sqlx::Result<i64> {
+        sqlx::query_scalar("SELECT COUNT(*) FROM users")
+            .fetch_one(&self.db)
+            .await
     }
 
-    /// Changes one entry: the user's.
-    async fn rename(&self, id: i64, name: &str) -> Result<(), Error> {
-        let change = self.table.upsert(id, name);
-        self.cachify.update(&key!("user-{id}"), change).await
+    /// Makes one entry old: the user's.
+    async fn rename(&self, id: i64, name: &str) -> sqlx::Result<()> {
+        let rename = async {
+            let sql = sqlx::query("UPDATE users SET name = ? WHERE id = ?");
+            sql.bind(name).bind(id).execute(&self.db).await
+        };
+        self.cachify.update(&key!("user-{id}"), rename).await?;
+        Ok(())
     }
 
-    /// Changes two: the user's, of whom it may be cached that there is none, and the count.
-    async fn create(&self, id: i64, name: &str) -> Result<(), Error> {
+    /// Makes two entries old: the count, and the user's. It may be cached that there is no such user.
+    async fn create(&self, id: i64, name: &str) -> sqlx::Result<()> {
         let (user, count) = (key!("user-{id}"), key!("user_count"));
-        let change = self.cachify.update(&user, self.table.upsert(id, name));
-        self.cachify.update(&count, change).await
+        let create = async {
+            let sql = sqlx::query("INSERT INTO users (id, name) VALUES (?, ?)");
+            sql.bind(id).bind(name).execute(&self.db).await
+        };
+        let create = self.cachify.update(&user, create);
+        self.cachify.update(&count, create).await?;
+        Ok(())
     }
 }
 // ANCHOR_END: repository
 
-/// A database's table.
-#[derive(Default)]
-struct Table {
-    rows: Mutex<BTreeMap<i64, String>>,
-    reads: AtomicUsize,
-}
-
-#[allow(clippy::unused_async, reason = "as a database's driver is")]
-impl Table {
-    fn rows(&self) -> MutexGuard<'_, BTreeMap<i64, String>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn select(&self, id: i64) -> Result<Option<User>, Error> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        let name = self.rows().get(&id).cloned();
-        Ok(name.map(|name| User { id, name }))
-    }
-
-    async fn count(&self) -> Result<usize, Error> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        Ok(self.rows().len())
-    }
-
-    async fn upsert(&self, id: i64, name: &str) -> Result<(), Error> {
-        self.rows().insert(id, name.to_owned());
-        Ok(())
-    }
+/// A database in memory, which lives as long as its only connection.
+async fn database() -> sqlx::Result<SqlitePool> {
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let db = pool.connect("sqlite::memory:").await?;
+    let table = "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)";
+    sqlx::query(table).execute(&db).await?;
+    Ok(db)
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("CACHIFY_URL").unwrap_or_else(|_| "memory://".into());
     let users = Users {
         cachify: Cachify::connect(&url).await?,
-        table: Table::default(),
+        db: database().await?,
     };
     users.create(1, "Ann").await?;
     println!("{:?}", users.find(1).await?);
-    println!("{:?}", users.find(1).await?);
     users.rename(1, "Bob").await?;
     println!("{:?} of {}", users.find(1).await?, users.count().await?);
-    println!("{} reads", users.table.reads.load(Ordering::SeqCst));
     Ok(())
 }
 
@@ -106,10 +95,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_changes_is_read_again_and_nothing_else() {
+    async fn what_the_repository_changes_is_read_again_and_nothing_else() {
         let users = Users {
             cachify: Cachify::memory(),
-            table: Table::default(),
+            db: database().await.unwrap(),
         };
         // That there is nobody is cached, too.
         assert_eq!(users.find(1).await.unwrap(), None);
@@ -120,9 +109,13 @@ mod tests {
 
         users.rename(1, "Bob").await.unwrap();
         assert_eq!(users.find(1).await.unwrap().unwrap().name, "Bob");
-        let reads = users.table.reads.load(Ordering::SeqCst);
-        users.count().await.unwrap();
-        users.find(1).await.unwrap();
-        assert_eq!(users.table.reads.load(Ordering::SeqCst), reads);
+
+        // Behind the repository's back, so that it shows where a read comes from.
+        let delete = sqlx::query("DELETE FROM users");
+        delete.execute(&users.db).await.unwrap();
+        assert_eq!(users.find(1).await.unwrap().unwrap().name, "Bob");
+        assert_eq!(users.count().await.unwrap(), 1);
+        users.find_reset(&1).await.unwrap();
+        assert_eq!(users.find(1).await.unwrap(), None);
     }
 }
