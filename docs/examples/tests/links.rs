@@ -1,22 +1,53 @@
-//! Every link, include and anchor of the book leads somewhere, and all Rust in it is included from what is compiled.
+//! Every link, include and anchor of the book leads somewhere, and all Rust in it is included from what is compiled. So do the links
+//! of all other pages of the repository, whose Rust is compared with what is compiled, as a README can include nothing.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "links/text.rs"]
+mod text;
+use text::{directives, excerpt, files, ids, targets, without_code};
+
 #[test]
 fn nothing_in_the_book_is_broken() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let repository = docs.join("..").canonicalize().unwrap();
     let complaints = check(
         &docs.join("src"),
         &[docs.join("examples"), docs.join("../examples/recipes")],
+        &others(&repository),
     );
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// What is wrong with the book in `src`. Each anchor in the files of `sources` must be on some page.
-fn check(src: &Path, sources: &[PathBuf]) -> Vec<String> {
+/// The repository's pages outside of the book.
+fn others(repository: &Path) -> Vec<PathBuf> {
+    let beside = |directory: &Path| {
+        let entries = fs::read_dir(directory).unwrap();
+        let entries = entries.map(|entry| entry.unwrap().path());
+        entries.collect::<Vec<_>>()
+    };
+    let mut pages: Vec<_> = beside(repository)
+        .into_iter()
+        .flat_map(|path| {
+            if path.is_dir() {
+                beside(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .chain(beside(&repository.join(".github/ISSUE_TEMPLATE")))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    pages.sort();
+    assert!(pages.len() > 8, "{pages:?}");
+    pages
+}
+
+/// What is wrong with the book in `src`, and with `others`. Each anchor in the files of `sources` must be on some page.
+fn check(src: &Path, sources: &[PathBuf], others: &[PathBuf]) -> Vec<String> {
     let src = src.canonicalize().unwrap();
     let mut book = Book {
         complaints: Vec::new(),
@@ -34,6 +65,9 @@ fn check(src: &Path, sources: &[PathBuf]) -> Vec<String> {
         if !book.listed.contains(page) && !is_part && !page.ends_with("SUMMARY.md") {
             book.complain(page, 0, "is not in SUMMARY.md");
         }
+    }
+    for other in others {
+        book.other(other);
     }
     for source in sources.iter().flat_map(|source| files(source, "rs")) {
         book.source(&source);
@@ -152,6 +186,63 @@ impl Book {
         }
     }
 
+    /// A page that is not the book's, and is read as it is.
+    fn other(&mut self, page: &Path) {
+        let text = fs::read_to_string(page).unwrap();
+        let directory = page.parent().unwrap();
+        let (mut same, mut fence): (Option<String>, Option<Vec<&str>>) = (None, None);
+        for (number, line) in (1..).zip(text.lines()) {
+            if let Some(mut lines) = fence.take() {
+                if line != "```" {
+                    lines.push(line);
+                    fence = Some(lines);
+                } else if let Some(same) = same.take() {
+                    self.same(page, number, &same, &lines);
+                }
+                continue;
+            }
+            if line.starts_with("```") {
+                fence = Some(Vec::new());
+                // Those of crates are doctests.
+                let is_tested = directory.join("src/lib.rs").exists();
+                if line.starts_with("```rust") && same.is_none() && !is_tested {
+                    self.complain(page, number, "Rust that nothing compiles");
+                }
+                continue;
+            }
+            let comment = line.strip_prefix("<!-- same as ");
+            if let Some(place) = comment.and_then(|rest| rest.strip_suffix(" -->")) {
+                same = Some(place.to_owned());
+            }
+            for target in targets(&without_code(line)) {
+                let file = target.split('#').next().unwrap_or_default();
+                // A page's own headings, other sites, and items of Rust.
+                let is_elsewhere = ["://", "::", "mailto:"]
+                    .iter()
+                    .any(|mark| target.contains(mark));
+                if !is_elsewhere && !directory.join(file).exists() {
+                    self.complain(page, number, &format!("there is no {file}"));
+                }
+            }
+        }
+    }
+
+    /// What a README repeats must be what is compiled.
+    fn same(&mut self, page: &Path, line: usize, place: &str, lines: &[&str]) {
+        let (file, anchor) = place.split_once(':').unwrap_or((place, ""));
+        let Ok(path) = page.parent().unwrap().join(file).canonicalize() else {
+            return self.complain(page, line, &format!("there is no {file}"));
+        };
+        let text = fs::read_to_string(&path).unwrap();
+        match excerpt(&text, anchor) {
+            Ok(expected) if expected == lines => {
+                self.included.insert((path, anchor.to_owned()));
+            }
+            Ok(_) => self.complain(page, line, &format!("is not the same as {place}")),
+            Err(what) => self.complain(page, line, &format!("{file}: {what}")),
+        }
+    }
+
     fn source(&mut self, source: &Path) {
         let text = fs::read_to_string(source).unwrap();
         for (number, line) in (1..).zip(text.lines()) {
@@ -166,103 +257,6 @@ impl Book {
     }
 }
 
-/// The lines between an anchor's two ends.
-fn excerpt<'a>(text: &'a str, anchor: &str) -> Result<Vec<&'a str>, String> {
-    let end_of = |mark: &str| {
-        let mut found = text.lines().enumerate().filter(|(_, line)| {
-            line.trim_start()
-                .trim_start_matches(['/', '#'])
-                .trim()
-                .strip_prefix(mark)
-                .is_some_and(|name| name.trim() == anchor)
-        });
-        match (found.next(), found.next()) {
-            (Some((line, _)), None) => Ok(line),
-            (None, _) => Err(format!("there is no `{mark} {anchor}`")),
-            _ => Err(format!("there is more than one `{mark} {anchor}`")),
-        }
-    };
-    let (from, to) = (end_of("ANCHOR:")?, end_of("ANCHOR_END:")?);
-    let lines: Vec<_> = text.lines().take(to).skip(from + 1).collect();
-    if lines.iter().all(|line| line.trim().is_empty()) {
-        return Err(format!("the anchor `{anchor}` is empty"));
-    }
-    Ok(lines)
-}
-
-/// What stands in `{{#..}}`.
-fn directives(line: &str) -> impl Iterator<Item = &str> {
-    line.split("{{#")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("}}").map(|(directive, _)| directive))
-}
-
-/// A line without what stands between backquotes.
-fn without_code(line: &str) -> String {
-    line.split('`').step_by(2).collect::<Vec<_>>().join(" ")
-}
-
-/// Where the links and images of a line lead.
-fn targets(line: &str) -> Vec<String> {
-    let markdown = line
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split_once(')'));
-    let html = ["src=\"", "href=\""].into_iter();
-    let html = html.flat_map(|attribute| line.split(attribute).skip(1));
-    let html = html.filter_map(|rest| rest.split_once('"'));
-    markdown
-        .chain(html)
-        .map(|(target, _)| target.to_owned())
-        .collect()
-}
-
-/// What a fragment may name: mdBook's ids of headings, and those given by hand.
-fn ids(page: &str) -> BTreeSet<String> {
-    let mut ids = BTreeSet::new();
-    let mut fenced = false;
-    for line in page.lines() {
-        fenced ^= line.trim_start().starts_with("```");
-        if fenced {
-            continue;
-        }
-        for rest in line.split("id=\"").skip(1) {
-            ids.extend(rest.split('"').next().map(str::to_owned));
-        }
-        let heading = line.trim_start_matches('#');
-        if heading.len() == line.len() || !heading.starts_with(' ') {
-            continue;
-        }
-        let id: String = heading
-            .trim()
-            .chars()
-            .filter_map(|letter| match letter {
-                ' ' => Some('-'),
-                '-' | '_' => Some(letter),
-                _ => letter
-                    .is_alphanumeric()
-                    .then(|| letter.to_ascii_lowercase()),
-            })
-            .collect();
-        ids.insert(id);
-    }
-    ids
-}
-
-fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path, extension));
-        } else if path.extension().is_some_and(|found| found == extension) {
-            found.push(path.canonicalize().unwrap());
-        }
-    }
-    found.sort();
-    found
-}
-
 /// A small book with one page and one source, each as given.
 fn complaints(page: &str, source: &str) -> Vec<String> {
     let root = tempfile::tempdir().unwrap();
@@ -273,7 +267,7 @@ fn complaints(page: &str, source: &str) -> Vec<String> {
     fs::write(src.join("page.md"), page).unwrap();
     fs::write(code.join("code.rs"), source).unwrap();
     fs::write(root.path().join("outside.md"), "").unwrap();
-    check(&src, &[code])
+    check(&src, &[code], &[])
 }
 
 const CODE: &str = "// ANCHOR: whole\nfn f() {}\n// ANCHOR_END: whole\n";
@@ -317,5 +311,43 @@ fn a_page_that_is_not_listed_is_told() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("SUMMARY.md"), "# Summary\n").unwrap();
     fs::write(root.path().join("lost.md"), "# Lost\n").unwrap();
-    assert_eq!(check(root.path(), &[]), ["lost.md:0: is not in SUMMARY.md"]);
+    assert_eq!(
+        check(root.path(), &[], &[]),
+        ["lost.md:0: is not in SUMMARY.md"]
+    );
+}
+
+#[test]
+fn a_readme_repeats_what_is_compiled_and_links_to_what_there_is() {
+    let root = tempfile::tempdir().unwrap();
+    let page = root.path().join("README.md");
+    fs::write(root.path().join("SUMMARY.md"), "# Summary\n").unwrap();
+    fs::write(root.path().join("code.rs"), CODE).unwrap();
+    let complaints = |text: &str| {
+        fs::write(&page, text).unwrap();
+        let book = root.path().join("book");
+        fs::create_dir_all(&book).unwrap();
+        check(&book, &[], std::slice::from_ref(&page))
+    };
+    let same =
+        "<!-- same as code.rs:whole -->\n```rust\nfn f() {}\n```\n[code](code.rs#x) [item](a::b)\n";
+    assert_eq!(complaints(same), [""; 0]);
+    for (text, complaint) in [
+        (
+            "<!-- same as code.rs:whole -->\n```rust\nfn g() {}\n```\n",
+            "not the same",
+        ),
+        (
+            "<!-- same as code.rs:part -->\n```rust\nfn f() {}\n```\n",
+            "ANCHOR: part",
+        ),
+        ("```rust\nfn f() {}\n```\n", "nothing compiles"),
+        ("[gone](none.md)\n", "there is no none.md"),
+    ] {
+        let found = complaints(text);
+        assert!(
+            found.iter().any(|found| found.contains(complaint)),
+            "{found:?}"
+        );
+    }
 }
