@@ -1,5 +1,5 @@
 //! The page on resets.
-#![allow(clippy::unused_async, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unused_async, clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,6 +37,22 @@ async fn rename(cachify: &Cachify, db: &Db, user_id: i64, name: &str) -> Result<
         .await
 }
 // ANCHOR_END: update
+
+// ANCHOR: spawned
+async fn rename_to_the_end(
+    cachify: Cachify,
+    db: Arc<Db>,
+    user_id: i64,
+    name: String,
+) -> Result<(), Error> {
+    // A task goes on although nobody waits for it any more.
+    let update = tokio::spawn(async move {
+        let update = db.rename(&name);
+        cachify.update(&key!("name-{user_id}"), update).await
+    });
+    update.await.expect("the update panicked")
+}
+// ANCHOR_END: spawned
 
 // ANCHOR: several
 async fn move_to(cachify: &Cachify, db: &Db, user_id: i64, team: i64) -> Result<(), Error> {
@@ -98,6 +114,11 @@ async fn an_update_resets() {
     rename(&cachify, &db, 7, "Ann").await.unwrap();
     assert_eq!(name_of(&cachify, &db, 7).await, "Ann");
     forget(&cachify, 7).await.unwrap();
+
+    let db = Arc::new(db);
+    let rename = rename_to_the_end(cachify.clone(), db.clone(), 7, "Bob".into());
+    rename.await.unwrap();
+    assert_eq!(name_of(&cachify, &db, 7).await, "Bob");
 }
 
 #[tokio::test]
