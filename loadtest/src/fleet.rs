@@ -6,15 +6,18 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use reqwest::{Client, StatusCode};
+use reqwest::Client;
 use serde_json::json;
+use sqlx::SqlitePool;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-use users::{NewUser, Store, User};
+use users::{Store, User};
 
 use crate::flags::App;
+use crate::python::Python;
+use crate::sabotage::Sabotage;
 
 /// How long a process may take to start, or to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,6 +31,8 @@ pub(crate) struct Order<'a> {
     pub(crate) lock_wait: Duration,
     /// Where the processes write their logs.
     pub(crate) logs: &'a Path,
+    /// What runs [`App::Python`].
+    pub(crate) python: Option<&'a Python>,
 }
 
 /// Processes that share a database and a cache. They end when this is dropped, or when this process ends.
@@ -51,6 +56,8 @@ pub(crate) struct Computed {
     pub(crate) writes: u64,
     /// Updates that ran at the same time as another one of the same user.
     pub(crate) overlaps: u64,
+    /// Reads that were computed for their caller alone, because the cache did not answer in time.
+    pub(crate) alone: u64,
 }
 
 impl std::ops::Sub for Computed {
@@ -61,6 +68,7 @@ impl std::ops::Sub for Computed {
             reads: self.reads - before.reads,
             writes: self.writes - before.writes,
             overlaps: self.overlaps - before.overlaps,
+            alone: self.alone - before.alone,
         }
     }
 }
@@ -74,11 +82,19 @@ impl Fleet {
             client: Client::builder().timeout(PATIENCE).build()?,
             directory,
         };
-        // One after the other: the first one makes the database.
+        if !matches!(order.app, App::Floor | App::Lab) {
+            // Makes it: not every app can.
+            fleet.database().await?.close().await;
+        }
         for _ in 0..order.instances {
             let instance = Instance::start(&order, &prefix, &fleet.database_url()).await?;
             fleet.instances.push(instance);
         }
+        assert_ne!(
+            Sabotage::asked_for()?,
+            Some(Sabotage::Panic),
+            "told to panic"
+        );
         Ok(fleet)
     }
 
@@ -99,17 +115,20 @@ impl Fleet {
         self.instances.iter().map(|it| it.url.clone()).collect()
     }
 
-    /// Creates users.
+    /// The processes, as the system calls them.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let pids = self.instances.iter().filter_map(|it| it.process.id());
+        pids.collect()
+    }
+
+    /// Creates users in an empty database: all at once, where each would take a request. `User 1` has the id 1.
     pub(crate) async fn seed(&self, count: u32) -> Result<Vec<User>> {
-        let mut users = Vec::new();
-        for n in 1..=count {
-            let new = NewUser::new(&format!("User {n}"), &format!("user-{n}@example.com"))?;
-            let url = format!("{}/users/", self.instances[0].url);
-            let response = self.client.post(url).json(&new).send().await?;
-            ensure!(response.status() == StatusCode::CREATED, "{response:?}");
-            users.push(response.json().await?);
-        }
-        Ok(users)
+        let pool = SqlitePool::connect(&self.database_url()).await?;
+        let users = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?) \
+            INSERT INTO users (id, name, email) SELECT n, 'User ' || n, 'user-' || n || '@example.com' FROM n";
+        sqlx::query(users).bind(count).execute(&pool).await?;
+        pool.close().await;
+        Ok((1..=count.into()).map(seeded).collect())
     }
 
     /// Reads every user once from every process, and returns the answers' bodies: one per user, since all processes write them alike.
@@ -151,6 +170,7 @@ impl Fleet {
             reads: 0,
             writes: 0,
             overlaps: 0,
+            alone: 0,
         };
         for instance in &self.instances {
             let url = format!("{}/metrics", instance.url);
@@ -159,6 +179,7 @@ impl Fleet {
             sum.reads += counter(&metrics, "users_reads_total")?;
             sum.writes += counter(&metrics, "users_writes_total")?;
             sum.overlaps += counter(&metrics, "users_overlapping_updates_total")?;
+            sum.alone += alone(&metrics);
         }
         Ok(sum)
     }
@@ -191,15 +212,15 @@ impl Instance {
         ));
         let stderr =
             File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = if let (App::Python, Some(python)) = (order.app, order.python) {
+            python.command()
+        } else {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["serve", "--app", order.app.name()]);
+            command
+        };
         command
-            .args([
-                "serve",
-                "--app",
-                order.app.name(),
-                "--listen",
-                "127.0.0.1:0",
-            ])
+            .args(["--listen", "127.0.0.1:0"])
             .args(["--prefix", prefix])
             .args(["--delay", &format!("{}us", order.delay.as_micros())])
             .args(["--lock-wait", &format!("{}us", order.lock_wait.as_micros())])
@@ -255,6 +276,27 @@ fn counter(metrics: &str, name: &str) -> Result<u64> {
         .with_context(|| format!("/metrics does not have {name}"))?
         .parse()
         .with_context(|| format!("{name} is not a whole number"))
+}
+
+fn alone(metrics: &str) -> u64 {
+    let lines = metrics.lines();
+    let reads = lines.filter(|line| line.starts_with("cachify_requests_total{"));
+    let alone = reads.filter(|line| {
+        ["unstored", "bypass"]
+            .iter()
+            .any(|outcome| line.contains(&format!("outcome=\"{outcome}\"")))
+    });
+    let counts = alone.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
+    counts.sum()
+}
+
+/// The user that [`Fleet::seed`] creates under an id.
+pub(crate) fn seeded(id: i64) -> User {
+    User {
+        id,
+        name: format!("User {id}"),
+        email: format!("user-{id}@example.com"),
+    }
 }
 
 /// What to send to change a user.

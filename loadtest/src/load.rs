@@ -1,19 +1,18 @@
 //! One measurement with goose.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use goose::config::GooseConfiguration;
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction, TransactionResult};
-use goose::{GooseAttack, metrics::GooseMetrics};
+use goose::{GooseAttack, GooseError};
 use reqwest::{RequestBuilder, StatusCode};
-
-use crate::schema::Latency;
+use serde_json::Value;
 
 /// What a user does, again and again.
 pub(crate) type Step = TransactionFunction;
@@ -34,48 +33,123 @@ pub(crate) struct Load<'a> {
     /// What each user does first; it is not measured.
     pub(crate) warm_up: Option<Step>,
     pub(crate) step: Step,
+    /// How many steps are begun per second by all users together; without, as many as are answered.
+    pub(crate) rate: Option<f64>,
+    pub(crate) goose: &'a Goose,
 }
 
 impl Load<'_> {
     /// Runs it, and writes goose's own report to `html`.
-    pub(crate) async fn run(self, html: &Path) -> Result<GooseMetrics> {
-        let mut arguments: Vec<String> = [
-            // Steps name whole URLs; goose wants a host all the same.
-            "--host",
-            "http://127.0.0.1",
-            // Goose starts one a second by default.
-            "--increase-rate",
-            "1000",
+    pub(crate) async fn run(self, html: &Path) -> Result<()> {
+        let mut step = paced(self.step, self.rate);
+        if !self.goose.timed {
+            // Goose's own clock counts in whole seconds.
+            step = repeat(step, self.time);
+        }
+        let mut scenario = Scenario::new(self.name);
+        if let Some(warm_up) = self.warm_up {
+            scenario = scenario.register_transaction(Transaction::new(warm_up).set_on_start());
+        }
+        scenario = scenario.register_transaction(Transaction::new(step));
+        let arguments = self.goose.arguments(self.users, html);
+        let configuration = GooseConfiguration::parse_args_default(&arguments)?;
+        let attack = GooseAttack::initialize_with_config(configuration)?;
+        let metrics = Box::pin(attack.register_scenario(scenario).execute()).await;
+        metrics.with_context(|| format!("goose could not run {}", self.name))?;
+        Ok(())
+    }
+}
+
+/// What was given to goose on the command line.
+#[derive(Default)]
+pub(crate) struct Goose {
+    given: Vec<String>,
+    /// How many users it asks for at most.
+    users: Option<usize>,
+    /// It sets the numbers of users by itself.
+    plan: bool,
+    /// It says when to end.
+    timed: bool,
+    /// It says how fast users start.
+    increase: bool,
+}
+
+impl Goose {
+    /// # Errors
+    ///
+    /// Goose's own, if it does not know a flag.
+    pub(crate) fn new(given: Vec<String>) -> Result<Self> {
+        let configuration = GooseConfiguration::parse_args_default(&given);
+        let configuration = configuration.map_err(|error| match error {
+            // What it shows of this tells nothing.
+            GooseError::InvalidOption { detail, .. } => anyhow!(detail),
+            error => error.into(),
+        })?;
+        let plan = serde_json::to_value(&configuration)?["test_plan"]["steps"].take();
+        let steps = plan.as_array().into_iter().flatten();
+        let most = steps.filter_map(|step| step[0].as_u64()).max();
+        Ok(Self {
+            given,
+            users: configuration
+                .users
+                .or(most.and_then(|it| it.try_into().ok())),
+            timed: plan != Value::Null
+                || configuration.run_time.is_some()
+                || configuration.iterations.is_some(),
+            plan: plan != Value::Null,
+            increase: configuration.increase_rate.is_some()
+                || configuration.increase_time.is_some(),
+        })
+    }
+
+    /// How many users there will be, if `users` are wanted.
+    pub(crate) fn users(&self, users: usize) -> usize {
+        self.users.unwrap_or(users)
+    }
+
+    /// Whether it says when a round ends.
+    pub(crate) fn timed(&self) -> bool {
+        self.timed
+    }
+
+    fn arguments(&self, users: usize, html: &Path) -> Vec<String> {
+        let mut arguments = self.given.clone();
+        let mut add = |flag: &str, value: Option<String>| {
+            let begins = |it: &String| it == flag || it.starts_with(&format!("{flag}="));
+            if !self.given.iter().any(begins) {
+                arguments.push(flag.to_owned());
+                arguments.extend(value);
+            }
+        };
+        // Steps name whole URLs; goose wants a host all the same.
+        add("--host", Some("http://127.0.0.1".to_owned()));
+        add("--report-file", Some(html.display().to_string()));
+        for flag in [
             "--no-telnet",
             "--no-print-metrics",
             "--no-transaction-metrics",
             "--no-scenario-metrics",
             "--quiet",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        for (flag, value) in [
-            // Of `repeat`: goose's own clock counts in whole seconds.
-            ("--iterations", "1".to_owned()),
-            ("--users", self.users.to_string()),
-            ("--report-file", html.display().to_string()),
         ] {
-            arguments.extend([flag.to_owned(), value]);
+            add(flag, None);
         }
-
-        let mut scenario = Scenario::new(self.name);
-        if let Some(warm_up) = self.warm_up {
-            scenario = scenario.register_transaction(Transaction::new(warm_up).set_on_start());
+        if !self.plan && self.users.is_none() {
+            add("--users", Some(users.to_string()));
         }
-        scenario = scenario.register_transaction(Transaction::new(repeat(self.step, self.time)));
-        let configuration = GooseConfiguration::parse_args_default(&arguments)?;
-        let attack = GooseAttack::initialize_with_config(configuration)?;
-        let metrics = Box::pin(attack.register_scenario(scenario).execute()).await;
-        metrics.with_context(|| format!("goose could not run {}", self.name))
+        if !self.plan && !self.increase {
+            // Goose starts one a second by default.
+            add("--increase-rate", Some("1000".to_owned()));
+        }
+        if !self.timed {
+            // Of `repeat`.
+            add("--iterations", Some("1".to_owned()));
+        }
+        arguments
     }
 }
 
-fn repeat(once: Step, time: Duration) -> Step {
+/// Begins steps one after the other, for some time.
+pub(crate) fn repeat(once: Step, time: Duration) -> Step {
     step(move |user| {
         let once = Arc::clone(&once);
         async move {
@@ -89,11 +163,46 @@ fn repeat(once: Step, time: Duration) -> Step {
     })
 }
 
+tokio::task_local! {
+    /// How long after its time a step began, because those before it took so long.
+    static LATE: Duration;
+}
+
+/// Begins steps at a rate of ours, or at goose's. A step that begins late counts its lateness as latency: whoever would have come at its time
+/// would have waited as long (this is what *coordinated omission* leaves out).
+fn paced(once: Step, rate: Option<f64>) -> Step {
+    let (begin, ticket) = (Arc::new(OnceLock::new()), Arc::new(AtomicU64::new(0)));
+    step(move |user| {
+        let once = Arc::clone(&once);
+        let (begin, ticket) = (Arc::clone(&begin), Arc::clone(&ticket));
+        async move {
+            if let Some(throttle) = user.throttle.clone()
+                && throttle.send_async(true).await.is_err()
+            {
+                // The test is over.
+                return Ok(());
+            }
+            let Some(rate) = rate else {
+                return once(user).await;
+            };
+            #[expect(clippy::cast_precision_loss, reason = "a number of requests")]
+            let number = ticket.fetch_add(1, Ordering::Relaxed) as f64;
+            let due = *begin.get_or_init(Instant::now) + Duration::from_secs_f64(number / rate);
+            let late = Instant::now().saturating_duration_since(due);
+            tokio::time::sleep_until(due.into()).await;
+            LATE.scope(late, once(user)).await
+        }
+        .boxed()
+    })
+}
+
 /// An answer, timed to the last byte of its body: goose's own clock stops at the headers.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
     pub(crate) took: Duration,
+    /// Whether its `Cache-Status` says that it was a hit.
+    pub(crate) hit: bool,
 }
 
 /// Sends a request; `None` if no whole answer came.
@@ -101,143 +210,48 @@ pub(crate) async fn send(request: RequestBuilder) -> Option<Answer> {
     let started = Instant::now();
     let response = request.send().await.ok()?;
     let status = response.status();
+    let hit = response.headers().get("cache-status");
+    let hit = hit.is_some_and(|value| value.to_str().is_ok_and(|value| value.contains("; hit")));
     let body = response.bytes().await.ok()?.into();
     Some(Answer {
         status,
         body,
-        took: started.elapsed(),
+        took: started.elapsed() + LATE.try_get().unwrap_or_default(),
+        hit,
     })
 }
 
-/// Counts what happened, and how long that took altogether.
-#[derive(Debug, Default)]
-pub(crate) struct Meter(Mutex<Counts>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[derive(Debug, Default)]
-struct Counts {
-    span: Option<(Instant, Instant)>,
-    counts: BTreeMap<&'static str, u64>,
-}
-
-impl Meter {
-    /// Counts what just ended after `took`, and gives its time to goose.
-    pub(crate) async fn record(
-        &self,
-        user: &mut GooseUser,
-        method: &str,
-        name: &'static str,
-        took: Duration,
-    ) -> TransactionResult {
-        self.count(name, took);
-        user.record_custom_request_duration(method, name, took, true, None, None)
-            .await
+    fn arguments(given: &[&str]) -> Vec<String> {
+        let given = given.iter().map(ToString::to_string).collect();
+        let goose = Goose::new(given);
+        goose.map_or_else(
+            |error| panic!("{error}"),
+            |it| it.arguments(8, Path::new("x.html")),
+        )
     }
 
-    /// Counts what just failed.
-    pub(crate) async fn record_failure(
-        &self,
-        user: &mut GooseUser,
-        method: &str,
-        answer: Option<&Answer>,
-    ) -> TransactionResult {
-        let took = answer.map_or(Duration::ZERO, |answer| answer.took);
-        let status = answer.map(|answer| answer.status.as_u16());
-        self.count(FAILED, took);
-        user.record_custom_request_duration(method, FAILED, took, false, status, None)
-            .await
-    }
-
-    fn count(&self, name: &'static str, took: Duration) {
-        let now = Instant::now();
-        let began = now.checked_sub(took).unwrap_or(now);
-        let mut counts = self.lock();
-        let (first, last) = counts.span.get_or_insert((began, now));
-        *first = began.min(*first);
-        *last = now.max(*last);
-        *counts.counts.entry(name).or_default() += 1;
-    }
-
-    /// How often something was recorded.
-    pub(crate) fn counted(&self, name: &str) -> u64 {
-        self.lock().counts.get(name).copied().unwrap_or_default()
-    }
-
-    /// How much failed.
-    pub(crate) fn failed(&self) -> u64 {
-        self.counted(FAILED)
-    }
-
-    /// From the first request to the last answer.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.lock()
-            .span
-            .map_or(Duration::ZERO, |(first, last)| last - first)
-    }
-
-    /// How often something was recorded, per second.
-    pub(crate) fn per_second(&self, name: &str) -> f64 {
-        per_second(self.counted(name), self.elapsed())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-const FAILED: &str = "failed";
-
-impl Latency {
-    /// What was recorded under a method and a name; all zeros if nothing was.
-    pub(crate) fn of(metrics: &GooseMetrics, method: &str, name: &str) -> Self {
-        let Some(request) = metrics.requests.get(&format!("{method} {name}")) else {
-            return Self::default();
-        };
-        let times = &request.raw_data;
-        Self {
-            count: times.counter as u64,
-            p50: times.percentile_us(0.5),
-            p90: times.percentile_us(0.9),
-            p99: times.percentile_us(0.99),
-            p999: times.percentile_us(0.999),
-            max: times.maximum_time_us,
-            curve: Vec::new(),
+    #[test]
+    fn what_is_given_to_goose_wins_and_fits() {
+        for given in [
+            &[][..],
+            &["--users", "20"],
+            &["--increase-rate=5", "--quiet"],
+            &["--run-time", "10s", "--throttle-requests", "100"],
+            &["--test-plan", "10,2s;0,1s"],
+            &["--increase-time", "3s", "--report-file", "y.html"],
+        ] {
+            let arguments = arguments(given);
+            let parsed = GooseConfiguration::parse_args_default(&arguments);
+            assert!(parsed.is_ok(), "{arguments:?}");
+            assert!(given.iter().all(|it| arguments.contains(&(*it).to_owned())));
         }
+        let given = |given: &[&str]| given.iter().map(ToString::to_string).collect();
+        let plan = Goose::new(given(&["--test-plan", "3,2s;20,2s;0,1s"]));
+        assert!(plan.is_ok_and(|it| it.users(8) == 20 && it.timed));
+        assert!(Goose::new(given(&["--nonsense"])).is_err());
     }
-
-    /// The median of each figure over several rounds; the largest maximum, and all counts together.
-    pub(crate) fn median(rounds: &[Self]) -> Self {
-        let median = |figure: fn(&Self) -> u64| {
-            let mut figures: Vec<u64> = rounds.iter().map(figure).collect();
-            figures.sort_unstable();
-            figures.get(figures.len() / 2).copied().unwrap_or_default()
-        };
-        Self {
-            count: rounds.iter().map(|round| round.count).sum(),
-            p50: median(|round| round.p50),
-            p90: median(|round| round.p90),
-            p99: median(|round| round.p99),
-            p999: median(|round| round.p999),
-            max: rounds
-                .iter()
-                .map(|round| round.max)
-                .max()
-                .unwrap_or_default(),
-            curve: Vec::new(),
-        }
-    }
-}
-
-/// `count / of`, 0 of nothing.
-#[expect(clippy::cast_precision_loss, reason = "nobody sends 2^52 requests")]
-pub(crate) fn ratio(count: u64, of: u64) -> f64 {
-    if of == 0 {
-        0.0
-    } else {
-        count as f64 / of as f64
-    }
-}
-
-/// How many there were per second.
-pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
-    1e6 * ratio(count, time.as_micros().try_into().unwrap_or(u64::MAX))
 }

@@ -1,19 +1,32 @@
 //! Measures the sample apps, and proves while it does that they keep their promises.
 //!
 //! The apps run as child processes of this program, which is also the child: `serve.rs` is the child's side, `fleet.rs` the
-//! parent's. A scenario starts the apps it needs, puts load on them with goose (`load.rs`), and returns what it measured and which promises were kept
-//! (`report.rs`).
+//! parent's. `plan.rs` says what is run on what. A scenario starts the apps it needs, puts load on them in rounds (`turns.rs`) with goose (`load.rs`), and
+//! returns what it measured and which promises were kept (`schema.rs`); `report.rs` tells it.
 
+mod cpu;
 mod flags;
 mod fleet;
+mod lab;
 mod load;
+mod machine;
+mod meter;
 mod place;
+mod plan;
 mod progress;
+mod python;
+mod quiet;
 mod report;
+mod sabotage;
 mod scenario;
 mod schema;
 mod serve;
+mod target;
+mod turns;
+mod versions;
+mod visits;
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -22,11 +35,14 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use tokio::sync::oneshot;
 
-use crate::flags::{Cache, Cli, Command, Flags};
-use crate::place::{Place, can_start_redis};
+use crate::flags::{Cli, Command, Flags};
+use crate::load::Goose;
+use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::scenario::{Scenario, Stage};
-use crate::schema::{Machine, Report, SCHEMA};
+use crate::quiet::Quiet;
+use crate::schema::{Report, Run, SCHEMA};
+use crate::target::Target;
+use crate::turns::Bench;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -63,6 +79,8 @@ async fn interruptible(flags: Flags) -> Result<bool> {
 async fn run(flags: Flags) -> Result<bool> {
     let begin = Instant::now();
     let started = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let goose = Goose::new(flags.goose.clone()).context("goose does not take what follows `--`")?;
+    let target = Target::new(&flags.target)?;
     std::fs::create_dir_all(&flags.output)
         .with_context(|| format!("cannot make {}", flags.output.display()))?;
     let progress = Progress::new();
@@ -71,38 +89,36 @@ async fn run(flags: Flags) -> Result<bool> {
             "This is a debug build: its figures mean nothing, its promises do. Add --release.",
         );
     }
-    let mut runs = Vec::new();
-    for cache in caches(&flags, &progress) {
-        let place = Place::open(cache).await?;
-        for framework in &flags.framework {
-            let stage = Stage {
-                app: (*framework).into(),
-                place: &place,
-                flags: &flags,
-                progress: &progress,
-            };
-            for scenario in wanted(&flags) {
-                let what = format!("{} on {}, {}", scenario.name, stage.app.name(), place.cache);
-                progress.say(&format!("{what}: {}", scenario.about));
-                progress.begin(&what);
-                runs.extend((scenario.run)(&stage).await.context(what)?);
-            }
+    let bench = Bench {
+        flags: &flags,
+        goose: &goose,
+        progress: &progress,
+        notes: RefCell::default(),
+    };
+    let quiet = Quiet::new()?;
+    let mut versions = machine::versions();
+    let runs = match target {
+        Some(target) => {
+            progress.say(&plan::announce(target.parts(), &flags, &goose));
+            target.run(&bench).await?
         }
-    }
-    drop(progress);
+        None => Plan::new(&bench).await?.run(&mut versions).await?,
+    };
+    let mut notes = bench.notes.take();
+    notes.extend(what_to_know(&flags, &runs));
+    drop((progress, quiet));
 
     let report = Report {
         schema: SCHEMA,
-        machine: Machine {
-            processors: std::thread::available_parallelism().map_or(0, usize::from),
-            ..Machine::default()
-        },
+        machine: machine::machine(),
+        versions,
+        flags: flags::as_given(std::env::args().skip(1)),
         debug_build: cfg!(debug_assertions),
         started,
         seconds: begin.elapsed().as_secs_f64(),
+        notes,
         kept: runs.iter().all(|run| run.kept() || !run.counts()),
         runs,
-        ..Report::default()
     };
     report.write(&flags.output)?;
     let mut stdout = std::io::stdout();
@@ -121,20 +137,28 @@ async fn run(flags: Flags) -> Result<bool> {
     Ok(report.kept)
 }
 
-fn wanted(flags: &Flags) -> impl Iterator<Item = &'static Scenario> {
-    scenario::ALL
-        .iter()
-        .filter(|it| flags.scenario.is_empty() || flags.scenario.iter().any(|name| name == it.name))
-}
-
-fn caches(flags: &Flags, progress: &Progress) -> Vec<Cache> {
-    if !flags.cache.is_empty() {
-        return flags.cache.clone();
+/// What the figures are, and what they are not.
+fn what_to_know(flags: &Flags, runs: &[Run]) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.push(match flags.rate {
+        Some(rate) => format!(
+            "{rate} requests per second were begun on time, answered or not those before; a late one counts its lateness, so that nothing is left out where an app is slow."
+        ),
+        None => "Each client sent its next request when it had its answer. Latencies are what these clients saw; where an app was slow they asked less, \
+            and who would have come meanwhile is in no figure (coordinated omission). --rate measures that."
+            .to_owned(),
+    });
+    for limit in [cpu::LOAD_GENERATOR, cpu::MACHINE] {
+        let limited = runs
+            .iter()
+            .filter(|run| run.limit.as_deref() == Some(limit));
+        let limited: Vec<_> = limited.map(Run::title).collect();
+        if !limited.is_empty() {
+            notes.push(format!(
+                "The {limit} was the limit, so that the app alone could do more, in: {}.",
+                limited.join("; ")
+            ));
+        }
     }
-    if can_start_redis() {
-        return vec![Cache::Memory, Cache::Redis];
-    }
-    progress
-        .say("There is no redis-server or valkey-server to start, so this runs over memory only.");
-    vec![Cache::Memory]
+    notes
 }

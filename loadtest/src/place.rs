@@ -1,6 +1,8 @@
 //! Where the apps cache, and the Redis that is started for it.
 
-use anyhow::{Result, bail};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
 use redis_fixture::Server;
 
 use crate::flags::Cache;
@@ -9,7 +11,7 @@ use crate::flags::Cache;
 pub(crate) struct Place {
     pub(crate) cache: Cache,
     pub(crate) url: String,
-    _server: Option<Server>,
+    server: Option<Arc<Server>>,
 }
 
 impl Place {
@@ -24,14 +26,38 @@ impl Place {
             ),
             Cache::Redis => {
                 let server = tokio::task::spawn_blocking(Server::start).await?;
-                (server.url(), Some(server))
+                (server.url(), Some(Arc::new(server)))
             }
         };
-        Ok(Self {
-            cache,
-            url,
-            _server: server,
-        })
+        Ok(Self { cache, url, server })
+    }
+
+    /// Ends the server at once, with all it holds.
+    pub(crate) async fn kill(&self) -> Result<()> {
+        self.with(Server::kill).await
+    }
+
+    /// Starts it again, empty.
+    pub(crate) async fn restart(&self) -> Result<()> {
+        self.with(Server::restart).await
+    }
+
+    /// What it calls its version, if it is ours.
+    pub(crate) async fn version(&self) -> Option<String> {
+        let server = Arc::clone(self.server.as_ref()?);
+        let info = tokio::task::spawn_blocking(move || server.command(&["INFO", "server"]).text());
+        let info = info.await.ok()?;
+        ["valkey_version:", "redis_version:"]
+            .iter()
+            .find_map(|name| info.lines().find_map(|line| line.strip_prefix(name)))
+            .map(str::to_owned)
+    }
+
+    async fn with(&self, work: impl FnOnce(&Server) + Send + 'static) -> Result<()> {
+        let server = self.server.as_ref().map(Arc::clone);
+        let server = server.context("only a server that was started here can be ended")?;
+        tokio::task::spawn_blocking(move || work(&server)).await?;
+        Ok(())
     }
 }
 

@@ -105,6 +105,10 @@ pub(crate) struct Latency {
     pub(crate) p99: u64,
     pub(crate) p999: u64,
     pub(crate) max: u64,
+    /// As [`Run::spread`], of `p50`.
+    pub(crate) p50_spread: Option<f64>,
+    /// As [`Run::spread`], of `p99`.
+    pub(crate) p99_spread: Option<f64>,
     /// Quantiles from 0 to 1, and their times.
     pub(crate) curve: Vec<(f64, u64)>,
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
@@ -11,15 +11,22 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::flags::App;
+use crate::lab;
+use crate::sabotage::{self, Sabotage};
 
 pub(crate) async fn serve(app: App, flags: users::Flags) -> Result<()> {
     users::log_to_stderr();
     let end = end_of_input()?;
-    let served = match app {
-        App::Axum => users_axum::serve(flags, end).await,
-        App::Poem => users_poem::serve(flags, end).await,
-        App::Warp => users_warp::serve(flags, end).await,
-        App::Floor => return floor(&flags, end).await,
+    let sabotage = Sabotage::asked_for()?;
+    let served = match (app, sabotage) {
+        (App::Floor, _) => return floor(&flags, end).await,
+        (App::Lab, _) => return lab::serve(&flags, sabotage, end).await,
+        (App::Axum, Some(sabotage)) => return sabotage::serve(sabotage, &flags, end).await,
+        (App::Axum, None) => users_axum::serve(flags, end).await,
+        (App::Poem, Some(Sabotage::Start)) => bail!("this app was told not to start"),
+        (App::Poem, _) => users_poem::serve(flags, end).await,
+        (App::Warp, _) => users_warp::serve(flags, end).await,
+        (App::Python | App::Target, _) => bail!("{} is not served by this program", app.name()),
     };
     served.map_err(anyhow::Error::from_boxed)
 }
@@ -30,6 +37,15 @@ pub(crate) const FLOOR: &str = r#"{"id":1,"name":"User 1","email":"user-1@exampl
 async fn floor(flags: &users::Flags, end: impl Future<Output = ()> + Send + 'static) -> Result<()> {
     let answer = ([(header::CONTENT_TYPE, "application/json")], FLOOR);
     let app = Router::new().route("/users/{user_id}", get(async move || answer));
+    listen(flags, app, end).await
+}
+
+/// Serves `app`, and tells the parent where.
+pub(crate) async fn listen(
+    flags: &users::Flags,
+    app: Router,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
     let listener = TcpListener::bind(flags.listen).await?;
     users::announce(listener.local_addr()?)?;
     axum::serve(listener, app)

@@ -1,12 +1,17 @@
 //! Many clients update one user at once. Proves that never two updates run at the same time, as the database tells it: it counts
 //! updates that found their user changed between their read and their write.
 //!
-//! Measured three times. *Alone*: one client, as a measure for the others. *Refuse*: whoever finds an update running is told so at once (226). Facts:
-//! `updated` and `refused`, and `refused_p50_us`, how long being told takes. *Wait*: whoever finds one running waits for it. Facts: `hold_us`, how long
+//! *Alone*: one client, as a measure for the others. *Refuse*: whoever finds an update running is told so at once (226). Facts:
+//! `updated`, `refused` and `refused_share`, and `refused_p50_us`, how long being told takes. *Wait*: whoever finds one running waits for it. Facts: `hold_us`, how long
 //! an update holds the lock at least; `ideal_per_second`, what that allows; `of_ideal` and `of_alone`, how much of it, and of the client alone, was reached;
-//! `max_over_median`, the longest wait over the median one, near 1 if they are served first come, first served.
+//! `max_over_median`, the longest wait over the median one, near 1 if they are served first come, first served; `evenness`, 1 if all clients got as many turns.
+//! How long was waited is what an update took longer than one alone.
+//!
+//! *Hand-over*: a lock of the lab, whose holders tell when they came and went, by one clock: that shows who held it when, how long each waited
+//! to the microsecond, and how long the lock lay idle between two of them (`hand_over_p50_us`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -14,14 +19,20 @@ use futures_util::FutureExt;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{Scenario, Stage};
+use super::{Of, Scenario, Stage};
+use crate::flags::App;
 use crate::fleet::{Computed, change};
-use crate::load::{Load, Meter, Step, ratio, send, step};
-use crate::schema::{Latency, Promise, Run};
+use crate::load::{Step, send, step};
+use crate::meter::{Meter, evenness, histogram, latency, micros, ratio};
+use crate::schema::{Promise, Run};
+use crate::turns::{Contender, measure};
+use crate::visits::Visits;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "contention",
     about: "many updates of one user; never two of them at the same time",
+    of: Of::EachApp,
+    parts: (3, 1),
     run: |stage| run(stage).boxed_local(),
 };
 
@@ -32,112 +43,102 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// What is counted.
 const UPDATED: &str = "updated";
 const REFUSED: &str = "refused";
+const HELD: &str = "held";
 /// Processes, where they can share a lock.
 const INSTANCES: u16 = 2;
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
-    let many = usize::from(stage.flags.users) * 4;
-    let time = stage.flags.duration / 5;
-    stage.progress.show("alone: nobody else");
-    let alone = Attempt::run(stage, "alone", 1, time, Duration::ZERO).await?;
-    stage
-        .progress
-        .show("refuse: whoever comes second is told so");
-    let refuse = Attempt::run(stage, "refuse", many, 2 * time, Duration::ZERO).await?;
-    stage.progress.show("wait: whoever comes second waits");
-    let wait = Attempt::run(stage, "wait", many, 2 * time, PATIENCE).await?;
-
-    let alone = alone.alone(stage);
-    let wait = wait.waited(stage, alone.per_second);
-    Ok(vec![alone, refuse.refused(stage), wait])
+    let crowd = stage.crowd();
+    let alone = Attempt::run(stage, "alone", 1, Duration::ZERO).await?;
+    let refuse = Attempt::run(stage, "refuse", crowd, Duration::ZERO).await?;
+    let wait = Attempt::run(stage, "wait", crowd, PATIENCE).await?;
+    let alone = alone.alone();
+    let wait = wait.waited(&alone);
+    let mut runs = vec![alone, refuse.refused(), wait];
+    if stage.first {
+        runs.push(hand_over(stage).await?);
+    }
+    Ok(runs)
 }
 
 /// One measurement, and what came of it.
 struct Attempt {
-    what: &'static str,
-    users: usize,
-    meter: Arc<Meter>,
-    updated: Latency,
-    refused: Latency,
+    contender: Contender,
+    /// Of each client, how many updates it made.
+    shares: Arc<[AtomicU64]>,
     computed: Computed,
 }
 
 impl Attempt {
-    async fn run(
-        stage: &Stage<'_>,
-        what: &'static str,
-        users: usize,
-        time: Duration,
-        lock_wait: Duration,
-    ) -> Result<Self> {
-        let fleet = stage.fleet(INSTANCES, HOLD, lock_wait).await?;
+    async fn run(stage: &Stage<'_>, what: &str, users: usize, lock_wait: Duration) -> Result<Self> {
+        let app = stage.app();
+        let fleet = stage.fleet(app, INSTANCES, HOLD, lock_wait).await?;
         let id = fleet.seed(1).await?[0].id;
         let before = fleet.computed().await?;
         let urls = fleet.urls().into_iter();
-        let urls = urls.map(|url| format!("{url}/users/{id}"));
-        let meter = Arc::<Meter>::default();
-        let load = Load {
-            name: what,
-            users,
-            time,
-            warm_up: None,
-            step: update(urls.collect(), &meter),
+        let urls: Arc<[String]> = urls.map(|url| format!("{url}/users/{id}")).collect();
+        let shares: Arc<[AtomicU64]> = (0..users).map(|_| AtomicU64::new(0)).collect();
+        let step = {
+            let shares = Arc::clone(&shares);
+            move |meter: &Arc<Meter>| update(&urls, &shares, meter)
         };
-        let html = stage.html(&stage.html_name(&format!("contention-{what}")));
-        let metrics = load.run(&html).await?;
+        let contender = Contender::new(stage, SCENARIO.name, app, &fleet, UPDATED, step);
+        let mut contender = contender.named(what).users(users);
+        if users == 1 {
+            contender = contender.plain();
+        }
+        measure(stage.bench, &mut contender).await?;
         let computed = fleet.computed().await? - before;
         fleet.stop().await?;
         Ok(Self {
-            what,
-            users,
-            meter,
-            updated: Latency::of(&metrics, "PUT", UPDATED),
-            refused: Latency::of(&metrics, "PUT", REFUSED),
+            contender,
+            shares,
             computed,
         })
     }
 
-    fn alone(self, stage: &Stage<'_>) -> Run {
-        let mut run = self.run_of(stage);
+    fn alone(self) -> Run {
+        let mut run = self.run_of();
         run.summary = format!("{:.0} updates/s by one client", run.per_second);
         run.promises.push(self.nobody_refused());
         run
     }
 
-    fn refused(self, stage: &Stage<'_>) -> Run {
-        let (updated, refused) = (self.meter.counted(UPDATED), self.meter.counted(REFUSED));
-        let mut run = self.run_of(stage);
-        run.facts = json!({
-            "updated": updated,
-            "refused": refused,
-            "refused_p50_us": self.refused.p50,
-        });
-        run.summary = format!(
-            "{:.1} % were refused, p50 {} µs",
-            100.0 * ratio(refused, updated + refused),
-            self.refused.p50
-        );
-        run.promises.push(Promise {
-            text: "somebody was refused".into(),
-            kept: refused > 0,
-            seen: refused.to_string(),
-        });
+    fn refused(self) -> Run {
+        let rounds = &self.contender.rounds;
+        let (updated, refused) = (rounds.counted(UPDATED), rounds.counted(REFUSED));
+        let share = ratio(refused, updated + refused);
+        let p50 = rounds.latency(REFUSED).p50;
+        let mut run = self.run_of();
+        run.facts["updated"] = json!(updated);
+        run.facts["refused"] = json!(refused);
+        run.facts["refused_share"] = json!(share);
+        run.facts["refused_p50_us"] = json!(p50);
+        run.summary = format!("{:.1} % were refused, p50 {p50} µs", 100.0 * share);
+        let all = self.contender.all(REFUSED);
+        let promise = Promise::new("somebody was refused", all > 0, all.to_string());
+        run.promises.push(promise);
         run
     }
 
-    fn waited(self, stage: &Stage<'_>, alone: f64) -> Run {
-        let mut run = self.run_of(stage);
+    fn waited(self, alone: &Run) -> Run {
+        let mut run = self.run_of();
         let ideal = HOLD.as_secs_f64().recip();
         let of_ideal = run.per_second / ideal;
-        let of_alone = run.per_second / alone;
-        let max_over_median = ratio(self.updated.max, self.updated.p50);
-        run.facts = json!({
-            "hold_us": HOLD.as_micros(),
-            "ideal_per_second": ideal,
-            "of_ideal": of_ideal,
-            "of_alone": of_alone,
-            "max_over_median": max_over_median,
-        });
+        let of_alone = run.per_second / alone.per_second;
+        let max_over_median = ratio(run.latency_us.max, run.latency_us.p50);
+        let shares = self.shares.iter().map(|it| it.load(Ordering::Relaxed));
+        let times = self.contender.rounds.times(UPDATED).into_iter();
+        let waits: Vec<u64> = times
+            .map(|time| time.saturating_sub(alone.latency_us.p50))
+            .collect();
+        run.facts["hold_us"] = json!(micros(HOLD));
+        run.facts["ideal_per_second"] = json!(ideal);
+        run.facts["of_ideal"] = json!(of_ideal);
+        run.facts["of_alone"] = json!(of_alone);
+        run.facts["max_over_median"] = json!(max_over_median);
+        run.facts["evenness"] = json!(evenness(&shares.collect::<Vec<_>>()));
+        run.waits_us = Some(histogram(&waits));
         run.summary = format!(
             "{of_ideal:.2} of {ideal:.0} hand-offs/s, {of_alone:.2} of a client alone; the longest wait is {max_over_median:.2} times the median"
         );
@@ -146,46 +147,34 @@ impl Attempt {
     }
 
     fn nobody_refused(&self) -> Promise {
-        Promise::equal("nobody was refused", 0, self.meter.counted(REFUSED))
+        Promise::equal("nobody was refused", 0, self.contender.all(REFUSED))
     }
 
     /// What all have in common. Its latency is that of updates that were made.
-    fn run_of(&self, stage: &Stage<'_>) -> Run {
-        Run {
-            scenario: SCENARIO.name.into(),
-            what: self.what.to_owned(),
-            app: stage.app.name().into(),
-            cache: stage.place.cache.to_string(),
-            instances: stage.instances(INSTANCES),
-            users: self.users,
-            seconds: self.meter.elapsed().as_secs_f64(),
-            per_second: self.meter.per_second(UPDATED),
-            latency_us: self.updated.clone(),
-            facts: json!({}),
-            summary: String::new(),
-            promises: vec![
-                Promise::equal(
-                    "never two updates at the same time",
-                    0,
-                    self.computed.overlaps,
-                ),
-                Promise::equal(
-                    "each update that was answered was written, once",
-                    self.meter.counted(UPDATED),
-                    self.computed.writes,
-                ),
-                Promise::equal("every answer was 200 or 226", 0, self.meter.failed()),
-            ],
-            goose: Some(stage.html_name(&format!("contention-{}", self.what))),
-            ..Run::default()
-        }
+    fn run_of(&self) -> Run {
+        let contender = &self.contender;
+        let mut run = contender.run();
+        run.promises = vec![
+            Promise::equal(
+                "never two updates at the same time",
+                0,
+                self.computed.overlaps,
+            ),
+            Promise::equal(
+                "each update that was answered was written, once",
+                contender.all(UPDATED),
+                self.computed.writes,
+            ),
+            Promise::equal("every answer was 200 or 226", 0, contender.failed()),
+        ];
+        run
     }
 }
 
-fn update(urls: Arc<[String]>, meter: &Arc<Meter>) -> Step {
-    let meter = Arc::clone(meter);
+fn update(urls: &Arc<[String]>, shares: &Arc<[AtomicU64]>, meter: &Arc<Meter>) -> Step {
+    let (urls, shares, meter) = (Arc::clone(urls), Arc::clone(shares), Arc::clone(meter));
     step(move |user| {
-        let (urls, meter) = (Arc::clone(&urls), Arc::clone(&meter));
+        let (urls, shares, meter) = (Arc::clone(&urls), Arc::clone(&shares), Arc::clone(&meter));
         async move {
             let url = &urls[fastrand::usize(..urls.len())];
             let answer = send(user.client.put(url).json(&change("Ann"))).await;
@@ -194,9 +183,47 @@ fn update(urls: Arc<[String]>, meter: &Arc<Meter>) -> Step {
                 Some(answer) if answer.status == StatusCode::IM_USED => REFUSED,
                 _ => return meter.record_failure(user, "PUT", answer.as_ref()).await,
             };
+            if name == UPDATED {
+                shares[user.weighted_users_index % shares.len()].fetch_add(1, Ordering::Relaxed);
+            }
             let took = answer.map_or(Duration::ZERO, |answer| answer.took);
             meter.record(user, "PUT", name, took).await
         }
         .boxed()
     })
+}
+
+async fn hand_over(stage: &Stage<'_>) -> Result<Run> {
+    let fleet = stage
+        .fleet(App::Lab, INSTANCES, HOLD, Duration::ZERO)
+        .await?;
+    let visits = Visits::new(&fleet, "locked/hand-over");
+    let step = visits.step(HELD);
+    let contender = Contender::new(stage, SCENARIO.name, App::Lab, &fleet, HELD, step);
+    let mut contender = contender.named("hand-over").users(stage.crowd());
+    measure(stage.bench, &mut contender).await?;
+    fleet.stop().await?;
+
+    let seen = visits.seen();
+    let waits = latency(seen.waits());
+    let hand_over = latency(seen.idle());
+    let mut run = contender.run();
+    let max_over_median = ratio(waits.max, waits.p50);
+    run.facts["wait_p50_us"] = json!(waits.p50);
+    run.facts["wait_p99_us"] = json!(waits.p99);
+    run.facts["wait_max_us"] = json!(waits.max);
+    run.facts["max_over_median"] = json!(max_over_median);
+    run.facts["hand_over_p50_us"] = json!(hand_over.p50);
+    run.facts["evenness"] = json!(evenness(&seen.shares()));
+    run.waits_us = Some(histogram(&seen.waits()));
+    run.holds = Some(seen.holds());
+    run.summary = format!(
+        "the lock lies idle for {} µs between two holders; the longest wait is {max_over_median:.2} times the median",
+        hand_over.p50
+    );
+    run.promises = vec![
+        Promise::equal("never two holders at the same time", 1, seen.most_at_once()),
+        Promise::equal("nobody was refused", 0, contender.failed()),
+    ];
+    Ok(run)
 }

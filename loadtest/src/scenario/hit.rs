@@ -1,188 +1,184 @@
 //! How long a hit takes, in turns with a floor: an app that answers a constant and does nothing else. Proves that nothing was computed
-//! meanwhile.
+//! meanwhile, by the apps' own counters.
 //!
-//! Facts: `rounds`, `p50_fastest_round` and `p50_slowest_round` in microseconds; of the app `of_floor`, its throughput over the floor's.
+//! Measured with keys chosen *uniform*ly, and by *zipf*: the second most wanted key half as often as the first, the third a third as often, and so on.
+//!
+//! Facts: `of_floor`, its throughput over the floor's.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::FutureExt;
 use reqwest::StatusCode;
+use reqwest::header::COOKIE;
 use serde_json::json;
+use users::User;
 
-use super::{Scenario, Stage};
+use super::{Of, Scenario, Stage};
+use crate::cpu::LOAD_GENERATOR;
 use crate::flags::App;
 use crate::fleet::Fleet;
-use crate::load::{Load, Meter, Step, per_second, send, step};
-use crate::schema::{Latency, Promise, Run};
+use crate::load::{Step, send, step};
+use crate::meter::Meter;
+use crate::schema::{Promise, Run};
 use crate::serve::FLOOR;
+use crate::turns::{Contender, in_turns};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "hit",
     about: "cached reads, in turns with a constant answer; nothing may be computed",
+    of: Of::AllApps,
+    parts: (2, 1),
     run: |stage| run(stage).boxed_local(),
 };
 
-const ROUNDS: u32 = 5;
-/// Unmeasured, at the beginning of a round.
-const WARM_UP: Duration = Duration::from_millis(300);
+/// How many users are read.
+pub(super) const KEYS: u32 = 500;
+/// What is counted.
+pub(super) const HIT: &str = "hit";
+/// Of an app that reaches this much of the floor, it was not the app that was measured.
+const AS_FAST_AS_THE_FLOOR: f64 = 0.9;
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let floor = stage.floor().await?;
-    let fleet = stage.fleet(1, Duration::ZERO, Duration::ZERO).await?;
-    let users = fleet.seed(100).await?;
-    let bodies = fleet.warm_up(&users).await?;
-    let before = fleet.computed().await?;
+    let targets = Targets::new(&floor, (1..=KEYS.into()).map(|id| (id, FLOOR.into())));
+    let read_floor = move |meter: &Arc<Meter>| targets.read(meter, Choice::Uniform, false);
+    let mut contenders = vec![Contender::new(
+        stage,
+        SCENARIO.name,
+        App::Floor,
+        &floor,
+        HIT,
+        read_floor,
+    )];
+    let mut fleets = Vec::new();
+    for app in &stage.apps {
+        let fleet = stage.fleet(*app, 1, <_>::default(), <_>::default()).await?;
+        let users = fleet.seed(KEYS).await?;
+        let targets = Targets::of(&fleet, &users).await?;
+        for choice in [Choice::Uniform, Choice::Zipf] {
+            let targets = Arc::clone(&targets);
+            let read = move |meter: &Arc<Meter>| targets.read(meter, choice, false);
+            let contender = Contender::new(stage, SCENARIO.name, *app, &fleet, HIT, read);
+            contenders.push(contender.named(choice.name()));
+        }
+        let before = fleet.computed().await?;
+        fleets.push((*app, fleet, before));
+    }
+    in_turns(stage.bench, &mut contenders).await?;
 
-    let ids: Vec<i64> = users.iter().map(|user| user.id).collect();
-    let mut contenders = [
-        Contender::new(App::Floor, &floor, &ids, vec![FLOOR.into(); ids.len()]),
-        Contender::new(stage.app, &fleet, &ids, bodies),
-    ];
-    let time = stage.flags.duration / (2 * ROUNDS);
-    for round in 0..ROUNDS {
-        for contender in &mut contenders {
-            stage.progress.show(&format!(
-                "round {} of {ROUNDS}: {}",
-                round + 1,
-                contender.app.name()
-            ));
-            contender.round(stage, time).await?;
+    let mut runs: Vec<Run> = contenders.iter().map(told).collect();
+    let floor_per_second = runs[0].per_second;
+    "-".clone_into(&mut runs[0].cache);
+    "the floor: a constant answer".clone_into(&mut runs[0].summary);
+    for run in &mut runs[1..] {
+        let of_floor = run.per_second / floor_per_second;
+        run.facts["of_floor"] = json!(of_floor);
+        run.summary = format!("{:.0} % of the floor", 100.0 * of_floor);
+        if of_floor > AS_FAST_AS_THE_FLOOR {
+            run.limit = Some(LOAD_GENERATOR.to_owned());
         }
     }
-
-    let computed = fleet.computed().await? - before;
-    fleet.stop().await?;
+    for (app, fleet, before) in fleets {
+        let computed = fleet.computed().await? - before;
+        let computed = computed.reads + computed.writes;
+        for run in runs.iter_mut().filter(|run| run.app == app.name()) {
+            let promise = Promise::equal("nothing was computed", 0, computed);
+            run.promises.insert(0, promise);
+        }
+        fleet.stop().await?;
+    }
     floor.stop().await?;
+    Ok(runs)
+}
 
-    let [floor, app] = contenders;
-    let mut floor_run = floor.result(stage);
-    let mut app_run = app.result(stage);
-    let of_floor = app_run.per_second / floor_run.per_second;
-    app_run.facts["of_floor"] = json!(of_floor);
-    app_run.summary = format!("{of_floor:.2} of the floor; {}", app_run.summary);
-    app_run.promises.insert(
+fn told(contender: &Contender) -> Run {
+    let mut run = contender.run();
+    run.promises = vec![Promise::equal(
+        "every answer was the right one",
         0,
-        Promise::equal("nothing was computed", 0, computed.reads + computed.writes),
-    );
-    floor_run.cache = "-".into();
-    Ok(vec![floor_run, app_run])
+        contender.failed(),
+    )];
+    run
 }
 
-struct Contender {
-    app: App,
-    targets: Arc<[Target]>,
-    instances: u16,
-    meters: Vec<Arc<Meter>>,
-    rounds: Vec<Latency>,
+/// How keys are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    Uniform,
+    Zipf,
 }
 
-struct Target {
-    url: String,
-    body: Vec<u8>,
+impl Choice {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Zipf => "zipf",
+        }
+    }
 }
 
-impl Contender {
-    fn new(app: App, fleet: &Fleet, ids: &[i64], bodies: Vec<Vec<u8>>) -> Self {
+/// What is read, and what is to be answered.
+pub(super) struct Targets {
+    all: Vec<(String, Vec<u8>)>,
+    /// Of each and all before it, how often they are chosen by Zipf.
+    zipf: Vec<f64>,
+}
+
+impl Targets {
+    /// Reads all of them once: what is answered then must be answered ever after.
+    pub(super) async fn of(fleet: &Fleet, users: &[User]) -> Result<Arc<Self>> {
+        let bodies = fleet.warm_up(users).await?;
+        let ids = users.iter().map(|user| user.id);
+        Ok(Self::new(fleet, ids.zip(bodies)))
+    }
+
+    fn new(fleet: &Fleet, bodies: impl Iterator<Item = (i64, Vec<u8>)>) -> Arc<Self> {
         let urls = fleet.urls();
-        let targets = ids.iter().zip(bodies).zip(urls.iter().cycle());
-        Self {
-            app,
-            targets: targets
-                .map(|((id, body), url)| Target {
-                    url: format!("{url}/users/{id}"),
-                    body,
-                })
-                .collect(),
-            instances: urls.len().try_into().unwrap_or(u16::MAX),
-            meters: Vec::new(),
-            rounds: Vec::new(),
-        }
+        let all = bodies.zip(urls.iter().cycle());
+        let all: Vec<_> = all
+            .map(|((id, body), url)| (format!("{url}/users/{id}"), body))
+            .collect();
+        let mut sum = 0.0;
+        let zipf = (1..=u32::try_from(all.len()).unwrap_or(u32::MAX)).map(|rank| {
+            sum += 1.0 / f64::from(rank);
+            sum
+        });
+        let zipf = zipf.collect();
+        Arc::new(Self { all, zipf })
     }
 
-    async fn round(&mut self, stage: &Stage<'_>, time: Duration) -> Result<()> {
-        let meter = Arc::<Meter>::default();
-        let load = Load {
-            name: self.app.name(),
-            users: stage.flags.users.into(),
-            time,
-            warm_up: Some(warm_up(&self.targets)),
-            step: read(&self.targets, &meter),
+    fn choose(&self, choice: Choice) -> &(String, Vec<u8>) {
+        let at = match choice {
+            Choice::Uniform => fastrand::usize(..self.all.len()),
+            Choice::Zipf => {
+                let sum = self.zipf.last().copied().unwrap_or_default();
+                let point = fastrand::f64() * sum;
+                self.zipf.partition_point(|until| *until <= point)
+            }
         };
-        let metrics = load.run(&stage.html(&self.html(stage))).await?;
-        self.rounds.push(Latency::of(&metrics, "GET", "hit"));
-        self.meters.push(meter);
-        Ok(())
+        &self.all[at.min(self.all.len() - 1)]
     }
 
-    fn html(&self, stage: &Stage<'_>) -> String {
-        match self.app {
-            App::Floor => stage.html_name("hit-floor"),
-            _ => stage.html_name("hit"),
-        }
-    }
-
-    fn result(&self, stage: &Stage<'_>) -> Run {
-        let p50 = || self.rounds.iter().map(|round| round.p50);
-        let (fastest, slowest) = (p50().min().unwrap_or(0), p50().max().unwrap_or(0));
-        let time: Duration = self.meters.iter().map(|meter| meter.elapsed()).sum();
-        let hits = self.meters.iter().map(|meter| meter.counted("hit")).sum();
-        let failed = self.meters.iter().map(|meter| meter.failed()).sum();
-        Run {
-            scenario: SCENARIO.name.into(),
-            what: String::new(),
-            app: self.app.name().into(),
-            cache: stage.place.cache.to_string(),
-            instances: self.instances,
-            users: stage.flags.users.into(),
-            seconds: time.as_secs_f64(),
-            per_second: per_second(hits, time),
-            latency_us: Latency::median(&self.rounds),
-            facts: json!({
-                "rounds": ROUNDS,
-                "p50_fastest_round": fastest,
-                "p50_slowest_round": slowest,
-            }),
-            summary: format!("p50 of {ROUNDS} rounds: {fastest} to {slowest} µs"),
-            promises: vec![Promise::equal("every answer was the right one", 0, failed)],
-            goose: Some(self.html(stage)),
-            ..Run::default()
-        }
-    }
-}
-
-fn warm_up(targets: &Arc<[Target]>) -> Step {
-    let (targets, begin) = (Arc::clone(targets), Instant::now());
-    step(move |user| {
-        let targets = Arc::clone(&targets);
-        async move {
-            while begin.elapsed() < WARM_UP {
-                send(user.client.get(&random(&targets).url)).await;
-            }
-            Ok(())
-        }
-        .boxed()
-    })
-}
-
-fn read(targets: &Arc<[Target]>, meter: &Arc<Meter>) -> Step {
-    let (targets, meter) = (Arc::clone(targets), Arc::clone(meter));
-    step(move |user| {
-        let (targets, meter) = (Arc::clone(&targets), Arc::clone(&meter));
-        async move {
-            let target = random(&targets);
-            match send(user.client.get(&target.url)).await {
-                Some(answer) if answer.status == StatusCode::OK && answer.body == target.body => {
-                    meter.record(user, "GET", "hit", answer.took).await
+    /// Reads one; `past` the cache, as somebody's personal request: those are not cached.
+    pub(super) fn read(self: &Arc<Self>, meter: &Arc<Meter>, choice: Choice, past: bool) -> Step {
+        let (targets, meter) = (Arc::clone(self), Arc::clone(meter));
+        step(move |user| {
+            let (targets, meter) = (Arc::clone(&targets), Arc::clone(&meter));
+            async move {
+                let (url, body) = targets.choose(choice);
+                let mut request = user.client.get(url);
+                if past {
+                    request = request.header(COOKIE, "personal=1");
                 }
-                answer => meter.record_failure(user, "GET", answer.as_ref()).await,
+                match send(request).await {
+                    Some(answer) if answer.status == StatusCode::OK && answer.body == *body => {
+                        meter.record(user, "GET", HIT, answer.took).await
+                    }
+                    answer => meter.record_failure(user, "GET", answer.as_ref()).await,
+                }
             }
-        }
-        .boxed()
-    })
-}
-
-fn random(targets: &[Target]) -> &Target {
-    &targets[fastrand::usize(..targets.len())]
+            .boxed()
+        })
+    }
 }

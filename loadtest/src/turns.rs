@@ -1,0 +1,218 @@
+//! Measurements in rounds: whoever is to be compared takes turns, so that whatever else the machine does meets all of them alike.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cpu::{self, Usage};
+use crate::flags::{App, Flags};
+use crate::fleet::Fleet;
+use crate::load::{Goose, Load, Step, repeat};
+use crate::meter::{Meter, Rounds};
+use crate::progress::Progress;
+use crate::scenario::Stage;
+use crate::schema::Run;
+
+/// Unmeasured, at the beginning of a round.
+const WARM_UP: Duration = Duration::from_millis(150);
+
+/// What all measurements have in common.
+pub(crate) struct Bench<'a> {
+    pub(crate) flags: &'a Flags,
+    pub(crate) goose: &'a Goose,
+    pub(crate) progress: &'a Progress,
+    /// What a reader of the figures should know.
+    pub(crate) notes: RefCell<Vec<String>>,
+}
+
+impl Bench<'_> {
+    /// Says something now and in the report.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        let text = text.into();
+        self.progress.say(&text);
+        self.notes.borrow_mut().push(text);
+    }
+}
+
+/// What clients do again and again, and count.
+type Metered = Box<dyn Fn(&Arc<Meter>) -> Step>;
+
+/// Something that is measured.
+pub(crate) struct Contender {
+    pub(crate) scenario: &'static str,
+    pub(crate) what: String,
+    pub(crate) app: App,
+    pub(crate) cache: String,
+    pub(crate) instances: u16,
+    pub(crate) users: usize,
+    /// What its figures are of.
+    pub(crate) counted: &'static str,
+    pids: Vec<u32>,
+    cold: bool,
+    plain: bool,
+    step: Metered,
+    pub(crate) rounds: Rounds,
+    /// What was counted while it warmed up: no figure is of it, but promises are.
+    pub(crate) warm_up: Arc<Meter>,
+}
+
+impl Contender {
+    /// Measures an app of a stage.
+    pub(crate) fn new(
+        stage: &Stage<'_>,
+        scenario: &'static str,
+        app: App,
+        fleet: &Fleet,
+        counted: &'static str,
+        step: impl Fn(&Arc<Meter>) -> Step + 'static,
+    ) -> Self {
+        Self {
+            cache: stage.place.cache.to_string(),
+            instances: fleet.urls().len().try_into().unwrap_or(u16::MAX),
+            pids: fleet.pids(),
+            ..Self::of_nobody(scenario, app, stage.users(), counted, step)
+        }
+    }
+
+    /// Measures what no stage is for.
+    pub(crate) fn of_nobody(
+        scenario: &'static str,
+        app: App,
+        users: usize,
+        counted: &'static str,
+        step: impl Fn(&Arc<Meter>) -> Step + 'static,
+    ) -> Self {
+        Self {
+            scenario,
+            what: String::new(),
+            app,
+            cache: "-".to_owned(),
+            instances: 1,
+            users,
+            counted,
+            pids: Vec::new(),
+            cold: false,
+            plain: false,
+            step: Box::new(step),
+            rounds: Rounds::default(),
+            warm_up: Arc::new(Meter::silent()),
+        }
+    }
+
+    /// Tells measurements of one scenario apart.
+    pub(crate) fn named(mut self, what: &str) -> Self {
+        what.clone_into(&mut self.what);
+        self
+    }
+
+    pub(crate) fn users(mut self, users: usize) -> Self {
+        self.users = users;
+        self
+    }
+
+    /// Whatever is asked of goose: where the number of clients and the time are part of what is measured.
+    pub(crate) fn plain(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
+    /// Without a warm-up.
+    pub(crate) fn cold(mut self) -> Self {
+        self.cold = true;
+        self
+    }
+
+    /// Measures it once.
+    pub(crate) async fn round(&mut self, bench: &Bench<'_>, time: Duration) -> Result<()> {
+        let meter = Arc::<Meter>::default();
+        let warm_up = (!self.cold).then(|| repeat((self.step)(&self.warm_up), WARM_UP));
+        let plain = Goose::default();
+        let load = Load {
+            name: self.scenario,
+            users: self.users,
+            time,
+            warm_up,
+            step: (self.step)(&meter),
+            rate: bench.flags.rate.map(f64::from),
+            goose: if self.plain { &plain } else { bench.goose },
+        };
+        let begin = cpu::now(&self.pids);
+        load.run(&bench.flags.output.join(self.html())).await?;
+        if let (Some(begin), Some(end)) = (begin, cpu::now(&self.pids)) {
+            self.rounds.usage.push(begin.until(&end));
+        }
+        self.rounds.meters.push(meter);
+        Ok(())
+    }
+
+    /// How often something was counted, measured or not.
+    pub(crate) fn all(&self, name: &str) -> u64 {
+        self.rounds.counted(name) + self.warm_up.counted(name)
+    }
+
+    /// How much failed, measured or not.
+    pub(crate) fn failed(&self) -> u64 {
+        self.rounds.failed() + self.warm_up.failed()
+    }
+
+    /// What was measured; facts, summary and promises are still to be told.
+    pub(crate) fn run(&self) -> Run {
+        let mut run = Run {
+            scenario: self.scenario.to_owned(),
+            what: self.what.clone(),
+            app: self.app.name().to_owned(),
+            cache: self.cache.clone(),
+            instances: self.instances,
+            users: self.users,
+            facts: json!({}),
+            goose: Some(self.html()),
+            ..Run::default()
+        };
+        self.rounds.fill(self.counted, &mut run);
+        if let Some(usage) = Usage::mean(&self.rounds.usage) {
+            run.facts["processors_of_load"] = json!(usage.load);
+            run.facts["processors_of_apps"] = json!(usage.apps);
+            run.facts["machine_busy"] = json!(usage.busy);
+            run.limit = usage.limit().map(str::to_owned);
+        }
+        run
+    }
+
+    /// The name of goose's report.
+    fn html(&self) -> String {
+        let parts = [
+            self.scenario,
+            &self.what,
+            self.app.name(),
+            &self.cache,
+            &self.instances.to_string(),
+        ];
+        let parts: Vec<_> = parts.into_iter().filter(|it| !it.is_empty()).collect();
+        format!("{}.html", parts.join("-").replace([' ', '/'], "-"))
+    }
+}
+
+/// Measures all of them, each for the duration that the command line says, in as many rounds as it says.
+pub(crate) async fn in_turns(bench: &Bench<'_>, contenders: &mut [Contender]) -> Result<()> {
+    let rounds = bench.flags.repeats;
+    for round in 1..=rounds {
+        for contender in &mut *contenders {
+            let (what, app) = (&contender.what, contender.app.name());
+            bench
+                .progress
+                .show(&format!("round {round} of {rounds}: {what} {app}"));
+            contender
+                .round(bench, bench.flags.duration / u32::from(rounds))
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Measures one.
+pub(crate) async fn measure(bench: &Bench<'_>, contender: &mut Contender) -> Result<()> {
+    in_turns(bench, std::slice::from_mut(contender)).await
+}

@@ -1,0 +1,183 @@
+//! Visits to the lab, by one clock: who asked when, and was inside from when to when.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use reqwest::StatusCode;
+
+use crate::fleet::Fleet;
+use crate::lab::{Inside, now_us};
+use crate::load::{Step, send, step};
+use crate::meter::Meter;
+use crate::schema::Hold;
+
+/// As many as make a picture.
+const HOLDS: usize = 400;
+
+/// A route of the lab, and who visited it.
+#[derive(Clone)]
+pub(crate) struct Visits {
+    urls: Arc<[String]>,
+    all: Arc<Mutex<Vec<Visit>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Visit {
+    who: usize,
+    asked_us: u64,
+    inside: Inside,
+}
+
+impl Visits {
+    pub(crate) fn new(fleet: &Fleet, route: &str) -> Self {
+        let urls = fleet.urls().into_iter();
+        Self {
+            urls: urls.map(|url| format!("{url}/{route}")).collect(),
+            all: Arc::default(),
+        }
+    }
+
+    /// Visits again and again.
+    pub(crate) fn step(&self, name: &'static str) -> impl Fn(&Arc<Meter>) -> Step + 'static {
+        let visits = self.clone();
+        move |meter| {
+            let (visits, meter) = (visits.clone(), Arc::clone(meter));
+            step(move |user| {
+                let (visits, meter) = (visits.clone(), Arc::clone(&meter));
+                async move {
+                    let url = &visits.urls[fastrand::usize(..visits.urls.len())];
+                    let asked_us = now_us();
+                    let answer = send(user.client.get(url)).await;
+                    let found = answer.as_ref().filter(|it| it.status == StatusCode::OK);
+                    match found
+                        .and_then(|it| Some((serde_json::from_slice(&it.body).ok()?, it.took)))
+                    {
+                        Some((inside, took)) => {
+                            visits.note(Visit {
+                                who: user.weighted_users_index,
+                                asked_us,
+                                inside,
+                            });
+                            meter.record(user, "GET", name, took).await
+                        }
+                        None => meter.record_failure(user, "GET", answer.as_ref()).await,
+                    }
+                }
+                .boxed()
+            })
+        }
+    }
+
+    fn note(&self, visit: Visit) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(visit);
+    }
+
+    /// All of them, warm-ups included: promises are of those, too.
+    pub(crate) fn seen(&self) -> Seen {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = all.clone();
+        all.sort_unstable_by_key(|visit| visit.inside.from_us);
+        Seen(all)
+    }
+}
+
+/// Visits in the order in which they came in.
+pub(crate) struct Seen(Vec<Visit>);
+
+impl Seen {
+    /// How many were inside at the same time, at most.
+    pub(crate) fn most_at_once(&self) -> u64 {
+        // Who goes at the moment at which somebody comes is out first.
+        let mut events: Vec<(u64, bool)> =
+            self.0.iter().map(|it| (it.inside.to_us, false)).collect();
+        events.extend(self.0.iter().map(|it| (it.inside.from_us, true)));
+        events.sort_unstable();
+        let (mut now, mut most) = (0_u64, 0);
+        for (_, comes) in events {
+            now = if comes {
+                now + 1
+            } else {
+                now.saturating_sub(1)
+            };
+            most = now.max(most);
+        }
+        most
+    }
+
+    /// How long each waited, from when it asked.
+    pub(crate) fn waits(&self) -> Vec<u64> {
+        let waits = self.0.iter();
+        waits
+            .map(|it| it.inside.from_us.saturating_sub(it.asked_us))
+            .collect()
+    }
+
+    /// How long nobody was inside between two visits, where somebody waited already.
+    pub(crate) fn idle(&self) -> Vec<u64> {
+        let pairs = self.0.windows(2);
+        pairs
+            .filter(|pair| pair[1].asked_us < pair[0].inside.to_us)
+            .map(|pair| pair[1].inside.from_us.saturating_sub(pair[0].inside.to_us))
+            .collect()
+    }
+
+    /// Of each visitor, how many visits.
+    pub(crate) fn shares(&self) -> Vec<u64> {
+        let mut shares = BTreeMap::<_, u64>::new();
+        for visit in &self.0 {
+            *shares.entry(visit.who).or_default() += 1;
+        }
+        shares.into_values().collect()
+    }
+
+    /// The last of them, from 0 on.
+    pub(crate) fn holds(&self) -> Vec<Hold> {
+        let last = &self.0[self.0.len().saturating_sub(HOLDS)..];
+        let begin = last.first().map_or(0, |visit| visit.inside.from_us);
+        last.iter()
+            .map(|visit| Hold {
+                who: visit.who.try_into().unwrap_or(u32::MAX),
+                from_us: visit.inside.from_us - begin,
+                to_us: visit.inside.to_us - begin,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(visits: &[(usize, u64, u64, u64)]) -> Seen {
+        let visits = visits.iter();
+        let visit = |(who, asked_us, from_us, to_us): &(usize, u64, u64, u64)| Visit {
+            who: *who,
+            asked_us: *asked_us,
+            inside: Inside {
+                from_us: *from_us,
+                to_us: *to_us,
+            },
+        };
+        Seen(visits.map(visit).collect())
+    }
+
+    #[test]
+    fn visits_one_after_the_other_do_not_overlap() {
+        let seen = seen(&[(1, 90, 100, 200), (2, 95, 200, 300), (1, 290, 310, 400)]);
+        assert_eq!(seen.most_at_once(), 1);
+        assert_eq!(seen.idle(), [0, 10]);
+        assert_eq!(seen.waits(), [10, 105, 20]);
+        assert_eq!(seen.shares(), [2, 1]);
+        assert_eq!(seen.holds()[2].to_us, 300);
+    }
+
+    #[test]
+    fn a_visit_within_another_is_seen() {
+        assert_eq!(
+            seen(&[(1, 0, 100, 400), (2, 0, 200, 300)]).most_at_once(),
+            2
+        );
+    }
+}
