@@ -83,6 +83,27 @@ impl Lock {
     ///
     /// A release that the backend does not acknowledge is logged and repeated in the background: it does not cost the result.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use std::time::Duration;
+    /// use cachify_core::{Cachify, ErrorKind, KeyTemplate};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let key = KeyTemplate::parse("charge-{order}")?.render(&[&7]);
+    ///
+    /// let lock = cachify.lock(&key).wait(Duration::from_secs(2));
+    /// match lock.run(async { "charged" }).await {
+    ///     Ok(done) => assert_eq!(done, "charged"),
+    ///     Err(error) if error.kind() == ErrorKind::Held => println!("somebody else is at it, try again later"),
+    ///     Err(error) if error.kind() == ErrorKind::Lost => println!("it was stopped halfway"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), cachify_core::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`acquire`](Self::acquire), and [`Lost`](crate::ErrorKind::Lost) if the lock was lost; `work` was dropped then.
@@ -102,6 +123,10 @@ impl Lock {
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
     pub async fn is_locked(&self) -> Result<bool, Error> {
         Ok(self.0.inspect().await?.held != 0)
     }
@@ -111,6 +136,10 @@ impl Lock {
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
     pub async fn owner(&self) -> Result<Option<String>, Error> {
         let holder = self.0.inspect().await?.first;
         Ok(holder.map(|(token, _)| match token.split_once('@') {
@@ -124,15 +153,24 @@ impl Lock {
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
     pub async fn ttl_left(&self) -> Result<Option<Duration>, Error> {
         Ok(self.0.inspect().await?.first.map(|(_, left)| left))
     }
 
-    /// Takes the lock from whoever holds it, who [learns](Guard::lost) of it at the next renewal, and hands it to the first who waits. `false`: nobody held it.
+    /// Takes the lock from whoever holds it, who [learns](Guard::lost) of it at the next renewal (within a third of its
+    /// time to live), and hands it to the first who waits. `false`: nobody held it.
     ///
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, it may have happened or not.
     pub async fn release(&self) -> Result<bool, Error> {
         self.0.evict().await
     }

@@ -84,21 +84,53 @@ impl Once {
     }
 
     /// Whether anybody is running the key. See [`Lock::is_locked`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
     pub async fn is_locked(&self) -> Result<bool, Error> {
         self.0.is_locked().await
     }
 
     /// Who is running the key. See [`Lock::owner`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
     pub async fn owner(&self) -> Result<Option<String>, Error> {
         self.0.owner().await
     }
 
     /// When the run's lock ends unless it is renewed. See [`Lock::ttl_left`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
     pub async fn ttl_left(&self) -> Result<Option<Duration>, Error> {
         self.0.ttl_left().await
     }
 
     /// Lets the next run start although the present one is not done; that one is cancelled as soon as it notices. See [`Lock::release`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend did not acknowledge it.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, it may have happened or not.
     pub async fn release(&self) -> Result<bool, Error> {
         self.0.release().await
     }

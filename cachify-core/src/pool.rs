@@ -95,6 +95,10 @@ impl Pool {
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
     pub async fn size(&self) -> Result<usize, Error> {
         Ok(self.0.inspect().await?.held)
     }

@@ -21,6 +21,9 @@ const HELP: &str = "no Redis server for the tests: run `cargo xtask test`, which
 /// The address of one server for all tests of this process, started by the first to ask.
 ///
 /// Tests share its data: use a prefix of your own, and never `FLUSHALL`. It ends after the process.
+///
+/// # Panics
+/// As [`Builder::spawn`].
 pub fn shared() -> String {
     static SHARED: OnceLock<(String, Option<Server>)> = OnceLock::new();
     let start = || match std::env::var("CACHIFY_TEST_REDIS_URL") {
@@ -157,6 +160,9 @@ impl Server {
     }
 
     /// Stops the process (`SIGSTOP`): connections stay open and nobody answers.
+    ///
+    /// # Panics
+    /// If it was killed and not restarted.
     pub fn pause(&self) {
         match &self.place {
             Place::Local { process, .. } => live(lock(process).as_ref()).pause(),
@@ -166,6 +172,9 @@ impl Server {
     }
 
     /// Lets a paused process go on.
+    ///
+    /// # Panics
+    /// If it was killed and not restarted.
     pub fn resume(&self) {
         match &self.place {
             Place::Local { process, .. } => live(lock(process).as_ref()).resume(),
@@ -184,6 +193,9 @@ impl Server {
     }
 
     /// Kills the process and starts it again on the same port, empty unless it was given persistence.
+    ///
+    /// # Panics
+    /// If it does not start; the message carries its log.
     pub fn restart(&self) {
         match &self.place {
             Place::Local { process, local } => {
