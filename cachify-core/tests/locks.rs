@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use cachify_core::backend::memory::Memory;
 use cachify_core::clock::Clock;
 use cachify_core::testing::{Fault, Faulty, Op};
 use cachify_core::{Cachify, ErrorKind, Key, KeyTemplate};
+use tokio::sync::oneshot;
 
 fn key(text: &str) -> Key {
     KeyTemplate::parse(text).unwrap().render(&[])
@@ -33,13 +35,17 @@ async fn l4_s24_after_a_suspend_the_guard_is_lost_before_the_work_goes_on() {
     let (cachify, _, clock) = two_processes();
     let guard = cachify.lock(&key("night")).acquire().await.unwrap();
     let polls = AtomicUsize::new(0);
-    let work = guard.run(async {
+    let (answer, answered) = oneshot::channel();
+    let mut work = Box::pin(guard.run(async {
         polls.fetch_add(1, Ordering::SeqCst);
-        // The machine sleeps at this await; the timer fires when it wakes.
-        clock.advance(Duration::from_mins(1));
-        tokio::task::yield_now().await;
+        let _ = answered.await;
         polls.fetch_add(1, Ordering::SeqCst);
-    });
+    }));
+    let mut nobody = Context::from_waker(Waker::noop());
+    assert!(work.as_mut().poll(&mut nobody).is_pending());
+    // The machine sleeps. When it wakes, what the work waits for is there, and no timer has fired yet.
+    clock.advance(Duration::from_mins(1));
+    answer.send(()).unwrap();
     assert_eq!(work.await.unwrap_err().kind(), ErrorKind::Lost);
     assert_eq!(polls.load(Ordering::SeqCst), 1);
     assert!(guard.is_lost());

@@ -245,11 +245,11 @@ pub async fn c3_a_lease_that_was_asked_for_again_is_kept_alive(stage: &Stage) {
     let follower = Slow::spawn(&a, &key, 2);
     sleep(20 * MILLI).await;
     b.reset(&key).await.unwrap();
-    let renewals = backend.calls(Op::ExtendLease);
-    until("the flight knows that its lease ended", async || {
-        backend.calls(Op::ExtendLease) > renewals
-    })
-    .await;
+    // The flight learns that its lease ended.
+    let renewal = backend.after(Op::ExtendLease);
+    soon("a renewal", renewal.reached()).await;
+    renewal.open();
+    sleep(20 * MILLI).await;
     leader.result.abort();
     soon("the follower computes", follower.started.notified()).await;
     sleep(4 * SECOND).await;
