@@ -8,7 +8,8 @@ mod returned;
 use std::borrow::Borrow;
 
 pub use self::cached::{
-    begin, cache_if, finish, peek_returned, peek_value, set_returned, set_value, ttl_with,
+    begin, cache_if, cacheable, finish, peek_returned, peek_value, set_returned, set_value,
+    ttl_with,
 };
 pub use self::hold::{
     Report, Takes, ViaAnswer, ViaReport, is_unavailable, lock, map_err, on_error, once, pool,

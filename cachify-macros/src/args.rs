@@ -30,7 +30,7 @@ impl What {
         Self::ALL.into_iter().find(|what| last == what.name())
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cached => "cached",
             Self::Once => "once",
@@ -83,7 +83,6 @@ impl fmt::Display for What {
 }
 
 /// One attribute.
-#[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) what: What,
     pub(crate) span: Span,
@@ -105,14 +104,13 @@ pub(crate) struct Layer {
 }
 
 /// What concerns the function as a whole, whichever of its attributes says it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Place {
     pub(crate) companion: Option<Companion>,
     pub(crate) method: Option<Span>,
     pub(crate) krate: Option<Path>,
 }
 
-#[derive(Debug)]
 pub(crate) struct Companion {
     pub(crate) span: Span,
     /// `None` for `none`.
@@ -120,7 +118,6 @@ pub(crate) struct Companion {
 }
 
 /// A length of time.
-#[derive(Debug)]
 pub(crate) enum Time {
     Never(Span),
     Millis(u64, Span),
@@ -156,7 +153,7 @@ impl Layer {
             if text == "method" {
                 place.method = Some(name.span());
             } else {
-                input.parse::<Token![=]>()?;
+                value_follows(&name, input)?;
                 match &*text {
                     "key" => key = Some(input.parse().map_err(|error| key_is_text(&error))?),
                     "with" => with = Some(Expr::parse(input)?),
@@ -209,7 +206,22 @@ impl Layer {
     }
 }
 
+/// Takes the `=` between a name and its value.
+pub(crate) fn value_follows(name: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
+    let sign = input.parse::<Option<Token![=]>>()?;
+    sign.map(drop).ok_or_else(|| {
+        let message = format!("`{name}` needs a value: `{name} = ..`");
+        syn::Error::new(name.span(), message)
+    })
+}
+
 fn unknown(what: What, name: &Ident) -> syn::Error {
+    if what == What::Cached && name == "stale" {
+        return syn::Error::new(
+            name.span(),
+            "`stale` is not there yet: no value is served after its `ttl`, so leave it out",
+        );
+    }
     let names = what.options().iter().chain(&COMMON);
     let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     syn::Error::new(
@@ -254,7 +266,7 @@ impl Time {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let value: Expr = input.parse()?;
         let span = value.span();
-        match &value {
+        match ungrouped(&value) {
             Expr::Lit(ExprLit {
                 lit: Lit::Str(text),
                 ..
@@ -283,6 +295,14 @@ impl Time {
             Self::Millis(millis, _) => quote!(::core::time::Duration::from_millis(#millis)),
             Self::Given(value) => value.to_token_stream(),
         }
+    }
+}
+
+/// What a user's macro put between invisible delimiters.
+pub(crate) fn ungrouped(value: &Expr) -> &Expr {
+    match value {
+        Expr::Group(group) => ungrouped(&group.expr),
+        value => value,
     }
 }
 

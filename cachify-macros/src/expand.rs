@@ -7,7 +7,7 @@ mod companions;
 mod hold;
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
 use syn::{AttrStyle, Attribute, Ident, ItemFn, Meta, ReturnType, Type};
@@ -17,13 +17,20 @@ use crate::function::{Function, names_in};
 use crate::template::{Slot, Template};
 use crate::{krate, validate};
 
-/// What an attribute is given that another one has taken along already, so that it does nothing and its import is used.
-const SEEN: &str = "__cachify_seen";
+/// Begins what an attribute is given that another one has taken along already, so that it does nothing and its import is used.
+/// Behind it stands what it was taken for.
+const SEEN: &str = "__cachify_seen_";
 
 /// One of the four attributes, with those below it.
 pub(crate) fn attribute(what: What, options: TokenStream, item: &TokenStream) -> TokenStream {
-    if options.to_string() == SEEN {
-        return TokenStream::new();
+    if let Some(taken_for) = options.to_string().strip_prefix(SEEN) {
+        return if taken_for == what.name() {
+            TokenStream::new()
+        } else {
+            let message =
+                format!("`use .. as ..` gave this the name of another attribute: write `{what}`");
+            syn::Error::new(Span::call_site(), message).into_compile_error()
+        };
     }
     let Ok(item) = syn::parse2::<ItemFn>(item.clone()) else {
         let message = format!("`{what}` goes on a function that has a body");
@@ -51,14 +58,17 @@ fn expand(
     item: ItemFn,
 ) -> syn::Result<TokenStream> {
     let outer = |input: ParseStream<'_>| Layer::parse(what, Span::call_site(), input);
+    let mut written = names_in(options.clone());
     let mut layers = vec![outer.parse2(options)?];
     for attr in inner {
+        written.append(&mut names_in(attr.meta.to_token_stream()));
         layers.push(inner_layer(attr)?);
     }
     let place = merge(&mut layers)?;
     let parts = Function::new(item);
     validate::stack(&layers)?;
-    validate::function(&parts, &layers[0], place.method.is_some())?;
+    let names_self_type = written.contains("Self");
+    validate::function(&parts, &layers[0], place.method.is_some(), names_self_type)?;
     for layer in &layers {
         validate::layer(&parts, layer)?;
     }
@@ -93,14 +103,18 @@ fn function(item: &ItemFn, inner: &[Attribute], body: &TokenStream) -> TokenStre
     } = item;
     let (outside, inside): (Vec<_>, Vec<_>) = attrs
         .iter()
-        .partition(|attr| attr.style == AttrStyle::Outer);
-    let paths = inner.iter().map(Attribute::path);
-    let seen = Ident::new(SEEN, Span::call_site());
+        .partition(|attr| matches!(attr.style, AttrStyle::Outer));
+    let seen = inner.iter().filter_map(|attr| {
+        let what = What::of(attr.path())?;
+        let seen = format_ident!("{SEEN}{}", what.name());
+        let path = attr.path();
+        Some(quote!(#[#path(#seen)] const _: () = ();))
+    });
     quote! {
         #(#outside)*
         #vis #sig {
             #(#inside)*
-            #(#[#paths(#seen)] const _: () = ();)*
+            #(#seen)*
             #body
         }
     }
@@ -186,13 +200,18 @@ impl Context {
         if sync {
             quote!(#private::block_on(#future))
         } else {
-            quote!(#future.await)
+            quote_spanned!(self.returns_span()=> #future.await)
         }
     }
 
     /// Calls a function of ours, for the compiler to point at the function's type if it does not do.
     fn call(&self, name: &str, arguments: &TokenStream) -> TokenStream {
-        let span = self.returns_span();
+        self.call_at(self.returns_span(), name, arguments)
+    }
+
+    /// Calls a function of ours, for the compiler to point at `span` if something does not do.
+    fn call_at(&self, span: Span, name: &str, arguments: &TokenStream) -> TokenStream {
+        let span = span.resolved_at(Span::call_site());
         let name = Ident::new(name, span);
         let path = self.private.clone().into_iter().map(|mut token| {
             token.set_span(span);
@@ -216,7 +235,7 @@ impl Context {
     fn source(&self, layer: &Layer) -> TokenStream {
         let private = &self.private;
         if let Some(with) = &layer.with {
-            quote!(#private::Given(&(#with)))
+            self.call_at(with.span(), "Given", &quote!(&(#with)))
         } else {
             quote!(#private::Ambient)
         }
@@ -225,11 +244,27 @@ impl Context {
     /// A layer's key, in the function itself.
     fn key(&self, template: &Template) -> TokenStream {
         template.render(&self.private, |slot: &Slot| {
-            slot.value(&slot.root.to_token_stream(), template.span())
+            let argument = self.function.argument(template, slot);
+            slot.value(&argument.to_token_stream(), template.span())
         })
     }
 
-    /// Tells what kind of type a function returns, by that type.
+    /// A tag of what can be cached.
+    fn cacheable(&self, tag: &TokenStream) -> TokenStream {
+        let tagged = self.tagged();
+        let checked = self.call("cacheable", &tagged.to_token_stream());
+        quote!({
+            let __cachify_tag = #tag;
+            #checked
+        })
+    }
+
+    /// The variable that has the tag. It is at the type, like the calls: there the compiler is to point if it cannot be cached.
+    fn tagged(&self) -> Ident {
+        Ident::new("__cachify_tag", self.returns_span())
+    }
+
+    /// Tells what kind of type a function returns, by that type, and that it can be cached.
     fn tag(&self, returns: &Type) -> TokenStream {
         let private = &self.private;
         // Only what owns itself can be shared, and the search for a method does not look at lifetimes.
@@ -240,10 +275,10 @@ impl Context {
         } else {
             quote!(&&&)
         };
-        quote!({
+        self.cacheable(&quote!({
             #[allow(unused_imports)]
             use #private::{ViaFallible as _, ViaPlain as _, ViaShared as _};
             (#levels #private::Returns::<#returns>::NEW).returned()
-        })
+        }))
     }
 }

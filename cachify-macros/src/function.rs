@@ -13,6 +13,8 @@ use syn::{
     Pat, PatIdent, PatType, ReturnType, Token, Type, TypeParamBound, WherePredicate, parse_quote,
 };
 
+use crate::template::{Slot, Template};
+
 pub(crate) struct Function {
     pub(crate) item: ItemFn,
     pub(crate) bindings: Vec<Binding>,
@@ -41,7 +43,7 @@ impl Function {
                 ..
             }) = &**pat
             {
-                bindings.push(Binding::new(ident, Some((**ty).clone())));
+                bindings.push(Binding::new(ident, Some(ungrouped(ty).clone())));
             } else {
                 Names(&mut bindings).visit_pat(pat);
             }
@@ -54,8 +56,31 @@ impl Function {
     }
 
     pub(crate) fn binding(&self, name: &Ident) -> Option<&Binding> {
-        let name = name.unraw().to_string();
+        self.binding_of(&name.unraw().to_string())
+    }
+
+    fn binding_of(&self, name: &str) -> Option<&Binding> {
         self.bindings.iter().find(|binding| binding.name == name)
+    }
+
+    /// A name that no argument has: `wanted`, or the next best.
+    pub(crate) fn free_name(&self, mut wanted: String) -> String {
+        while self.binding_of(&wanted).is_some() {
+            wanted.push('_');
+        }
+        wanted
+    }
+
+    /// The argument that a placeholder begins with. It is found by its text, although the template and the arguments may come from
+    /// different macros; errors are to point at the template.
+    pub(crate) fn argument(&self, template: &Template, slot: &Slot) -> Ident {
+        let mut argument = match (self.binding(&slot.root), self.item.sig.receiver()) {
+            (Some(binding), _) => binding.ident.clone(),
+            (None, Some(receiver)) => Ident::new("self", receiver.self_token.span),
+            (None, None) => slot.root.clone(),
+        };
+        argument.set_span(argument.span().located_at(template.span()));
+        argument
     }
 
     /// Whether `expression` uses an argument.
@@ -71,7 +96,7 @@ impl Function {
         match &self.item.sig.output {
             ReturnType::Default => parse_quote!(()),
             ReturnType::Type(_, ty) => {
-                let mut ty = (**ty).clone();
+                let mut ty = ungrouped(ty).clone();
                 EraseImplTrait.visit_type_mut(&mut ty);
                 ty
             }
@@ -143,6 +168,14 @@ impl Binding {
             ident: ident.clone(),
             ty,
         }
+    }
+}
+
+/// What a user's macro put between invisible delimiters.
+fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        ty => ty,
     }
 }
 
@@ -225,8 +258,9 @@ struct Names<'a>(&'a mut Vec<Binding>);
 impl<'ast> Visit<'ast> for Names<'_> {
     fn visit_pat_ident(&mut self, pat: &'ast PatIdent) {
         let text = pat.ident.to_string();
-        // `None` and other constants look like names here.
-        if !text.starts_with(char::is_uppercase) {
+        // `None` and other constants look like names here, and each side of `A(x) | B(x)` has the same ones.
+        let known = self.0.iter().any(|binding| binding.ident == pat.ident);
+        if !known && !text.starts_with(char::is_uppercase) {
             self.0.push(Binding::new(&pat.ident, None));
         }
         if let Some((_, pat)) = &pat.subpat {

@@ -9,14 +9,12 @@ use syn::{Ident, Index, LitStr, Member};
 use crate::parse::{Parsed, parse};
 
 /// A template that is well-formed. What its placeholders name is still to be checked.
-#[derive(Debug)]
 pub(crate) struct Template {
     pub(crate) lit: LitStr,
     head: String,
     pub(crate) slots: Vec<Slot>,
 }
 
-#[derive(Debug)]
 pub(crate) struct Slot {
     /// As it was written, without the braces.
     pub(crate) name: String,
@@ -88,8 +86,8 @@ impl Template {
         // The key is finished in a statement of its own: the references, which may not be `Send`, end there.
         quote!({
             #statics
-            let key = __CACHIFY_TEMPLATE.render(&[#(#values),*]);
-            key
+            let __cachify_key = __CACHIFY_TEMPLATE.render(&[#(#values),*]);
+            __cachify_key
         })
     }
 }
@@ -99,18 +97,20 @@ impl Slot {
         let mut parts = name.split('.');
         let root = parts.next().unwrap_or_default();
         let ident = |part: &str| {
-            let ident = Ident::parse_any.parse_str(part).map_err(|_| {
-                let why = if part.contains('-') {
-                    "`-` in a name is for templates of HTTP layers"
-                } else {
-                    "it is no name of a value"
-                };
-                syn::Error::new(
-                    span,
-                    format!("the placeholder `{{{name}}}` is malformed: {why}"),
-                )
-            })?;
-            Ok(escaped(&ident, span))
+            let ident = Ident::parse_any.parse_str(part).ok();
+            ident
+                .and_then(|ident| escaped(&ident, span))
+                .ok_or_else(|| {
+                    let why = if part.contains('-') {
+                        "`-` in a name is for templates of HTTP layers".to_owned()
+                    } else {
+                        format!("`{part}` is no name of a value")
+                    };
+                    syn::Error::new(
+                        span,
+                        format!("the placeholder `{{{name}}}` is malformed: {why}"),
+                    )
+                })
         };
         let fields = parts
             .map(|part| match part.parse::<u32>() {
@@ -118,9 +118,13 @@ impl Slot {
                 Err(_) => ident(part).map(Member::Named),
             })
             .collect::<syn::Result<_>>()?;
+        let root = match root {
+            "self" => Ident::new(root, span),
+            root => ident(root)?,
+        };
         Ok(Self {
             name: name.to_owned(),
-            root: ident(root)?,
+            root,
             fields,
             then,
         })
@@ -133,12 +137,12 @@ impl Slot {
     }
 }
 
-/// Keywords are written without `r#` in a template.
-fn escaped(ident: &Ident, span: Span) -> Ident {
+/// Keywords are written without `r#` in a template. `None` for those that cannot be names even with it.
+fn escaped(ident: &Ident, span: Span) -> Option<Ident> {
     let text = ident.to_string();
-    if syn::parse_str::<Ident>(&text).is_ok() || matches!(&*text, "self" | "_") {
-        Ident::new(&text, span)
-    } else {
-        Ident::new_raw(&text, span)
+    if syn::parse_str::<Ident>(&text).is_ok() {
+        return Some(Ident::new(&text, span));
     }
+    let never = matches!(&*text, "self" | "Self" | "super" | "crate" | "_");
+    (!never).then(|| Ident::new_raw(&text, span))
 }

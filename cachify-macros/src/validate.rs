@@ -1,16 +1,21 @@
 //! What can be wrong although it parses. Each mistake is told once, at its place, with what to write instead.
 
 use quote::ToTokens as _;
-use syn::visit::Visit;
-use syn::{Expr, ExprLit, Ident, Item, Lit, ReturnType, Type};
+use syn::visit::{self, Visit};
+use syn::{Expr, ExprLit, Ident, Item, Lit, ReturnType, TraitBound, TypePath};
 
-use crate::args::{Layer, Time, What};
+use crate::args::{Layer, Time, What, ungrouped};
 use crate::function::{Function, names_in};
 
 /// Begins every name that an expansion puts into a function's body.
 pub(crate) const MARK: &str = "__cachify_";
 
-pub(crate) fn function(function: &Function, first: &Layer, is_method: bool) -> syn::Result<()> {
+pub(crate) fn function(
+    function: &Function,
+    first: &Layer,
+    is_method: bool,
+    options_name_self_type: bool,
+) -> syn::Result<()> {
     let sig = &function.item.sig;
     let refused = [
         sig.constness.map(|token| (token.span, "a `const fn`")),
@@ -38,12 +43,14 @@ pub(crate) fn function(function: &Function, first: &Layer, is_method: bool) -> s
         return Err(syn::Error::new_spanned(
             &sig.output,
             format!(
-                "`{}` cannot be on a function that returns a future: make it an `async fn`",
+                "`{}` cannot be on a function that returns a future: make it an `async fn`, or, where `#[async_trait]` made this of one, \
+                 have the method call a function that has the attribute",
                 first.what
             ),
         ));
     }
-    if !is_method && !function.has_receiver() && names_self_type(function) {
+    let names_self_type = || options_name_self_type || names_self_type(function);
+    if !is_method && !function.has_receiver() && names_self_type() {
         return Err(syn::Error::new(
             first.span,
             format!(
@@ -71,10 +78,24 @@ fn names_self_type(function: &Function) -> bool {
 }
 
 fn returns_future(output: &ReturnType) -> bool {
-    let ReturnType::Type(_, ty) = output else {
-        return false;
-    };
-    matches!(**ty, Type::ImplTrait(_)) && names_in(ty.to_token_stream()).contains("Future")
+    struct Finder(bool);
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_type_path(&mut self, path: &'ast TypePath) {
+            let last = path.path.segments.last();
+            self.0 |= last
+                .is_some_and(|last| last.ident == "BoxFuture" || last.ident == "LocalBoxFuture");
+            visit::visit_type_path(self, path);
+        }
+
+        fn visit_trait_bound(&mut self, bound: &'ast TraitBound) {
+            let last = bound.path.segments.last();
+            self.0 |= last.is_some_and(|last| last.ident == "Future");
+            visit::visit_trait_bound(self, bound);
+        }
+    }
+    let mut finder = Finder(false);
+    finder.visit_return_type(output);
+    finder.0
 }
 
 /// What is wrong with one attribute.
@@ -164,7 +185,7 @@ fn is_zero(value: &Expr) -> bool {
     let Expr::Lit(ExprLit {
         lit: Lit::Int(number),
         ..
-    }) = value
+    }) = ungrouped(value)
     else {
         return false;
     };

@@ -8,6 +8,15 @@ use super::{Returned, Source};
 use crate::observe::{self, Outcome};
 use crate::{CacheIf, Cached, Error, Key, Policy, Ttl, TtlWith, Value};
 
+/// The tag. It comes first wherever a tag is used, so that all complaints of a type that cannot be cached are the same, and are told once.
+pub fn cacheable<R>(tag: R) -> R
+where
+    R: Returned,
+    R::Value: Value,
+{
+    tag
+}
+
 /// The value if it is in memory; else how to get it.
 #[inline]
 pub fn begin<R>(_: R, source: impl Source, key: &Key) -> ControlFlow<R::Returned, Cached>

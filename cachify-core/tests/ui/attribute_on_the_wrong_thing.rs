@@ -18,6 +18,11 @@ fn future() -> impl Future<Output = Result<(), cachify_core::Error>> {
     async { Ok(()) }
 }
 
+#[cached(key = "user")]
+fn boxed() -> std::pin::Pin<Box<dyn Future<Output = u64> + Send>> {
+    Box::pin(async { 0 })
+}
+
 trait Reader {
     #[cached(key = "user")]
     async fn read(&self) -> u64;

@@ -25,4 +25,9 @@ async fn twice() -> Result<(), cachify_core::Error> {
     Ok(())
 }
 
+#[locked(key = "report", wait)]
+async fn how_long() -> Result<(), cachify_core::Error> {
+    Ok(())
+}
+
 fn main() {}

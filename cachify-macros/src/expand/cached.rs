@@ -2,7 +2,6 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::Ident;
 
 use super::Context;
 use crate::args::Layer;
@@ -18,8 +17,7 @@ pub(super) fn body(
     let tag = context.tag(&context.returns);
     let source = context.source(layer);
     let key = context.key(&layer.template);
-    // At the type, like the calls: there the compiler is to point if it cannot be cached.
-    let tagged = Ident::new("__cachify_tag", context.returns_span());
+    let tagged = context.tagged();
     let begin = context.call("begin", &quote!(#tagged, #source, &__cachify_key));
     let cached = policy(
         layer,
@@ -33,8 +31,8 @@ pub(super) fn body(
         let __cachify_tag = #tag;
         let __cachify_key = #key;
         let __cachify_miss = match #begin {
-            ::core::ops::ControlFlow::Break(hit) => return hit,
-            ::core::ops::ControlFlow::Continue(miss) => miss,
+            ::core::ops::ControlFlow::Break(__cachify_hit) => return __cachify_hit,
+            ::core::ops::ControlFlow::Continue(__cachify_miss) => __cachify_miss,
         };
         #value
     }

@@ -1,14 +1,14 @@
 //! `reset`, `set`, `peek`, `is_locked`, `release`, `size`: what belongs to a function and is reached by its name.
 
-use std::collections::BTreeSet;
+mod signature;
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote};
-use syn::{Expr, GenericArgument, Ident, PathArguments, Type, TypePath, parse_quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{GenericArgument, Ident, PathArguments, Type, TypePath, parse_quote};
 
 use super::{Context, cached};
 use crate::args::{Layer, Time, What};
-use crate::template::Slot;
+use crate::function::names_in;
 
 /// All companions: an empty enum by the function's name, or methods beside it.
 pub(super) fn expand(context: &Context, layers: &[Layer]) -> syn::Result<TokenStream> {
@@ -20,7 +20,11 @@ pub(super) fn expand(context: &Context, layers: &[Layer]) -> syn::Result<TokenSt
         },
         None => &item.sig.ident,
     };
-    let cfgs = item.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
+    // Companions are there and in the docs where the function is.
+    let cfgs = item.attrs.iter().filter(|attr| {
+        let is_hidden = || names_in(attr.meta.to_token_stream()).contains("hidden");
+        attr.path().is_ident("cfg") || attr.path().is_ident("doc") && is_hidden()
+    });
     let cfgs = quote!(#(#cfgs)*);
     let companions = Companions {
         context,
@@ -46,7 +50,7 @@ pub(super) fn expand(context: &Context, layers: &[Layer]) -> syn::Result<TokenSt
         quote! {
             #cfgs
             #[doc = #doc]
-            #[allow(non_camel_case_types, dead_code, clippy::empty_enums)]
+            #[allow(non_camel_case_types, dead_code, clippy::empty_enums, clippy::exhaustive_enums)]
             #vis enum #name {}
         }
     });
@@ -192,19 +196,21 @@ impl Companions<'_> {
             return Ok(TokenStream::new());
         }
         let stored = self.stored();
-        let taken = function
-            .bindings
-            .iter()
-            .any(|binding| binding.name == "value");
-        let value = format_ident!("{}", if taken { "new_value" } else { "value" });
-        let set = format_ident!("set_{}", stored.suffix);
-        let tag = &stored.tag;
-        let body = self.each_layer(layers.iter().rev(), "all", |layer| {
+        let span = self.context.returns_span();
+        let value = Ident::new(&function.free_name("value".to_owned()), span);
+        let set = format!("set_{}", stored.suffix);
+        let (tag, tagged) = (&stored.tag, self.context.tagged());
+        let each = self.each_layer(layers.iter().rev(), "all", |layer| {
             let (source, key) = (self.source(layer), self.key(layer));
             let cached = quote!(#private::handle(#source).cached(&#key));
-            let cached = cached::policy(layer, private, tag, cached);
-            let clone = (layers.len() > 1).then(|| quote!(.clone()));
-            quote!(#private::#set(#tag, #cached, #value #clone).await)
+            let cached = cached::policy(layer, private, &quote!(__cachify_tag), cached);
+            let value = if layers.len() > 1 {
+                quote_spanned!(span=> ::core::clone::Clone::clone(&#value))
+            } else {
+                value.to_token_stream()
+            };
+            let call = self.context.call(&set, &quote!(#tagged, #cached, #value));
+            self.context.outcome(&call, false)
         });
         self.method(
             layers,
@@ -214,7 +220,7 @@ impl Companions<'_> {
                 value: Some((&value, &stored.ty)),
                 output: quote!(()),
                 mentions: stored.mentions,
-                body,
+                body: quote!(let __cachify_tag = #tag; #each),
             },
         )
     }
@@ -222,19 +228,20 @@ impl Companions<'_> {
     fn peek(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
         let private = &self.context.private;
         let stored = self.stored();
-        let (tag, ty) = (&stored.tag, &stored.ty);
-        let peek = format_ident!("peek_{}", stored.suffix);
-        let mut body = TokenStream::new();
+        let (tag, ty, tagged) = (&stored.tag, &stored.ty, self.context.tagged());
+        let peek = format!("peek_{}", stored.suffix);
+        let mut found = TokenStream::new();
         for layer in layers.iter().rev() {
             let (source, key) = (self.source(layer), self.key(layer));
-            let found =
-                quote!(#private::#peek(#tag, #private::handle(#source).cached(&#key)).await);
-            body = if body.is_empty() {
-                found
+            let cached = quote!(#private::handle(#source).cached(&#key));
+            let call = self.context.call(&peek, &quote!(#tagged, #cached));
+            let here = self.context.outcome(&call, false);
+            found = if found.is_empty() {
+                here
             } else {
-                quote!(match #found {
-                    ::core::result::Result::Ok(::core::option::Option::None) => #body,
-                    found => found,
+                quote!(match #here {
+                    ::core::result::Result::Ok(::core::option::Option::None) => #found,
+                    __cachify_found => __cachify_found,
                 })
             };
         }
@@ -244,7 +251,7 @@ impl Companions<'_> {
             value: None,
             output: quote!(::core::option::Option<#ty>),
             mentions: stored.mentions,
-            body,
+            body: quote!(let __cachify_tag = #tag; #found),
         })
     }
 
@@ -275,162 +282,6 @@ impl Companions<'_> {
         }
     }
 
-    fn method(&self, layers: &[&Layer], method: Method<'_>) -> syn::Result<TokenStream> {
-        let Method {
-            name,
-            doc,
-            value,
-            output,
-            mentions,
-            body,
-        } = method;
-        let Self { context, cfgs, .. } = self;
-        let private = &context.private;
-        let function = &context.function;
-        let item = &function.item;
-
-        let mut params: Vec<TokenStream> = Vec::new();
-        if function.has_receiver() {
-            params.push(quote!(&self));
-        }
-        if self.takes_handle(layers)? {
-            let handle = self.handle();
-            params.push(quote!(#handle: &#private::Cachify));
-        }
-        params.extend(self.params(layers));
-        if let Some((value, ty)) = value {
-            params.push(quote!(#value: #ty));
-        }
-        let generics = function.generics_of(quote!(#(#params)* #mentions));
-        let (impl_generics, _, where_clause) = generics.split_for_impl();
-        let ident = if context.is_method() {
-            format_ident!("{}_{name}", self.name, span = self.name.span())
-        } else {
-            format_ident!("{name}")
-        };
-        let vis = &item.vis;
-        let (asyncness, body) = if context.is_sync() {
-            (None, context.outcome(&quote!(async move { #body }), true))
-        } else {
-            (Some(quote!(async)), body)
-        };
-        // Siblings of a function carry its conditions themselves.
-        let cfgs = context.is_method().then_some(cfgs);
-        Ok(quote! {
-            #cfgs
-            #[doc = #doc]
-            #[allow(dead_code)]
-            #vis #asyncness fn #ident #impl_generics (#(#params),*) -> ::core::result::Result<#output, #private::Error> #where_clause {
-                #body
-            }
-        })
-    }
-
-    /// The parameters that the layers' templates name, in the order of the signature, by reference.
-    fn params(&self, layers: &[&Layer]) -> Vec<TokenStream> {
-        let function = &self.context.function;
-        let private = &self.context.private;
-        let slots = || layers.iter().flat_map(|layer| &layer.template.slots);
-        let mut params = Vec::new();
-        for binding in &function.bindings {
-            let named = slots().filter(|slot| {
-                let found = function.binding(&slot.root);
-                found.is_some_and(|found| found.name == binding.name)
-            });
-            let mut seen = BTreeSet::new();
-            for slot in named {
-                let (ident, ty) = if let Some(ty) = &binding.ty {
-                    (binding.ident.clone(), self.by_reference(ty))
-                } else {
-                    let any = quote!(&(impl #private::KeyPart + ?::core::marker::Sized));
-                    (self.part(slot), any)
-                };
-                if seen.insert(ident.to_string()) {
-                    params.push(quote!(#ident: #ty));
-                }
-            }
-        }
-        params
-    }
-
-    fn by_reference(&self, ty: &Type) -> TokenStream {
-        let mut ty = ty.clone();
-        self.context.function.elide(&mut ty);
-        match &ty {
-            Type::Reference(reference) => {
-                let ty = &reference.elem;
-                quote!(&#ty)
-            }
-            Type::ImplTrait(_) | Type::TraitObject(_) => quote!(&(#ty)),
-            // So that `reset("acme")` works as well.
-            Type::Path(path) if path.path.is_ident("String") => quote!(&::core::primitive::str),
-            _ => quote!(&#ty),
-        }
-    }
-
-    fn handle(&self) -> Ident {
-        let taken = self
-            .context
-            .function
-            .bindings
-            .iter()
-            .any(|binding| binding.name == "cachify");
-        format_ident!("{}", if taken { "handle" } else { "cachify" })
-    }
-
-    /// Whether the handle comes out of the function's arguments, so that a companion has to be given it.
-    fn takes_handle(&self, layers: &[&Layer]) -> syn::Result<bool> {
-        let mut by_argument = layers.iter().filter_map(|layer| self.with_argument(layer));
-        let Some(first) = by_argument.next() else {
-            return Ok(false);
-        };
-        let text = |with: &Expr| with.to_token_stream().to_string();
-        match by_argument.find(|with| text(with) != text(first)) {
-            Some(other) => Err(syn::Error::new_spanned(
-                other,
-                "two attributes take different handles from the arguments, but a companion takes one: say `companion = none`",
-            )),
-            None => Ok(true),
-        }
-    }
-
-    fn with_argument<'l>(&self, layer: &'l Layer) -> Option<&'l Expr> {
-        let with = layer.with.as_ref()?;
-        self.context.function.is_used_by(with).then_some(with)
-    }
-
-    fn source(&self, layer: &Layer) -> TokenStream {
-        if self.with_argument(layer).is_some() {
-            let (private, handle) = (&self.context.private, self.handle());
-            return quote!(#private::Given(#handle));
-        }
-        self.context.source(layer)
-    }
-
-    fn key(&self, layer: &Layer) -> TokenStream {
-        let template = &layer.template;
-        template.render(&self.context.private, |slot| {
-            match self.context.function.binding(&slot.root) {
-                Some(binding) if binding.ty.is_none() => self.part(slot).to_token_stream(),
-                _ => slot.value(&slot.root.to_token_stream(), template.span()),
-            }
-        })
-    }
-
-    /// The parameter for a placeholder whose type is inside a pattern.
-    fn part(&self, slot: &Slot) -> Ident {
-        let name = slot.name.replace('.', "_");
-        let is_taken = !slot.fields.is_empty()
-            && self
-                .context
-                .function
-                .bindings
-                .iter()
-                .any(|binding| binding.name == name);
-        let end = if is_taken { "_" } else { "" };
-        format_ident!("{name}{end}", span = slot.root.span())
-    }
-
     /// What `set` takes and `peek` returns.
     fn stored(&self) -> Stored {
         let context = self.context;
@@ -450,7 +301,7 @@ impl Companions<'_> {
         let tag = if own(quote!(#returns)) == own(quote!(#ok)) {
             context.tag(&returns)
         } else {
-            quote!(#private::Plain::<#ok>::NEW)
+            context.cacheable(&quote!(#private::Plain::<#ok>::NEW))
         };
         Stored {
             tag,

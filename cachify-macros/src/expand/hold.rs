@@ -2,7 +2,8 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::Expr;
+use syn::spanned::Spanned as _;
+use syn::{Expr, Ident};
 
 use super::Context;
 use crate::args::{Layer, What};
@@ -26,11 +27,11 @@ pub(super) fn body(
         let __cachify_request = #request;
         let __cachify_error = match #acquired {
             ::core::result::Result::Ok(__cachify_holder) => match #held {
-                ::core::result::Result::Ok(returned) => return returned,
-                ::core::result::Result::Err(error) => error,
+                ::core::result::Result::Ok(__cachify_returned) => return __cachify_returned,
+                ::core::result::Result::Err(__cachify_error) => __cachify_error,
             },
             #contended
-            ::core::result::Result::Err(error) => error,
+            ::core::result::Result::Err(__cachify_error) => __cachify_error,
         };
         #failed
     }
@@ -38,7 +39,9 @@ pub(super) fn body(
 
 /// Returns what an option says. In a statement of its own, since a `()` after `return` is a warning.
 fn answer(answer: &Expr) -> TokenStream {
-    quote!(let __cachify_answer = #answer; return __cachify_answer;)
+    let span = answer.span().resolved_at(Span::call_site());
+    let name = Ident::new("__cachify_answer", span);
+    quote!(let #name = #answer; return #name;)
 }
 
 /// How the lock or permit is taken, and the function that works under it.
@@ -51,7 +54,7 @@ fn request(context: &Context, layer: &Layer) -> (TokenStream, TokenStream) {
         ("max_hold", &layer.max_hold),
     ];
     let options = times.into_iter().filter_map(|(name, time)| {
-        let name = syn::Ident::new(name, Span::call_site());
+        let name = Ident::new(name, Span::call_site());
         let time = time.as_ref()?.tokens(private);
         Some(quote!(.#name(#time)))
     });
@@ -85,34 +88,43 @@ fn failed(context: &Context, layer: &Layer) -> TokenStream {
         return told(context, layer);
     };
     let answered = answer(on_unavailable);
-    let returns = &context.returns;
-    let rest = if layer.on_error.is_some() || layer.map_err.is_some() {
-        told(context, layer)
-    } else if context.function.returns_impl() {
-        answered.clone()
-    } else {
-        quote! {
-            #[allow(unused_imports)]
-            use #private::{ViaAnswer as _, ViaReport as _};
-            (&&#private::Returns::<#returns>::NEW).report_or(__cachify_error, || { #answered })
-        }
-    };
-    quote! {
-        if #private::is_unavailable(&__cachify_error) {
+    if layer.on_error.is_some() || layer.map_err.is_some() {
+        let told = told(context, layer);
+        return quote! {
+            if #private::is_unavailable(&__cachify_error) {
+                #answered
+            }
+            #told
+        };
+    }
+    if context.function.returns_impl() {
+        return quote! {
+            let _ = #private::is_unavailable(&__cachify_error);
             #answered
+        };
+    }
+    let returns = &context.returns;
+    // Once, so that what is wrong with it is told once.
+    quote! {
+        #[allow(unused_imports)]
+        use #private::{ViaAnswer as _, ViaReport as _};
+        let __cachify_answer = || -> #returns { #answered };
+        if #private::is_unavailable(&__cachify_error) {
+            return __cachify_answer();
         }
-        #rest
+        (&&#private::Returns::<#returns>::NEW).report_or(__cachify_error, __cachify_answer)
     }
 }
 
 /// The error, made into what the function returns.
 fn told(context: &Context, layer: &Layer) -> TokenStream {
-    let private = &context.private;
     if let Some(on_error) = &layer.on_error {
-        return quote!(#private::on_error(#on_error, __cachify_error));
+        let arguments = quote!(#on_error, __cachify_error);
+        return context.call_at(on_error.span(), "on_error", &arguments);
     }
     if let Some(map_err) = &layer.map_err {
-        return quote!(#private::map_err(#map_err, __cachify_error));
+        let arguments = quote!(#map_err, __cachify_error);
+        return context.call_at(map_err.span(), "map_err", &arguments);
     }
     context.call("report", &quote!(__cachify_error))
 }

@@ -8,6 +8,7 @@ use syn::spanned::Spanned as _;
 use syn::visit::Visit;
 use syn::{Attribute, Data, DeriveInput, Expr, Field, Ident, LitStr, Path, Token, parse_quote};
 
+use crate::args::value_follows;
 use crate::krate;
 use crate::template::{Slot, Template};
 
@@ -44,7 +45,7 @@ impl Parse for KeyInput {
                     "values are given by name: `key!(\"user-{id}\", id = user.id)`",
                 )
             })?;
-            input.parse::<Token![=]>()?;
+            value_follows(&name, input)?;
             if this.values.iter().any(|(known, _)| *known == name) {
                 return Err(syn::Error::new(
                     name.span(),
@@ -86,7 +87,7 @@ pub(crate) fn key(input: &KeyInput) -> syn::Result<TokenStream> {
     // Bound once, so that an expression whose name stands twice is evaluated once.
     let names = values
         .iter()
-        .map(|(name, _)| quote::format_ident!("__value_{}", name.unraw()));
+        .map(|(name, _)| quote::format_ident!("__cachify_value_{}", name.unraw()));
     let bound: Vec<_> = names.collect();
     let rendered = template.render(&private, |slot| {
         let given = values
@@ -107,10 +108,10 @@ pub(crate) fn key(input: &KeyInput) -> syn::Result<TokenStream> {
     let expressions = values.iter().map(|(_, expression)| expression);
     // In a statement of its own, for the sake of temporaries that are not `Send`.
     Ok(quote!({
-        let key = match (#(&(#expressions),)*) {
+        let __cachify_key = match (#(&(#expressions),)*) {
             (#(#bound,)*) => #rendered,
         };
-        key
+        __cachify_key
     }))
 }
 
@@ -143,16 +144,18 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
         }
     }
     let statics = template.statics(&private);
+    // At the template, for the compiler to point there at what has no text.
+    let this = Ident::new("self", template.span());
     let values = template.slots.iter().map(|slot| {
         let root = &slot.root;
-        let value = slot.value(&quote!(self.#root), template.span());
+        let value = slot.value(&quote!(#this.#root), template.span());
         quote_spanned!(template.span()=> &#value)
     });
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     Ok(quote! {
         #[automatically_derived]
         impl #impl_generics #private::CacheKey for #ident #type_generics #where_clause {
-            fn key(&self) -> #private::Key {
+            fn key(&#this) -> #private::Key {
                 <Self as #private::CacheKey>::template().render(&[#(#values),*])
             }
 

@@ -1,0 +1,166 @@
+//! The signatures of companions: which of the function's parameters they take, and how.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote};
+use syn::{Expr, Ident, Type};
+
+use super::{Companions, Method};
+use crate::args::Layer;
+use crate::function::Binding;
+use crate::template::Slot;
+
+impl Companions<'_> {
+    pub(super) fn method(&self, layers: &[&Layer], method: Method<'_>) -> syn::Result<TokenStream> {
+        let Method {
+            name,
+            doc,
+            value,
+            output,
+            mentions,
+            body,
+        } = method;
+        let Self { context, cfgs, .. } = self;
+        let private = &context.private;
+        let function = &context.function;
+        let item = &function.item;
+
+        let mut params: Vec<TokenStream> = Vec::new();
+        if let Some(receiver) = item.sig.receiver() {
+            let this = receiver.self_token;
+            params.push(quote!(&#this));
+        }
+        if self.takes_handle(layers)? {
+            let handle = self.handle();
+            params.push(quote!(#handle: &#private::Cachify));
+        }
+        params.extend(self.params(layers));
+        if let Some((value, ty)) = value {
+            params.push(quote!(#value: #ty));
+        }
+        let generics = function.generics_of(quote!(#(#params)* #mentions));
+        let (impl_generics, _, where_clause) = generics.split_for_impl();
+        let ident = if context.is_method() {
+            format_ident!("{}_{name}", self.name, span = self.name.span())
+        } else {
+            format_ident!("{name}")
+        };
+        let vis = &item.vis;
+        let (asyncness, body) = if context.is_sync() {
+            (None, context.outcome(&quote!(async move { #body }), true))
+        } else {
+            (Some(quote!(async)), body)
+        };
+        // Siblings of a function carry its conditions themselves.
+        let cfgs = context.is_method().then_some(cfgs);
+        Ok(quote! {
+            #cfgs
+            #[doc = #doc]
+            #[allow(dead_code, clippy::too_many_arguments)]
+            #vis #asyncness fn #ident #impl_generics (#(#params),*) -> ::core::result::Result<#output, #private::Error> #where_clause {
+                #body
+            }
+        })
+    }
+
+    /// The parameters that the layers' templates name, in the order of the signature, by reference.
+    fn params(&self, layers: &[&Layer]) -> Vec<TokenStream> {
+        let function = &self.context.function;
+        let private = &self.context.private;
+        let slots = || layers.iter().flat_map(|layer| &layer.template.slots);
+        let mut params = Vec::new();
+        for binding in &function.bindings {
+            let named = slots().filter(|slot| {
+                let found = function.binding(&slot.root);
+                found.is_some_and(|found| found.name == binding.name)
+            });
+            let mut seen = BTreeSet::new();
+            for slot in named {
+                let (ident, ty) = if let Some(ty) = &binding.ty {
+                    (binding.ident.clone(), self.by_reference(ty))
+                } else {
+                    let any = quote!(&(impl #private::KeyPart + ?::core::marker::Sized));
+                    (self.part(slot, binding), any)
+                };
+                if seen.insert(ident.to_string()) {
+                    params.push(quote!(#ident: #ty));
+                }
+            }
+        }
+        params
+    }
+
+    fn by_reference(&self, ty: &Type) -> TokenStream {
+        let mut ty = ty.clone();
+        self.context.function.elide(&mut ty);
+        match &ty {
+            Type::Reference(reference) => {
+                let ty = &reference.elem;
+                quote!(&#ty)
+            }
+            Type::ImplTrait(_) | Type::TraitObject(_) => quote!(&(#ty)),
+            // So that `reset("acme")` works as well.
+            Type::Path(path) if path.path.is_ident("String") => quote!(&::core::primitive::str),
+            _ => quote!(&#ty),
+        }
+    }
+
+    pub(super) fn handle(&self) -> Ident {
+        let name = self.context.function.free_name("cachify".to_owned());
+        format_ident!("{name}")
+    }
+
+    /// Whether the handle comes out of the function's arguments, so that a companion has to be given it.
+    fn takes_handle(&self, layers: &[&Layer]) -> syn::Result<bool> {
+        let mut by_argument = layers.iter().filter_map(|layer| self.with_argument(layer));
+        let Some(first) = by_argument.next() else {
+            return Ok(false);
+        };
+        let text = |with: &Expr| with.to_token_stream().to_string();
+        match by_argument.find(|with| text(with) != text(first)) {
+            Some(other) => Err(syn::Error::new_spanned(
+                other,
+                "two attributes take different handles from the arguments, but a companion takes one: say `companion = none`",
+            )),
+            None => Ok(true),
+        }
+    }
+
+    fn with_argument<'l>(&self, layer: &'l Layer) -> Option<&'l Expr> {
+        let with = layer.with.as_ref()?;
+        self.context.function.is_used_by(with).then_some(with)
+    }
+
+    pub(super) fn source(&self, layer: &Layer) -> TokenStream {
+        if self.with_argument(layer).is_some() {
+            let (private, handle) = (&self.context.private, self.handle());
+            return quote!(#private::Given(#handle));
+        }
+        self.context.source(layer)
+    }
+
+    pub(super) fn key(&self, layer: &Layer) -> TokenStream {
+        let template = &layer.template;
+        let function = &self.context.function;
+        template.render(&self.context.private, |slot| {
+            match function.binding(&slot.root) {
+                Some(binding) if binding.ty.is_none() => self.part(slot, binding).to_token_stream(),
+                _ => {
+                    let argument = function.argument(template, slot);
+                    slot.value(&argument.to_token_stream(), template.span())
+                }
+            }
+        })
+    }
+
+    /// The parameter for a placeholder whose type is inside a pattern.
+    fn part(&self, slot: &Slot, binding: &Binding) -> Ident {
+        if slot.fields.is_empty() {
+            return binding.ident.clone();
+        }
+        let name = slot.name.replace('.', "_");
+        let name = self.context.function.free_name(name);
+        format_ident!("{name}", span = slot.root.span())
+    }
+}
