@@ -49,17 +49,17 @@ pub use cachify_macros::CacheKey;
 ///
 /// # Options
 ///
-/// | option | meaning |
-/// |---|---|
-/// | `key = "user-{user_id}"` | Required. A placeholder names a parameter, a field of one (`{order.id}`) or a name in a parameter's pattern (`Path(user_id): Path<i64>`). |
-/// | `ttl` | How long a value lives: `"250ms"`, `"5m"`, `300` (seconds), `"never"`, or an expression of type `Duration` or [`Ttl`](crate::Ttl). Default: that of the handle. |
-/// | `ttl_with = \|value\| ..` | Decides it by the value. |
-/// | `cache_if = \|value\| ..` | Stores only values for which it holds. |
-/// | `jitter = 0.1` | Shortens each life by a random share of up to this much. |
-/// | `with = expression` | The handle; it may use the arguments. Default: that of the [scope](crate::Cachify::scope), else the one given to [`init`](crate::init()); without either the function panics. |
-/// | `companion = name` | Calls the companions by another name; `none` leaves them out, as a trait's methods must. |
-/// | `method` | Says of an associated function without `self` that it is one. |
-/// | `crate = "path"` | Where cachify is, if not in your `Cargo.toml`. |
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `key = "user-{user_id}"` | The key's template. A placeholder names a parameter, a field of one (`{order.id}`) or a name in a parameter's pattern (`Path(user_id): Path<i64>`). | required |
+/// | `ttl = "5m"` | How long a value lives: a whole number of `ms`, `s`, `m`, `h` or `d` in quotes, `300` (seconds), `"never"`, or an expression of type [`Duration`](std::time::Duration) or [`Ttl`](crate::Ttl). | the handle's `default_ttl`: 5 minutes |
+/// | `ttl_with = \|value\| ..` | Decides it by the value, instead of `ttl`. | |
+/// | `cache_if = \|value\| ..` | Stores only values for which it holds. | all are stored |
+/// | `jitter = 0.1` | Shortens each life by a random share of up to this much, from `0.0` to `1.0`. | `0.0` |
+/// | `with = state.cachify` | The handle, an expression that may use the arguments. | that of the [scope](crate::Cachify::scope), else of [`init`](crate::init()); without either, the function panics |
+/// | `companion = name` | Calls the companions by another name; `none` leaves them out, as a trait's methods must. | the function's name |
+/// | `method` | Says of an associated function without `self` that it is one. | |
+/// | `crate = "path"` | Where cachify is. | the cachify crate in your `Cargo.toml` |
 ///
 /// # Companions
 ///
@@ -108,16 +108,18 @@ pub use cachify_macros::cached;
 ///
 /// # Options
 ///
-/// `key`, `with`, `companion`, `method` and `crate` as in [`#[cached]`](macro@cached), and
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `key = "user-{user_id}"` | The lock's key, as in [`#[cached]`](macro@cached). | required |
+/// | `on_locked = expression` | What to return when somebody else is running it. | an error |
+/// | `on_unavailable = expression` | What to return when the backend is away; it is logged. A type that cannot report other errors (the lock was lost, the handle is not fit for locks) gets it for those too. | an error |
+/// | `on_error = \|error\| ..` | Makes what to return of every [`Error`](crate::Error) that has no answer of its own. | `From<Error>` of the error type |
+/// | `map_err = path` | Makes the error to return of it, or what that error is `From`: for error types that are not yours. | `From<Error>` of the error type |
+/// | `ttl = "30s"` | How long a run that died blocks the next one: a time as in [`#[cached]`](macro@cached), at least 1 s. A living one renews it. | the handle's `lock_ttl`: 30 s |
+/// | `max_hold = "10m"` | How long a run may take at most, at least 1 s. | without end |
+/// | `with`, `companion`, `method`, `crate` | As in [`#[cached]`](macro@cached). | |
 ///
-/// | option | meaning |
-/// |---|---|
-/// | `on_locked = expression` | What to return when somebody else is running it. |
-/// | `on_unavailable = expression` | What to return when the backend is away; it is logged. A type that cannot report other errors (the lock was lost, the handle is not fit for locks) gets it for those too. |
-/// | `on_error = \|error\| ..` | Makes what to return of every [`Error`](crate::Error) that has no answer of its own. |
-/// | `map_err = path` | Makes the error to return of it, or what that error is `From`: for error types that are not yours. |
-/// | `ttl = "30s"` | How long a run that died blocks the next one. At least 1 s; default: the handle's `lock_ttl`. |
-/// | `max_hold = "10m"` | How long a run may take at most. Default: without end. |
+/// An answer may use the arguments; but `on_unavailable`, `on_error` and `map_err` may be asked after the body has run, so none that it takes by value.
 ///
 /// Without `on_error` and `map_err`, errors are returned by `From<cachify_core::Error>`; a function that cannot has to have `on_error`, or both
 /// `on_locked` and `on_unavailable`, or it does not compile.
@@ -150,8 +152,19 @@ pub use cachify_macros::once;
 ///
 /// # Options
 ///
-/// All of [`#[once]`](macro@once), and `wait = "2s"`: how long to wait for the lock, first come, first served. Default: not at all. `on_locked` answers when
-/// the time is over.
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `key = "user-{user_id}"` | The lock's key, as in [`#[cached]`](macro@cached). | required |
+/// | `wait = "2s"` | How long to wait for the lock, first come, first served: a time as in [`#[cached]`](macro@cached). | not at all |
+/// | `on_locked = expression` | What to return when the lock is held, and was for as long as `wait`. | an error |
+/// | `on_unavailable = expression` | What to return when the backend is away; it is logged. A type that cannot report other errors (the lock was lost, the handle is not fit for locks) gets it for those too. | an error |
+/// | `on_error = \|error\| ..` | Makes what to return of every [`Error`](crate::Error) that has no answer of its own. | `From<Error>` of the error type |
+/// | `map_err = path` | Makes the error to return of it, or what that error is `From`: for error types that are not yours. | `From<Error>` of the error type |
+/// | `ttl = "30s"` | How long a holder that died blocks the next one: a time as in [`#[cached]`](macro@cached), at least 1 s. A living one renews it. | the handle's `lock_ttl`: 30 s |
+/// | `max_hold = "10m"` | How long a holder may take at most, at least 1 s. | without end |
+/// | `with`, `companion`, `method`, `crate` | As in [`#[cached]`](macro@cached). | |
+///
+/// Without `on_error` and `map_err`, errors are returned as in [`#[once]`](macro@once).
 ///
 /// # Companions
 ///
@@ -188,7 +201,20 @@ pub use cachify_macros::locked;
 ///
 /// # Options
 ///
-/// All of [`#[locked]`](macro@locked), but `on_full` instead of `on_locked`; and `max = 10`, which is required: how many.
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `key = "user-{user_id}"` | The pool's key, as in [`#[cached]`](macro@cached). | required |
+/// | `max = 10` | How many may run at a time: an expression of type `u32` that may use the arguments, at least 1. | required |
+/// | `wait = "2s"` | How long to wait for a permit, first come, first served: a time as in [`#[cached]`](macro@cached). | not at all |
+/// | `on_full = expression` | What to return when all permits are out, and were for as long as `wait`. | an error |
+/// | `on_unavailable = expression` | What to return when the backend is away; it is logged. A type that cannot report other errors (the permit was lost, the handle is not fit for locks) gets it for those too. | an error |
+/// | `on_error = \|error\| ..` | Makes what to return of every [`Error`](crate::Error) that has no answer of its own. | `From<Error>` of the error type |
+/// | `map_err = path` | Makes the error to return of it, or what that error is `From`: for error types that are not yours. | `From<Error>` of the error type |
+/// | `ttl = "30s"` | How long a holder that died keeps its permit: a time as in [`#[cached]`](macro@cached), at least 1 s. A living one renews it. | the handle's `lock_ttl`: 30 s |
+/// | `max_hold = "10m"` | How long a holder may take at most, at least 1 s. | without end |
+/// | `with`, `companion`, `method`, `crate` | As in [`#[cached]`](macro@cached). | |
+///
+/// Without `on_error` and `map_err`, errors are returned as in [`#[once]`](macro@once).
 ///
 /// # Companions
 ///
