@@ -8,12 +8,13 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::report::{CompareFlags, Thresholds};
 use crate::scenario;
 
 /// Measures the sample apps, and proves while it does that they keep their promises.
 ///
 /// Without flags it compares all frameworks at `hit`, and runs the other scenarios on axum, over memory and, where there is a server to start, over Redis:
-/// in less than three minutes. The exit code is 0 if every promise was kept, 1 if one was broken, 2 if something else went wrong.
+/// in less than three minutes. The exit code is 0 if every promise was kept, 1 if one was broken or a threshold crossed, 2 if something else went wrong.
 ///
 /// What follows `--` goes to goose, which makes the load: `loadtest -- --users 50 --increase-rate 5 --run-time 30s`,
 /// `loadtest -- --test-plan "10,10s;50,30s;0,5s"`, `loadtest -- --throttle-requests 500`. With a run time, iterations or a plan of goose's, each round lasts as long as
@@ -37,6 +38,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         flags: users::Flags,
     },
+    /// Show what changed from one report.json to another
+    Compare(CompareFlags),
+    /// Show a report.json again, and write its report.html anew beside it
+    Render { report: PathBuf },
 }
 
 #[derive(Args)]
@@ -84,6 +89,9 @@ pub(crate) struct Flags {
 
     #[command(flatten)]
     pub(crate) target: TargetFlags,
+
+    #[command(flatten)]
+    pub(crate) thresholds: Thresholds,
 
     /// Flags of goose
     #[arg(last = true, value_name = "GOOSE")]

@@ -49,6 +49,8 @@ async fn main() -> ExitCode {
     let Cli { command, flags } = Cli::parse();
     let result = match command {
         Some(Command::Serve { app, flags }) => serve::serve(app, flags).await.map(|()| true),
+        Some(Command::Compare(flags)) => report::compare(&flags),
+        Some(Command::Render { report }) => report::render(&report),
         None => interruptible(flags).await,
     };
     match result {
@@ -108,7 +110,7 @@ async fn run(flags: Flags) -> Result<bool> {
     notes.extend(what_to_know(&flags, &runs));
     drop((progress, quiet));
 
-    let report = Report {
+    let mut report = Report {
         schema: SCHEMA,
         machine: machine::machine(),
         versions,
@@ -118,23 +120,19 @@ async fn run(flags: Flags) -> Result<bool> {
         seconds: begin.elapsed().as_secs_f64(),
         notes,
         kept: runs.iter().all(|run| run.kept() || !run.counts()),
+        thresholds: Vec::new(),
         runs,
     };
+    report.thresholds = flags.thresholds.check(&report);
     report.write(&flags.output)?;
     let mut stdout = std::io::stdout();
     write!(stdout, "{}", report.table())?;
     writeln!(
         stdout,
-        "{} in {:.0} s; report.html, report.json and logs are in {}",
-        if report.kept {
-            "Every promise was kept"
-        } else {
-            "A promise was BROKEN"
-        },
-        report.seconds,
+        "report.html, report.json and logs are in {}",
         flags.output.display()
     )?;
-    Ok(report.kept)
+    Ok(report.passed())
 }
 
 /// What the figures are, and what they are not.

@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) notes: Vec<String>,
     /// Whether every promise that [counts](Run::counts) was kept.
     pub(crate) kept: bool,
+    /// What the command line asked for besides, such as `--max-p99 hit=2ms`.
+    pub(crate) thresholds: Vec<Promise>,
     /// In the order in which they ran.
     pub(crate) runs: Vec<Run>,
 }
@@ -147,6 +149,13 @@ pub(crate) struct FanIn {
     pub(crate) processes: u64,
     pub(crate) computations: u64,
     pub(crate) keys: u64,
+}
+
+impl Report {
+    /// Whether every promise that counts was kept, and no threshold was crossed.
+    pub(crate) fn passed(&self) -> bool {
+        self.kept && self.thresholds.iter().all(|threshold| threshold.kept)
+    }
 }
 
 impl Promise {

@@ -1,0 +1,174 @@
+//! How long how many waited: latencies over their percentiles, with as much room for the slowest hundredth as for the slowest tenth.
+
+use std::fmt::Write as _;
+
+use super::bars::label;
+use super::{Anchor, Figure, LogScale, Svg, Text, WIDTH, series};
+use crate::report::groups::Group;
+use crate::report::text::{float, time};
+use crate::schema::{Latency, Run};
+
+const HEIGHT: f64 = 230.0;
+const LEFT: f64 = 50.0;
+const RIGHT: f64 = WIDTH - 12.0;
+const TOP: f64 = 10.0;
+const BOTTOM: f64 = HEIGHT - 24.0;
+
+/// Percentiles that people know; a mark on each line tells them and the app, for those who see no colours.
+const MARKS: [(f64, &str); 4] = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9")];
+
+/// One measurement on all apps and caches; nothing if no time was taken.
+pub(crate) fn curves(group: &Group<'_>) -> Option<Figure> {
+    let measured = group.runs.iter().filter(|run| run.latency_us.count > 0);
+    let lines: Vec<(&Run, Vec<(f64, u64)>)> = measured
+        .map(|run| (*run, points(&run.latency_us)))
+        .filter(|(_, points)| points.len() > 1)
+        .collect();
+    let times = || {
+        lines
+            .iter()
+            .flat_map(|(_, points)| points)
+            .map(|(_, us)| float(*us))
+    };
+    let lowest = times().fold(f64::MAX, f64::min);
+    let highest = times().fold(0.0, f64::max);
+    if lines.is_empty() {
+        return None;
+    }
+
+    let y = LogScale::new(lowest * 0.9, highest * 1.1, BOTTOM, TOP);
+    let mut svg = Svg::new(HEIGHT);
+    for tick in y.ticks() {
+        let at = y.at(float(tick));
+        svg.line((LEFT, at), (RIGHT, at), "rule");
+        svg.text((LEFT - 6.0, at + 4.0), Anchor::End, "tick", &round(tick));
+    }
+    for (quantile, name) in MARKS.iter().copied().chain([(1.0, "max")]) {
+        let at = x(quantile);
+        svg.line((at, TOP), (at, BOTTOM), "rule");
+        let anchor = if name == "max" {
+            Anchor::End
+        } else {
+            Anchor::Middle
+        };
+        svg.text((at, BOTTOM + 17.0), anchor, "tick", name);
+    }
+    let mut described = String::new();
+    let mut legend = String::from("<ul class=\"legend\">");
+    for (run, points) in &lines {
+        draw(&mut svg, run, points, &y);
+        let Latency { p50, p99, max, .. } = run.latency_us;
+        let _ = write!(
+            described,
+            "{}: median {}, 99th percentile {}, maximum {}. ",
+            label(run),
+            time(p50),
+            time(p99),
+            time(max)
+        );
+        let _ = write!(legend, "<li>{}{}</li>", sample(run), Text(label(run)));
+    }
+    legend.push_str("</ul>");
+    Some(svg.figure(&group.name, &described).with(legend))
+}
+
+fn draw(svg: &mut Svg, run: &Run, points: &[(f64, u64)], y: &LogScale) {
+    let mut path = String::new();
+    for (index, (quantile, us)) in points.iter().enumerate() {
+        let command = if index == 0 { 'M' } else { 'L' };
+        let _ = write!(path, "{command}{:.1} {:.1}", x(*quantile), y.at(float(*us)));
+    }
+    let app = series(&run.app);
+    svg.path(&path, &format!("curve {app} {}", dash(run)));
+    let Latency {
+        count,
+        p50,
+        p99,
+        p999,
+        ..
+    } = run.latency_us;
+    for (quantile, us) in [(0.5, p50), (0.99, p99), (0.999, p999)] {
+        if float(count) * (1.0 - quantile) < 1.0 {
+            // Of so few times, this is the maximum once more.
+            continue;
+        }
+        let at = (x(quantile), y.at(float(us)));
+        svg.path(&shape(&run.app, at), &format!("fill {app}"));
+    }
+}
+
+/// From the left to the right; of figures alone, if that is all there is.
+fn points(latency: &Latency) -> Vec<(f64, u64)> {
+    let Latency {
+        p50,
+        p90,
+        p99,
+        p999,
+        max,
+        ..
+    } = *latency;
+    let figures = [
+        (0.5, p50),
+        (0.9, p90),
+        (0.99, p99),
+        (0.999, p999),
+        (1.0, max),
+    ];
+    let mut points: Vec<(f64, u64)> = latency.curve.clone();
+    points.retain(|(quantile, _)| (0.0..=1.0).contains(quantile));
+    if points.len() < 2 {
+        points = figures.to_vec();
+    }
+    points.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    points
+}
+
+/// A tenth as many are left with each step to the right; the maximum has a place of its own.
+fn x(quantile: f64) -> f64 {
+    const STEPS: f64 = 4.5;
+    let steps = if quantile >= 1.0 {
+        STEPS
+    } else {
+        (-(1.0 - quantile.max(0.0)).log10()).min(STEPS - 0.3)
+    };
+    LEFT + steps / STEPS * (RIGHT - LEFT)
+}
+
+/// Of the cache.
+fn dash(run: &Run) -> &'static str {
+    match run.cache.as_str() {
+        "" | "-" | "memory" => "",
+        _ => "dashed",
+    }
+}
+
+/// A mark of the app's.
+fn shape(app: &str, (x, y): (f64, f64)) -> String {
+    match app {
+        "axum" => format!("M{:.1} {y:.1}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", x - 4.0),
+        "poem" => format!("M{:.1} {:.1}h7v7h-7z", x - 3.5, y - 3.5),
+        "warp" => format!("M{x:.1} {:.1}l4.6 8h-9.2z", y - 5.0),
+        "python" => format!("M{x:.1} {:.1}l-4.6 -8h9.2z", y + 5.0),
+        "floor" => format!("M{:.1} {:.1}h10v3h-10z", x - 5.0, y - 1.5),
+        _ => format!("M{x:.1} {:.1}l5 5l-5 5l-5 -5z", y - 5.0),
+    }
+}
+
+/// What a line looks like.
+fn sample(run: &Run) -> String {
+    let app = series(&run.app);
+    format!(
+        "<svg width=\"34\" height=\"12\" aria-hidden=\"true\"><path d=\"M0 6H34\" class=\"curve {app} {}\"/><path d=\"{}\" class=\"fill {app}\"/></svg>",
+        dash(run),
+        shape(&run.app, (17.0, 6.0))
+    )
+}
+
+/// A round time.
+pub(crate) fn round(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{} ms", us / 1_000),
+        _ => format!("{} s", us / 1_000_000),
+    }
+}

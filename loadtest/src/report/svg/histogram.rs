@@ -1,0 +1,86 @@
+//! How long was waited for the lock: a bar for each span of times.
+
+use super::curve::round;
+use super::{Anchor, Figure, Svg, Text, WIDTH};
+use crate::report::text::{count, float, time};
+use crate::schema::{Bucket, Run};
+
+const HEIGHT: f64 = 170.0;
+const TOP: f64 = 18.0;
+const BOTTOM: f64 = HEIGHT - 22.0;
+
+/// Nothing if nobody waited.
+pub(crate) fn histogram(run: &Run) -> Option<Figure> {
+    let mut buckets: Vec<&Bucket> = run.waits_us.iter().flatten().collect();
+    buckets.sort_by_key(|bucket| bucket.upto_us);
+    let first = buckets.iter().position(|bucket| bucket.count > 0)?;
+    let last = buckets.iter().rposition(|bucket| bucket.count > 0)?;
+    let buckets = &buckets[first..=last];
+    let most = buckets.iter().map(|bucket| bucket.count).max()?;
+    let all: u64 = buckets
+        .iter()
+        .fold(0, |all, bucket| all.saturating_add(bucket.count));
+
+    let mut svg = Svg::new(HEIGHT);
+    let step = WIDTH / float(buckets.len() as u64);
+    // Of a few buckets, no bar is a wall.
+    let width = (step - 1.5).clamp(0.5, 40.0);
+    // Labels are as far apart as they are long.
+    let every = usize::max(1, buckets.len().div_ceil(4));
+    for (index, bucket) in buckets.iter().enumerate() {
+        let left = step * float(index as u64) + (step - width) / 2.0;
+        let height = float(bucket.count) / float(most) * (BOTTOM - TOP);
+        let shown = if bucket.count > 0 {
+            height.max(1.0)
+        } else {
+            0.0
+        };
+        svg.rect((left, BOTTOM - shown), (width, shown), "wait");
+        if bucket.count == most {
+            let middle = (left + width / 2.0).clamp(20.0, WIDTH - 20.0);
+            let at = (middle, BOTTOM - height - 5.0);
+            svg.text(at, Anchor::Middle, "value", &count(bucket.count));
+        }
+        if index % every == every / 2 {
+            let at = ((left + width / 2.0).clamp(32.0, WIDTH - 32.0), HEIGHT - 6.0);
+            svg.text(
+                at,
+                Anchor::Middle,
+                "tick",
+                &format!("≤ {}", label(bucket.upto_us)),
+            );
+        }
+    }
+    svg.line((0.0, BOTTOM), (WIDTH, BOTTOM), "axis");
+
+    let share = |part: f64| quantile(buckets, all, part).map_or_else(String::new, time);
+    let words = format!(
+        "{} waits; half of them at most {}, 99 % at most {}, all at most {}",
+        count(all),
+        share(0.5),
+        share(0.99),
+        share(1.0)
+    );
+    let note = format!("<p class=\"note\">{}</p>", Text(&words));
+    Some(svg.figure(&run.title(), &words).with(note))
+}
+
+/// The end of the span in which this part of all has come.
+fn quantile(buckets: &[&Bucket], all: u64, part: f64) -> Option<u64> {
+    let mut sum = 0.0;
+    let found = buckets.iter().find(|bucket| {
+        sum += float(bucket.count);
+        sum >= part * float(all)
+    });
+    found
+        .or(buckets.last().as_ref().copied())
+        .map(|bucket| bucket.upto_us)
+}
+
+fn label(us: u64) -> String {
+    let exact = round(us);
+    match us {
+        0..1_000 => exact,
+        _ => time(us),
+    }
+}

@@ -1,0 +1,153 @@
+//! Numbers and times as people read them.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The last second that has a date of four digits in its year.
+const LAST: u64 = 253_402_300_799;
+
+#[expect(clippy::cast_precision_loss, reason = "charts and ratios need no more")]
+pub(crate) fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// `870 µs`, `1.25 ms`, `12.5 ms`, `3.10 s`.
+pub(crate) fn time(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{} ms", three_digits(float(us) / 1e3)),
+        _ => format!("{} s", three_digits(float(us) / 1e6)),
+    }
+}
+
+fn three_digits(number: f64) -> String {
+    // What rounds up to ten, or a hundred, has a digit less behind the point.
+    match number {
+        ..9.995 => format!("{number:.2}"),
+        ..99.95 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
+    }
+}
+
+/// `7.5`, `213`, `48,213`.
+pub(crate) fn rate(number: f64) -> String {
+    if number < 99.95 {
+        return format!("{number:.1}");
+    }
+    grouped(&format!("{number:.0}"))
+}
+
+/// `48,213`.
+pub(crate) fn count(number: u64) -> String {
+    grouped(&number.to_string())
+}
+
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 run`, `2 runs`.
+pub(crate) fn many(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+/// `±4 %`; nothing if it is not known.
+pub(crate) fn spread(spread: Option<f64>) -> String {
+    match spread {
+        Some(spread) if spread > 0.0 && spread < 0.01 => "±<1 %".to_owned(),
+        Some(spread) => format!("±{:.0} %", 100.0 * spread),
+        None => String::new(),
+    }
+}
+
+/// `+4.2 %`, `-12 %`.
+pub(crate) fn change(ratio: f64) -> String {
+    let percent = 100.0 * ratio;
+    if percent.abs() < 9.95 {
+        format!("{percent:+.1} %")
+    } else {
+        format!("{percent:+.0} %")
+    }
+}
+
+/// `2026-11-25 13:11 UTC`.
+pub(crate) fn date(seconds: u64) -> String {
+    let date = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
+    let text = humantime::format_rfc3339_seconds(date).to_string();
+    let (minutes, _) = text.split_at(text.len().min(16));
+    format!("{} UTC", minutes.replace('T', " "))
+}
+
+/// Without what would move the cursor or change colours: a report may come from anywhere.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace(char::is_control, "·")
+}
+
+/// At most `width` characters, the last one an ellipsis if it was longer.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// Lines of at most `width` characters where words allow it; all but the first begin with `indent`.
+pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
+    let mut wrapped = String::new();
+    let mut length = 0;
+    for (index, word) in text.split(' ').enumerate() {
+        let word_length = word.chars().count();
+        if index > 0 && length + 1 + word_length > width {
+            wrapped.push('\n');
+            wrapped.push_str(indent);
+            length = indent.chars().count();
+        } else if index > 0 {
+            wrapped.push(' ');
+            length += 1;
+        }
+        wrapped.push_str(word);
+        length += word_length;
+    }
+    wrapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_as_many_digits_as_people_read() {
+        let times = [0, 999, 1_000, 9_999, 99_960, 999_999, 1_000_000, 61_000_000];
+        let expected = [
+            "0 µs", "999 µs", "1.00 ms", "10.0 ms", "100 ms", "1000 ms", "1.00 s", "61.0 s",
+        ];
+        assert_eq!(times.map(time), expected);
+        assert_eq!([7.46, 99.99, 48_213.4].map(rate), ["7.5", "100", "48,213"]);
+        assert_eq!([12, 123, 1_234_567].map(count), ["12", "123", "1,234,567"]);
+        assert_eq!(spread(Some(0.041)), "±4 %");
+        assert_eq!([0.042, -0.123].map(change), ["+4.2 %", "-12 %"]);
+    }
+
+    #[test]
+    fn dates_of_any_second_are_told() {
+        assert_eq!(date(1_764_076_270), "2025-11-25 13:11 UTC");
+        assert_eq!(date(u64::MAX), "9999-12-31 23:59 UTC");
+    }
+
+    #[test]
+    fn lines_are_no_longer_than_asked_for() {
+        assert_eq!(wrap("aa bb cc dd", 5, "  "), "aa bb\n  cc\n  dd");
+        assert_eq!(wrap("  aa  bb cc", 8, "  "), "  aa  bb\n  cc");
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(plain("a\x1b[31mb\n"), "a·[31mb·");
+    }
+}
