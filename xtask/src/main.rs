@@ -2,9 +2,11 @@
 #![allow(clippy::print_stdout)]
 
 mod book;
+mod browser;
 mod commands;
 mod docker;
 mod lint;
+mod packages;
 mod redis;
 mod run;
 mod test;
@@ -18,7 +20,7 @@ use run::{Failure, Step, Steps};
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test [ARGS]    Run every test of the workspace, doctests included, against a real Redis that is found or fetched.
+  test [ARGS]    Run every test of the workspace, doctests included, against a real Redis and a real browser that are found or fetched.
                  With ARGS, run `cargo test ARGS` with that Redis: `cargo xtask test -p cachify-core l1_`.
   lint           Formatting, clippy, docs, every feature alone, what adapters bring along; and deny, machete, semver-checks where
                  installed.

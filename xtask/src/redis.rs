@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::docker;
+use crate::packages::install;
 use crate::run::{Failure, ask, exists, on_path, run};
 use crate::workspace;
 
@@ -88,18 +89,7 @@ fn by_pip(dir: &Path) -> Option<String> {
 }
 
 fn by_packages() -> Option<String> {
-    let apt = |before: &[&str]| {
-        let line = |rest: &[&str]| {
-            let line = [before, rest].concat();
-            run(line[0], &line[1..]).is_ok()
-        };
-        line(&["apt-get", "update"]) && line(&["apt-get", "install", "-y", "redis-server"])
-    };
-    let root = ask("id", &["-u"], Duration::from_secs(5)).is_some_and(|id| id.trim() == "0");
-    let sudo = || ask("sudo", &["-n", "true"], Duration::from_secs(5)).is_some();
-    if exists("apt-get") && (root && apt(&[]) || !root && sudo() && apt(&["sudo", "-n"])) {
-        return installed();
-    }
-    let brewed = exists("brew") && run("brew", &["install", "redis"]).is_ok();
-    brewed.then(installed).flatten()
+    install(&["redis-server"], &["redis"])
+        .then(installed)
+        .flatten()
 }

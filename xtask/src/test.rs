@@ -1,13 +1,13 @@
-//! Every test of the workspace, against a real Redis.
+//! Every test of the workspace, against a real Redis and a real browser.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::docker;
 use crate::redis::{self, Redis};
 use crate::run::{Failure, announce};
 use crate::workspace::{self, Package};
+use crate::{browser, docker};
 
 /// The feature that needs a Docker engine.
 const CONTAINERS: &str = "redis-fixture/containers";
@@ -24,7 +24,7 @@ struct Count {
 /// `cargo test` with arguments of the person's, and a Redis.
 pub(crate) fn some(args: &[String]) -> Result<(), Failure> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let envs = match redis::provide()? {
+    let mut envs = match redis::provide()? {
         Redis::Program(program) => vec![("CACHIFY_REDIS_SERVER", program)],
         Redis::Docker => vec![("CACHIFY_REDIS_IMAGE", docker::image()?)],
     };
@@ -32,6 +32,9 @@ pub(crate) fn some(args: &[String]) -> Result<(), Failure> {
         "CACHIFY_REDIS_SERVER" => &[],
         _ => &["--features", CONTAINERS],
     };
+    if args.contains(&"loadtest") {
+        envs.extend(browser::provide().map(|browser| ("CACHIFY_BROWSER", browser)));
+    }
     let args = [&["test"], features, &args].concat();
     cargo_test(&args, &envs, &mut Count::default())
 }
@@ -43,6 +46,7 @@ pub(crate) fn all() -> Result<String, Failure> {
     let image = image(&redis)?;
     let mut envs = Vec::new();
     envs.extend(image.clone().map(|image| ("CACHIFY_REDIS_IMAGE", image)));
+    envs.extend(browser::provide().map(|browser| ("CACHIFY_BROWSER", browser)));
     let source = match redis {
         Redis::Program(program) => {
             envs.push(("CACHIFY_REDIS_SERVER", program.clone()));
