@@ -38,8 +38,8 @@ impl Report {
         );
         let waits = figures.section(
             "waits",
-            "Waiting for the lock",
-            "How many waited how long. One hill is fair; a tail to the right means that some were passed over.",
+            "Waiting in line",
+            "How many waited how long for the lock, or for a place in the pool. One hill is fair; a tail to the right means that some were passed over.",
             self.runs.iter().filter_map(histogram),
         );
         let stampedes = figures.section(

@@ -48,11 +48,16 @@ pub(crate) fn timeline(run: &Run) -> Option<Figure> {
     );
     let (mut busy, mut together, mut free_at) = (0, 0, start);
     for hold in &holds {
-        let width = (x(hold.to_us) - x(hold.from_us)).max(0.7);
         let row = lanes.get(&hold.who).map_or(0, |(row, _)| *row);
         let top = LOCK + GAP + lane * float(row as u64);
         let overlap = hold.from_us < free_at;
-        let class = if overlap { "overlap" } else { "held" };
+        // What must not be is never too thin to be seen.
+        let (class, least) = if overlap {
+            ("overlap", 3.0)
+        } else {
+            ("held", 0.7)
+        };
+        let width = (x(hold.to_us) - x(hold.from_us)).max(least);
         svg.rect((x(hold.from_us), 0.0), (width, LOCK), class);
         svg.rect((x(hold.from_us), top), (width, lane.max(1.0)), class);
         together += u64::from(overlap);
