@@ -12,7 +12,7 @@
 //! | n | payload |
 //!
 //! Numbers are little-endian. Whatever differs from this, a truncated or longer payload included, is *unreadable*, and an unreadable
-//! entry is a missing one. Structs are encoded by field name, so that two builds of a program with reordered fields understand or
+//! entry is a missing one. So is one that is nested too deep: decoding recurses, and a stack that overflows ends the process. Structs are encoded by field name, so that two builds of a program with reordered fields understand or
 //! refuse each other, but never mix fields up. Decoding runs no code but the type's own `Deserialize`.
 
 use serde::Serialize;
@@ -23,6 +23,9 @@ use crate::{Error, ErrorKind, Ttl};
 
 const MAGIC: [u8; 2] = [0xCA, 1];
 const HEADER: usize = 32;
+
+/// How deep a value may be nested: as deep as `serde_json` reads.
+const MAX_DEPTH: usize = 128;
 
 /// How values are encoded for a backend that needs bytes.
 ///
@@ -55,6 +58,12 @@ pub(crate) fn encode<T: Serialize>(
     match encoding {
         Encoding::MessagePack => {
             rmp_serde::encode::write_named(&mut out, value).map_err(not_encoded)?;
+            if !is_one_shallow_value(&out[HEADER..]) {
+                return Err(Error::new(
+                    ErrorKind::Codec,
+                    "the value is nested over 128 deep, and would not be read again; cache something flatter",
+                ));
+            }
         }
         #[cfg(feature = "json")]
         Encoding::Json => serde_json::to_writer(&mut out, value).map_err(not_encoded)?,
@@ -83,11 +92,93 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
         return None;
     }
     match format {
-        [1, 0] => rmp_serde::from_slice(payload).ok(),
+        [1, 0] if is_one_shallow_value(payload) => rmp_serde::from_slice(payload).ok(),
         #[cfg(feature = "json")]
         [2, 0] => serde_json::from_slice(payload).ok(),
         _ => None,
     }
+}
+
+/// Whether `bytes` are one `MessagePack` value, whole, and nested at most [`MAX_DEPTH`] deep.
+///
+/// `rmp_serde` recurses once for each level, and does not count those of enums.
+fn is_one_shallow_value(mut bytes: &[u8]) -> bool {
+    // How many values are still to come on each level.
+    let mut left = [0_u64; MAX_DEPTH];
+    let mut depth = 0;
+    loop {
+        let Some(((skipped, inside), rest)) = step(bytes) else {
+            return false;
+        };
+        let Some(rest) = usize::try_from(skipped)
+            .ok()
+            .and_then(|skipped| rest.get(skipped..))
+        else {
+            return false;
+        };
+        bytes = rest;
+        if inside > 0 {
+            if depth == MAX_DEPTH {
+                return false;
+            }
+            left[depth] = inside;
+            depth += 1;
+            continue;
+        }
+        while depth > 0 {
+            left[depth - 1] -= 1;
+            if left[depth - 1] > 0 {
+                break;
+            }
+            depth -= 1;
+        }
+        if depth == 0 {
+            return bytes.is_empty();
+        }
+    }
+}
+
+/// Reads the head of a value: how many bytes belong to it, how many values are inside of it, and what follows the head.
+fn step(bytes: &[u8]) -> Option<((u64, u64), &[u8])> {
+    let (&head, rest) = bytes.split_first()?;
+    let length = |width: usize| {
+        let (length, rest) = rest.split_at_checked(width)?;
+        let length = length
+            .iter()
+            .fold(0, |length, byte| length << 8 | u64::from(*byte));
+        Some((length, rest))
+    };
+    let (what, rest) = match head {
+        0x80..=0x8f => ((0, 2 * u64::from(head & 0x0f)), rest),
+        0x90..=0x9f => ((0, u64::from(head & 0x0f)), rest),
+        0xa0..=0xbf => ((u64::from(head & 0x1f), 0), rest),
+        0xc1 => return None,
+        0xc4..=0xc6 | 0xd9..=0xdb => {
+            let width = 1 << ((head - if head < 0xd0 { 0xc4 } else { 0xd9 }) as usize);
+            let (length, rest) = length(width)?;
+            ((length, 0), rest)
+        }
+        0xc7..=0xc9 => {
+            let (length, rest) = length(1 << (head - 0xc7))?;
+            ((length + 1, 0), rest)
+        }
+        0xca | 0xce | 0xd2 => ((4, 0), rest),
+        0xcb | 0xcf | 0xd3 => ((8, 0), rest),
+        0xcc | 0xd0 => ((1, 0), rest),
+        0xcd | 0xd1 => ((2, 0), rest),
+        0xd4..=0xd8 => ((1 + (1 << (head - 0xd4)), 0), rest),
+        0xdc | 0xdd => {
+            let (length, rest) = length(2 << (head - 0xdc))?;
+            ((0, length), rest)
+        }
+        0xde | 0xdf => {
+            let (length, rest) = length(2 << (head - 0xde))?;
+            ((0, 2 * length), rest)
+        }
+        // Nil, booleans and small numbers.
+        _ => ((0, 0), rest),
+    };
+    Some((what, rest))
 }
 
 const fn format_of(encoding: Encoding) -> u8 {
@@ -208,7 +299,85 @@ mod tests {
         assert_eq!(decode::<Point>(&bytes), Some(Point { y: 2, x: 1 }));
     }
 
+    /// As syntax trees are: `rmp_serde` does not count how deep its variants are nested.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    enum Term {
+        Not(Box<Term>),
+        Value(i32),
+    }
+
+    fn nested(depth: usize) -> Term {
+        (0..depth).fold(Term::Value(1), |term, _| Term::Not(Box::new(term)))
+    }
+
+    fn envelope<T>(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = encode(
+            Encoding::MessagePack,
+            &(),
+            Ttl::NEVER,
+            Moment::from_micros(1),
+        )
+        .unwrap();
+        bytes.truncate(HEADER);
+        bytes[4..12].copy_from_slice(&fingerprint::<T>().to_le_bytes());
+        let length = u32::try_from(payload.len()).unwrap();
+        bytes[HEADER - 4..].copy_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn s3_no_nesting_overflows_the_stack() {
+        let level = rmp_serde::to_vec(&nested(1)).unwrap();
+        let level = &level[..level.len() - rmp_serde::to_vec(&nested(0)).unwrap().len()];
+        for inside in [level, b"\x91\x00", b"\x81\x00", b"\x91"] {
+            let bytes = envelope::<Term>(&inside.repeat(1_000_000));
+            assert_eq!(decode::<Term>(&bytes), None);
+        }
+        #[cfg(feature = "json")]
+        {
+            let mut bytes = envelope::<Term>(&b"{\"Not\":".repeat(1_000_000));
+            bytes[2] = format_of(Encoding::Json);
+            assert_eq!(decode::<Term>(&bytes), None);
+        }
+    }
+
+    #[test]
+    fn c6_what_is_nested_too_deep_is_not_stored() {
+        let encoded = |depth| {
+            let term = nested(depth);
+            let now = Moment::from_micros(1);
+            encode(Encoding::MessagePack, &term, Ttl::NEVER, now)
+        };
+        // The value itself is a level.
+        let deep = encoded(MAX_DEPTH - 1).unwrap();
+        assert_eq!(decode::<Term>(&deep), Some(nested(MAX_DEPTH - 1)));
+        let error = encoded(MAX_DEPTH).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Codec);
+    }
+
+    #[test]
+    fn c6_a_payload_that_goes_on_is_unreadable() {
+        let payload = rmp_serde::to_vec_named(&user()).unwrap();
+        assert_eq!(decode::<User>(&envelope::<User>(&payload)), Some(user()));
+        let longer = [payload.as_slice(), b"\xc0"].concat();
+        assert_eq!(decode::<User>(&envelope::<User>(&longer)), None);
+    }
+
     proptest! {
+        /// Whatever `rmp_serde` reads to its end is one value to us, too.
+        #[test]
+        fn c6_every_kind_of_value_is_measured_as_it_is_read(head: u8, next: u8, tail: Vec<u8>) {
+            let bytes = [&[head, next % 20], tail.as_slice()].concat();
+            let mut rest = bytes.as_slice();
+            let read = rmp_serde::from_read::<_, serde::de::IgnoredAny>(&mut rest);
+            if read.is_ok() {
+                let read = bytes.len() - rest.len();
+                prop_assert!(is_one_shallow_value(&bytes[..read]));
+                prop_assert!(!is_one_shallow_value(&bytes[..read - 1]));
+            }
+        }
+
         #[test]
         fn s3_untrusted_bytes_never_panic(bytes: Vec<u8>) {
             let _ = decode::<User>(&bytes);
