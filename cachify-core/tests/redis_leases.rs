@@ -62,6 +62,20 @@ async fn c3_one_lease_stands_at_a_time() {
 }
 
 #[tokio::test]
+async fn c3_a_lease_without_an_end_is_given_one() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let (key, token) = (key("row"), process.node.token());
+    server.command(&["HSET", "test:cached:{row}:lease", "t", "somebody"]);
+    match process.begin(&key, &token, None).await {
+        Begun::Busy { recheck } => assert!(recheck <= 3 * SECOND, "{recheck:?}"),
+        other => panic!("{other:?}"),
+    }
+    let left = server.command(&["PTTL", "test:cached:{row}:lease"]).int();
+    assert!((1..=3000).contains(&left), "{left}");
+}
+
+#[tokio::test]
 async fn c4_a_reset_or_set_ends_the_lease() {
     let server = Server::start();
     let process = Process::new(&server.url());

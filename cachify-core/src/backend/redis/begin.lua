@@ -18,6 +18,11 @@ end
 if token and token ~= ARGV[1] then
   local told = redis.pcall('HSET', KEYS[2], 'w:' .. string.match(ARGV[1], '@(.*)$'), '')
   local left = redis.call('PTTL', KEYS[2])
+  if left < 0 then
+    -- Not one of ours, all of which end.
+    redis.call('PEXPIRE', KEYS[2], ARGV[2])
+    left = tonumber(ARGV[2])
+  end
   if type(told) == 'table' then
     left = math.min(left, 500)
   end

@@ -254,7 +254,8 @@ async fn open(server: &Server) -> Result<MultiplexedConnection, RedisError> {
         .await?;
     let sent = server.time.local();
     let (seconds, micros): (u64, u64) = cmd("TIME").query_async(&mut connection).await?;
-    server.time.sample(sent, seconds * 1_000_000 + micros);
+    let now = seconds.saturating_mul(1_000_000).saturating_add(micros);
+    server.time.sample(sent, now);
     Ok(connection)
 }
 
