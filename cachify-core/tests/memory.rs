@@ -77,3 +77,90 @@ async fn c11_py21_what_replaced_an_expired_entry_stays() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(cached.peek::<i32>().await.unwrap(), Some(2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn c3_a_computation_that_keeps_its_thread_busy_is_stored() {
+    let clock = Clock::test();
+    let memory = Memory::builder().clock(clock.clone()).build();
+    let cachify = over(&memory, &clock);
+    let cached = cachify.cached(&key!("slow"));
+    // Longer than a lease, and nothing else runs meanwhile, no renewal either.
+    let value = cached.get_or_compute(async || {
+        clock.advance(Duration::from_secs(10));
+        7
+    });
+    assert_eq!(value.await, 7);
+    assert_eq!(cached.peek::<i32>().await.unwrap(), Some(7));
+
+    let overtaken = cached.clone();
+    cached.reset().await.unwrap();
+    let value = cached.get_or_compute(async || {
+        clock.advance(Duration::from_secs(10));
+        overtaken.reset().await.unwrap();
+        8
+    });
+    assert_eq!(value.await, 8);
+    assert_eq!(
+        cached.peek::<i32>().await.unwrap(),
+        None,
+        "unless it was reset"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_a_value_too_large_to_keep_leaves_no_old_one() {
+    let clock = Clock::test();
+    let memory = Memory::builder()
+        .capacity_bytes(1000)
+        .clock(clock.clone())
+        .build();
+    let cachify = over(&memory, &clock);
+    let cached = cachify.cached(&key!("page"));
+    cached.set("small".to_owned()).await.unwrap();
+    assert!(cached.peek::<String>().await.unwrap().is_some());
+    cached.set("x".repeat(10_000)).await.unwrap();
+    assert_eq!(cached.peek::<String>().await.unwrap(), None);
+}
+
+#[test]
+fn c11_any_capacity_is_just_a_number() {
+    for capacity in [0, 1, usize::MAX] {
+        let memory = Memory::builder().capacity(capacity).build();
+        assert!(memory.is_empty());
+    }
+    for bytes in [0, 1, u64::MAX] {
+        assert!(Memory::builder().capacity_bytes(bytes).build().is_empty());
+    }
+}
+
+/// When it is dropped, it uses the cache that it was in.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct Reenters {
+    #[serde(skip)]
+    memory: Option<Memory>,
+}
+
+impl Drop for Reenters {
+    fn drop(&mut self) {
+        if let Some(memory) = &self.memory {
+            use cachify_core::backend::Backend;
+            drop(memory.reset(&key!("row")));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_value_is_dropped_under_a_lock() {
+    let clock = Clock::test();
+    let memory = Memory::builder().clock(clock.clone()).build();
+    let cachify = over(&memory, &clock);
+    let cached = cachify.cached(&key!("row"));
+    let value = || Reenters {
+        memory: Some(memory.clone()),
+    };
+    for _ in 0..3 {
+        cached.set(value()).await.unwrap();
+    }
+    cached.reset().await.unwrap();
+    cached.get_or_compute(async || value()).await;
+}

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use smol_str::SmolStr;
 
 use super::{
@@ -28,6 +28,7 @@ use slots::Slots;
 /// Keys may come from outside, so the hash is seeded at random.
 type Hasher = foldhash::fast::RandomState;
 type Entries = Cache<SmolStr, Entry, Weight, Hasher>;
+type Evicted = <DefaultLifecycle<SmolStr, Entry> as Lifecycle<SmolStr, Entry>>::RequestState;
 
 /// How often expired entries are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +37,21 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const LEASE_SHARDS: usize = 32;
 
 /// The memory backend. Cheap to clone; all clones are one store.
+///
+/// [`Cachify::memory`](crate::Cachify::memory) makes one by itself. Make your own to share it between handles, or to count bytes.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::{Cachify, backend::memory::Memory};
+/// use std::sync::Arc;
+///
+/// let memory = Memory::builder().capacity_bytes(64 << 20).build();
+/// let cachify = Cachify::builder().backend(Arc::new(memory.clone())).connect_lazy()?;
+/// assert!(memory.is_empty());
+/// # drop(cachify);
+/// # Ok::<(), cachify_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Memory(Arc<Store>);
 
@@ -61,7 +77,13 @@ struct Entry {
 
 struct LeaseState {
     token: Token,
+    /// When somebody else may take it. Until that happens it stands: a computation that kept its thread busy, and so its renewal away, is stored.
     deadline: Moment,
+}
+
+/// Whether `token` has the lease of `key`.
+fn stands(leases: &HashMap<SmolStr, LeaseState>, key: &str, token: &Token) -> bool {
+    leases.get(key).is_some_and(|lease| lease.token == *token)
 }
 
 #[derive(Clone)]
@@ -88,13 +110,14 @@ enum Capacity {
 }
 
 impl MemoryBuilder {
-    /// Keeps at most so many entries; those that are used least go first. Default 100 000.
+    /// Keeps at most so many entries; those that are used least go first. Default 100 000, at least 1.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.capacity = Capacity::Entries(entries.max(1));
         self
     }
 
-    /// Keeps entries of at most so many bytes, measured by their encoding, which this makes necessary once per stored value.
+    /// Keeps entries of at most so many bytes altogether, measured by their encoding, which this makes necessary once per stored value. The
+    /// room is divided into four parts per processor or fewer; what does not fit into its part is not kept.
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.capacity = Capacity::Bytes(bytes.max(1));
         self
@@ -196,13 +219,6 @@ impl Store {
         (entry.expires > self.clock.now()).then_some(entry.value)
     }
 
-    /// Whether `token` has the lease of `key`.
-    fn stands(&self, leases: &HashMap<SmolStr, LeaseState>, key: &str, token: &Token) -> bool {
-        leases
-            .get(key)
-            .is_some_and(|lease| lease.token == *token && lease.deadline > self.clock.now())
-    }
-
     /// Makes an entry ready to be stored. Encodes only where bytes are counted, and not under a lock.
     fn entry(&self, entry: &NewEntry<'_>) -> Result<Entry, Error> {
         let now = self.clock.now();
@@ -222,12 +238,29 @@ impl Store {
         })
     }
 
-    fn store(self: &Arc<Self>, key: &Key, entry: Entry) {
+    /// Returns what it replaces and evicts, to be dropped without a lock: how long that takes is up to the values.
+    #[must_use = "to be dropped without a lock"]
+    fn store(&self, key: &Key, entry: Entry) -> Evicted {
         let expires = entry.expires;
-        self.entries.insert(key.as_str().into(), entry);
+        let mut evicted = Evicted::default();
+        self.entries
+            .insert_with_lifecycle(key.as_str().into(), entry, &mut evicted);
         if expires.as_micros() != u64::MAX {
-            lock(&self.expiry).add(expires, key.as_str(), self.entries.len());
+            let mut expiry = lock(&self.expiry);
+            expiry.add(expires, key.as_str(), self.entries.len(), || {
+                self.expiring()
+            });
         }
+        evicted
+    }
+
+    /// All entries that expire, and when.
+    fn expiring(&self) -> Vec<(Moment, SmolStr)> {
+        self.entries
+            .iter()
+            .map(|(key, entry)| (entry.expires, key))
+            .filter(|(expires, _)| expires.as_micros() != u64::MAX)
+            .collect()
     }
 
     /// Starts the sweep if it does not run and there is a runtime to run it.
@@ -245,12 +278,7 @@ impl Store {
     /// Removes what has expired.
     fn sweep(&self) {
         let now = self.clock.now();
-        let due = lock(&self.expiry).take_due(now, || {
-            self.entries
-                .iter()
-                .map(|(key, entry)| (entry.expires, key))
-                .collect()
-        });
+        let due = lock(&self.expiry).take_due(now, || self.expiring());
         for key in due {
             self.entries.remove_if(&key, |entry| entry.expires <= now);
         }
@@ -349,22 +377,19 @@ impl Backend for Memory {
     ) -> BoxFuture<'a, Result<bool, Error>> {
         let entry = self.0.entry(&entry);
         let mut leases = self.0.leases(key.as_str());
-        if !self.0.stands(&leases, key.as_str(), token) {
+        if !stands(&leases, key.as_str(), token) {
             return ready(Ok(false));
         }
         leases.remove(key.as_str());
-        let stored = entry.map(|entry| {
-            self.0.store(key, entry);
-            true
-        });
+        let stored = entry.map(|entry| self.0.store(key, entry));
         drop(leases);
         self.0.signals.wake(key.as_str());
-        ready(stored)
+        ready(stored.map(|_| true))
     }
 
     fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>> {
         let mut leases = self.0.leases(key.as_str());
-        let stood = self.0.stands(&leases, key.as_str(), token);
+        let stood = stands(&leases, key.as_str(), token);
         if stood {
             leases.remove(key.as_str());
             drop(leases);
@@ -380,11 +405,11 @@ impl Backend for Memory {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         let mut leases = self.0.leases(key.as_str());
-        let stood = self.0.stands(&leases, key.as_str(), token);
-        if stood && let Some(lease) = leases.get_mut(key.as_str()) {
+        let lease = leases.get_mut(key.as_str());
+        let stood = lease.filter(|lease| lease.token == *token).map(|lease| {
             lease.deadline = self.0.clock.now() + ttl;
-        }
-        ready(Ok(stood))
+        });
+        ready(Ok(stood.is_some()))
     }
 
     fn set<'a>(
@@ -400,8 +425,9 @@ impl Backend for Memory {
         };
         let mut leases = self.0.leases(key.as_str());
         leases.remove(key.as_str());
-        self.0.store(key, entry);
+        let evicted = self.0.store(key, entry);
         drop(leases);
+        drop(evicted);
         self.0.signals.wake(key.as_str());
         ready(Ok(()))
     }
@@ -409,8 +435,9 @@ impl Backend for Memory {
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
         let mut leases = self.0.leases(key.as_str());
         leases.remove(key.as_str());
-        self.0.entries.remove(key.as_str());
+        let removed = self.0.entries.remove(key.as_str());
         drop(leases);
+        drop(removed);
         self.0.signals.wake(key.as_str());
         ready(Ok(()))
     }
