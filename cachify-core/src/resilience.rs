@@ -16,7 +16,7 @@ use crate::{Error, ErrorKind, Key};
 const BREAK_AFTER: u32 = 3;
 
 /// The time that one call may lose to the backend, whatever number of operations it makes.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     left: Duration,
 }

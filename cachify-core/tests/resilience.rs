@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use cachify_core::backend::Backend;
 use cachify_core::testing::{Fault, Faulty, Op};
 use cachify_core::{Cachify, ErrorKind, Key, KeyTemplate};
 use tokio::runtime::{Builder, Runtime};
@@ -36,6 +37,44 @@ fn c7_a_probe_that_ended_with_its_runtime_is_followed_by_another() {
         }
         assert_eq!(cachify.cached(&key).peek().await.unwrap(), Some(2));
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_waiting_for_another_process_costs_no_budget() {
+    let memory = std::sync::Arc::new(cachify_core::backend::memory::Memory::default());
+    let process = || {
+        let builder = Cachify::builder().backend(memory.clone());
+        Faulty::wrap(&builder.connect_lazy().unwrap())
+    };
+    let ((here, backend), (there, _)) = (process(), process());
+    let row = key("row");
+    let (go, goes) = (
+        std::sync::Arc::new(tokio::sync::Notify::new()),
+        there.cached(&row),
+    );
+    let going = go.clone();
+    let elsewhere = tokio::spawn(async move {
+        goes.get_or_compute(async || {
+            going.notified().await;
+            1
+        })
+        .await
+    });
+    tokio::task::yield_now().await;
+    let cached = here.cached(&row);
+    let waits = tokio::spawn(async move { cached.get_or_compute(async || 2).await });
+    // A backend that is far away, and a computation that takes many looks.
+    for _ in 0..10 {
+        let gate = backend.before(Op::Begin);
+        memory.signals().wake(row.as_str());
+        gate.reached().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        gate.open();
+        tokio::task::yield_now().await;
+    }
+    go.notify_one();
+    assert_eq!(elsewhere.await.unwrap(), 1);
+    assert_eq!(waits.await.unwrap(), 1, "it did not compute");
 }
 
 #[tokio::test(start_paused = true)]

@@ -212,6 +212,7 @@ impl<P> Cached<P> {
                 ttl: LEASE_TTL,
                 unreadable: attempt.unreadable.as_ref(),
             };
+            let budget = attempt.budget;
             // Not before it is: nobody gives back what was never asked for.
             let ask = async {
                 lease.asking();
@@ -236,6 +237,8 @@ impl<P> Cached<P> {
                 }
                 Ok(Begun::Busy { recheck }) => {
                     lease.ended();
+                    // It answers, and the call waits for somebody else's computation, not for it: patience bounds that.
+                    attempt.budget = budget;
                     if self.alone {
                         lead.lease = None;
                         return None;
