@@ -313,10 +313,10 @@ impl Inner {
         result
     }
 
-    /// Takes note of how an operation ended.
+    /// Takes note of how an operation ended. A replay may be due although it succeeded: the last one may have ended with its runtime.
     pub(crate) fn settle<T>(self: &Arc<Self>, result: &Result<T, Error>) {
         self.breaker.record(result.as_ref().err());
-        if result.is_err() {
+        if result.is_err() || !self.pending.is_empty() {
             self.kick();
         }
     }

@@ -39,6 +39,30 @@ fn c7_a_probe_that_ended_with_its_runtime_is_followed_by_another() {
     });
 }
 
+#[test]
+fn c8_a_replay_that_ended_with_its_runtime_is_followed_by_another() {
+    let (cachify, backend) = Faulty::wrap(&Cachify::memory());
+    let (row, other) = (key("row"), key("other"));
+    let first = runtime();
+    first.block_on(async {
+        cachify.cached(&row).set(1).await.unwrap();
+        backend.fail(Op::Reset, Fault::Refuse);
+        let error = cachify.reset(&row).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unconfirmed);
+    });
+    drop(first);
+    backend.heal();
+    runtime().block_on(async {
+        let resets = backend.calls(Op::Reset);
+        // Nothing fails any more, and nobody asks for that key.
+        cachify.cached(&other).get_or_compute(async || 1).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(backend.calls(Op::Reset) > resets, "it is repeated");
+        cachify.cached(&row).get_or_compute(async || 2).await;
+        assert_eq!(cachify.cached(&row).peek().await.unwrap(), Some(2));
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn c3_waiting_for_another_process_costs_no_budget() {
     let memory = std::sync::Arc::new(cachify_core::backend::memory::Memory::default());
