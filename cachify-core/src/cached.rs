@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::backend::{Found, NewEntry, Typed};
 use crate::cachify::Cachify;
 use crate::codec;
-use crate::{Error, Key, Ttl};
+use crate::{Error, Key, Ttl, observe};
 
 mod policy;
 mod read;
@@ -273,7 +273,13 @@ impl<P> Cached<P> {
             .attempt(inner.backend.get(&self.key))
             .await
             .map_err(|error| error.with_template(self.key.template()))?;
-        Ok(found.and_then(|found| decode(&found)))
+        Ok(found.and_then(|found| {
+            let value = decode(&found);
+            if value.is_none() {
+                observe::unreadable(&self.key);
+            }
+            value
+        }))
     }
 
     /// Stores `value`, whatever was there. A computation that is under way cannot overwrite it.

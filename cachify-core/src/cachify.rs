@@ -441,7 +441,6 @@ async fn probe(claim: Claim) {
         };
         match limit(inner.settings.budget, inner.backend.check()).await {
             Ok(()) => {
-                tracing::info!("the backend answers again");
                 return inner.breaker.recover();
             }
             Err(error) => tracing::debug!(%error, "the backend is still away"),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::backend::{Slot, SlotKind};
-use crate::{Error, Key};
+use crate::{Error, ErrorKind, Key};
 
 /// How a cached read was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,24 @@ pub(crate) fn computed(key: &Key, took: Duration) {
 
 /// A computed value could not be stored.
 pub(crate) fn not_stored(key: &Key, error: &Error) {
+    static UNENCODABLE: Seen = Seen::new();
+    if error.kind() == ErrorKind::Codec && first_time(&UNENCODABLE, key.template()) {
+        tracing::warn!(template = key.template(), %error, "a value cannot be encoded, and is computed by every call");
+        return;
+    }
     tracing::debug!(template = key.template(), %error, "computed, but not stored");
+}
+
+/// The backend is left alone from now on, because of this error; or it is trusted again.
+pub(crate) fn breaker(open: Option<&Error>) {
+    #[cfg(feature = "metrics")]
+    metrics::gauge!("cachify_breaker_state").set(if open.is_some() { 1.0 } else { 0.0 });
+    match open {
+        Some(error) => {
+            tracing::warn!(%error, "the backend failed repeatedly and is left alone until it answers a probe");
+        }
+        None => tracing::info!("the backend answers again"),
+    }
 }
 
 /// An entry could not be read, and counts as missing.
@@ -66,7 +83,7 @@ pub(crate) fn unreadable(key: &Key) {
     if first_time(&UNREADABLE, key.template()) {
         tracing::warn!(
             template = key.template(),
-            "an entry could not be read and is replaced: another program's, another type's or an older build's"
+            "an entry could not be read and counts as missing: another program's, another type's or an older build's"
         );
     }
 }
@@ -200,4 +217,128 @@ fn label(key: &Key) -> metrics::SharedString {
             .or_insert_with(|| template.into()),
     )
     .into()
+}
+
+#[cfg(all(test, feature = "metrics", feature = "testing"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+
+    use metrics::{
+        Counter, Gauge, GaugeFn, Histogram, Key as Name, KeyName, Metadata, Recorder, SharedString,
+        Unit, with_local_recorder,
+    };
+
+    use super::*;
+    use crate::testing::{Fault, Faulty};
+    use crate::{Cachify, KeyTemplate};
+
+    /// Writes down what is counted, with its labels, and what gauges are set to.
+    #[derive(Default, Clone)]
+    struct Record(Arc<Mutex<Vec<String>>>);
+
+    impl Record {
+        fn write(&self, name: &Name) {
+            let labels: String = name
+                .labels()
+                .map(|label| format!(" {}", label.value()))
+                .collect();
+            self.0
+                .lock()
+                .unwrap()
+                .push(format!("{}{labels}", name.name()));
+        }
+
+        fn has(&self, line: &str) -> bool {
+            self.0.lock().unwrap().iter().any(|have| have == line)
+        }
+    }
+
+    impl GaugeFn for Record {
+        fn increment(&self, _: f64) {}
+        fn decrement(&self, _: f64) {}
+        fn set(&self, value: f64) {
+            self.0.lock().unwrap().push(format!("set to {value}"));
+        }
+    }
+
+    impl Recorder for Record {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, name: &Name, _: &Metadata<'_>) -> Counter {
+            self.write(name);
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, name: &Name, _: &Metadata<'_>) -> Gauge {
+            self.write(name);
+            Gauge::from_arc(Arc::new(self.clone()))
+        }
+
+        fn register_histogram(&self, name: &Name, _: &Metadata<'_>) -> Histogram {
+            self.write(name);
+            Histogram::noop()
+        }
+    }
+
+    fn recorded<F: Future<Output = ()>>(work: F) -> Record {
+        let record = Record::default();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        with_local_recorder(&record, || runtime.block_on(work));
+        record
+    }
+
+    #[test]
+    fn s1_templates_are_labels_up_to_a_thousand_and_keys_never() {
+        let record = recorded(async {
+            for n in 0..1500 {
+                let template = KeyTemplate::parse(&format!("flood-{n}-{{id}}")).unwrap();
+                request(&template.render(&[&"s3cret"]), Outcome::Hit);
+            }
+        });
+        let lines = record.0.lock().unwrap();
+        assert_eq!(lines.len(), 1500);
+        assert!(lines.iter().all(|line| !line.contains("s3cret")));
+        assert_eq!(lines[1499], "cachify_requests_total other hit");
+        assert!(lines.iter().collect::<BTreeSet<_>>().len() <= TEMPLATES + 1);
+    }
+
+    #[test]
+    fn c6_what_cannot_be_read_is_counted() {
+        let record = recorded(async {
+            let cachify = Faulty::wrap(&Cachify::memory()).0;
+            let key = KeyTemplate::parse("typed").unwrap().render(&[]);
+            cachify.cached(&key).set(1).await.unwrap();
+            assert_eq!(cachify.cached(&key).peek::<String>().await.unwrap(), None);
+        });
+        let lines = record.0.lock().unwrap();
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.starts_with("cachify_unreadable_total "))
+        );
+    }
+
+    #[test]
+    fn c7_a_backend_that_is_left_alone_shows() {
+        let record = recorded(async {
+            let (cachify, backend) = Faulty::wrap(&Cachify::memory());
+            let key = KeyTemplate::parse("row").unwrap().render(&[]);
+            backend.fail_all(Fault::Refuse);
+            for _ in 0..10 {
+                cachify.cached(&key).get_or_compute(async || 1).await;
+            }
+        });
+        assert!(record.has("cachify_breaker_state"));
+        let lines = record.0.lock().unwrap();
+        let set: Vec<_> = lines
+            .iter()
+            .filter(|line| line.starts_with("set to"))
+            .collect();
+        assert_eq!(set, ["set to 1"], "once");
+    }
 }

@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use crate::cachify::Inner;
-use crate::{Error, ErrorKind, Key};
+use crate::{Error, ErrorKind, Key, observe};
 
 /// Failures in a row after which the backend is left alone until a probe succeeds.
 const BREAK_AFTER: u32 = 3;
@@ -90,8 +90,10 @@ impl Breaker {
     /// Takes note of how an operation ended.
     pub(crate) fn record(&self, error: Option<&Error>) {
         if error.is_some_and(Error::is_unavailable) {
-            if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= BREAK_AFTER {
-                self.open.store(true, Ordering::Release);
+            if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= BREAK_AFTER
+                && !self.open.swap(true, Ordering::AcqRel)
+            {
+                observe::breaker(error);
             }
         } else if self.failures.load(Ordering::Acquire) != 0 {
             self.failures.store(0, Ordering::Release);
@@ -119,6 +121,7 @@ impl Breaker {
     pub(crate) fn recover(&self) {
         self.failures.store(0, Ordering::Release);
         self.open.store(self.is_closed(), Ordering::Release);
+        observe::breaker(None);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
