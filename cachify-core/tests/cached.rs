@@ -44,6 +44,25 @@ async fn c1_a_ttl_of_500_ms_expires_after_500_ms() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c1_s24_what_expired_during_a_suspend_is_no_hit() {
+    let clock = Clock::test();
+    let builder = Cachify::builder().memory().clock(clock.clone());
+    let cachify = builder.connect_lazy().unwrap();
+    let cached = cachify.cached(&key("row")).ttl(Duration::from_secs(30));
+    let other = cachify.cached(&key("other"));
+    cached.set(1).await.unwrap();
+    // No timer fires, so nothing was swept.
+    let slept = other.get_or_compute(async || {
+        clock.advance(Duration::from_mins(1));
+        7
+    });
+    assert_eq!(slept.await, 7);
+    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get_or_compute(async || 2).await, 2);
+    assert_eq!(other.peek().await.unwrap(), Some(7), "nobody reset it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn c1_never_does_not_expire_and_zero_is_not_stored() {
     let cachify = paused();
     let never = cachify.cached(&key("never")).ttl(Ttl::NEVER);
@@ -446,7 +465,7 @@ async fn let_background_work_run() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn c2_many_threads_many_keys_one_computation_each() {
     let cachify = Cachify::memory();
     let runs = Arc::new([const { AtomicUsize::new(0) }; 32]);

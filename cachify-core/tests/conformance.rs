@@ -21,6 +21,16 @@ mod memory {
     }
 
     cachify_core::conformance!(tokio::test(start_paused = true), stage());
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn c4_no_read_is_older_than_a_reset_before_it_on_several_threads() {
+        for _ in 0..20 {
+            cachify_core::testing::conformance::c4_no_read_is_older_than_a_reset_before_it(
+                &stage(),
+            )
+            .await;
+        }
+    }
 }
 
 /// A case that is written and not listed would never run.
@@ -30,6 +40,7 @@ fn every_case_is_listed() {
     for file in [
         include_str!("../src/testing/conformance/cached.rs"),
         include_str!("../src/testing/conformance/faults.rs"),
+        include_str!("../src/testing/conformance/flights.rs"),
         include_str!("../src/testing/conformance/locks.rs"),
         include_str!("../src/testing/conformance/pools.rs"),
     ] {

@@ -24,10 +24,11 @@ use crate::{Cachify, Error, ErrorKind, Key};
 
 mod cached;
 mod faults;
+mod flights;
 mod locks;
 mod pools;
 
-pub use self::{cached::*, faults::*, locks::*, pools::*};
+pub use self::{cached::*, faults::*, flights::*, locks::*, pools::*};
 
 /// Makes a test of each promise: `conformance!(ATTRIBUTE, STAGE)`, where `ATTRIBUTE` makes a test of an async function and `STAGE` is
 /// an expression for a [`Stage`](crate::testing::Stage). An example is at [`testing`](crate::testing).
@@ -41,11 +42,17 @@ macro_rules! conformance {
             c3_s2_a_miss_that_was_overtaken_by_a_fill_is_a_hit
             c3_s3_who_lost_the_lease_cannot_store
             c3_a_leader_that_fails_is_followed_at_once_elsewhere
+            c2_s34_a_leader_cancelled_at_any_operation_is_replaced_at_once
+            c2_an_error_is_shared_with_those_who_waited
+            c2_a_panicking_leader_is_replaced_at_once
             c4_s1_no_joiner_gets_what_began_before_a_reset
             c4_s4_what_a_reset_overtook_is_not_stored
             c4_s5_a_set_overtakes_what_is_being_computed
             c4_no_ended_lease_is_revived_for_an_older_leader
+            c4_while_nothing_can_be_confirmed_joiners_get_what_began_after_they_came
+            c4_no_read_is_older_than_a_reset_before_it
             c3_a_lease_that_was_asked_for_again_is_kept_alive
+            c5_what_is_not_cacheable_is_neither_stored_nor_handed_on
             c6_a_value_of_another_type_is_replaced
             c7_a_backend_that_fails_costs_a_budget_at_most
             c7_after_a_few_failures_a_backend_costs_nothing_until_it_is_back
@@ -55,6 +62,7 @@ macro_rules! conformance {
             c8_resets_that_cannot_be_queued_say_so
             c12_s8_a_reset_that_was_polled_once_happens
             c12_s35_an_update_that_is_cancelled_resets
+            c12_a_set_that_is_dropped_leaves_no_old_value
             l1_one_holder_at_a_time
             l1_py02_only_the_owner_releases
             l1_py07_a_key_is_one_lock_however_it_is_taken

@@ -153,7 +153,7 @@ pub async fn c4_s1_no_joiner_gets_what_began_before_a_reset(stage: &Stage) {
     let joiner = Slow::spawn(&a, &key, 2);
     let joined = joiner.result;
     joiner.go_on.notify_one();
-    sleep(20 * MILLI).await;
+    until("it joins", async || a.inner.flights.waiting(&key) == 1).await;
     assert_eq!(old.finish().await, 1, "the leader's read is older");
     assert_eq!(soon("the joiner", joined).await.unwrap(), 2);
     assert_eq!(peek(&b, &key).await, Some(2));
@@ -243,7 +243,7 @@ pub async fn c3_a_lease_that_was_asked_for_again_is_kept_alive(stage: &Stage) {
     let key = stage.key("row");
     let leader = Slow::start(&a, &key, 1).await;
     let follower = Slow::spawn(&a, &key, 2);
-    sleep(20 * MILLI).await;
+    until("it waits", async || a.inner.flights.waiting(&key) == 1).await;
     b.reset(&key).await.unwrap();
     // The flight learns that its lease ended.
     let renewal = backend.after(Op::ExtendLease);
