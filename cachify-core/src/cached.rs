@@ -19,7 +19,10 @@ pub use policy::{CacheIf, Fixed, Policy, TtlWith};
 
 /// What a value must be able to do to be cached: the same on every backend, so that moving from memory to Redis is a URL.
 ///
-/// Implemented for all types that qualify.
+/// Implemented for all types that qualify. Clones are what hits cost: put what is large into an [`Arc`].
+///
+/// Over Redis a value is encoded by `serde`, and must read back as what it was. Formats have blind spots: `Some(None)` reads back as `None` in
+/// both, JSON has no `NaN` and no map whose keys are not text, and nothing nested over 128 deep is read.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
     note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`; derive `Clone`, `serde::Serialize` and `serde::Deserialize`"
@@ -86,6 +89,12 @@ impl Cachify {
 /// # When the backend is away
 ///
 /// The value is computed and returned. What a call loses to the backend is bounded by the handle's `budget`, 250 ms by default.
+///
+/// # What is not stored
+///
+/// An error; what [`cache_if`](Self::cache_if) or [`ttl_with`](Self::ttl_with) refuse; what a [reset](Self::reset) or [set](Self::set) overtook. Over
+/// Redis, also what was computed by keeping its thread busy for more than 3 s: the right to store is renewed every second by a task that
+/// needs a thread. Such work belongs into `tokio::task::spawn_blocking`.
 #[must_use = "nothing is read before `get_or_compute`, `get_or_try_compute` or `peek`"]
 #[derive(Clone)]
 pub struct Cached<P = Fixed> {
@@ -130,6 +139,23 @@ impl Cached<Fixed> {
 
 impl<P> Cached<P> {
     /// Decides by the value how long it lives; [`Ttl::ZERO`] does not store it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, key};
+    /// use std::time::Duration;
+    ///
+    /// let cachify = Cachify::memory();
+    /// // An absent row is asked for again soon.
+    /// let cached = cachify
+    ///     .cached(&key!("row"))
+    ///     .ttl_with(|row: &Option<i32>| Duration::from_secs(if row.is_some() { 300 } else { 5 }));
+    /// assert_eq!(cached.get_or_compute(async || None).await, None);
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn ttl_with<T, F, L>(self, ttl: F) -> Cached<TtlWith<P, F>>
     where
         F: Fn(&T) -> L,
@@ -151,7 +177,23 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Stores only values for which `condition` holds. The others are given to nobody but the caller who computed them.
+    /// Stores only values for which `condition` holds. The others are given to nobody but the caller who computed them; those who waited
+    /// then compute at once, in parallel.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let cached = cachify.cached(&key!("row")).cache_if(Option::is_some);
+    /// assert_eq!(cached.get_or_compute(async || None::<i32>).await, None);
+    /// assert_eq!(cached.get_or_compute(async || Some(1)).await, Some(1));
+    /// assert_eq!(cached.get_or_compute(async || Some(2)).await, Some(1));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn cache_if<T, F>(self, condition: F) -> Cached<CacheIf<P, F>>
     where
         F: Fn(&T) -> bool,
@@ -201,7 +243,21 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Gives the error of the one who computed to all who waited for it.
+    /// Gives the error of the one who computed to all who waited for it. The macro does so by itself where the error is `Clone`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let cached = cachify.cached(&key!("row")).share_errors();
+    /// let row = cached.get_or_try_compute(async || Err::<i32, _>("the database is down"));
+    /// assert_eq!(row.await, Err("the database is down"));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn share_errors(self) -> SharedErrors<P> {
         SharedErrors(self)
     }
@@ -261,6 +317,10 @@ impl<P> Cached<P> {
     /// # Cancel safety
     ///
     /// Changes nothing.
+    ///
+    /// # Panics
+    ///
+    /// Over Redis, outside of a tokio runtime.
     pub async fn peek<T: Value>(&self) -> Result<Option<T>, Error> {
         let inner = &self.cachify.inner;
         if inner.backend.is_local() {
@@ -282,7 +342,14 @@ impl<P> Cached<P> {
         }))
     }
 
-    /// Stores `value`, whatever was there. A computation that is under way cannot overwrite it.
+    /// Stores `value`, whatever was there. A computation that is under way cannot overwrite it. Where
+    /// [`cache_if`](Self::cache_if), [`ttl_with`](Self::ttl_with) or a time to live of zero refuse the value, this is a [reset](Self::reset).
+    ///
+    /// # Two callers at once
+    ///
+    /// Of writes that overlap, two sets or a set and a reset, the one that the backend carries out last stays, which need not be the one that
+    /// was called last. Who cannot rule that out, by a [lock](Cachify::lock) or otherwise, resets after each change instead, see
+    /// [`update`](Cachify::update): resets do not depend on their order.
     ///
     /// # Errors
     ///
@@ -293,6 +360,10 @@ impl<P> Cached<P> {
     /// # Cancel safety
     ///
     /// If this future is dropped after its first poll, the entry is the new one or none.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub async fn set<T>(&self, value: T) -> Result<(), Error>
     where
         T: Value,
@@ -337,6 +408,10 @@ impl<P> Cached<P> {
     /// # Errors
     ///
     /// As [`Cachify::reset`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it was polled the reset happens.
     pub async fn reset(&self) -> Result<(), Error> {
         self.cachify.reset(&self.key).await
     }
@@ -370,6 +445,14 @@ impl<P> SharedErrors<P> {
     /// # Errors
     ///
     /// Only those of `compute`, the caller's own or the one that was waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped, a waiting caller takes the computation over, with its own closure.
+    ///
+    /// # Panics
+    ///
+    /// Only if `compute` does, or outside of a tokio runtime.
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
         T: Value,

@@ -77,6 +77,14 @@ impl Cachify {
     /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if it cannot be reached. To start while it is
     /// away, use [`CachifyBuilder::connect_lazy`].
     ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// # Panics
+    ///
+    /// Over Redis, outside of a tokio runtime.
+    ///
     /// # Examples
     ///
     /// ```
@@ -93,7 +101,8 @@ impl Cachify {
         Self::builder().url(url).connect().await
     }
 
-    /// A handle over this process's memory, with the defaults.
+    /// A handle over this process's memory, with the defaults: 100 000 entries at most, which live for 5 minutes. Each call makes a new
+    /// and empty one.
     pub fn memory() -> Self {
         Self::over(
             Arc::new(crate::backend::memory::Memory::default()),
@@ -140,6 +149,28 @@ impl Cachify {
     /// # Cancel safety
     ///
     /// Once it was polled the reset happens, even if this future is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, ErrorKind, key};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let id = 7;
+    /// match cachify.reset(&key!("read_user-{id}")).await {
+    ///     Ok(()) => {}
+    ///     // It is repeated until it succeeds; nothing is left to do.
+    ///     Err(error) if error.kind() == ErrorKind::Unconfirmed => eprintln!("{error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn reset(&self, key: &Key) -> Result<(), Error> {
         self.inner.reset(key).await
     }
@@ -155,6 +186,24 @@ impl Cachify {
     /// running: a database that was sent a statement carries it out, whether or not somebody waits for the answer. It may then commit *after* the
     /// reset, and a read in between keeps the old value until it expires. Where clients go away, run the whole update in a task of its
     /// own (`tokio::spawn`), or give the entry a `ttl` that you can live with.
+    ///
+    /// # Panics
+    ///
+    /// If `change` does, after the reset was queued; and outside of a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn rename(id: i64, name: &str) -> Result<(), std::io::Error> { let _ = (id, name); Ok(()) }
+    /// let cachify = Cachify::memory();
+    /// let id = 7;
+    /// cachify.update(&key!("read_user-{id}"), rename(id, "Eve")).await?;
+    /// # Ok::<(), std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub async fn update<T>(&self, key: &Key, change: impl Future<Output = T>) -> T {
         let late = self.inner.late_reset(key);
         let output = change.await;
@@ -177,6 +226,26 @@ impl Cachify {
     /// # Cancel safety
     ///
     /// A dropped future closes nothing; call again.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::Cachify;
+    /// use std::time::Duration;
+    ///
+    /// let cachify = Cachify::memory();
+    /// // When the last request was answered:
+    /// if let Err(error) = cachify.close(Duration::from_secs(5)).await {
+    ///     eprintln!("{error}");
+    /// }
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub async fn close(&self, timeout: Duration) -> Result<(), Error> {
         let inner = &self.inner;
         inner.kick();

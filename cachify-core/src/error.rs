@@ -25,7 +25,7 @@ pub enum ErrorKind {
     /// A reset (or set) was not acknowledged. It is queued and retried until it is; until then this process
     /// does not trust the backend's copy of the key.
     Unconfirmed,
-    /// A reset was not acknowledged, and the queue of resets to retry is full.
+    /// A reset (or set) was not acknowledged and is not repeated: the queue of those to retry is full, or the handle was closed.
     NotQueued,
     /// A key template is malformed, or a placeholder has no value.
     Template,
@@ -66,6 +66,21 @@ impl fmt::Display for ErrorKind {
 ///
 /// It never contains a key's arguments, a cached value or a password, so it can be logged as it is. It is cheap
 /// to clone, so that the callers who share one computation can share its failure.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::{Error, ErrorKind};
+///
+/// fn status(error: &Error) -> u16 {
+///     match error.kind() {
+///         ErrorKind::Held | ErrorKind::Full => 423,
+///         ErrorKind::Unavailable | ErrorKind::Timeout => 503,
+///         _ => 500,
+///     }
+/// }
+/// assert_eq!(status(&Error::new(ErrorKind::Held, "try again")), 423);
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -110,7 +125,7 @@ impl Error {
         self.0.template.as_deref()
     }
 
-    /// When trying again may succeed: the time until the holder's lease ends, at most.
+    /// When trying again may succeed: the time until the holder's lease ends, at most. `None` where that is not known, or would not help.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -64,6 +64,14 @@ impl Cachify {
     }
 
     /// Runs `work` as [`scope`](Self::scope) does: for functions that are not async.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::Cachify;
+    ///
+    /// assert!(Cachify::memory().sync_scope(|| Cachify::current().is_some()));
+    /// ```
     pub fn sync_scope<T>(&self, work: impl FnOnce() -> T) -> T {
         SCOPE.sync_scope(self.clone(), work)
     }

@@ -1,4 +1,4 @@
-//! Caching, locking, run-once and pools for async Rust, over memory or Redis.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[allow(

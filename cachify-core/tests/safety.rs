@@ -24,3 +24,21 @@ fn s2_every_crate_forbids_unsafe_code() {
         );
     }
 }
+
+#[test]
+fn the_front_page_names_every_feature() {
+    let manifest = include_str!("../Cargo.toml");
+    let features = manifest
+        .split_once("[features]")
+        .and_then(|(_, rest)| rest.split_once("\n["))
+        .map(|(features, _)| features)
+        .unwrap();
+    let page = include_str!("../README.md");
+    for line in features.lines().filter(|line| !line.starts_with("##")) {
+        if let Some((name, _)) = line.split_once(" = ")
+            && name != "default"
+        {
+            assert!(page.contains(&format!("\n| `{name}` |")), "{name}");
+        }
+    }
+}

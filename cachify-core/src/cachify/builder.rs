@@ -12,6 +12,25 @@ use crate::codec::Encoding;
 use crate::{Error, ErrorKind, Ttl};
 
 /// Builds a [`Cachify`]. Without a backend named, it is this process's memory.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cachify_core::Cachify;
+/// use std::time::Duration;
+///
+/// let cachify = Cachify::builder()
+///     .url("memory://") // or redis://127.0.0.1:6379
+///     .prefix("shop")
+///     .default_ttl(Duration::from_mins(10))
+///     .budget(Duration::from_millis(100))
+///     .connect()
+///     .await?;
+/// # drop(cachify);
+/// # Ok::<(), cachify_core::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a builder does nothing before `connect` or `build`"]
 #[derive(Clone)]
 pub struct CachifyBuilder {
@@ -76,14 +95,15 @@ impl CachifyBuilder {
         self
     }
 
-    /// Keeps everything in a backend of your own.
+    /// Keeps everything in a backend of your own, which several handles may share. What configures a backend of ours, such as
+    /// [`prefix`](Self::prefix) and [`capacity`](Self::capacity), does not reach it: handles that share it share its keys.
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.place = Place::Backend(backend);
         self
     }
 
-    /// What the names in Redis begin with, so that several programs can share a server. Default `cachify`; letters, digits
-    /// and `_.:-`.
+    /// What the names in Redis begin with, so that several programs can share a server. Default `cachify`; one or more of letters, digits
+    /// and `_.:-`, or else connecting fails with [`Configuration`](ErrorKind::Configuration).
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -95,7 +115,8 @@ impl CachifyBuilder {
         self
     }
 
-    /// How long entries live for which nothing else is said. Default 5 minutes.
+    /// How long entries live for which nothing else is said. Default 5 minutes. Counted in milliseconds; [`Ttl::NEVER`] keeps them until they
+    /// are reset.
     pub fn default_ttl(mut self, ttl: impl Into<Ttl>) -> Self {
         self.default_ttl = ttl.into();
         self
@@ -108,7 +129,10 @@ impl CachifyBuilder {
         self
     }
 
-    /// The most time that a call may lose to a failing backend. Default 250 ms; at least 1 ms, at most an hour.
+    /// The most time that a call may lose to a failing backend, all its requests together. Default 250 ms; at least 1 ms, at most an hour.
+    ///
+    /// A backend that is farther away than a few milliseconds, or that large values are sent to, needs more: what does not come within the budget
+    /// counts as a failure, and after three in a row the backend is left alone until it answers a probe.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self
@@ -127,7 +151,8 @@ impl CachifyBuilder {
         self
     }
 
-    /// How many entries the memory backend keeps at most; those that are used least go first. Default 100 000.
+    /// How many entries the memory backend keeps at most; those that are used least go first. Default 100 000, at least 1. To count bytes
+    /// instead, see [`MemoryBuilder::capacity_bytes`](crate::backend::memory::MemoryBuilder::capacity_bytes).
     pub fn capacity(mut self, entries: usize) -> Self {
         self.capacity = entries;
         self
@@ -152,14 +177,23 @@ impl CachifyBuilder {
     /// # Errors
     ///
     /// [`Configuration`](ErrorKind::Configuration) if a setting or the server cannot work, with the fix;
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the server cannot be reached.
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the server cannot be reached within 5 s.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// # Panics
+    ///
+    /// Over Redis, outside of a tokio runtime.
     pub async fn connect(self) -> Result<Cachify, Error> {
         let cachify = self.connect_lazy()?;
         cachify.inner.backend.check().await?;
         Ok(cachify)
     }
 
-    /// Makes a handle that connects when it is first used, so that a program can start while its Redis is down.
+    /// Makes a handle that connects when it is first used, so that a program can start while its Redis is down. Nothing is checked
+    /// before: a server that is not fit for use shows in the first calls, as errors and in the log.
     ///
     /// # Errors
     ///

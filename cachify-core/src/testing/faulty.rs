@@ -68,6 +68,23 @@ pub enum Fault {
 }
 
 /// Passes everything on to another backend, unless it is told to fail.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cachify_core::testing::{Fault, Faulty};
+/// use cachify_core::{Cachify, ErrorKind, key};
+///
+/// let (cachify, backend) = Faulty::wrap(&Cachify::memory());
+/// backend.fail_all(Fault::Refuse);
+/// assert_eq!(cachify.cached(&key!("row")).get_or_compute(async || 1).await, 1);
+/// let error = cachify.lock(&key!("door")).acquire().await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Unavailable);
+/// backend.heal();
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Faulty {
     inner: Arc<dyn Backend>,
     state: Mutex<State>,
