@@ -43,7 +43,7 @@ pub(crate) fn count() -> Result<String, Failure> {
     let readme = fs::read_to_string("README.md").map_err(|error| error.to_string())?;
     let mut counted = Vec::new();
     for Adapter { name, crates, .. } in ADAPTERS {
-        let (all, own) = (tree(&format!("cachify-{name}"))?, tree(name)?);
+        let (all, own) = (tree(&format!("cachify-{name}"), &[])?, tree(name, &[])?);
         let (total, added) = (all.len(), all.difference(&own).count());
         if added > crates {
             return Err(format!(
@@ -101,7 +101,7 @@ pub(crate) fn cold() -> Result<String, Failure> {
 }
 
 /// What a package is compiled of, itself included: `name v1.2.3`.
-fn tree(package: &str) -> Result<BTreeSet<String>, Failure> {
+fn tree(package: &str, features: &[&str]) -> Result<BTreeSet<String>, Failure> {
     let args = [
         "tree",
         "--quiet",
@@ -115,6 +115,7 @@ fn tree(package: &str) -> Result<BTreeSet<String>, Failure> {
         "none",
         "--no-dedupe",
     ];
+    let args = [&args[..], features].concat();
     let printed = ask(cargo(), &args, Duration::from_mins(5));
     let printed = printed.ok_or_else(|| format!("`cargo {}` fails", args.join(" ")))?;
     Ok(crates(&printed))
@@ -146,7 +147,7 @@ fn oldest_compiler() -> Result<String, Failure> {
         .ok_or("cachify-core names no rust-version")?;
     let mut needed = BTreeSet::new();
     for Adapter { name, .. } in ADAPTERS {
-        needed.extend(tree(&format!("cachify-{name}"))?);
+        needed.extend(tree(&format!("cachify-{name}"), &["--all-features"])?);
     }
     for package in packages {
         let (name, version) = (&package["name"], &package["version"]);
