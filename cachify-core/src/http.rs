@@ -13,7 +13,7 @@
 //! | never | bodies over the [`limit`](CacheRules::limit), and streams of unknown length: they pass through whole |
 //! | unless the key names the header | requests with `Authorization` or `Cookie` |
 //! | passed through | requests with a body, `If-Match`, `If-Unmodified-Since` or `Upgrade` |
-//! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage` or else `max-age` of the answer leaves if that is less |
+//! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage`, else `max-age`, else `Expires` of the answer leaves if that is less; answers that vary, a day at most |
 //!
 //! An answer that turns out not to be storable is shared with nobody: those who waited for it run at once, in parallel, and for a
 //! minute nobody waits for an answer under that key, until one can be stored again. A server error (5xx) is shared with nobody either, but

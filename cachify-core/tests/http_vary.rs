@@ -220,3 +220,26 @@ async fn h2_c4_fields_learned_in_flight_do_not_survive_a_reset() {
         assert_eq!(body(&route.get(DE).await), "de 2");
     }
 }
+
+/// What a reset leaves behind must not stay for ever.
+#[tokio::test(start_paused = true)]
+async fn h2_variants_of_answers_that_never_expire_live_a_day() {
+    for cachify in backends() {
+        let mut rules = rules("page");
+        rules.ttl(cachify_core::Ttl::NEVER);
+        let route = Route::new(&cachify, rules, |request| async move {
+            let by = match language(&request).as_str() {
+                "none" => "",
+                _ => "Accept-Language",
+            };
+            with(text("hello"), &[("vary", by)])
+        });
+        route.get(EN).await;
+        assert_eq!(status(&route.get(EN).await), "cachify; hit; ttl=86400");
+        route.get(&[]).await;
+        assert_eq!(status(&route.get(&[]).await), "cachify; hit; ttl=86400");
+        reset(&cachify).await;
+        route.get(&[]).await;
+        assert_eq!(status(&route.get(&[]).await), "cachify; hit");
+    }
+}

@@ -1,7 +1,6 @@
 //! What a client gets of a stored answer: all of it, a part, or word that it has it already.
 
 use std::fmt::Write as _;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
@@ -11,7 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use super::cacheable::list;
+use super::cacheable::{date, list};
 use super::stored::{Stored, Told};
 use crate::clock::Moment;
 
@@ -121,6 +120,12 @@ pub(super) fn answer(
                     format!("bytes */{}", body.len()),
                 ),
             };
+            if status == StatusCode::RANGE_NOT_SATISFIABLE {
+                // They describe the body that is not sent.
+                for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE] {
+                    headers.remove(name);
+                }
+            }
             headers.insert(CONTENT_LENGTH, body.len().into());
             if let Ok(value) = HeaderValue::try_from(content_range) {
                 headers.insert(CONTENT_RANGE, value);
@@ -128,7 +133,7 @@ pub(super) fn answer(
         }
     }
     if head {
-        if status != StatusCode::NOT_MODIFIED {
+        if status != StatusCode::NOT_MODIFIED && status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, body.len().into());
         }
         body = Bytes::new();
@@ -200,10 +205,6 @@ fn unchanged(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
 /// An entity tag without its mark of weakness.
 fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
-}
-
-fn date(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
 }
 
 /// The first and the last byte that the request asks for; `Some(None)`: there are none such. `None`: it asks for the whole.

@@ -1,10 +1,11 @@
 //! What may be stored, by the request and by the head of its answer.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, HeaderMap, HeaderName,
-    IF_MATCH, IF_UNMODIFIED_SINCE, SET_COOKIE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, DATE, EXPIRES, HeaderMap,
+    HeaderName, HeaderValue, IF_MATCH, IF_UNMODIFIED_SINCE, SET_COOKIE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, VARY,
 };
 use http::{Method, StatusCode};
 
@@ -119,11 +120,25 @@ fn max_age(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
             private.get_or_insert_with(time);
         }
     }
-    let max_age = shared.or(private);
+    let max_age = shared.or(private).or_else(|| expires(headers));
     if max_age.is_some_and(|time| time.is_zero()) {
         return Err(Refusal::Kind);
     }
     Ok(max_age)
+}
+
+/// How long after its `Date`, else from now, an answer expires by its `Expires`. What is no date has passed (RFC 9111, 5.3): many say `0`.
+fn expires(headers: &HeaderMap) -> Option<Duration> {
+    let made = headers.get(DATE).and_then(date);
+    let left = date(headers.get(EXPIRES)?).and_then(|end| {
+        end.duration_since(made.unwrap_or_else(SystemTime::now))
+            .ok()
+    });
+    Some(left.unwrap_or_default())
+}
+
+pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
 }
 
 /// A number of seconds; one that is too large is the largest, and what is no number is 0.
@@ -235,6 +250,8 @@ mod tests {
             ("cache-control", "max-age=0"),
             ("cache-control", "max-age=soon"),
             ("cache-control", "max-age=60, s-maxage=0"),
+            ("expires", "0"),
+            ("expires", "Sun, 06 Nov 1994 08:49:37 GMT"),
             ("vary", "*"),
             ("vary", "accept, *"),
             ("vary", "a b"),
@@ -261,6 +278,17 @@ mod tests {
     fn h1_the_time_for_shared_caches_comes_first() {
         let storable = of(200, &[("cache-control", "s-maxage=5, max-age=60")]).unwrap();
         assert_eq!(storable.max_age, Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn h1_an_answer_expires_when_it_says_unless_it_says_how_long_it_lives() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let expires = ("expires", "Sun, 06 Nov 1994 08:50:07 GMT");
+        let max_age = |lines: &[_]| of(200, lines).unwrap().max_age;
+        assert_eq!(max_age(&[date, expires]), Some(Duration::from_secs(30)));
+        let both = [date, expires, ("cache-control", "max-age=60")];
+        assert_eq!(max_age(&both), Some(Duration::from_mins(1)));
+        assert_eq!(max_age(&[date]), None);
     }
 
     #[test]

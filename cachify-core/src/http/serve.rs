@@ -20,6 +20,9 @@ use crate::cached::Policy;
 use crate::observe::{self, Outcome};
 use crate::{Cachify, Key, Ttl};
 
+/// How long one of several answers lives at most. A reset forgets where they lie, and the backend keeps them as long as they live.
+const ORPHANED: Duration = Duration::from_hours(24);
+
 /// How to handle the responses of a framework: what an adapter has to teach.
 pub trait Framework: 'static {
     /// The framework's response.
@@ -149,14 +152,15 @@ impl CacheRules {
         self.ttl.unwrap_or(cachify.inner.settings.default_ttl)
     }
 
-    /// Reads an answer that may be stored.
+    /// Reads an answer that may be stored, and the fields that it varies by other than those that the key tells apart.
     async fn capture<W: Framework>(
         &self,
         cachify: &Cachify,
         response: W::Response,
+        variant: bool,
     ) -> Result<(Stored, Vec<HeaderName>), (W::Response, Refusal)> {
         let (status, headers) = W::head(&response);
-        let storable = match storable(status, headers, &self.statuses) {
+        let mut storable = match storable(status, headers, &self.statuses) {
             Ok(storable) => storable,
             Err(refusal) => return Err((response, refusal)),
         };
@@ -164,6 +168,10 @@ impl CacheRules {
         let told = number(CONTENT_LENGTH);
         let age = number(AGE).unwrap_or(0);
         let mut ttl = self.lifetime(cachify);
+        storable.vary.retain(|field| !self.keyed.contains(field));
+        if variant || !storable.vary.is_empty() {
+            ttl = ttl.min(ORPHANED.into());
+        }
         if let Some(max_age) = storable.max_age {
             ttl = ttl.min(max_age.saturating_sub(Duration::from_secs(age)).into());
         }
@@ -340,7 +348,10 @@ where
                 return Entry::Own;
             }
         };
-        let (stored, mut vary) = match self.rules.capture::<W>(&self.cachify, response).await {
+        let captured = self
+            .rules
+            .capture::<W>(&self.cachify, response, varies.is_some());
+        let (stored, vary) = match captured.await {
             Ok(captured) => captured,
             Err((response, refusal)) => {
                 if refusal == Refusal::Kind {
@@ -353,8 +364,6 @@ where
         if pass {
             self.rules.passes.remove(key);
         }
-        // The key tells these apart already.
-        vary.retain(|field| !self.rules.keyed.contains(field));
         let Some(varies) = varies else {
             if vary.is_empty() {
                 return Entry::Answer(stored);
