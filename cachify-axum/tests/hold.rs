@@ -176,6 +176,15 @@ async fn h5_a_request_that_does_not_fill_the_key_is_500() {
     assert_eq!(door.came(), 0);
 }
 
+#[tokio::test]
+async fn h5_a_path_that_is_not_utf8_is_the_clients_mistake() {
+    let door = Door::shut();
+    let lock = LockLayer::new(&Cachify::memory(), "x-{id}");
+    let app = waiting(&door, |route| route.layer(lock));
+    assert_problem(&ask(&app, "/%ff").await, 400);
+    assert_eq!(door.came(), 0);
+}
+
 #[derive(Clone, FromRef)]
 struct App {
     cachify: Cachify,

@@ -202,6 +202,14 @@ async fn h5_a_request_that_does_not_fill_the_key_is_500() {
     assert_eq!(door.came(), 0);
 }
 
+#[tokio::test]
+async fn h5_a_path_that_is_not_utf8_is_the_clients_mistake() {
+    let door = Door::shut();
+    let app = at_id(waiting(&door).with(LockMiddleware::new(&Cachify::memory(), "x-{id}")));
+    assert_problem(&app.put("/%ff").await, 400);
+    assert_eq!(door.came(), 0);
+}
+
 #[derive(Debug, Deserialize, CacheKey)]
 #[key("x-{id}-{part}")]
 struct Item {

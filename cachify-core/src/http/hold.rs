@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use super::RequestKey;
+use super::request_key::{RequestKey, decoded};
 use crate::backend::SlotKind;
 use crate::hold::Request;
-use crate::{Cachify, Error, Key};
+use crate::{Cachify, Error, ErrorKind, Key};
 
 /// Under which lock or permit a route runs.
 ///
@@ -87,13 +87,20 @@ impl HoldRules {
     ///
     /// # Errors
     ///
-    /// [`Template`](crate::ErrorKind::Template) if the request does not fill a placeholder.
+    /// [`Template`](crate::ErrorKind::Template) if the request does not fill a placeholder; [`Request`](crate::ErrorKind::Request) if its
+    /// path is not UTF-8, for then no framework has its parameters.
     pub fn key<'a>(
         &self,
         request: &'a Parts,
         param: impl Fn(&str) -> Option<&'a str>,
     ) -> Result<Key, Error> {
-        Ok(self.key.render(request, param)?)
+        self.key.render(request, param).map_err(|missing| {
+            if std::str::from_utf8(&decoded(request.uri.path())).is_ok() {
+                return missing.into();
+            }
+            Error::new(ErrorKind::Request, "the path of a request is not UTF-8")
+                .with_template(missing.template())
+        })
     }
 
     /// Gets hold of the key, runs `work`, which is not polled before, and lets go.

@@ -223,7 +223,7 @@ fn one_or_all<'a>(mut values: impl Iterator<Item = Cow<'a, [u8]>>) -> Option<Cow
 }
 
 /// Undoes `+` and `%XX`. What is malformed stays as it is.
-fn decoded(text: &str) -> Cow<'_, [u8]> {
+pub(super) fn decoded(text: &str) -> Cow<'_, [u8]> {
     let bytes = text.as_bytes();
     if !bytes.iter().any(|byte| matches!(byte, b'+' | b'%')) {
         return bytes.into();
