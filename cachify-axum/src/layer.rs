@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::{self, Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use cachify_core::http::{CacheRules, Framework, RequestKey};
 use cachify_core::{Cachify, Ttl};
 use futures_util::{FutureExt as _, stream};
+use http_body_util::{BodyExt as _, Limited};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -249,20 +250,23 @@ impl Framework for Axum {
         limit: usize,
     ) -> Result<axum::http::Response<Bytes>, Response> {
         let (parts, body) = response.into_parts();
-        match body::to_bytes(body, limit).await {
-            Ok(bytes) => Ok(Response::from_parts(parts, bytes)),
-            Err(error) => Err(Response::from_parts(parts, broken(error))),
+        match Limited::new(body, limit).collect().await {
+            // They cannot be stored.
+            Ok(read) if read.trailers().is_some() => {
+                Err(Response::from_parts(parts, Body::new(read)))
+            }
+            Ok(read) => Ok(Response::from_parts(parts, read.to_bytes())),
+            Err(error) => {
+                // It ends the way the other one did.
+                let broken = stream::once(ready(Err::<Bytes, _>(error)));
+                Err(Response::from_parts(parts, Body::from_stream(broken)))
+            }
         }
     }
 
     fn build(response: axum::http::Response<Bytes>) -> Response {
         response.map(Body::from)
     }
-}
-
-/// A body that ends the way another one did.
-fn broken(error: axum::Error) -> Body {
-    Body::from_stream(stream::once(ready(Err::<Bytes, _>(error))))
 }
 
 /// Makes a handle that of each request: of all functions inside of it whose macro names none, in whatever task the server runs them.

@@ -17,6 +17,7 @@ use axum::routing::{any, get, post};
 use cachify_axum::{CacheLayer, Cachify, key};
 use futures_util::future::join_all;
 use futures_util::stream;
+use http_body_util::{BodyExt as _, Full};
 use support::{Door, backends, get as fetch, request, send};
 
 /// Says which call this is.
@@ -298,6 +299,24 @@ async fn h4_a_body_that_breaks_off_breaks_off_for_the_client_too() {
             let response = tower::ServiceExt::oneshot(app.clone(), request("GET", "/", &[]));
             let body = response.await.unwrap().into_body();
             assert!(axum::body::to_bytes(body, 10).await.is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn h1_trailers_are_not_lost() {
+    for cachify in backends() {
+        let handler = async || -> Response {
+            let trailers = HeaderMap::from_iter([(header::ETAG, "\"1\"".parse().unwrap())]);
+            let body = Full::new(Bytes::from("a")).with_trailers(async { Some(Ok(trailers)) });
+            ([(header::CONTENT_LENGTH, "1")], Body::new(body)).into_response()
+        };
+        let app = Router::new().route("/", get(handler.layer(page(&cachify, "trailers"))));
+        for _ in 0..2 {
+            let response = tower::ServiceExt::oneshot(app.clone(), request("GET", "/", &[]));
+            let read = response.await.unwrap().into_body().collect().await.unwrap();
+            assert_eq!(read.trailers().unwrap()[header::ETAG], "\"1\"");
+            assert_eq!(read.to_bytes(), "a");
         }
     }
 }

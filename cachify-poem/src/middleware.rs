@@ -225,18 +225,20 @@ impl Framework for Poem {
         limit: usize,
     ) -> std::result::Result<http::Response<Bytes>, Answer> {
         let (head, body) = answer.response.into_parts();
-        match Limited::new(body, limit).collect().await {
-            Ok(body) => Ok(http::Response::from_parts(head, body.to_bytes())),
+        let body = match Limited::new(body, limit).collect().await {
+            // They cannot be stored.
+            Ok(read) if read.trailers().is_some() => read.map_err(|never| match never {}).boxed(),
+            Ok(read) => return Ok(http::Response::from_parts(head, read.to_bytes())),
             Err(error) => {
+                // It ends the way the other one did.
                 let end = ready(Err::<Bytes, _>(io::Error::other(error)));
-                let broken = Body::from_bytes_stream(stream::once(end));
-                let response = http::Response::from_parts(head, broken.into());
-                Err(Answer {
-                    response,
-                    error: None,
-                })
+                Body::from_bytes_stream(stream::once(end)).into()
             }
-        }
+        };
+        Err(Answer {
+            response: http::Response::from_parts(head, body),
+            error: None,
+        })
     }
 
     fn build(response: http::Response<Bytes>) -> Answer {

@@ -3,13 +3,18 @@
 
 mod support;
 
+use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cachify_poem::{CacheMiddleware, Cachify, key};
 use futures_util::future::join_all;
 use futures_util::stream;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
 use poem::endpoint::{BoxEndpoint, make};
 use poem::error::NotFoundError;
 use poem::http::{HeaderMap, Method, StatusCode, header};
@@ -404,6 +409,28 @@ async fn h4_a_body_that_breaks_off_breaks_off_for_the_client_too() {
         for _ in 0..2 {
             let mut response = client.get("/").send().await.0;
             assert!(response.take_body().into_bytes().await.is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn h1_trailers_are_not_lost() {
+    for cachify in backends() {
+        let endpoint = answering(|_| {
+            let trailers = HeaderMap::from_iter([(header::ETAG, "\"1\"".parse().unwrap())]);
+            let body = Full::new(Bytes::from("a")).with_trailers(async { Some(Ok(trailers)) });
+            let never = |never: Infallible| -> io::Error { match never {} };
+            let body = BoxBody::new(body.map_err(never));
+            Ok(Response::builder()
+                .header(header::CONTENT_LENGTH, 1)
+                .body(body))
+        });
+        let client = TestClient::new(get(endpoint.with(page(&cachify, "trailers"))));
+        for _ in 0..2 {
+            let body = client.get("/").send().await.0.into_body();
+            let read = BoxBody::from(body).collect().await.unwrap();
+            assert_eq!(read.trailers().unwrap()[header::ETAG], "\"1\"");
+            assert_eq!(read.to_bytes(), "a");
         }
     }
 }
