@@ -67,6 +67,10 @@ impl<E> fmt::Debug for ResponseFuture<E> {
 /// the whole query, sorted: see [`RequestKey`]. The path itself is not part of the key: two routes need two templates. A request that does not fill
 /// the key passes through uncached, and the log says so once.
 ///
+/// A parameter is the text of the path: to a handler that reads a number, `/users/7` and `/users/07` are the same, to the cache and to locks
+/// they are not, and a reset of the one leaves the other. Where a client gains by that, refuse other spellings, or take a
+/// [typed key](crate::Locked).
+///
 /// # Examples
 ///
 /// ```

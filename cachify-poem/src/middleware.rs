@@ -29,13 +29,22 @@ use crate::extract::Params;
 /// the whole query, sorted: see [`RequestKey`](cachify_core::http::RequestKey). The path itself is not part of the key: two routes need two templates. A
 /// request that does not fill the key passes through uncached, and the log says so once.
 ///
+/// A parameter is the text of the path: to a handler that reads a number, `/users/7` and `/users/07` are the same, to the cache and to locks
+/// they are not, and a reset of the one leaves the other. Where a client gains by that, refuse other spellings, or take a
+/// [typed key](crate::Locked).
+///
 /// Only the route makes path parameters, so a middleware that names one goes inside: `.at(path, endpoint.with(..))`. Around a
 /// [`Route`](poem::Route), no parameter is known yet. In an operation of poem-openapi they are called `{param0}`, `{param1}`, in their order.
+///
+/// # HEAD
+///
+/// It is answered from GET's entry. On a miss it fills nothing around the methods, as in `get(endpoint).with(..)`; inside of them, as in
+/// `get(endpoint.with(..))`, poem shows a HEAD as a GET, which fills.
 ///
 /// # Errors
 ///
 /// An error of the endpoint passes through as it is, for a `catch_error` further out; nobody else gets it. Only one whose status is
-/// [cached](Self::statuses) is made a response here.
+/// [cached](Self::statuses) is made a response here. The others have no `Cache-Status`: an error has no headers yet.
 ///
 /// # Examples
 ///

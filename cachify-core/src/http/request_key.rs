@@ -18,6 +18,9 @@ use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 /// | `{header.accept-language}` | the header of that name |
 ///
 /// A parameter or header that comes several times is all of its values, in order, and never the same as any single value.
+///
+/// All of them are text: `/users/7` and `/users/07` make two keys, although both are 7 to a handler that reads a number. Where that
+/// matters, as with locks and resets, have the route refuse other spellings, or make the key of the number itself.
 #[derive(Debug, Clone)]
 pub struct RequestKey {
     template: KeyTemplate,
