@@ -8,14 +8,14 @@ use std::time::Duration;
 use axum::extract::{FromRef, Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use cachify_axum::{CacheLayer, Cachify, LockLayer, OnceLayer, key};
 use serde_json::json;
 use tokio::net::TcpListener;
-use users::{Flags, NewUser, Problem, Store, User};
+use users::{Flags, NewUser, Problem, Store, Updates, User, UserId};
 
 use answer::{Body, Failure, Param};
 
@@ -29,7 +29,7 @@ struct App {
 }
 
 /// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
-pub fn app(cachify: &Cachify, store: &Store, lock_wait: Duration) -> Router {
+pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Duration) -> Router {
     let cached = CacheLayer::new(cachify, "read_user-{user_id}").ttl(Duration::from_mins(5));
     let in_progress = || {
         let status = json!({"status": "Update in progress"});
@@ -42,7 +42,7 @@ pub fn app(cachify: &Cachify, store: &Store, lock_wait: Duration) -> Router {
         let lock = LockLayer::new(cachify, "update-user-{user_id}").on_locked(in_progress);
         put(update_user.layer(lock.wait(lock_wait)))
     };
-    let update = update.layer(from_fn(to_the_end));
+    let update = update.layer(from_fn_with_state(updates.clone(), to_the_end));
     let read = get(read_user.layer(cached));
     Router::new()
         .route("/users/", post(create_user))
@@ -73,9 +73,11 @@ pub async fn serve(
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
     let listener = TcpListener::bind(flags.listen).await?;
     users::announce(listener.local_addr()?)?;
-    axum::serve(listener, app(&cachify, &store, flags.lock_wait))
+    let updates = Updates::default();
+    axum::serve(listener, app(&cachify, &store, &updates, flags.lock_wait))
         .with_graceful_shutdown(end)
         .await?;
+    updates.end().await;
     // What is still to be released or reset.
     cachify.close(Duration::from_secs(5)).await?;
     store.close().await;
@@ -101,7 +103,7 @@ async fn create_user(
 ))]
 async fn read_user(
     State(store): State<Store>,
-    Param(user_id): Param<i64>,
+    Param(UserId(user_id)): Param<UserId>,
 ) -> Result<Json<User>, Failure> {
     let user = store.find(user_id).await?;
     Ok(Json(user.ok_or_else(|| Problem::no_user(user_id))?))
@@ -116,7 +118,7 @@ async fn read_user(
 async fn update_user(
     State(cachify): State<Cachify>,
     State(store): State<Store>,
-    Param(user_id): Param<i64>,
+    Param(UserId(user_id)): Param<UserId>,
     Body(new): Body<NewUser>,
 ) -> Result<Json<User>, Failure> {
     // Resets whatever becomes of the update, a panic included.
@@ -126,10 +128,12 @@ async fn update_user(
     Ok(Json(user.ok_or_else(|| Problem::no_user(user_id))?))
 }
 
-/// Lets an update come to its end although its client goes away, under its lock and with its reset: a write that is under way at the
-/// database cannot be taken back.
-async fn to_the_end(request: Request, next: Next) -> Result<Response, Failure> {
-    let update = tokio::spawn(next.run(request));
+async fn to_the_end(
+    State(updates): State<Updates>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let update = updates.run(next.run(request));
     update
         .await
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR.into())

@@ -32,7 +32,16 @@ impl From<users::User> for User {
 }
 
 /// What a client sends. It is read by the domain: poem-openapi would take a number for a string.
-pub(crate) struct NewUser(pub(crate) users::NewUser);
+/// What is JSON but no user is told by the operation, so that the two are told apart.
+pub(crate) struct NewUser(Result<users::NewUser, String>);
+
+impl NewUser {
+    pub(crate) fn valid(self) -> Result<users::NewUser, Failure> {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        self.0
+            .map_err(|error| users::Problem::new(status, error).into())
+    }
+}
 
 /// What a client sends to create or to update a user.
 #[derive(Object)]
@@ -46,8 +55,11 @@ struct Described {
 
 impl ParseFromJSON for NewUser {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        let user = serde_json::from_value(value.unwrap_or_default());
-        user.map(Self).map_err(ParseError::custom)
+        // No body at all is a `null` by now.
+        let value = value.filter(|value| !value.is_null());
+        let value = value.ok_or_else(|| ParseError::custom("expected a user"))?;
+        let user = serde_json::from_value(value);
+        Ok(Self(user.map_err(|error| error.to_string())))
     }
 }
 
@@ -110,6 +122,9 @@ impl Updated {
 /// What happened instead (RFC 9457).
 #[derive(Object)]
 pub(crate) struct Problem {
+    /// `about:blank`: what the status says.
+    #[oai(rename = "type")]
+    kind: String,
     /// The status in words.
     title: String,
     /// The answer's status.
@@ -137,6 +152,7 @@ impl From<users::Problem> for Failure {
     fn from(problem: users::Problem) -> Self {
         let status = problem.status();
         let problem = Json(Problem {
+            kind: problem.kind,
             title: problem.title,
             status: problem.status,
             detail: problem.detail,
@@ -157,11 +173,13 @@ impl From<StoreError> for Failure {
 
 impl From<cachify_poem::Error> for Failure {
     fn from(error: cachify_poem::Error) -> Self {
-        let (status, headers, _) = problem(&error);
+        let (status, headers, body) = problem(&error);
         let again = headers
             .get("retry-after")
             .and_then(|value| value.to_str().ok());
-        match users::Problem::new(status, error.to_string()).into() {
+        let problem = serde_json::from_slice(&body)
+            .unwrap_or_else(|_| users::Problem::new(status, error.kind().as_str()));
+        match problem.into() {
             Self::Server(status, problem, _) => {
                 Self::Server(status, problem, again.map(Into::into))
             }

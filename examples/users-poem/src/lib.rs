@@ -6,20 +6,27 @@ use std::time::Duration;
 
 use cachify_poem::{CacheMiddleware, Cachify, HangupAcceptor, key};
 use poem::listener::{Acceptor, Listener, TcpListener};
-use poem::{Endpoint, EndpointExt, IntoResponse, Response, Route, Server, get, handler, web::Data};
+use poem::web::Data;
+use poem::{
+    Endpoint, EndpointExt, IntoResponse, Request, Response, Result, Route, Server, get, handler,
+};
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, OpenApiService};
-use users::{Flags, Problem, Store};
+use users::{Flags, Problem, Store, Updates, UserId};
 
 use answer::{Created, Failure, NewUser, Updated, User, recover};
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Of a request, in bytes.
+const LONGEST_BODY: usize = 2 << 20;
+
 struct Api {
     cachify: Cachify,
     store: Store,
+    updates: Updates,
     lock_wait: Duration,
 }
 
@@ -28,7 +35,7 @@ impl Api {
     /// Creates a user.
     #[oai(path = "/", method = "post")]
     async fn create_user(&self, Json(new): Json<NewUser>) -> Result<Created, Failure> {
-        let user = self.store.create(&new.0).await?;
+        let user = self.store.create(&new.valid()?).await?;
         Ok(Created::User(Json(user.into())))
     }
 
@@ -41,23 +48,23 @@ impl Api {
     }
 
     /// Updates a user.
-    #[oai(path = "/:user_id", method = "put")]
+    #[oai(path = "/:user_id", method = "put", transform = "spelled")]
     async fn update_user(
         &self,
         Path(user_id): Path<i64>,
         Json(new): Json<NewUser>,
     ) -> Result<Updated, Failure> {
+        let new = new.valid()?;
         let lock = self.cachify.lock(&key!("update-user-{user_id}"));
         let guard = match lock.wait(self.lock_wait).acquire().await {
             Ok(guard) => guard,
             Err(error) if error.is_contended() => return Ok(Updated::in_progress()),
             Err(error) => return Err(error.into()),
         };
-        // In a task, so that it comes to its end although its client goes away: a write that is under way at the database cannot be
-        // taken back. The guard goes along.
         let (cachify, store) = (self.cachify.clone(), self.store.clone());
-        let update = tokio::spawn(async move {
-            let update = store.update(user_id, &new.0);
+        // The guard goes along.
+        let update = self.updates.run(async move {
+            let update = store.update(user_id, &new);
             // Resets whatever becomes of the update, a panic included.
             let key = key!("read_user-{user_id}");
             let user = guard.run(cachify.update(&key, update)).await;
@@ -77,14 +84,38 @@ fn cached(operation: impl Endpoint + 'static) -> impl Endpoint {
         unreachable!("the routes are made in the scope of a handle");
     };
     let cached = CacheMiddleware::new(&cachify, "read_user-{param0}");
-    operation.with(cached.ttl(Duration::from_mins(5)))
+    spelled(operation.with(cached.ttl(Duration::from_mins(5))))
+}
+
+/// Refuses ids that the cache would take for others.
+fn spelled(operation: impl Endpoint + 'static) -> impl Endpoint {
+    operation.before(async |request: Request| {
+        let id = request.raw_path_param("param0").unwrap_or_default();
+        match id.parse::<UserId>() {
+            Ok(_) => Ok(request),
+            Err(invalid) => Err(Failure::from(Problem::from(invalid)).into()),
+        }
+    })
+}
+
+/// Reads a body here, where it can be too long.
+async fn bounded(mut request: Request) -> Result<Request> {
+    let body = request.take_body().into_bytes_limit(LONGEST_BODY).await?;
+    request.set_body(body);
+    Ok(request)
 }
 
 /// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
-pub fn app(cachify: &Cachify, store: &Store, lock_wait: Duration) -> impl Endpoint + use<> {
+pub fn app(
+    cachify: &Cachify,
+    store: &Store,
+    updates: &Updates,
+    lock_wait: Duration,
+) -> impl Endpoint + use<> {
     let api = Api {
         cachify: cachify.clone(),
         store: store.clone(),
+        updates: updates.clone(),
         lock_wait,
     };
     let api = OpenApiService::new(api, "Users", env!("CARGO_PKG_VERSION"))
@@ -96,6 +127,7 @@ pub fn app(cachify: &Cachify, store: &Store, lock_wait: Duration) -> impl Endpoi
         .nest("/docs", api.swagger_ui());
     cachify
         .sync_scope(|| routes.nest("/", api))
+        .before(bounded)
         .data(store.clone())
         .catch_all_error(recover)
 }
@@ -117,9 +149,12 @@ pub async fn serve(
     for address in acceptor.local_addr() {
         users::announce(*address.as_socket_addr().ok_or("not an address of TCP")?)?;
     }
+    let updates = Updates::default();
+    let app = app(&cachify, &store, &updates, flags.lock_wait);
     Server::new_with_acceptor(HangupAcceptor::new(acceptor))
-        .run_with_graceful_shutdown(app(&cachify, &store, flags.lock_wait), end, None)
+        .run_with_graceful_shutdown(app, end, None)
         .await?;
+    updates.end().await;
     // What is still to be released or reset.
     cachify.close(Duration::from_secs(5)).await?;
     store.close().await;

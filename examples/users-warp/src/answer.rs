@@ -1,12 +1,14 @@
 //! Every answer that is not a user is a problem: warp's own rejections are turned into one.
 
 use std::convert::Infallible;
+use std::pin::pin;
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut as _, BytesMut};
+use futures_util::{Stream, TryStreamExt};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use tokio::task::JoinError;
-use users::{Problem, StoreError};
+use users::{Problem, StoreError, UserId};
 use warp::filters::BoxedFilter;
 use warp::http::{StatusCode, header};
 use warp::reject::{self, Reject};
@@ -14,15 +16,19 @@ use warp::reply::{Reply, Response, json, with_header, with_status};
 use warp::{Filter, Rejection};
 
 /// Of a request, in bytes.
-const LONGEST_BODY: u64 = 2 << 20;
+const LONGEST_BODY: usize = 2 << 20;
 
 /// A problem as an answer, and as a rejection.
 #[derive(Debug, Clone)]
-pub(crate) struct Failure(Problem);
+pub(crate) enum Failure {
+    Problem(Problem),
+    /// The lock was lost, and the update stopped.
+    Lost(cachify_warp::Rejection),
+}
 
 impl Failure {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self(Problem::new(status, detail))
+        Self::Problem(Problem::new(status, detail))
     }
 }
 
@@ -30,27 +36,30 @@ impl Reject for Failure {}
 
 impl Reply for Failure {
     fn into_response(self) -> Response {
-        let reply = with_status(json(&self.0), self.0.status());
+        let problem = match self {
+            Self::Problem(problem) => problem,
+            Self::Lost(rejection) => return rejection.into_response(),
+        };
+        let reply = with_status(json(&problem), problem.status());
         with_header(reply, header::CONTENT_TYPE, Problem::CONTENT_TYPE).into_response()
     }
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self(problem)
+        Self::Problem(problem)
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self(error.into())
+        Self::Problem(error.into())
     }
 }
 
-/// The lock was lost, and the update stopped.
 impl From<cachify_warp::Error> for Failure {
     fn from(error: cachify_warp::Error) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.kind().as_str())
+        Self::Lost(error.into())
     }
 }
 
@@ -65,10 +74,9 @@ impl From<JoinError> for Failure {
 /// `/users/{user_id}`
 pub(crate) fn user_path() -> BoxedFilter<(i64,)> {
     warp::path!("users" / String)
-        .and_then(async |id: String| {
-            let refuse = |error| Failure::new(StatusCode::BAD_REQUEST, format!("user_id: {error}"));
-            id.parse::<i64>()
-                .map_err(|error| reject::custom(refuse(error)))
+        .and_then(async |id: String| match id.parse() {
+            Ok(UserId(id)) => Ok(id),
+            Err(invalid) => Err(reject::custom(Failure::Problem(Problem::from(invalid)))),
         })
         .boxed()
 }
@@ -76,19 +84,45 @@ pub(crate) fn user_path() -> BoxedFilter<(i64,)> {
 /// A JSON body.
 pub(crate) fn body<T: DeserializeOwned + Send + 'static>() -> BoxedFilter<(T,)> {
     warp::header::optional::<String>("content-type")
-        .and(warp::body::content_length_limit(LONGEST_BODY))
-        .and(warp::body::bytes())
-        .and_then(async |content_type: Option<String>, bytes: Bytes| {
-            read(content_type.as_deref(), &bytes).map_err(reject::custom)
+        .and(warp::body::stream())
+        .and_then(async |content_type: Option<String>, body| {
+            read(content_type.as_deref(), body)
+                .await
+                .map_err(reject::custom)
         })
         .boxed()
 }
 
-fn read<T: DeserializeOwned>(content_type: Option<&str>, bytes: &[u8]) -> Result<T, Failure> {
-    if !content_type.is_some_and(|found| found.starts_with("application/json")) {
+/// warp's own reader of JSON takes none without a length, and its limit none either.
+async fn read<T: DeserializeOwned>(
+    content_type: Option<&str>,
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<T, Failure> {
+    if !content_type.is_some_and(is_json) {
         let detail = "expected a body of type `application/json`";
         return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
+    let broken = |_| Failure::new(StatusCode::BAD_REQUEST, "the body broke off");
+    let mut bytes = BytesMut::new();
+    let mut body = pin!(body.map_err(broken));
+    while let Some(piece) = body.try_next().await? {
+        if bytes.len() + piece.remaining() > LONGEST_BODY {
+            let detail = format!("expected up to {LONGEST_BODY} bytes");
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        bytes.put(piece);
+    }
+    parse(&bytes)
+}
+
+fn is_json(content_type: &str) -> bool {
+    let (essence, _) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let essence = essence.trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(bytes).map_err(|error| {
         let status = match error.classify() {
             Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
@@ -109,10 +143,6 @@ pub(crate) async fn recover(rejection: Rejection) -> Result<Response, Infallible
     }
     let status = if rejection.is_not_found() {
         StatusCode::NOT_FOUND
-    } else if rejection.find::<reject::PayloadTooLarge>().is_some() {
-        StatusCode::PAYLOAD_TOO_LARGE
-    } else if rejection.find::<reject::LengthRequired>().is_some() {
-        StatusCode::LENGTH_REQUIRED
     } else if rejection.find::<reject::MethodNotAllowed>().is_some() {
         StatusCode::METHOD_NOT_ALLOWED
     } else {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cachify_warp::get_or_head;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 use warp::filters::BoxedFilter;
@@ -42,7 +43,7 @@ pub(crate) fn routes() -> BoxedFilter<(Response,)> {
             _ => Err(reject::not_found()),
         });
     let files = warp::path("docs").and(warp::path::tail()).and_then(file);
-    warp::get()
+    get_or_head()
         .and(openapi.or(slash).or(files))
         .map(Reply::into_response)
         .boxed()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cachify_warp::{Cache, Cachify, FilterExt, Guard, Lock, get_or_head, key};
 use serde_json::json;
 use tokio::net::TcpListener;
-use users::{Flags, NewUser, Problem, Store, User};
+use users::{Flags, NewUser, Problem, Store, Updates, User};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -23,17 +23,20 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 struct App {
     cachify: Cachify,
     store: Store,
+    updates: Updates,
 }
 
 /// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
 pub fn app(
     cachify: &Cachify,
     store: &Store,
+    updates: &Updates,
     lock_wait: Duration,
 ) -> BoxedFilter<(impl Reply + use<>,)> {
     let app = App {
         cachify: cachify.clone(),
         store: store.clone(),
+        updates: updates.clone(),
     };
     let app = warp::any().map(move || app.clone());
     let cached = Cache::new(cachify).ttl(Duration::from_mins(5));
@@ -61,9 +64,9 @@ pub fn app(
         .and(app.clone())
         .locked(locked, |(user_id, ..)| key!("update-user-{user_id}"))
         .then(update_user);
-    let metrics = warp::path!("metrics").and(warp::get()).then(metrics);
+    let metrics = warp::path!("metrics").and(get_or_head()).then(metrics);
     let health = warp::path!("healthz")
-        .and(warp::get())
+        .and(get_or_head())
         .and(app)
         .then(health);
 
@@ -92,11 +95,13 @@ pub async fn serve(
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
     let listener = TcpListener::bind(flags.listen).await?;
     users::announce(listener.local_addr()?)?;
-    warp::serve(app(&cachify, &store, flags.lock_wait))
+    let updates = Updates::default();
+    warp::serve(app(&cachify, &store, &updates, flags.lock_wait))
         .incoming(listener)
         .graceful(end)
         .run()
         .await;
+    updates.end().await;
     // What is still to be released or reset.
     cachify.close(Duration::from_secs(5)).await?;
     store.close().await;
@@ -130,9 +135,9 @@ async fn read_user(user_id: i64, app: App) -> Result<Json, Failure> {
     (status = 404, description = "There is no such user", body = Problem, content_type = Problem::CONTENT_TYPE),
 ))]
 async fn update_user(user_id: i64, new: NewUser, app: App, guard: Guard) -> Result<Json, Failure> {
-    // In a task, so that it comes to its end although its client goes away: a write that is under way at the database cannot be
-    // taken back. The guard goes along.
-    let update = tokio::spawn(async move {
+    let updates = app.updates.clone();
+    // The guard goes along.
+    let update = updates.run(async move {
         let update = app.store.update(user_id, &new);
         // Resets whatever becomes of the update, a panic included.
         let key = key!("read_user-{user_id}");

@@ -8,7 +8,7 @@ mod store;
 mod telemetry;
 
 pub use flags::Flags;
-pub use model::{Invalid, NewUser, User};
+pub use model::{Invalid, NewUser, User, UserId};
 pub use problem::Problem;
 pub use store::{Store, StoreError};
-pub use telemetry::{announce, log_to_stderr, render_metrics, shutdown};
+pub use telemetry::{Updates, announce, log_to_stderr, render_metrics, shutdown};

@@ -1,6 +1,7 @@
 //! What a user is.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,6 +16,31 @@ pub struct User {
     pub name: String,
     /// Up to 254 bytes, with one `@` inside.
     pub email: String,
+}
+
+/// An id in a path, where each has one spelling. If `01` were another one of `1`, what a route caches or locks by the text of its path would be
+/// two things for one user: an update would not reset what was read as `01`, and could run beside one of `01`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct UserId(pub i64);
+
+impl FromStr for UserId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text.parse::<i64>() {
+            Ok(id) if id.to_string() == text => Ok(Self(id)),
+            _ => Err(Invalid("user_id: expected a whole number, as in `7`")),
+        }
+    }
+}
+
+impl TryFrom<String> for UserId {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
 }
 
 /// What a client sends to create or to update a user. Only valid ones exist.
@@ -90,7 +116,7 @@ impl TryFrom<Unchecked> for NewUser {
     }
 }
 
-/// Which field of a [`NewUser`] is not as it should be.
+/// Which part of a request is not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invalid(&'static str);
 
@@ -104,7 +130,16 @@ impl std::error::Error for Invalid {}
 
 #[cfg(test)]
 mod tests {
-    use super::NewUser;
+    use super::{NewUser, UserId};
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        assert_eq!("7".parse(), Ok(UserId(7)));
+        assert_eq!("-7".parse(), Ok(UserId(-7)));
+        for text in ["", "07", "+7", "-0", " 7", "7.0", "99999999999999999999"] {
+            assert!(text.parse::<UserId>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn only_valid_users_exist() {

@@ -8,8 +8,11 @@ use crate::{Invalid, StoreError};
 
 /// An answer of type `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({"title": "Not Found", "status": 404, "detail": "there is no user 7"}))]
+#[schema(example = json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no user 7"}))]
 pub struct Problem {
+    /// `about:blank`: what the status says.
+    #[serde(rename = "type")]
+    pub kind: String,
     /// The status in words.
     pub title: String,
     /// The answer's status.
@@ -25,6 +28,7 @@ impl Problem {
     /// A problem titled after its status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
+            kind: "about:blank".to_owned(),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
@@ -44,7 +48,7 @@ impl Problem {
 
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, invalid.to_string())
+        Self::new(StatusCode::BAD_REQUEST, invalid.to_string())
     }
 }
 

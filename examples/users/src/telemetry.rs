@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::task::JoinError;
+use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 /// Writes events to standard error: those that `RUST_LOG` names, else `info` and above. A second call changes nothing.
@@ -68,4 +70,29 @@ pub fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Updates, which come to their end although their clients go away, under their locks and with their resets: a write that is under way
+/// at the database cannot be taken back. The app ends after them.
+#[derive(Debug, Clone, Default)]
+pub struct Updates(TaskTracker);
+
+impl Updates {
+    /// Runs an update to its end.
+    ///
+    /// # Errors
+    ///
+    /// If it panics.
+    pub async fn run<F>(&self, update: F) -> Result<F::Output, JoinError>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.0.spawn(update).await
+    }
+
+    /// Waits until none is left, once no new ones can come.
+    pub async fn end(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
 }
