@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -20,6 +22,8 @@ pub struct Launch {
     cache: String,
     prefix: String,
     arguments: Vec<String>,
+    /// Not an app, but routes that answer as they are told: see [`probe`](crate::probe).
+    probe: bool,
 }
 
 impl Launch {
@@ -39,6 +43,17 @@ impl Launch {
             cache,
             prefix: format!("contract-{:016x}", fastrand::u64(..)),
             arguments: Vec::new(),
+            probe: false,
+        }
+    }
+
+    /// The routes of this test program, as a process of their own.
+    #[must_use]
+    pub fn of_probe(self) -> Self {
+        Self {
+            program: std::env::current_exe().expect("a program runs"),
+            probe: true,
+            ..self
         }
     }
 
@@ -62,8 +77,15 @@ impl Launch {
     ///
     /// If it does not.
     pub async fn start(&self) -> App {
-        let mut process = Command::new(&self.program)
-            .args(["--listen", "127.0.0.1:0", "--prefix", &self.prefix])
+        let mut command = Command::new(&self.program);
+        if self.probe {
+            // As the name of its test is.
+            command.args(["probe_process", "--exact", "--nocapture"]);
+            command.env(crate::probe::PREFIX, &self.prefix);
+        } else {
+            command.args(["--listen", "127.0.0.1:0", "--prefix", &self.prefix]);
+        }
+        let mut process = command
             .args(&self.arguments)
             .env("CACHIFY_URL", &self.cache)
             .env_remove("DATABASE_URL")
@@ -75,16 +97,24 @@ impl Launch {
             .expect("the app starts");
         let stdout = process.stdout.take().expect("it was piped");
         let mut lines = BufReader::new(stdout).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await;
-        let line = line
-            .expect("in time")
-            .unwrap()
-            .expect("a line before it ends");
-        let url = line.strip_prefix("listening on ").expect("the address");
+        let url = timeout(PATIENCE, async {
+            loop {
+                let line = lines.next_line().await.unwrap();
+                let line = line.expect("an address before it ends");
+                // A test program says more, on the same line too.
+                if let Some((_, url)) = line.split_once("listening on ") {
+                    break url.to_owned();
+                }
+            }
+        });
         App {
+            url: url.await.expect("in time"),
             process,
-            url: url.to_owned(),
-            client: Client::builder().timeout(PATIENCE).build().unwrap(),
+            client: Client::builder()
+                .timeout(PATIENCE)
+                .redirect(Policy::none())
+                .build()
+                .unwrap(),
         }
     }
 }
@@ -105,6 +135,21 @@ impl App {
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = method.parse().expect("a method");
         self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Sends bytes, and reads to the end of the connection.
+    pub async fn raw(&self, request: &str) -> String {
+        let address = self.url.strip_prefix("http://").expect("an address");
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it reads");
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        let read = timeout(PATIENCE, read).await.expect("in time");
+        read.expect("text");
+        answer
     }
 
     /// Creates a user, and returns its id.
@@ -204,6 +249,7 @@ pub(crate) async fn problem(response: Response, status: u16) -> String {
         "application/problem+json"
     );
     let problem: Value = response.json().await.expect("JSON");
+    assert_eq!(problem["type"], "about:blank", "{problem}");
     assert_eq!(problem["status"], status, "{problem}");
     assert!(problem["title"].is_string(), "{problem}");
     problem["detail"].as_str().unwrap_or_default().to_owned()

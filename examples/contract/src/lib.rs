@@ -1,14 +1,34 @@
-//! What every users app must do, tried on the real process over memory and over Redis.
+//! What every users app must do, and what every adapter must do about HTTP, tried on real processes over memory and over Redis.
 //!
-//! An app's `tests/contract.rs` is one line: `users_contract::contract!(env!("CARGO_BIN_EXE_users-axum"));`
+//! An app's `tests/contract.rs` is one line: `users_contract::contract!(env!("CARGO_BIN_EXE_users-axum"));`. Its `tests/http.rs` puts the routes of
+//! [`probe`] behind the adapter: `users_contract::http!(serve);`.
+//!
+//! # Where the frameworks differ
+//!
+//! All answers are the same, but for these:
+//!
+//! | what | axum | poem | warp | why |
+//! |---|---|---|---|---|
+//! | type of JSON | `application/json` | and `; charset=utf-8` | `application/json` | the framework's own |
+//! | fields of JSON | as declared | sorted | as declared | poem-openapi makes a tree first |
+//! | `detail` of a 4xx | each in the framework's words | | | |
+//! | `Cache-Status` of an error | there | not there | not there | errors of poem and rejections of warp have no headers yet |
+//! | `Allow` with 405 | there | not there | not there | poem and warp tell nobody what else there is |
+//! | HEAD for what is not cached | fills nothing | fills where the middleware is inside of the method | fills nothing | there poem shows a HEAD as a GET |
+//! | `/users/7/`, `/users` | 404 | 404 | as without, or with, the slash | warp's paths end with or without |
+//! | `/users/%37` | user 7 | user 7 | 400 | warp does not decode paths |
+//! | an update with a bad body while another one runs | 226 | 4xx | 4xx | the layer runs before the body is read |
 
 // What fails here fails a test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app;
 pub mod cases;
+pub mod http;
+pub mod probe;
 
 pub use app::{App, Launch};
+pub use probe::{Answer, Probe, Setup};
 
 /// Makes a test of each case: of most of them one over memory and one over Redis.
 #[macro_export]
@@ -18,12 +38,15 @@ macro_rules! contract {
             $crate::contract!(@each $program, $crate::Launch::memory:
                 users_are_created_read_and_updated
                 what_is_not_a_user_is_a_problem
+                json_may_be_typed_and_sent_in_other_ways
+                h3_a_user_is_read_as_http_reads
                 h1_an_absent_user_is_not_cached
                 c1_a_hit_computes_nothing
                 c2_a_stampede_computes_once
                 c4_a_read_in_flight_does_not_outlive_an_update
                 o1_a_second_update_is_told
                 l2_a_second_update_waits_if_it_may
+                h6_an_abandoned_read_passes_on
                 h6_an_abandoned_update_frees_its_lock_in_the_end
                 c12_an_abandoned_update_is_reset_after_its_write
                 the_api_describes_itself
@@ -33,16 +56,24 @@ macro_rules! contract {
         mod redis {
             $crate::contract!(@each $program, $crate::Launch::redis:
                 users_are_created_read_and_updated
+                what_is_not_a_user_is_a_problem
+                h3_a_user_is_read_as_http_reads
                 h1_an_absent_user_is_not_cached
                 c1_a_hit_computes_nothing
                 c2_a_stampede_computes_once
+                c3_two_processes_compute_once
                 c4_a_read_in_flight_does_not_outlive_an_update
+                c4_a_read_in_flight_elsewhere_does_not_outlive_an_update
                 c4_an_update_is_seen_by_another_process
                 o1_a_second_update_is_told
                 o1_a_second_update_is_told_by_another_process
+                l1_a_storm_of_updates_never_overlaps
                 l2_a_second_update_waits_if_it_may
+                h6_an_abandoned_read_passes_on
                 h6_an_abandoned_update_frees_its_lock_in_the_end
                 c12_an_abandoned_update_is_reset_after_its_write
+                c12_an_abandoned_update_is_reset_although_the_app_ends
+                c7_l7_with_a_redis_that_hangs_reads_are_served_and_updates_refused
                 c7_l7_without_redis_reads_are_served_and_updates_refused
                 s4_it_ends_when_asked_and_answers_first
             );
@@ -53,6 +84,74 @@ macro_rules! contract {
             #[test]
             fn $case() {
                 $crate::cases::run($crate::cases::$case($launch($program)));
+            }
+        )*
+    };
+}
+
+/// Makes a test of each promise about HTTP, of the routes that `serve`, an async function of a [`Setup`], serves.
+#[macro_export]
+macro_rules! http {
+    ($serve:path) => {
+        /// What the tests start as a process of its own; as a test, it does nothing.
+        #[test]
+        fn probe_process() {
+            $crate::probe::run($serve);
+        }
+
+        mod memory {
+            $crate::http!(@each $crate::Launch::memory:
+                h1_what_may_be_cached_is
+                h1_what_may_not_be_cached_is_not
+                h1_a_key_may_tell_users_and_queries_apart
+                h1_s29_cookies_are_shared_with_nobody_and_slow_for_nobody
+                h2_s30_variants_are_apart_and_one_reset_clears_them
+                h2_c4_a_variant_in_flight_does_not_outlive_a_reset
+                h3_s31_head_is_answered_from_the_entry_and_never_fills
+                h3_conditions_and_ranges_are_answered_from_the_entry
+                h3_s28_a_leaders_condition_is_answered_to_nobody_else
+                h3_a_reload_is_heard_where_the_route_listens
+                h3_an_answer_says_how_long_it_will_be_kept
+                h4_what_is_large_or_a_stream_passes_through_whole
+                h5_what_is_taken_is_refused_in_the_same_words
+                h6_s34_a_client_that_goes_away_passes_its_computation_on
+                h6_a_detached_computation_finishes_and_fills
+                h6_a_client_that_goes_away_releases_what_its_request_held
+                c4_a_read_in_flight_does_not_outlive_a_reset
+            );
+        }
+
+        mod redis {
+            $crate::http!(@each $crate::Launch::redis:
+                h1_what_may_be_cached_is
+                h1_what_may_not_be_cached_is_not
+                h1_a_key_may_tell_users_and_queries_apart
+                h1_s29_cookies_are_shared_with_nobody_and_slow_for_nobody
+                h2_s30_variants_are_apart_and_one_reset_clears_them
+                h2_c4_a_variant_in_flight_does_not_outlive_a_reset
+                h2_another_process_finds_the_variants_and_resets_them
+                h3_s31_head_is_answered_from_the_entry_and_never_fills
+                h3_conditions_and_ranges_are_answered_from_the_entry
+                h3_s28_a_leaders_condition_is_answered_to_nobody_else
+                h3_a_reload_is_heard_where_the_route_listens
+                h3_an_answer_says_how_long_it_will_be_kept
+                h4_what_is_large_or_a_stream_passes_through_whole
+                h5_what_is_taken_is_refused_in_the_same_words
+                h5_l7_without_redis_locks_are_refused_and_pages_served
+                h6_s34_a_client_that_goes_away_passes_its_computation_on
+                h6_a_detached_computation_finishes_and_fills
+                h6_a_client_that_goes_away_releases_what_its_request_held
+                c3_two_processes_compute_once
+                c4_a_read_in_flight_does_not_outlive_a_reset
+                c4_a_read_in_flight_elsewhere_does_not_outlive_a_reset
+            );
+        }
+    };
+    (@each $launch:path: $($case:ident)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::cases::run($crate::http::$case($launch("")));
             }
         )*
     };

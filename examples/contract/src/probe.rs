@@ -1,0 +1,149 @@
+//! Routes that answer as a request tells them, to be put behind an adapter: the same ones, whatever the framework.
+//!
+//! The test program of an app serves them in a process of its own: itself, started once more.
+//!
+//! | route | is |
+//! |---|---|
+//! | GET, HEAD, POST `/page/{name}` | cached under `page-{name}` |
+//! | GET `/query` | cached under `query-{query}` |
+//! | GET `/mine` | cached under `mine-{header.authorization}` |
+//! | GET `/listen/{name}` | cached under `listen-{name}`, listens to `Cache-Control` |
+//! | GET `/detached/{name}` | cached under `detached-{name}`, finishes without its client |
+//! | GET `/missing/{name}` | cached under `missing-{name}`, 404 as well |
+//! | GET `/small/{name}` | cached under `small-{name}`, up to 10 bytes |
+//! | PUT `/lock/{name}`, `/once/{name}`, `/pool/{name}` | run under that lock, once, or two at a time |
+//! | POST `/reset/{name}` | forgets `page-{name}` |
+//! | GET `/runs/{name}` | how often the handler of that name was called, cached or not |
+
+use std::collections::HashMap;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+/// The environment variable that makes a test the process.
+pub(crate) const PREFIX: &str = "USERS_CONTRACT_PROBE";
+
+/// What a process is to serve, and over what.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Where entries and locks live.
+    pub cache: String,
+    /// What their names begin with.
+    pub prefix: String,
+    /// What answers.
+    pub probe: Probe,
+}
+
+impl Setup {
+    /// Tells whoever started the process where it listens.
+    ///
+    /// # Panics
+    ///
+    /// If nobody reads it.
+    pub fn announce(&self, address: SocketAddr) {
+        // Not through `println`, which a test may have captured.
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "listening on http://{address}").unwrap();
+        stdout.flush().unwrap();
+    }
+}
+
+/// Serves until the process is killed, if this process is to.
+pub fn run<F: Future<Output = ()>>(serve: impl FnOnce(Setup) -> F) {
+    let (Ok(prefix), Ok(cache)) = (std::env::var(PREFIX), std::env::var("CACHIFY_URL")) else {
+        return;
+    };
+    let setup = Setup {
+        cache,
+        prefix,
+        probe: Probe::default(),
+    };
+    crate::cases::run(serve(setup));
+}
+
+/// What answers.
+#[derive(Debug, Clone, Default)]
+pub struct Probe(Arc<Mutex<HashMap<String, usize>>>);
+
+/// What is to be answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, in pieces.
+    pub body: Vec<Bytes>,
+    /// Whether the body comes as a stream that does not say how long it is.
+    pub stream: bool,
+}
+
+impl Answer {
+    /// Its body, for a response that streams.
+    pub fn stream(
+        &self,
+    ) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + Sync + 'static + use<> {
+        stream::iter(self.body.clone().into_iter().map(Ok))
+    }
+}
+
+impl Probe {
+    /// How often a handler of this name was called.
+    pub fn runs(&self, name: &str) -> usize {
+        let runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.get(name).copied().unwrap_or_default()
+    }
+
+    /// The answer to a request with these headers: by default 200, and the name with the number of the call.
+    ///
+    /// `x-answer-NAME: VALUE` adds a header, `x-status` sets the status, `x-delay` lets it take so many milliseconds, `x-body` is `stream`, `large`,
+    /// `empty`, or `language`, which repeats `accept-language`.
+    pub async fn answer(&self, name: &str, request: &HeaderMap) -> Answer {
+        let n = {
+            let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let runs = runs.entry(name.to_owned()).or_default();
+            *runs += 1;
+            *runs
+        };
+        let text = |field: &str| request.get(field).and_then(|value| value.to_str().ok());
+        let number = |field| text(field).and_then(|value| value.parse::<u64>().ok());
+        if let Some(delay) = number("x-delay") {
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", http::HeaderValue::from_static("text/plain"));
+        for (field, value) in request {
+            if let Some(field) = field.as_str().strip_prefix("x-answer-") {
+                let value = match value.to_str() {
+                    Ok(value) if value.contains('#') => value.replace('#', &n.to_string()).parse(),
+                    _ => Ok(value.clone()),
+                };
+                let field: HeaderName = field.parse().expect("it was one");
+                headers.append(field, value.expect("it was one"));
+            }
+        }
+        let body = match text("x-body") {
+            Some("empty") => Vec::new(),
+            Some("large") => vec![vec![b'x'; 2 << 20].into()],
+            Some("stream") => vec![format!("{name} ").into(), n.to_string().into()],
+            Some("language") => {
+                let language = text("accept-language").unwrap_or("none");
+                vec![format!("{language} {n}").into()]
+            }
+            _ => vec![format!("{name} {n}").into()],
+        };
+        Answer {
+            status: number("x-status")
+                .and_then(|status| StatusCode::from_u16(u16::try_from(status).ok()?).ok())
+                .unwrap_or(StatusCode::OK),
+            headers,
+            body,
+            stream: text("x-body") == Some("stream"),
+        }
+    }
+}

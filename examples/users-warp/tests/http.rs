@@ -1,0 +1,136 @@
+//! The promises about HTTP, on routes behind cachify-warp.
+#![allow(clippy::expect_used)]
+
+use std::time::Duration;
+
+use cachify_warp::{
+    Cache, Cachify, FilterExt, Lock, Once, Pool, Rejection, get_or_head, key, query, recover,
+    with_cachify,
+};
+use tokio::net::TcpListener;
+use users_contract::{Answer, Probe, Setup};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::header::AUTHORIZATION;
+use warp::http::{HeaderMap, StatusCode};
+use warp::reply::{Reply, Response};
+
+users_contract::http!(crate::serve);
+
+async fn serve(setup: Setup) {
+    let cachify = Cachify::builder().url(&setup.cache).prefix(&setup.prefix);
+    let cachify = cachify.connect().await.expect("the backend answers");
+    let cache = Cache::new(&cachify).ttl(Duration::from_mins(5));
+    let probe = setup.probe.clone();
+    let probe = warp::any().map(move || probe.clone());
+    let told = warp::header::headers_cloned().and(probe.clone());
+    let at = |kind: &'static str| -> BoxedFilter<(String, HeaderMap, Probe)> {
+        let path = warp::path(kind)
+            .and(warp::path::param())
+            .and(warp::path::end());
+        path.and(told.clone()).boxed()
+    };
+
+    let page = at("page")
+        .and(get_or_head().or(warp::post()).unify())
+        .cached(cache.clone(), |(name, ..)| key!("page-{name}"), named);
+    let queried = warp::path!("query")
+        .and(get_or_head())
+        .and(query())
+        .and(told.clone())
+        .cached(
+            cache.clone(),
+            |(query, ..)| key!("query-{query}"),
+            async |_, headers, probe| named("query".to_owned(), headers, probe).await,
+        );
+    let mine = warp::path!("mine")
+        .and(get_or_head())
+        .and(warp::header::<String>("authorization"))
+        .and(told.clone())
+        .cached(
+            cache.clone().keyed_by([AUTHORIZATION]),
+            |(user, ..)| key!("mine-{user}"),
+            async |_, headers, probe| named("mine".to_owned(), headers, probe).await,
+        );
+    let listen = at("listen").and(get_or_head()).cached(
+        cache.clone().listen(),
+        |(name, ..)| key!("listen-{name}"),
+        named,
+    );
+    let detached = at("detached").and(get_or_head()).cached(
+        cache.clone().detach(),
+        |(name, ..)| key!("detached-{name}"),
+        named,
+    );
+    let missing = at("missing").and(get_or_head()).cached(
+        cache.clone().statuses([StatusCode::NOT_FOUND]),
+        |(name, ..)| key!("missing-{name}"),
+        named,
+    );
+    let small = at("small").and(get_or_head()).cached(
+        cache.limit(10),
+        |(name, ..)| key!("small-{name}"),
+        named,
+    );
+    let lock = at("lock").and(warp::put()).then_locked(
+        Lock::new(&cachify),
+        |(name, ..)| key!("hold-{name}"),
+        named,
+    );
+    let once = at("once").and(warp::put()).then_once(
+        Once::new(&cachify),
+        |(name, ..)| key!("hold-{name}"),
+        named,
+    );
+    let pool = at("pool").and(warp::put()).then_pooled(
+        Pool::new(&cachify, 2),
+        |(name, ..)| key!("hold-{name}"),
+        named,
+    );
+    let reset = warp::path!("reset" / String)
+        .and(warp::post())
+        .and(with_cachify(&cachify))
+        .then(reset);
+    let runs = warp::path!("runs" / String)
+        .and(warp::get())
+        .and(probe)
+        .map(|name: String, probe: Probe| probe.runs(&name).to_string());
+
+    let cached = page
+        .or(queried)
+        .or(mine)
+        .or(listen)
+        .or(detached)
+        .or(missing)
+        .or(small);
+    let app = cached
+        .or(lock)
+        .or(once)
+        .or(pool)
+        .or(reset)
+        .or(runs)
+        .recover(recover);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    setup.announce(listener.local_addr().expect("it is bound"));
+    warp::serve(app).incoming(listener).run().await;
+}
+
+async fn named(name: String, headers: HeaderMap, probe: Probe) -> Response {
+    let answer = probe.answer(&name, &headers).await;
+    let mut response = if answer.stream {
+        warp::reply::stream(answer.stream()).into_response()
+    } else {
+        answer.body.concat().into_response()
+    };
+    let Answer {
+        status, headers, ..
+    } = answer;
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+async fn reset(name: String, cachify: Cachify) -> Result<&'static str, Rejection> {
+    cachify.reset(&key!("page-{name}")).await?;
+    Ok("")
+}
