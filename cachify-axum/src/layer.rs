@@ -12,8 +12,8 @@ use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use cachify_core::Cachify;
 use cachify_core::http::{CacheRules, Framework, RequestKey};
-use cachify_core::{Cachify, Ttl};
 use futures_util::{FutureExt as _, stream};
 use http_body_util::{BodyExt as _, Limited};
 use tower_layer::Layer;
@@ -110,37 +110,13 @@ impl CacheLayer {
         }))
     }
 
-    /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
-    pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
-        self.with(|rules| rules.ttl(ttl.into()))
-    }
-
-    /// Which statuses are cached. Default 200, 203, 301 and 308.
-    pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.with(|rules| rules.statuses(statuses))
-    }
-
-    /// The longest body that is cached, in bytes. Default 1 MiB; longer ones pass through.
-    pub fn limit(self, bytes: usize) -> Self {
-        self.with(|rules| rules.limit(bytes))
-    }
-
-    /// Lets a handler finish, and its response be cached, although the client went away. Default: the handler is dropped, and a request
-    /// that waits for its response takes over.
-    pub fn detach(self) -> Self {
-        self.with(|rules| rules.detach(true))
-    }
-
-    /// Listens to `Cache-Control` of requests: `no-cache` has the entry made anew. Default: a reload is an ordinary request.
-    pub fn listen(self) -> Self {
-        self.with(|rules| rules.listen(true))
-    }
-
     fn with(mut self, change: impl FnOnce(&mut CacheRules)) -> Self {
         change(Arc::make_mut(&mut Arc::make_mut(&mut self.0).rules));
         self
     }
 }
+
+cachify_core::__cachify_cache_options!(CacheLayer);
 
 /// # Panics
 ///

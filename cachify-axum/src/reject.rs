@@ -1,50 +1,29 @@
 //! Errors as responses.
 
-use std::error::Error as StdError;
-use std::fmt;
-
 use axum::response::{IntoResponse, Response};
-use cachify_core::Error;
 use cachify_core::http::problem;
 
-/// An [`Error`] as a response: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 400 for a
-/// request that makes no key, 503 while the backend is away, with
-/// `Retry-After` and a problem document. See [`problem`] for the whole table.
-///
-/// # Examples
-///
-/// ```
-/// use axum::extract::{Path, State};
-/// use cachify_axum::{Cachify, Rejection, key};
-///
-/// async fn charge(
-///     State(cachify): State<Cachify>,
-///     Path(order): Path<u64>,
-/// ) -> Result<&'static str, Rejection> {
-///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
-///     Ok("charged")
-/// }
-/// # let _: axum::Router<Cachify> = axum::Router::new().route("/{order}", axum::routing::post(charge));
-/// ```
-#[derive(Debug, Clone)]
-pub struct Rejection(pub Error);
-
-impl From<Error> for Rejection {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl StdError for Rejection {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
-    }
+cachify_core::__cachify_rejection! {
+    /// An [`Error`](crate::Error) as a response: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 400 for a
+    /// request that makes no key, 503 while the backend is away, with
+    /// `Retry-After` and a problem document. See [`problem`] for the whole table.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::extract::{Path, State};
+    /// use cachify_axum::{Cachify, Rejection, key};
+    ///
+    /// async fn charge(
+    ///     State(cachify): State<Cachify>,
+    ///     Path(order): Path<u64>,
+    /// ) -> Result<&'static str, Rejection> {
+    ///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
+    ///     Ok("charged")
+    /// }
+    /// # let _: axum::Router<Cachify> = axum::Router::new().route("/{order}", axum::routing::post(charge));
+    /// ```
+    Rejection
 }
 
 impl IntoResponse for Rejection {

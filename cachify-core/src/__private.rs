@@ -20,6 +20,8 @@ pub use self::returned::{
 };
 pub use crate::key::{CacheKey, Key, KeyPart, KeyTemplate, Slot};
 pub use crate::{Cachify, Error, Ttl};
+#[cfg(feature = "http")]
+pub use http::StatusCode;
 
 #[cfg(feature = "blocking")]
 pub use crate::blocking::block_on;

@@ -29,6 +29,7 @@
 //! headers, but for those of one connection, and the body come back byte for byte. `If-None-Match`, `If-Modified-Since` and single
 //! ranges are taken off the request before the inner call and evaluated on the answer.
 
+mod adapter;
 mod answer;
 mod cacheable;
 mod hold;

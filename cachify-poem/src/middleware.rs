@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cachify_core::http::{CacheRules, Framework};
-use cachify_core::{Cachify, Error, Ttl};
+use cachify_core::{Cachify, Error};
 use futures_util::future::ready;
 use futures_util::stream;
 use http_body_util::combinators::BoxBody;
@@ -83,37 +83,13 @@ impl CacheMiddleware {
         }
     }
 
-    /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
-    pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
-        self.with(|rules| rules.ttl(ttl.into()))
-    }
-
-    /// Which statuses are cached. Default 200, 203, 301 and 308.
-    pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.with(|rules| rules.statuses(statuses))
-    }
-
-    /// The longest body that is cached, in bytes. Default 1 MiB; longer ones pass through.
-    pub fn limit(self, bytes: usize) -> Self {
-        self.with(|rules| rules.limit(bytes))
-    }
-
-    /// Lets a handler finish, and its response be cached, although the client went away. Default: the handler is dropped, and a request
-    /// that waits for its response takes over.
-    pub fn detach(self) -> Self {
-        self.with(|rules| rules.detach(true))
-    }
-
-    /// Listens to `Cache-Control` of requests: `no-cache` has the entry made anew. Default: a reload is an ordinary request.
-    pub fn listen(self) -> Self {
-        self.with(|rules| rules.listen(true))
-    }
-
     fn with(mut self, change: impl FnOnce(&mut CacheRules)) -> Self {
         change(Arc::make_mut(&mut self.rules));
         self
     }
 }
+
+cachify_core::__cachify_cache_options!(CacheMiddleware);
 
 /// # Panics
 ///

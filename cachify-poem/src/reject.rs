@@ -1,61 +1,40 @@
 //! Errors as responses.
 
-use std::error::Error as StdError;
-use std::fmt;
-
-use cachify_core::Error;
 use cachify_core::http::problem;
 use poem::error::ResponseError;
 use poem::http::StatusCode;
 use poem::{Body, Response};
 
-/// An [`Error`] as a response: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 400 for a
-/// request that makes no key, 503 while the backend is away, with `Retry-After` and a problem document. See [`problem`] for the whole table.
-///
-/// It is what guards and middleware of this crate return as their [`poem::Error`]; `catch_error` finds it there, to answer otherwise.
-///
-/// # Examples
-///
-/// ```
-/// use cachify_poem::{Cachify, Rejection, key};
-/// use poem::web::{Data, Path};
-/// use poem::{EndpointExt, Route, handler, http::StatusCode, post};
-///
-/// #[handler]
-/// async fn charge(
-///     Data(cachify): Data<&Cachify>,
-///     Path(order): Path<u64>,
-/// ) -> Result<&'static str, Rejection> {
-///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
-///     Ok("charged")
-/// }
-///
-/// let app = Route::new()
-///     .at("/orders/:order/charge", post(charge))
-///     .data(Cachify::memory())
-///     .catch_error(|rejection: Rejection| async move {
-///         (StatusCode::CONFLICT, rejection.0.kind().as_str())
-///     });
-/// ```
-#[derive(Debug, Clone)]
-pub struct Rejection(pub Error);
-
-impl From<Error> for Rejection {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl StdError for Rejection {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
-    }
+cachify_core::__cachify_rejection! {
+    /// An [`Error`](crate::Error) as a response: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 400 for a
+    /// request that makes no key, 503 while the backend is away, with `Retry-After` and a problem document. See [`problem`] for the whole table.
+    ///
+    /// It is what guards and middleware of this crate return as their [`poem::Error`]; `catch_error` finds it there, to answer otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_poem::{Cachify, Rejection, key};
+    /// use poem::web::{Data, Path};
+    /// use poem::{EndpointExt, Route, handler, http::StatusCode, post};
+    ///
+    /// #[handler]
+    /// async fn charge(
+    ///     Data(cachify): Data<&Cachify>,
+    ///     Path(order): Path<u64>,
+    /// ) -> Result<&'static str, Rejection> {
+    ///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
+    ///     Ok("charged")
+    /// }
+    ///
+    /// let app = Route::new()
+    ///     .at("/orders/:order/charge", post(charge))
+    ///     .data(Cachify::memory())
+    ///     .catch_error(|rejection: Rejection| async move {
+    ///         (StatusCode::CONFLICT, rejection.0.kind().as_str())
+    ///     });
+    /// ```
+    Rejection
 }
 
 impl ResponseError for Rejection {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cachify_core::http::{CacheRules, Framework};
-use cachify_core::{Cachify, Key, Ttl};
+use cachify_core::{Cachify, Key};
 use futures_util::future::Either;
 use futures_util::stream;
 use http_body::Body as _;
@@ -43,21 +43,6 @@ impl Cache {
         }
     }
 
-    /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
-    pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
-        self.with(|rules| rules.ttl(ttl.into()))
-    }
-
-    /// Which statuses are cached. Default 200, 203, 301 and 308.
-    pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.with(|rules| rules.statuses(statuses))
-    }
-
-    /// The longest body that is cached, in bytes. Default 1 MiB; longer ones pass through.
-    pub fn limit(self, bytes: usize) -> Self {
-        self.with(|rules| rules.limit(bytes))
-    }
-
     /// Which headers of the request are in the key. Default: none.
     ///
     /// What it says is believed: requests with `Authorization` or `Cookie` pass through uncached unless the header is named here, and then one
@@ -84,22 +69,13 @@ impl Cache {
         self.with(|rules| rules.keyed_by(headers))
     }
 
-    /// Lets a handler finish, and its response be cached, although the client went away. Default: the handler is dropped, and a request
-    /// that waits for its response takes over.
-    pub fn detach(self) -> Self {
-        self.with(|rules| rules.detach(true))
-    }
-
-    /// Listens to `Cache-Control` of requests: `no-cache` has the entry made anew. Default: a reload is an ordinary request.
-    pub fn listen(self) -> Self {
-        self.with(|rules| rules.listen(true))
-    }
-
     fn with(mut self, change: impl FnOnce(&mut CacheRules)) -> Self {
         change(Arc::make_mut(&mut self.rules));
         self
     }
 }
+
+cachify_core::__cachify_cache_options!(Cache);
 
 /// A handler whose responses are cached.
 pub(crate) struct Cached<K, H> {

@@ -1,53 +1,34 @@
 //! Errors as rejections and as replies.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use cachify_core::Error;
 use cachify_core::http::problem;
 use warp::Reply;
 use warp::reject::Reject;
 use warp::reply::Response;
 
-/// An [`Error`] as a rejection and as a reply: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 503 while the
-/// backend is away, with `Retry-After` and a problem document. See [`problem`] for the whole table.
-///
-/// The guard filters reject with it; [`recover`] makes it a response. A handler returns it by `?`, as a reply or as a [`warp::Rejection`].
-///
-/// # Examples
-///
-/// ```
-/// use cachify_warp::{Cachify, Rejection, key, with_cachify};
-/// use warp::Filter;
-///
-/// async fn charge(order: u64, cachify: Cachify) -> Result<&'static str, Rejection> {
-///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
-///     Ok("charged")
-/// }
-///
-/// let cachify = Cachify::memory();
-/// let route = warp::path!("orders" / u64).and(with_cachify(&cachify)).then(charge);
-/// ```
-#[derive(Debug, Clone)]
-pub struct Rejection(pub Error);
-
-impl From<Error> for Rejection {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl StdError for Rejection {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
-    }
+cachify_core::__cachify_rejection! {
+    /// An [`Error`](crate::Error) as a rejection and as a reply: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 503 while the
+    /// backend is away, with `Retry-After` and a problem document. See [`problem`] for the whole table.
+    ///
+    /// The guard filters reject with it; [`recover`] makes it a response. A handler returns it by `?`, as a reply or as a [`warp::Rejection`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_warp::{Cachify, Rejection, key, with_cachify};
+    /// use warp::Filter;
+    ///
+    /// async fn charge(order: u64, cachify: Cachify) -> Result<&'static str, Rejection> {
+    ///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
+    ///     Ok("charged")
+    /// }
+    ///
+    /// let cachify = Cachify::memory();
+    /// let route = warp::path!("orders" / u64).and(with_cachify(&cachify)).then(charge);
+    /// ```
+    Rejection
 }
 
 impl Reject for Rejection {}

@@ -1,0 +1,68 @@
+//! What every adapter has, written once: an option that one of them gets, all get.
+
+/// The options of a cached route, on a type with a `fn with(self, impl FnOnce(&mut CacheRules)) -> Self`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cachify_cache_options {
+    ($Options:ident) => {
+        impl $Options {
+            /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
+            pub fn ttl(self, ttl: impl ::core::convert::Into<$crate::Ttl>) -> Self {
+                self.with(|rules| rules.ttl(ttl.into()))
+            }
+
+            /// Which statuses are cached. Default 200, 203, 301 and 308.
+            pub fn statuses(
+                self,
+                statuses: impl ::core::iter::IntoIterator<Item = $crate::__private::StatusCode>,
+            ) -> Self {
+                self.with(|rules| rules.statuses(statuses))
+            }
+
+            /// The longest body that is cached, in bytes. Default 1 MiB; longer ones pass through.
+            pub fn limit(self, bytes: usize) -> Self {
+                self.with(|rules| rules.limit(bytes))
+            }
+
+            /// Lets a handler finish, and its response be cached, although the client went away. Default: the handler is dropped, and a request
+            /// that waits for its response takes over.
+            pub fn detach(self) -> Self {
+                self.with(|rules| rules.detach(true))
+            }
+
+            /// Listens to `Cache-Control` of requests: `no-cache` has the entry made anew. Default: a reload is an ordinary request.
+            pub fn listen(self) -> Self {
+                self.with(|rules| rules.listen(true))
+            }
+        }
+    };
+}
+
+/// An adapter's own error, for which it can implement the traits of its framework.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cachify_rejection {
+    ($(#[$doc:meta])* $Rejection:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $Rejection(pub $crate::Error);
+
+        impl ::core::convert::From<$crate::Error> for $Rejection {
+            fn from(error: $crate::Error) -> Self {
+                Self(error)
+            }
+        }
+
+        impl ::core::fmt::Display for $Rejection {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                ::core::fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl ::core::error::Error for $Rejection {
+            fn source(&self) -> ::core::option::Option<&(dyn ::core::error::Error + 'static)> {
+                ::core::error::Error::source(&self.0)
+            }
+        }
+    };
+}
