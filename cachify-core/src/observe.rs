@@ -68,11 +68,10 @@ pub(crate) fn not_stored(key: &Key, error: &Error) {
 pub(crate) fn breaker(open: Option<&Error>) {
     #[cfg(feature = "metrics")]
     metrics::gauge!("cachify_breaker_state").set(if open.is_some() { 1.0 } else { 0.0 });
-    match open {
-        Some(error) => {
-            tracing::warn!(%error, "the backend failed repeatedly and is left alone until it answers a probe");
-        }
-        None => tracing::info!("the backend answers again"),
+    if let Some(error) = open {
+        tracing::warn!(%error, "the backend failed repeatedly and is left alone until it answers a probe");
+    } else {
+        tracing::info!("the backend answers again");
     }
 }
 
@@ -240,14 +239,12 @@ mod tests {
 
     impl Record {
         fn write(&self, name: &Name) {
-            let labels: String = name
-                .labels()
-                .map(|label| format!(" {}", label.value()))
-                .collect();
-            self.0
-                .lock()
-                .unwrap()
-                .push(format!("{}{labels}", name.name()));
+            let mut line = name.name().to_owned();
+            for label in name.labels() {
+                line.push(' ');
+                line.push_str(label.value());
+            }
+            self.0.lock().unwrap().push(line);
         }
 
         fn has(&self, line: &str) -> bool {

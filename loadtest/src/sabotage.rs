@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::http::Method;
 use cachify_axum::Cachify;
 use tower::ServiceExt;
-use users::Store;
+use users::{Store, Updates};
 
 use crate::serve::listen;
 
@@ -78,7 +78,8 @@ pub(crate) async fn serve(
         let prefix = format!("{}-{number}", flags.prefix);
         let cachify = Cachify::builder().url(&flags.cache).prefix(prefix);
         let cachify = cachify.connect().await?;
-        apps.push(users_axum::app(&cachify, &store, flags.lock_wait));
+        let updates = Updates::default();
+        apps.push(users_axum::app(&cachify, &store, &updates, flags.lock_wait));
     }
     let (apps, turn) = (Arc::<[Router]>::from(apps), Arc::<AtomicUsize>::default());
     let app = Router::new().fallback(move |request: Request| {

@@ -187,6 +187,7 @@ pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
     // Two failures in a row, so that the next two lead at a time; the others wait.
     let (fail, entered) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let gates: Vec<_> = (0..3).map(|_| Arc::new(Notify::new())).collect();
+    let entered_so_far = Arc::clone(&entered);
     let mut reads = Vec::new();
     for n in 0..5 {
         let (cached, fail, entered) = (cached.clone(), Arc::clone(&fail), Arc::clone(&entered));
@@ -203,7 +204,10 @@ pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
             cached.get_or_try_compute(compute).await
         }));
         // One after the other, so that they stand in this order.
-        sleep(5 * MILLI).await;
+        until("it leads or waits", async || {
+            entered_so_far.load(Ordering::SeqCst) == 1 && a.inner.flights.waiting(&key) == n
+        })
+        .await;
     }
     let entered_are = async |count| {
         until("they compute", async || {
@@ -211,7 +215,6 @@ pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
         })
         .await;
     };
-    entered_are(1).await;
     fail.notify_one();
     entered_are(2).await;
     fail.notify_one();
