@@ -5,10 +5,16 @@ PS4='$ '
 PLACE=start
 
 stop() {
-    local job
+    local job tries
     for job in $(jobs -p); do
         kill -TERM -- "-$job" 2>/dev/null || true
         wait "$job" 2>/dev/null || true
+        # That was the shell around a server: the server itself may still listen.
+        for tries in {1..100}; do
+            kill -0 -- "-$job" 2>/dev/null || break
+            [ "$tries" != 50 ] || kill -KILL -- "-$job" 2>/dev/null || true
+            sleep 0.1
+        done
     done
 }
 trap 'code=$?; stop; [ $code = 0 ] || echo "$PLACE: failed with $code" >&2; exit $code' EXIT
