@@ -68,7 +68,8 @@ pub(crate) struct Flags {
     pub(crate) rate: Option<u32>,
 
     /// How long a measurement takes, all rounds together, from 1s to 4m: entries live for 5 minutes
-    #[arg(long, default_value = "2500ms", value_parser = duration)]
+    // Goose sees every half second whether its users are done: a round of 320 ms and its warm-up take one.
+    #[arg(long, default_value = "1600ms", value_parser = duration)]
     pub(crate) duration: Duration,
 
     /// Rounds of a measurement; figures are medians of them

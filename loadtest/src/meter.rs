@@ -245,21 +245,23 @@ fn median_latency(rounds: &[Latency]) -> Latency {
     }
 }
 
-/// How many waited how long: buckets that double, from 250 µs on.
+/// How many waited how long: each bucket is a quarter longer than the one before.
 pub(crate) fn histogram(times: &[u64]) -> Vec<Bucket> {
-    let mut buckets: Vec<Bucket> = Vec::new();
-    let mut upto_us = 250;
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let mut rest = &sorted[..];
+    let mut upto_us = 50;
+    let longer = |upto_us: u64| upto_us + upto_us / 4;
+    while rest.first().is_some_and(|least| *least > longer(upto_us)) {
+        upto_us = longer(upto_us);
+    }
+    let mut buckets = Vec::new();
     while !rest.is_empty() {
-        let count = rest.partition_point(|time| *time <= upto_us);
-        buckets.push(Bucket {
-            upto_us,
-            count: count as u64,
-        });
-        rest = &rest[count..];
-        upto_us *= 2;
+        let (within, more) = rest.split_at(rest.partition_point(|time| *time <= upto_us));
+        let count = within.len() as u64;
+        buckets.push(Bucket { upto_us, count });
+        rest = more;
+        upto_us = longer(upto_us);
     }
     buckets
 }
@@ -324,9 +326,13 @@ mod tests {
 
     #[test]
     fn a_histogram_loses_nobody() {
-        let buckets = histogram(&[100, 250, 251, 1_000, 1_001]);
+        let buckets = histogram(&[63, 62, 70, 77, 90, 50_000]);
         let counts: Vec<_> = buckets.iter().map(|it| (it.upto_us, it.count)).collect();
-        assert_eq!(counts, [(250, 2), (500, 1), (1_000, 1), (2_000, 1)]);
+        assert_eq!(counts[..4], [(50, 0), (62, 1), (77, 3), (96, 1)]);
+        assert_eq!(counts.iter().map(|it| it.1).sum::<u64>(), 6);
+        // Nothing is drawn of times that nobody waited for.
+        assert_eq!(histogram(&[1_000, 1_000]).len(), 2);
+        assert!(histogram(&[]).is_empty());
     }
 
     #[test]

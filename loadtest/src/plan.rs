@@ -10,10 +10,12 @@ use crate::place::{Place, can_start_redis};
 use crate::python::Python;
 use crate::scenario::{self, Of, Scenario, Stage};
 use crate::schema::{Run, Versions};
-use crate::turns::Bench;
+use crate::turns::{Bench, WARM_UP};
 
-/// Of a round, besides what it measures: its warm-up, goose's own time, and its part of starting apps.
-const OVERHEAD: Duration = Duration::from_millis(350);
+/// Goose sees so often whether its users are done.
+const TICK: Duration = Duration::from_millis(500);
+/// Of a measurement, besides its rounds: apps are started and ended, users created and read.
+const STAGING: Duration = Duration::from_millis(800);
 
 pub(crate) struct Plan<'a> {
     bench: &'a Bench<'a>,
@@ -186,6 +188,8 @@ pub(crate) fn announce(parts: u32, flags: &Flags, goose: &Goose) -> String {
     if goose.timed() {
         return format!("{what}; goose's flags say how long that takes.");
     }
-    let time = (flags.duration + OVERHEAD * rounds) * parts;
+    let round = (flags.duration / rounds + WARM_UP).as_millis();
+    let ticks = u32::try_from(round / TICK.as_millis() + 1).unwrap_or(u32::MAX);
+    let time = (TICK * ticks * rounds + STAGING) * parts;
     format!("{what}: about {} s.", time.as_secs())
 }

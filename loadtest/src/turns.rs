@@ -17,7 +17,7 @@ use crate::scenario::Stage;
 use crate::schema::Run;
 
 /// Unmeasured, at the beginning of a round.
-const WARM_UP: Duration = Duration::from_millis(150);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(150);
 
 /// What all measurements have in common.
 pub(crate) struct Bench<'a> {
@@ -176,6 +176,9 @@ impl Contender {
             run.facts["processors_of_load"] = json!(usage.load);
             run.facts["processors_of_apps"] = json!(usage.apps);
             run.facts["machine_busy"] = json!(usage.busy);
+            if usage.apps > 0.0 && run.per_second > 0.0 {
+                run.facts["app_cpu_us"] = json!(1e6 * usage.apps / run.per_second);
+            }
             run.limit = usage.limit().map(str::to_owned);
         }
         run
@@ -195,8 +198,12 @@ impl Contender {
     }
 }
 
-/// Measures all of them, each for the duration that the command line says, in as many rounds as it says.
-pub(crate) async fn in_turns(bench: &Bench<'_>, contenders: &mut [Contender]) -> Result<()> {
+/// Measures all of them, each for so long altogether, in as many rounds as the command line says.
+pub(crate) async fn in_turns(
+    bench: &Bench<'_>,
+    time: Duration,
+    contenders: &mut [Contender],
+) -> Result<()> {
     let rounds = bench.flags.repeats;
     for round in 1..=rounds {
         for contender in &mut *contenders {
@@ -204,9 +211,7 @@ pub(crate) async fn in_turns(bench: &Bench<'_>, contenders: &mut [Contender]) ->
             bench
                 .progress
                 .show(&format!("round {round} of {rounds}: {what} {app}"));
-            contender
-                .round(bench, bench.flags.duration / u32::from(rounds))
-                .await?;
+            contender.round(bench, time / u32::from(rounds)).await?;
         }
     }
     Ok(())
@@ -214,5 +219,5 @@ pub(crate) async fn in_turns(bench: &Bench<'_>, contenders: &mut [Contender]) ->
 
 /// Measures one.
 pub(crate) async fn measure(bench: &Bench<'_>, contender: &mut Contender) -> Result<()> {
-    in_turns(bench, std::slice::from_mut(contender)).await
+    in_turns(bench, bench.flags.duration, std::slice::from_mut(contender)).await
 }

@@ -132,9 +132,15 @@ impl Seen {
         shares.into_values().collect()
     }
 
-    /// The last of them, from 0 on.
+    /// The last of the last round, from 0 on.
     pub(crate) fn holds(&self) -> Vec<Hold> {
-        let last = &self.0[self.0.len().saturating_sub(HOLDS)..];
+        let all = &self.0;
+        // Between two rounds nobody waits.
+        let pause = all
+            .windows(2)
+            .rposition(|pair| pair[1].asked_us >= pair[0].inside.to_us);
+        let round = &all[pause.map_or(0, |at| at + 1)..];
+        let last = &round[round.len().saturating_sub(HOLDS)..];
         let begin = last.first().map_or(0, |visit| visit.inside.from_us);
         last.iter()
             .map(|visit| Hold {
@@ -170,7 +176,14 @@ mod tests {
         assert_eq!(seen.idle(), [0, 10]);
         assert_eq!(seen.waits(), [10, 105, 20]);
         assert_eq!(seen.shares(), [2, 1]);
-        assert_eq!(seen.holds()[2].to_us, 300);
+    }
+
+    #[test]
+    fn a_picture_is_of_the_last_round_alone() {
+        let seen = seen(&[(1, 90, 100, 200), (1, 900, 950, 990), (2, 910, 991, 999)]);
+        let holds = seen.holds();
+        assert_eq!(holds.len(), 2);
+        assert_eq!((holds[0].from_us, holds[1].to_us), (0, 49));
     }
 
     #[test]

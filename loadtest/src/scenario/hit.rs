@@ -3,7 +3,8 @@
 //!
 //! Measured with keys chosen *uniform*ly, and by *zipf*: the second most wanted key half as often as the first, the third a third as often, and so on.
 //!
-//! Facts: `of_floor`, its throughput over the floor's.
+//! Facts: `of_floor`, its throughput over the floor's. Those of every scenario: `processors_of_load`, `processors_of_apps` and `machine_busy`, who used the machine how much,
+//! and `app_cpu_us`, the processor time of the apps for a request: that is the same however fast requests come.
 
 use std::sync::Arc;
 
@@ -65,10 +66,11 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
         let before = fleet.computed().await?;
         fleets.push((*app, fleet, before));
     }
-    in_turns(stage.bench, &mut contenders).await?;
+    in_turns(stage.bench, stage.bench.flags.duration, &mut contenders).await?;
 
     let mut runs: Vec<Run> = contenders.iter().map(told).collect();
     let floor_per_second = runs[0].per_second;
+    runs[0].what = format!("beside {}", stage.place.cache);
     "-".clone_into(&mut runs[0].cache);
     "the floor: a constant answer".clone_into(&mut runs[0].summary);
     for run in &mut runs[1..] {
