@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cachify_core::{Cachify, cached, init, key};
-use quick_cache::sync::Cache;
+use quick_cache::UnitWeighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 
 mod ratio;
 use ratio::{Comparison, heading};
@@ -29,9 +30,21 @@ fn value(id: u64) -> String {
 }
 
 /// What somebody would write who needs a cache today: a rendered key, an erased value, a deadline.
-struct ByHand(Cache<String, (Arc<dyn Any + Send + Sync>, Instant)>);
+struct ByHand(Cache<String, Row, UnitWeighter, foldhash::fast::RandomState>);
+
+type Row = (Arc<dyn Any + Send + Sync>, Instant);
 
 impl ByHand {
+    fn new(capacity: usize) -> Self {
+        Self(Cache::with(
+            capacity,
+            capacity as u64,
+            UnitWeighter,
+            foldhash::fast::RandomState::default(),
+            DefaultLifecycle::default(),
+        ))
+    }
+
     fn get(&self, id: u64) -> Option<String> {
         let (value, until) = self.0.get(format!("bench-{id}").as_str())?;
         (Instant::now() < until)
@@ -54,7 +67,7 @@ fn main() {
     let builder = || Cachify::builder().memory().capacity(4_000_000);
     let cachify = builder().connect_lazy().unwrap();
     init(cachify.clone()).unwrap();
-    let by_hand = ByHand(Cache::new(4_000_000));
+    let by_hand = ByHand::new(4_000_000);
     heading();
 
     let keys = 1000;

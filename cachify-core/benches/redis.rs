@@ -53,10 +53,10 @@ fn main() {
             .connect()
             .await
             .unwrap();
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+        // As the client comes: like ours, it waits for each answer for a limited time.
         let raw = redis::Client::open(url.as_str())
             .unwrap()
-            .get_multiplexed_async_connection_with_config(&config)
+            .get_multiplexed_async_connection()
             .await
             .unwrap();
         (cachify, raw)

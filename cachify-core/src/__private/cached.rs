@@ -17,19 +17,20 @@ where
     tag
 }
 
-/// The value if it is in memory; else how to get it.
+/// The value if it is in memory; else how to get it. Takes the key, so that the function's future does not keep it.
 #[inline]
-pub fn begin<R>(_: R, source: impl Source, key: &Key) -> ControlFlow<R::Returned, Cached>
+#[expect(clippy::needless_pass_by_value, reason = "see above")]
+pub fn begin<R>(_: R, source: impl Source, key: Key) -> ControlFlow<R::Returned, Cached>
 where
     R: Returned,
     R::Value: Value,
 {
-    source.using(|cachify| match cachify.local(key) {
+    source.using(|cachify| match cachify.local(&key) {
         Some(value) => {
-            observe::request(key, Outcome::Hit);
+            observe::request(&key, Outcome::Hit);
             ControlFlow::Break(R::join(Ok(value)))
         }
-        None => ControlFlow::Continue(cachify.cached(key)),
+        None => ControlFlow::Continue(cachify.cached(&key)),
     })
 }
 

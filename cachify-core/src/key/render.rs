@@ -1,5 +1,6 @@
 use std::fmt;
 
+use arrayvec::ArrayString;
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
@@ -22,7 +23,7 @@ const VARIANT_SEPARATOR: &str = "%v";
 pub(super) fn variant(text: &str, name: &str) -> SmolStr {
     let mut key = Renderer::new();
     for part in [text, VARIANT_SEPARATOR, name] {
-        key.push(part.as_bytes());
+        key.push(part);
     }
     key.finish()
 }
@@ -35,48 +36,39 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 /// Collects a key's text. Up to [`MAX_LEN`] bytes it does not allocate, and past them it only hashes,
 /// so that the largest value costs no memory.
 pub(super) struct Renderer {
-    text: [u8; MAX_LEN],
-    len: usize,
+    text: ArrayString<MAX_LEN>,
     long: Option<Sha256>,
 }
 
 impl Renderer {
     pub(super) fn new() -> Self {
         Self {
-            text: [0; MAX_LEN],
-            len: 0,
+            text: ArrayString::new(),
             long: None,
         }
     }
 
     /// Appends text that is in its final form.
     #[inline]
-    pub(super) fn push(&mut self, text: &[u8]) {
-        let end = self.len + text.len();
-        if let (None, Some(free)) = (&self.long, self.text.get_mut(self.len..end)) {
-            free.copy_from_slice(text);
-            self.len = end;
-        } else {
+    pub(super) fn push(&mut self, text: &str) {
+        if self.long.is_some() || self.text.try_push_str(text).is_err() {
             self.push_long(text);
         }
     }
 
     #[cold]
-    fn push_long(&mut self, text: &[u8]) {
-        let hash = self.long.get_or_insert_with(|| {
-            let mut hash = Sha256::new();
-            hash.update(&self.text[..self.len]);
-            hash
-        });
+    fn push_long(&mut self, text: &str) {
+        let hash = (self.long).get_or_insert_with(|| Sha256::new_with_prefix(self.text.as_bytes()));
         hash.update(text);
-        let kept = text.len().min(MAX_LEN - self.len);
-        self.text[self.len..self.len + kept].copy_from_slice(&text[..kept]);
-        self.len += kept;
+        let kept = text.floor_char_boundary(self.text.remaining_capacity());
+        self.text.push_str(&text[..kept]);
     }
 
     fn push_escaped(&mut self, byte: u8) {
-        let digit = |nibble: u8| HEX[usize::from(nibble)];
-        self.push(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+        let digit = |nibble: u8| char::from(HEX[usize::from(nibble)]);
+        for char in ['%', digit(byte >> 4), digit(byte & 15)] {
+            self.push(char.encode_utf8(&mut [0; 4]));
+        }
     }
 
     /// Appends a value that is followed by the literal `next`.
@@ -89,30 +81,20 @@ impl Renderer {
 
     pub(super) fn finish(&mut self) -> SmolStr {
         let Some(hash) = self.long.take() else {
-            return SmolStr::new(match valid_text(&self.text[..self.len]) {
+            return SmolStr::new(match self.text.as_str() {
                 "" => EMPTY,
                 text => text,
             });
         };
-        // Not where a character ends, a cut would leave half of it.
-        let mut end = valid_text(&self.text[..START_LEN]).len();
-        let digest = hash.finalize();
-        let digits = digest
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .map(|nibble| HEX[usize::from(nibble)].to_ascii_lowercase());
-        for byte in LONG_SEPARATOR.bytes().chain(digits) {
-            self.text[end] = byte;
-            end += 1;
+        self.text.truncate(self.text.floor_char_boundary(START_LEN));
+        self.text.push_str(LONG_SEPARATOR);
+        for byte in hash.finalize() {
+            for nibble in [byte >> 4, byte & 15] {
+                self.text
+                    .push(char::from(HEX[usize::from(nibble)]).to_ascii_lowercase());
+            }
         }
-        SmolStr::new(valid_text(&self.text[..end]))
-    }
-}
-
-fn valid_text(bytes: &[u8]) -> &str {
-    match str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+        SmolStr::new(&self.text)
     }
 }
 
@@ -154,12 +136,12 @@ impl ValueWriter<'_> {
 
     /// Writes text in which the byte `stop` needs escaping as well.
     fn write_until(&mut self, text: &str, stop: u8) {
-        let mut rest = text.as_bytes();
+        let mut rest = text;
         let reserved =
-            |&byte: &u8| byte < b' ' || matches!(byte, b'%' | b'{' | b'}' | 0x7f) || byte == stop;
-        while let Some(at) = rest.iter().position(reserved) {
+            |byte: u8| byte < b' ' || matches!(byte, b'%' | b'{' | b'}' | 0x7f) || byte == stop;
+        while let Some(at) = rest.bytes().position(reserved) {
             self.out.push(&rest[..at]);
-            self.out.push_escaped(rest[at]);
+            self.out.push_escaped(rest.as_bytes()[at]);
             rest = &rest[at + 1..];
         }
         self.out.push(rest);

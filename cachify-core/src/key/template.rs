@@ -147,7 +147,7 @@ impl KeyTemplate {
             return self.key(self.head.clone());
         }
         let mut key = Renderer::new();
-        key.push(self.head.as_bytes());
+        key.push(&self.head);
         for (slot, part) in slots.iter().zip(parts) {
             let written = write!(key.push_value(&slot.then), "{part}");
             assert!(
@@ -155,7 +155,7 @@ impl KeyTemplate {
                 "the `Display` of the value for `{{{}}}` returned an error",
                 slot.name
             );
-            key.push(slot.then.as_bytes());
+            key.push(&slot.then);
         }
         self.key(key.finish())
     }
@@ -182,14 +182,14 @@ impl KeyTemplate {
         mut value: impl FnMut(&str) -> Option<Cow<'a, [u8]>>,
     ) -> Result<Key, MissingPlaceholder> {
         let mut key = Renderer::new();
-        key.push(self.head.as_bytes());
+        key.push(&self.head);
         for slot in self.slots() {
             let value = value(&slot.name).ok_or_else(|| MissingPlaceholder {
                 template: self.text.clone(),
                 name: slot.name.clone(),
             })?;
             key.push_value(&slot.then).write_bytes(&value);
-            key.push(slot.then.as_bytes());
+            key.push(&slot.then);
         }
         Ok(self.key(key.finish()))
     }

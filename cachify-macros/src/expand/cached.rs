@@ -18,7 +18,7 @@ pub(super) fn body(
     let source = context.source(layer);
     let key = context.key(&layer.template);
     let tagged = context.tagged();
-    let begin = context.call("begin", &quote!(#tagged, #source, &__cachify_key));
+    let begin = context.call("begin", &quote!(#tagged, #source, #key));
     let cached = policy(
         layer,
         private,
@@ -29,7 +29,6 @@ pub(super) fn body(
     let value = context.outcome(&finish, sync);
     quote! {
         let __cachify_tag = #tag;
-        let __cachify_key = #key;
         let __cachify_miss = match #begin {
             ::core::ops::ControlFlow::Break(__cachify_hit) => return __cachify_hit,
             ::core::ops::ControlFlow::Continue(__cachify_miss) => __cachify_miss,
