@@ -28,7 +28,7 @@ mod proxy;
 mod resp;
 mod server;
 
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Stranded};
 pub use resp::{Client, Reply};
 pub use server::{Builder, Server, shared};
 

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::mem::take;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -43,13 +44,18 @@ enum Mode {
     Pass,
     Delay(Duration),
     Hold,
+    /// Requests that contain this.
+    Keep(&'static str),
     BlackHole,
     Refuse,
 }
 
 #[derive(Debug)]
 struct Connection {
+    /// The client's, then the server's.
     sockets: Vec<TcpStream>,
+    /// Requests that are kept.
+    kept: Vec<u8>,
     /// Bytes are missing: no real network would carry on with what follows them.
     torn: bool,
 }
@@ -105,6 +111,34 @@ impl Proxy {
     /// Lets requests through and withholds their replies until [`resume`](Self::resume).
     pub fn hold_replies(&self) {
         self.set(Mode::Hold);
+    }
+
+    /// Keeps what is sent from the first request on that contains `word`, until [`strand`](Self::strand).
+    pub fn keep_requests(&self, word: &'static str) {
+        self.set(Mode::Keep(word));
+    }
+
+    /// How many bytes of requests are kept.
+    pub fn kept_bytes(&self) -> usize {
+        let state = self.shared.lock();
+        state.open.values().map(|open| open.kept.len()).sum()
+    }
+
+    /// Closes the connections whose requests are kept, at the client's end only: these requests are still on their way. Back to normal
+    /// for all others.
+    pub fn strand(&self) -> Stranded {
+        let mut state = self.shared.lock();
+        state.mode = Mode::Pass;
+        let mut stranded = Vec::new();
+        for open in state.open.values_mut().filter(|open| !open.kept.is_empty()) {
+            stranded.extend(
+                open.sockets
+                    .pop()
+                    .map(|server| (server, take(&mut open.kept))),
+            );
+            open.close();
+        }
+        Stranded(stranded)
     }
 
     /// Delays every reply by this much.
@@ -165,6 +199,20 @@ impl Proxy {
     }
 }
 
+/// Requests whose senders have given their connections up.
+#[derive(Debug)]
+#[must_use = "they arrive when they are told to"]
+pub struct Stranded(Vec<(TcpStream, Vec<u8>)>);
+
+impl Stranded {
+    /// Now they reach the server.
+    pub fn arrive(self) {
+        for (mut server, requests) in self.0 {
+            server.write_all(&requests).expect("the server still reads");
+        }
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.refuse();
@@ -209,6 +257,7 @@ impl Shared {
             id,
             Connection {
                 sockets,
+                kept: Vec::new(),
                 torn: false,
             },
         );
@@ -224,6 +273,9 @@ impl Shared {
                 return Ok(());
             }
             if self.swallows(id, len) {
+                continue;
+            }
+            if self.keeps(id, &buffer[..len]) {
                 continue;
             }
             let server = match &mut server {
@@ -294,7 +346,7 @@ impl Shared {
             let left = match state.mode {
                 Mode::Hold => Duration::MAX,
                 Mode::Delay(delay) => (arrived + delay).saturating_duration_since(Instant::now()),
-                Mode::Pass | Mode::BlackHole | Mode::Refuse => return,
+                Mode::Pass | Mode::Keep(_) | Mode::BlackHole | Mode::Refuse => return,
             };
             if left.is_zero() {
                 return;
@@ -304,6 +356,23 @@ impl Shared {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
+    }
+
+    /// Whether these requests are kept, and so all that follow them.
+    fn keeps(&self, id: u64, requests: &[u8]) -> bool {
+        let mut state = self.lock();
+        let Mode::Keep(word) = state.mode else {
+            return false;
+        };
+        let Some(open) = state.open.get_mut(&id) else {
+            return false;
+        };
+        let mut parts = requests.windows(word.len());
+        let keeps = !open.kept.is_empty() || parts.any(|part| part == word.as_bytes());
+        if keeps {
+            open.kept.extend_from_slice(requests);
+        }
+        keeps
     }
 
     /// Whether bytes of this connection get lost now, or did: after a gap nothing may follow.

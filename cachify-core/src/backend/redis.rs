@@ -38,7 +38,7 @@ mod subscriber;
 mod time;
 
 use entries::lease_word;
-use link::{Link, Server};
+use link::{Link, Resent, Server};
 pub use options::RedisOptions;
 use script::Call;
 use subscriber::Subscriber;
@@ -103,6 +103,7 @@ impl Redis {
             patience: options.budget.max(CONNECT),
             budget: options.budget,
             time: ServerTime::new(options.clock),
+            resent: Resent::default(),
         });
         let node = options.node.unwrap_or_else(|| Node::new("redis"));
         let prefix = options.prefix;

@@ -57,6 +57,13 @@ impl Shared {
             Err(_) => return Err(error::garbled(&self.server.place)),
         };
         if outcome.code == GRANTED {
+            if outcome.again {
+                // The first request may still come, even after a reset: it would bring this lease back to life.
+                return Err(error::unreachable(
+                    &self.server.place,
+                    "the connection broke",
+                ));
+            }
             return Ok(Begun::Granted);
         }
         let mut recheck = Duration::from_millis(outcome.number);
@@ -115,9 +122,17 @@ impl Shared {
                 None => call,
             }
         };
-        match self.run_until(&self.control, start, within, call).await? {
-            Ok(_) => Ok(()),
-            Err(_) => Err(error::garbled(&self.server.place)),
+        let result = self.run_until(&self.control, start, within, call).await;
+        let (again, result) = match result {
+            Ok(Ok(outcome)) => (outcome.again, Ok(())),
+            Ok(Err(_)) => (false, Err(error::garbled(&self.server.place))),
+            Err(error) => (error.is_unavailable(), Err(error)),
+        };
+        if again {
+            // What a broken connection carried may still come, until it is refused for its age: not after this has ended.
+            let passed = self.server.time.local().since(start);
+            tokio::time::sleep(within.saturating_sub(passed)).await;
         }
+        result
     }
 }

@@ -1,7 +1,8 @@
 -- The rest of release.lua.
 local token, released = ARGV[1], removed
+local again = ARGV[4] == 'again'
 local deadline = redis.call('ZSCORE', holders, token)
-if ARGV[4] and tonumber(deadline or 0) ~= tonumber(ARGV[4]) then
+if ARGV[4] and not again and tonumber(deadline or 0) ~= tonumber(ARGV[4]) then
   return 0
 end
 if deadline then
@@ -9,7 +10,7 @@ if deadline then
   removed = true
   released = tonumber(deadline) > now
 end
-if not removed or redis.call('EXISTS', queue, places) > 0 then
+if again or not removed or redis.call('EXISTS', queue, places) > 0 then
   if redis.call('ZREM', queue, token) == 1 then
     released = true
   end
@@ -17,7 +18,7 @@ if not removed or redis.call('EXISTS', queue, places) > 0 then
   expire()
   hand_over(ARGV[2], ARGV[3])
   -- Its request may still be on the way, by a connection that broke: it must not take anything after this.
-  if unclaimed or not removed then
+  if again or unclaimed or not removed then
     redis.pcall('ZREMRANGEBYSCORE', ended, '-inf', now)
     redis.pcall('ZADD', ended, now + 10000000, token)
     redis.pcall('PEXPIRE', ended, 10000)

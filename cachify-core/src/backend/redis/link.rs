@@ -1,5 +1,6 @@
 //! One multiplexed connection that is made when it is needed, once for all who need it.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,11 +10,13 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind as Kind, RedisError, V
 use redis::{ServerErrorKind, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::LONGEST_ANSWER;
 use super::error::{code, translate, unreachable};
 use super::script::Call;
 use super::time::ServerTime;
+use crate::backend::Token;
 use crate::{Error, ErrorKind};
 
 /// Where the server is, and what all connections to it share.
@@ -25,6 +28,33 @@ pub(super) struct Server {
     pub(super) patience: Duration,
     pub(super) budget: Duration,
     pub(super) time: ServerTime,
+    pub(super) resent: Resent,
+}
+
+/// The tokens that were asked for twice because a connection broke: what it carried may still arrive, until it is refused for its age.
+#[derive(Default)]
+pub(super) struct Resent(Mutex<HashMap<Token, Instant>>);
+
+impl Resent {
+    fn add(&self, token: &Token) {
+        let (mut tokens, now) = (self.tokens(), Instant::now());
+        if tokens.len() == tokens.capacity() {
+            tokens.retain(|_, until| *until > now);
+        }
+        tokens.insert(token.clone(), now + LONGEST_ANSWER);
+    }
+
+    /// Whether a first request for `token` may still come.
+    pub(super) fn contains(&self, token: &Token) -> bool {
+        let tokens = self.tokens();
+        tokens
+            .get(token)
+            .is_some_and(|until| *until > Instant::now())
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, HashMap<Token, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Server {
@@ -101,6 +131,10 @@ impl Link {
         let mut result = self.exchange(&mut live, &call.cmd).await;
         let again = !live.fresh && result.as_ref().is_err_and(is_broken);
         if again {
+            // Before it is sent again: whoever drops this gives back what it may have got.
+            if let Some(token) = &call.asks_for {
+                self.0.server.resent.add(token);
+            }
             live = self.connection().await?;
             result = self.exchange(&mut live, &call.cmd).await;
         }

@@ -1,4 +1,4 @@
--- KEYS: holders, queue, places, ended. ARGV: token, channel, what[, deadline of the claim that is given up]
+-- KEYS: holders, queue, places, ended. ARGV: token, channel, what[, deadline of the claim that is given up, or 'again': it was asked for twice]
 -- The usual case: a lock for which nobody waits.
 local removed = false
 if not ARGV[4] and string.sub(ARGV[3], 1, 1) == 'L' then

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use redis::{Arg, Cmd, RedisWrite, ToRedisArgs};
 
+use crate::backend::Token;
+
 /// A script, which is called by its hash.
 pub(super) struct Script {
     hash: LazyLock<redis::Script>,
@@ -65,6 +67,8 @@ pub(super) fn command(name: &str, key: Name<'_>) -> Cmd {
 pub(super) struct Call {
     script: &'static Script,
     pub(super) cmd: Cmd,
+    /// Whoever asks for a lock or permit: its release must know if it was asked for twice.
+    pub(super) asks_for: Option<Token>,
 }
 
 impl Call {
@@ -76,7 +80,11 @@ impl Call {
         for name in names {
             cmd.arg(name);
         }
-        Self { script, cmd }
+        Self {
+            script,
+            cmd,
+            asks_for: None,
+        }
     }
 
     /// The same call with the script's text, after which the server knows it.

@@ -37,6 +37,16 @@ impl Shared {
             .arg(Self::slot_word(kind, key))
     }
 
+    /// Releases what this process asked for.
+    fn release_of(&self, slot: &Slot, token: &Token) -> Call {
+        let call = self.release_call(slot.kind, slot.key.as_str(), token.as_str());
+        if self.server.resent.contains(token) {
+            call.arg("again")
+        } else {
+            call
+        }
+    }
+
     pub(super) async fn acquire(
         &self,
         slot: &Slot,
@@ -72,7 +82,7 @@ impl Shared {
             SlotKind::Pool => &names[..4],
         };
         let call = |until| {
-            let call = Call::new(&script::ACQUIRE, names)
+            let mut call = Call::new(&script::ACQUIRE, names)
                 .arg(acquire.token.as_str())
                 .arg(&self.names.wake)
                 .arg(Self::slot_word(slot.kind, key))
@@ -80,6 +90,7 @@ impl Shared {
                 .arg(micros(acquire.ttl))
                 .arg(millis(acquire.ttl) + 2)
                 .arg(slot.max);
+            call.asks_for = Some(acquire.token.clone());
             match acquire.wait {
                 Some(wait) => call.arg(micros(wait.min(LONGEST_WAIT))),
                 None => call,
@@ -97,7 +108,7 @@ impl Shared {
             HELD => {
                 if outcome.again {
                     // The first request may still come, and nobody would know.
-                    self.give_back(self.release_call(slot.kind, key, acquire.token.as_str()));
+                    self.give_back(self.release_of(slot, acquire.token));
                 }
                 Acquired::Held { retry_in: time }
             }
@@ -107,7 +118,7 @@ impl Shared {
     }
 
     pub(super) async fn release(&self, slot: &Slot, token: &Token) -> Result<bool, Error> {
-        let call = self.release_call(slot.kind, slot.key.as_str(), token.as_str());
+        let call = self.release_of(slot, token);
         match self.control.run_told(&call).await? {
             (Value::Int(1), _) => Ok(true),
             (Value::Int(0), false) => Ok(false),

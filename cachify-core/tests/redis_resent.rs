@@ -1,0 +1,156 @@
+//! A request that is sent again because its connection broke, while the first copy is still on its way.
+#![cfg(all(feature = "redis", unix))]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::sync::Arc;
+
+use cachify_core::backend::{Acquire, Backend, Begin, Slot};
+use common::{Process, SECOND, is_granted, key, lock, pool, until};
+use redis_fixture::{Proxy, Server, Stranded};
+
+/// How many scripts the server has run.
+fn scripts(server: &Server) -> u64 {
+    let stats = server.command(&["INFO", "commandstats"]).text();
+    let calls = stats
+        .lines()
+        .filter(|line| line.starts_with("cmdstat_eval"));
+    calls
+        .filter_map(|line| {
+            line.split("calls=")
+                .nth(1)?
+                .split(',')
+                .next()?
+                .parse::<u64>()
+                .ok()
+        })
+        .sum()
+}
+
+struct Stage {
+    server: Server,
+    proxy: Proxy,
+    /// Behind the proxy.
+    process: Arc<Process>,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let server = Server::start();
+        let proxy = Proxy::start(&server.url());
+        let process = Arc::new(Process::new(&proxy.url()));
+        // Connected, and the scripts are known.
+        for slot in [lock("other"), pool("other", 1)] {
+            let token = process.node.token();
+            assert!(is_granted(process.acquire(&slot, &token, None).await));
+            assert!(process.release(&slot, &token).await);
+        }
+        let token = process.node.token();
+        process.begin(&key("other"), &token, None).await;
+        process
+            .fill(&key("other"), &token, b"x", SECOND)
+            .await
+            .unwrap();
+        process.set(&key("other"), b"x", SECOND).await.unwrap();
+        Self {
+            server,
+            proxy,
+            process,
+        }
+    }
+
+    /// Breaks the connection of the next script as soon as it was sent.
+    async fn strand(&self) -> Stranded {
+        until("it is sent", async || self.proxy.kept_bytes() > 0).await;
+        self.proxy.strand()
+    }
+
+    async fn arrives(&self, stranded: Stranded) {
+        let before = scripts(&self.server);
+        stranded.arrive();
+        until("it arrives", async || scripts(&self.server) > before).await;
+    }
+}
+
+async fn acquire_twice(stage: &Stage, slot: &Slot) -> (cachify_core::backend::Token, Stranded) {
+    let token = stage.process.node.token();
+    stage.proxy.keep_requests("EVALSHA");
+    let (process, asked, mine) = (Arc::clone(&stage.process), slot.clone(), token.clone());
+    let acquired = tokio::spawn(async move {
+        let acquire = Acquire {
+            token: &mine,
+            ttl: 30 * SECOND,
+            wait: None,
+            within: 5 * SECOND,
+        };
+        process.redis.acquire(&asked, acquire).await
+    });
+    let stranded = stage.strand().await;
+    assert!(is_granted(acquired.await.unwrap().unwrap()));
+    (token, stranded)
+}
+
+#[tokio::test]
+async fn l6_the_first_copy_of_a_request_takes_nothing_after_the_release() {
+    let stage = Stage::new().await;
+    for slot in [lock("door"), pool("door", 1)] {
+        let (token, stranded) = acquire_twice(&stage, &slot).await;
+        assert!(stage.process.release(&slot, &token).await);
+        stage.arrives(stranded).await;
+        let inspection = stage.process.redis.inspect(&slot).await.unwrap();
+        assert_eq!(inspection.held, 0, "by nobody");
+    }
+}
+
+#[tokio::test]
+async fn l6_the_first_copy_of_a_request_does_not_disturb_the_hold() {
+    let stage = Stage::new().await;
+    let slot = lock("door");
+    let (token, stranded) = acquire_twice(&stage, &slot).await;
+    stage.arrives(stranded).await;
+    let inspection = stage.process.redis.inspect(&slot).await.unwrap();
+    assert_eq!(inspection.first.unwrap().0, token.as_str());
+    assert!(stage.process.release(&slot, &token).await);
+    assert_eq!(stage.process.redis.inspect(&slot).await.unwrap().held, 0);
+}
+
+#[tokio::test]
+async fn c4_no_lease_comes_back_to_life_after_a_reset() {
+    let stage = Stage::new().await;
+    let (row, token) = (key("row"), stage.process.node.token());
+    stage.proxy.keep_requests("EVALSHA");
+    let (process, asked, mine) = (Arc::clone(&stage.process), row.clone(), token.clone());
+    let begun = tokio::spawn(async move {
+        let begin = Begin {
+            token: &mine,
+            ttl: 3 * SECOND,
+            unreadable: None,
+        };
+        process.redis.begin(&asked, begin).await
+    });
+    let stranded = stage.strand().await;
+    let begun = begun.await.unwrap();
+    stage.process.redis.reset(&row).await.unwrap();
+    stage.arrives(stranded).await;
+    // Whoever was told that it has the lease computes now, and had begun before the reset.
+    if begun.is_ok() {
+        let stored = stage.process.fill(&row, &token, b"old", SECOND).await;
+        assert!(!stored.unwrap());
+    }
+    assert_eq!(stage.process.bytes(&row).await, None);
+}
+
+#[tokio::test]
+async fn c8_the_first_copy_of_a_set_does_not_come_after_a_later_reset() {
+    let stage = Stage::new().await;
+    let row = key("row");
+    stage.proxy.keep_requests("EVALSHA");
+    let (process, asked) = (Arc::clone(&stage.process), row.clone());
+    let set = tokio::spawn(async move { process.set(&asked, b"old", 60 * SECOND).await });
+    let stranded = stage.strand().await;
+    set.await.unwrap().unwrap();
+    stage.process.redis.reset(&row).await.unwrap();
+    stage.arrives(stranded).await;
+    assert_eq!(stage.process.bytes(&row).await, None);
+}
