@@ -278,7 +278,7 @@ impl<P> Cached<P> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = T>,
     {
-        let compute = async || Ok::<T, std::convert::Infallible>(compute().await);
+        let compute = async |_| Ok::<T, std::convert::Infallible>(compute().await);
         match self.fetch(compute, None).await {
             Ok((value, _)) => value,
             Err(never) => match never {},
@@ -305,7 +305,9 @@ impl<P> Cached<P> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.fetch(compute, None).await.map(|(value, _)| value)
+        self.fetch(|_| compute(), None)
+            .await
+            .map(|(value, _)| value)
     }
 
     /// The cached value, if there is one. Never computes, never waits for somebody who does.
@@ -462,7 +464,7 @@ impl<P> SharedErrors<P> {
         Fut: Future<Output = Result<T, E>>,
     {
         self.0
-            .fetch(compute, Some(Sharing::new()))
+            .fetch(|_| compute(), Some(Sharing::new()))
             .await
             .map(|(value, _)| value)
     }

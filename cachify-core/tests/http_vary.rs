@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cachify_core::backend::memory::Memory;
+use cachify_core::clock::Clock;
+use cachify_core::testing::{Fault, Faulty, Op};
 use cachify_core::{Cachify, KeyTemplate};
 use futures_util::future::join_all;
 use http::request::Parts;
@@ -241,5 +244,42 @@ async fn h2_variants_of_answers_that_never_expire_live_a_day() {
         reset(&cachify).await;
         route.get(&[]).await;
         assert_eq!(status(&route.get(&[]).await), "cachify; hit");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_s4_no_variant_is_kept_that_nobody_can_find() {
+    let memory = Memory::builder().clock(Clock::test()).build();
+    let builder = Cachify::builder().backend(Arc::new(memory.clone()));
+    let cachify = builder.connect_lazy().unwrap();
+    let count = AtomicUsize::new(0);
+    // The first answer is for one client alone, so that those who waited for it run for themselves.
+    let route = Route::new(&cachify, rules("page"), move |request| {
+        let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let answer = with(text(language(&request)), &[("vary", "Accept-Language")]);
+            if first {
+                return with(answer, &[("set-cookie", "a=b")]);
+            }
+            answer
+        }
+    });
+    let answers = join_all((0..50).map(|_| route.get(EN))).await;
+    assert!(answers.iter().all(|answer| body(answer) == "en"));
+    assert_eq!(route.runs(), 50);
+    assert_eq!(memory.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_c7_a_varying_answer_costs_one_budget_while_the_backend_hangs() {
+    for hangs in [Op::Get, Op::Begin, Op::Set, Op::Fill] {
+        let (cachify, backend) = Faulty::wrap(&memory());
+        let route = multilingual(&cachify);
+        backend.fail(hangs, Fault::Hang);
+        let start = tokio::time::Instant::now();
+        assert_eq!(body(&route.get(EN).await), "en 0");
+        let lost = start.elapsed() - Duration::from_millis(100);
+        assert!(lost <= Duration::from_millis(260), "{hangs:?}: {lost:?}");
     }
 }

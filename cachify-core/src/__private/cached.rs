@@ -48,7 +48,7 @@ where
     Fut: Future<Output = R::Returned>,
 {
     Box::pin(async move {
-        let compute = || async { R::split(compute().await) };
+        let compute = |_| async { R::split(compute().await) };
         let result = cached.fetch(compute, R::sharing().0).await;
         R::join(result.map(|(value, _)| value))
     })

@@ -24,7 +24,7 @@ use crate::resilience::Budget;
 use crate::{Key, Ttl, codec};
 
 impl<P> Cached<P> {
-    /// The read path, with how it went.
+    /// The read path, with how it went. `compute` is told whether its value is going to be stored, unless a reset comes between.
     pub(crate) async fn fetch<T, E, F, Fut>(
         &self,
         compute: F,
@@ -33,7 +33,7 @@ impl<P> Cached<P> {
     where
         T: Value,
         P: Policy<T>,
-        F: FnOnce() -> Fut,
+        F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
         if let Some(value) = self.cachify.local(&self.key) {
@@ -72,7 +72,7 @@ impl<P> Cached<P> {
     where
         T: Value,
         P: Policy<T>,
-        F: FnOnce() -> Fut,
+        F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
         let inner = &self.cachify.inner;
@@ -80,7 +80,7 @@ impl<P> Cached<P> {
             let word = match Flights::join::<T>(inner, &self.key, attempt.arrival) {
                 Role::Lead(lead) => return self.lead(lead, attempt, compute, sharing).await,
                 Role::Wait(_) if self.alone => {
-                    return compute().await.map(|value| (value, Outcome::Bypass));
+                    return compute(false).await.map(|value| (value, Outcome::Bypass));
                 }
                 Role::Wait(word) => tokio::time::timeout_at(attempt.patience, word).await,
             };
@@ -97,19 +97,19 @@ impl<P> Cached<P> {
                     // Two callers of one key may have different types of error.
                     return match sharing.and_then(|sharing| (sharing.restore)(&error)) {
                         Some(error) => Err(error),
-                        None => compute().await.map(|value| (value, Outcome::Bypass)),
+                        None => compute(false).await.map(|value| (value, Outcome::Bypass)),
                     };
                 }
                 Ok(Ok(Word::Again) | Err(_)) => {}
                 Ok(Ok(Word::Alone)) => {
-                    return compute().await.map(|value| (value, Outcome::Bypass));
+                    return compute(false).await.map(|value| (value, Outcome::Bypass));
                 }
                 Err(_) => {
                     tracing::warn!(
                         template = self.key.template(),
                         "waited too long for another caller's computation"
                     );
-                    return compute().await.map(|value| (value, Outcome::Bypass));
+                    return compute(false).await.map(|value| (value, Outcome::Bypass));
                 }
             }
             if let Some(value) = self.look(&mut attempt).await {
@@ -150,7 +150,7 @@ impl<P> Cached<P> {
     where
         T: Value,
         P: Policy<T>,
-        F: FnOnce() -> Fut,
+        F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
         let inner = &self.cachify.inner;
@@ -162,7 +162,8 @@ impl<P> Cached<P> {
 
         let started = inner.flights.tick();
         let stopwatch = Instant::now();
-        let value = match compute().await {
+        let leased = lead.lease.as_ref().is_some_and(|lease| lease.is_granted());
+        let value = match compute(leased).await {
             Ok(value) => value,
             Err(error) => {
                 self.failed(lead, &mut attempt, started, &error, sharing)

@@ -324,7 +324,8 @@ where
             .cached(key)
             .policy(Keep(self.rules.lifetime(&self.cachify)))
             .alone(pass);
-        let compute = async || Ok::<_, Infallible>(self.compute(key, varies, pass).await);
+        let compute =
+            async |leased| Ok::<_, Infallible>(self.compute(key, varies, pass, leased).await);
         match cached.fetch(compute, None).await {
             Ok(found) => found,
             Err(never) => match never {},
@@ -332,7 +333,13 @@ where
     }
 
     /// Calls the inner service and makes what can be shared of its answer.
-    async fn compute(&mut self, key: &Key, varies: Option<&Varies>, pass: bool) -> Entry {
+    async fn compute(
+        &mut self,
+        key: &Key,
+        varies: Option<&Varies>,
+        pass: bool,
+        leased: bool,
+    ) -> Entry {
         let Some((mut request, call)) = self.request.take() else {
             unreachable!("an entry is computed once at most")
         };
@@ -369,8 +376,7 @@ where
                 return Entry::Answer(stored);
             }
             let varies = Varies::by(vary.iter().map(HeaderName::as_str));
-            self.keep_variant(&varies, stored).await;
-            return Entry::Varies(varies);
+            return self.keep_variant(varies, stored, leased).await;
         };
         if vary.iter().all(|field| varies.covers(field)) {
             return Entry::Answer(stored);
@@ -386,14 +392,22 @@ where
         Entry::Own
     }
 
-    /// Stores a variant whose index is still to be stored: no reset can have overtaken what nobody can find yet.
-    async fn keep_variant(&mut self, varies: &Varies, stored: Stored) {
+    /// Stores a variant whose index is still to be stored, if it is: no reset can have overtaken what nobody can find yet.
+    async fn keep_variant(&mut self, varies: Varies, stored: Stored, leased: bool) -> Entry {
         let key = varies.variant(&self.key, &self.headers);
         let (entry, ttl) = (Entry::Answer(stored.clone()), stored.ttl);
-        if let Err(error) = self.cachify.cached(&key).put(entry, ttl).await {
-            observe::not_stored(&key, &error);
-        }
         self.own = Some(Own::Variant(stored));
+        if !leased {
+            return Entry::Own;
+        }
+        match self.cachify.cached(&key).put(entry, ttl).await {
+            Ok(()) => Entry::Varies(varies),
+            // The index would cost the same time once more.
+            Err(error) => {
+                observe::not_stored(&key, &error);
+                Entry::Own
+            }
+        }
     }
 }
 
