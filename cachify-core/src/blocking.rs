@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -35,21 +36,32 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     let _runtime = runtime().enter();
     // A budget that a surrounding task has used up would never be filled again here.
     let mut future = pin!(tokio::task::unconstrained(future));
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let wake = Arc::new(Unpark {
+        thread: thread::current(),
+        woken: AtomicBool::new(false),
+    });
+    let waker = Waker::from(Arc::clone(&wake));
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return output;
         }
-        thread::park();
+        // A call within the future parks the same thread, and may use up the token that was meant for this one.
+        while !wake.woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
     }
 }
 
-struct Unpark(Thread);
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
@@ -67,4 +79,37 @@ fn runtime() -> &'static Handle {
         }
     });
     runtime.handle()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn a_call_within_a_call_does_not_take_its_wake_up() {
+        let (done, outcome) = mpsc::channel();
+        thread::spawn(move || {
+            let (outer, told) = oneshot::channel::<()>();
+            let within = async move {
+                let (inner, later) = oneshot::channel::<()>();
+                // While the inner call waits, the outer one is woken first.
+                thread::spawn(move || {
+                    outer.send(()).unwrap();
+                    thread::sleep(Duration::from_millis(50));
+                    inner.send(()).unwrap();
+                });
+                block_on(later).unwrap();
+            };
+            let (told, ()) = block_on(futures_util::future::join(told, within));
+            done.send(told.is_ok()).unwrap();
+        });
+        let outcome = outcome.recv_timeout(Duration::from_secs(10));
+        assert!(outcome.expect("nobody waits for ever"));
+    }
 }
