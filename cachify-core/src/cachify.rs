@@ -217,7 +217,7 @@ impl Cachify {
     }
 
     /// Waits until what this handle still has to do is done: locks to release, resets to repeat. Then the handle is closed: locks
-    /// and pools answer [`Unavailable`](ErrorKind::Unavailable), cached calls compute.
+    /// and pools answer [`Unavailable`](ErrorKind::Unavailable), and cached calls compute what is not in this process's memory.
     ///
     /// # Errors
     ///
@@ -323,7 +323,7 @@ impl Inner {
     /// Queues the reset of a key whose entry may be old now, and says so as an error.
     pub(crate) fn unconfirmed(self: &Arc<Self>, key: &Key, cause: Error) -> Error {
         let (kind, message) = if self.breaker.is_closed() {
-            // Reads of this handle do not trust the entry any more, but nobody repeats it.
+            // If there is room, reads of this handle do not trust the entry any more; but nobody repeats it.
             self.pending.add(key);
             (
                 ErrorKind::NotQueued,
@@ -520,6 +520,7 @@ async fn probe(claim: Claim) {
 /// Repeats resets until the backend has acknowledged all of them.
 async fn replay(claim: Claim) {
     let mut backoff = Backoff(Backoff::FIRST);
+    let mut failed = None;
     loop {
         let Some(inner) = claim
             .inner
@@ -528,7 +529,7 @@ async fn replay(claim: Claim) {
         else {
             return;
         };
-        let Some((key, round)) = inner.pending.next() else {
+        let Some((key, round)) = inner.pending.next(failed.as_ref()) else {
             drop(claim);
             inner.background.idle.notify_waiters();
             // For what was added between the last look and the end of the claim.
@@ -542,6 +543,7 @@ async fn replay(claim: Claim) {
             Err(error) => {
                 tracing::debug!(%error, template = key.template(), "a reset is still not confirmed");
                 drop(inner);
+                failed = Some(key);
                 backoff.pause().await;
             }
         }

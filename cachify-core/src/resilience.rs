@@ -74,17 +74,20 @@ pub(crate) struct Breaker {
 impl Breaker {
     /// Whether an operation may be tried.
     pub(crate) fn admit(&self) -> Result<(), Error> {
-        if !self.open.load(Ordering::Acquire) {
-            return Ok(());
+        // By itself: a probe that ends may open what was closed meanwhile.
+        if self.is_closed() {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "this cachify handle was closed; connect a new one",
+            ));
         }
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            if self.is_closed() {
-                "this cachify handle was closed; connect a new one"
-            } else {
-                "the backend failed repeatedly and is left alone until it answers a probe"
-            },
-        ))
+        if self.is_open() {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the backend failed repeatedly and is left alone until it answers a probe",
+            ));
+        }
+        Ok(())
     }
 
     /// Takes note of how an operation ended.
@@ -120,7 +123,7 @@ impl Breaker {
     /// Calls go through again.
     pub(crate) fn recover(&self) {
         self.failures.store(0, Ordering::Release);
-        self.open.store(self.is_closed(), Ordering::Release);
+        self.open.store(false, Ordering::Release);
         observe::breaker(None);
     }
 
@@ -131,7 +134,6 @@ impl Breaker {
     /// Lets nothing through any more.
     pub(crate) fn close_for_good(&self) {
         self.closed_for_good.store(true, Ordering::Release);
-        self.open.store(true, Ordering::Release);
     }
 }
 
@@ -197,12 +199,15 @@ impl Pending {
         true
     }
 
-    /// Some key that waits, with its round.
-    pub(crate) fn next(&self) -> Option<(Key, u64)> {
-        self.keys()
-            .values()
-            .next()
-            .map(|entry| (entry.key.clone(), entry.round))
+    /// A key that waits, with its round: the one behind `last` if there is one, so that a key which always fails is in no other's way.
+    pub(crate) fn next(&self, last: Option<&Key>) -> Option<(Key, u64)> {
+        let keys = self.keys();
+        let behind = last.and_then(|last| {
+            let mut behind = keys.values().skip_while(|entry| entry.key != *last);
+            behind.nth(1)
+        });
+        let next = behind.or_else(|| keys.values().next());
+        next.map(|entry| (entry.key.clone(), entry.round))
     }
 
     /// The reset of `round` was acknowledged.
@@ -231,5 +236,57 @@ impl Pending {
 
     fn keys(&self) -> MutexGuard<'_, HashMap<SmolStr, Unconfirmed>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::KeyTemplate;
+
+    fn key(id: usize) -> Key {
+        KeyTemplate::parse("row-{id}").unwrap().render(&[&id])
+    }
+
+    #[test]
+    fn s4_a_probe_that_ends_late_does_not_open_a_closed_handle() {
+        let breaker = Breaker::default();
+        breaker.close_for_good();
+        breaker.recover();
+        assert!(breaker.admit().is_err());
+    }
+
+    #[test]
+    fn c8_a_key_waits_once_however_often_it_is_reset() {
+        let pending = Pending::new(2);
+        for _ in 0..1000 {
+            assert!(pending.add(&key(1)));
+        }
+        assert_eq!(pending.len(), 1);
+        assert!(
+            pending.add(&key(2)) && !pending.add(&key(3)),
+            "there is room for two"
+        );
+        // Only the last round counts.
+        pending.acknowledge(&key(1), 998);
+        assert_eq!(pending.len(), 2);
+        pending.acknowledge(&key(1), 999);
+        assert_eq!(pending.len(), 1);
+    }
+
+    #[test]
+    fn c8_a_key_that_always_fails_is_in_no_other_keys_way() {
+        let pending = Pending::new(100);
+        for id in 0..10 {
+            pending.add(&key(id));
+        }
+        let (mut seen, mut last) = (std::collections::HashSet::new(), None);
+        for _ in 0..10 {
+            let (next, _) = pending.next(last.as_ref()).unwrap();
+            seen.insert(next.clone());
+            last = Some(next);
+        }
+        assert_eq!(seen.len(), 10);
     }
 }
