@@ -59,14 +59,16 @@ pub(crate) fn encode<T: Serialize>(
         Encoding::MessagePack => {
             rmp_serde::encode::write_named(&mut out, value).map_err(not_encoded)?;
             if !is_one_shallow_value(&out[HEADER..]) {
-                return Err(Error::new(
-                    ErrorKind::Codec,
-                    "the value is nested over 128 deep, and would not be read again; cache something flatter",
-                ));
+                return Err(too_deep());
             }
         }
         #[cfg(feature = "json")]
-        Encoding::Json => serde_json::to_writer(&mut out, value).map_err(not_encoded)?,
+        Encoding::Json => {
+            serde_json::to_writer(&mut out, value).map_err(not_encoded)?;
+            if !is_shallow_json(&out[HEADER..]) {
+                return Err(too_deep());
+            }
+        }
     }
     let length = u32::try_from(out.len() - HEADER).map_err(|_| {
         Error::new(
@@ -76,6 +78,33 @@ pub(crate) fn encode<T: Serialize>(
     })?;
     out[HEADER - 4..HEADER].copy_from_slice(&length.to_le_bytes());
     Ok(out)
+}
+
+fn too_deep() -> Error {
+    Error::new(
+        ErrorKind::Codec,
+        "the value is nested over 128 deep, and would not be read again; cache something flatter",
+    )
+}
+
+/// Whether `serde_json` reads what it wrote: it gives up at a depth of 128.
+#[cfg(feature = "json")]
+fn is_shallow_json(text: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+        if depth == MAX_DEPTH {
+            return false;
+        }
+    }
+    true
 }
 
 /// Decodes what [`encode`] made of a value of the same type; `None` if it is unreadable.
@@ -344,16 +373,31 @@ mod tests {
 
     #[test]
     fn c6_what_is_nested_too_deep_is_not_stored() {
-        let encoded = |depth| {
-            let term = nested(depth);
-            let now = Moment::from_micros(1);
-            encode(Encoding::MessagePack, &term, Ttl::NEVER, now)
-        };
-        // The value itself is a level.
-        let deep = encoded(MAX_DEPTH - 1).unwrap();
-        assert_eq!(decode::<Term>(&deep), Some(nested(MAX_DEPTH - 1)));
-        let error = encoded(MAX_DEPTH).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Codec);
+        // What the value itself adds to its depth; serde_json reads one level less than 128.
+        for (encoding, own) in [(Encoding::MessagePack, 1), (Encoding::Json, 1)] {
+            let encoded =
+                |depth| encode(encoding, &nested(depth), Ttl::NEVER, Moment::from_micros(1));
+            let deepest = (0..=MAX_DEPTH)
+                .rfind(|&depth| encoded(depth).is_ok())
+                .unwrap();
+            assert!(deepest + own + 1 >= MAX_DEPTH, "{encoding:?}: {deepest}");
+            for depth in 0..MAX_DEPTH + 10 {
+                match encoded(depth) {
+                    Ok(bytes) => assert_eq!(decode::<Term>(&bytes), Some(nested(depth))),
+                    Err(error) => {
+                        assert!(depth > deepest, "{encoding:?}: {depth}");
+                        assert_eq!(error.kind(), ErrorKind::Codec);
+                    }
+                }
+            }
+        }
+        let text = vec![r#"[{"\\\"#.to_owned(); 200];
+        let encoded = encode(Encoding::Json, &text, Ttl::NEVER, Moment::from_micros(1)).unwrap();
+        assert_eq!(
+            decode::<Vec<String>>(&encoded),
+            Some(text),
+            "brackets in text are text"
+        );
     }
 
     #[test]
