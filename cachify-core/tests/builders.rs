@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cachify_core::{Cachify, Error, key};
+use cachify_core::{Cachify, Error, ErrorKind, key};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,4 +71,41 @@ async fn core_without_macros_reads_as_designed() -> Result<(), Error> {
     let permit = pool.acquire().await?;
     drop(permit);
     cachify.close(Duration::from_secs(5)).await
+}
+
+#[tokio::test]
+async fn k3_a_prefix_is_refused_that_could_pass_for_something_else() {
+    for prefix in ["", "a{b", "a}b", "a b", "a\n", "a*", "é"] {
+        let error = Cachify::builder()
+            .memory()
+            .prefix(prefix)
+            .connect_lazy()
+            .map(drop);
+        assert_eq!(
+            error.unwrap_err().kind(),
+            ErrorKind::Configuration,
+            "{prefix:?}"
+        );
+    }
+    assert!(
+        Cachify::builder()
+            .memory()
+            .prefix("shop:eu-1_b.2")
+            .connect_lazy()
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn k3_a_lock_and_a_pool_and_an_entry_of_one_key_never_meet_in_memory() -> Result<(), Error> {
+    let cachify = Cachify::memory();
+    let key = key!("x");
+    let guard = cachify.lock(&key).acquire().await?;
+    let permit = cachify.pool(&key, 1).acquire().await?;
+    cachify.cached(&key).set(1).await?;
+    cachify.reset(&key).await?;
+    assert!(cachify.lock(&key).is_locked().await?);
+    permit.release().await?;
+    assert!(cachify.lock(&key).is_locked().await?);
+    guard.release().await
 }

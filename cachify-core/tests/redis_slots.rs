@@ -428,6 +428,29 @@ async fn k3_locks_pools_and_entries_never_meet() {
 }
 
 #[tokio::test]
+async fn k3_two_prefixes_on_one_server_never_meet() {
+    let server = Server::start();
+    let handle = async |prefix: &str| {
+        let builder = common::builder(&server.url()).prefix(prefix);
+        builder.connect().await.unwrap()
+    };
+    let (a, b) = (handle("shop").await, handle("shop:lock").await);
+    let x = common::key("x");
+    a.cached(&x).set(1).await.unwrap();
+    assert_eq!(b.cached(&x).peek::<i32>().await.unwrap(), None);
+    b.reset(&x).await.unwrap();
+    assert_eq!(a.cached(&x).peek::<i32>().await.unwrap(), Some(1));
+    let _held = a.lock(&x).acquire().await.unwrap();
+    let _other = b.lock(&x).acquire().await.unwrap();
+    let (full, _permit) = (a.pool(&x, 1), a.pool(&x, 1).acquire().await.unwrap());
+    assert_eq!(
+        full.acquire().await.map(drop).unwrap_err().kind(),
+        ErrorKind::Full
+    );
+    let _another = b.pool(&x, 1).acquire().await.unwrap();
+}
+
+#[tokio::test]
 async fn l7_what_some_other_program_put_there_is_an_error_and_stays() {
     let server = Server::start();
     let process = Process::new(&server.url());

@@ -1,8 +1,112 @@
-//! No crate writes `unsafe`, and none can start to unnoticed.
+//! No crate writes `unsafe`, and none can start to unnoticed. No log tells what a key or a value says.
 #![allow(clippy::unwrap_used)]
 
+use std::fmt::{Debug, Write};
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cachify_core::clock::Clock;
+use cachify_core::testing::{Fault, Faulty};
+use cachify_core::{Cachify, cached, key, once};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+/// All that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        writeln!(self.0.lock().unwrap(), "{field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        span.record(&mut self.clone());
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[cached(key = "row-{id}", with = cachify)]
+async fn row(cachify: &Cachify, id: &str) -> String {
+    let _ = cachify;
+    format!("value of {id}")
+}
+
+#[once(key = "job-{id}", with = cachify, on_locked = false, on_unavailable = false)]
+async fn job(cachify: &Cachify, id: &str) -> bool {
+    let _ = cachify;
+    !id.is_empty()
+}
+
+#[tokio::test(start_paused = true)]
+async fn s1_no_log_tells_a_key_or_a_value() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let (id, moment) = ("s3cret", Duration::from_millis(10));
+    let memory = Cachify::builder().memory().clock(Clock::test());
+    let (cachify, backend) = Faulty::wrap(&memory.connect_lazy().unwrap());
+    for fault in [
+        None,
+        Some(Fault::Reject),
+        Some(Fault::Hang),
+        Some(Fault::Refuse),
+    ] {
+        backend.heal();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let lock = cachify.lock(&key!("door-{id}"));
+        let pool = cachify.pool(&key!("pool-{id}"), 1);
+        let held = (lock.acquire().await, pool.acquire().await);
+        if let Some(fault) = fault {
+            backend.fail_all(fault);
+        }
+        for _ in 0..2 {
+            row(&cachify, id).await;
+            job(&cachify, id).await;
+        }
+        let _ = row::set(&cachify, id, "s3cret value".to_owned()).await;
+        // Of another type: it cannot be read.
+        let _ = cachify
+            .cached(&key!("row-{id}"))
+            .get_or_compute(async || 1)
+            .await;
+        let _ = row::reset(&cachify, id).await;
+        let _ = lock.clone().wait(moment).acquire().await;
+        let _ = pool.clone().wait(moment).acquire().await;
+        // A hold that nobody can renew is lost.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(held);
+    }
+    let _ = cachify.close(Duration::from_secs(1)).await;
+    let log = log.0.lock().unwrap();
+    for told in ["row-{id}", "door-{id}", "pool-{id}", "lost", "left alone"] {
+        assert!(
+            log.contains(told),
+            "{told} is not among what was logged:\n{log}"
+        );
+    }
+    assert!(!log.contains("s3cret"), "{log}");
+}
 
 #[test]
 fn s2_every_crate_forbids_unsafe_code() {

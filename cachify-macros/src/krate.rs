@@ -5,12 +5,13 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Ident, LitStr, Path};
 
-/// Each of them exports all that an expansion names.
+/// Each of them exports all that an expansion names. The core comes last: an app may have an adapter, and the core for its tests only, which
+/// cannot be told from here.
 const CRATES: [&str; 4] = [
-    "cachify-core",
     "cachify-axum",
     "cachify-poem",
     "cachify-warp",
+    "cachify-core",
 ];
 
 /// The path to `__private`: in the crate that the user named, else in whichever of ours their `Cargo.toml` has, renamed or not.

@@ -94,7 +94,7 @@ impl Renderer {
                     .push(char::from(HEX[usize::from(nibble)]).to_ascii_lowercase());
             }
         }
-        SmolStr::new(&self.text)
+        SmolStr::new(self.text)
     }
 }
 
