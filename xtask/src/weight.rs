@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_tree_counts_each_crate_once() {
-        let printed = "a v1.0.0 (/work/a)\nb v2.0.0 (proc-macro)\nb v2.0.0 (*)\nb v3.0.0\n\n";
+        let printed = "a v1.0.0 (/src/a)\nb v2.0.0 (proc-macro)\nb v2.0.0 (*)\nb v3.0.0\n\n";
         let expected = ["a v1.0.0", "b v2.0.0", "b v3.0.0"];
         assert_eq!(crates(printed), expected.map(str::to_owned).into());
     }
