@@ -80,12 +80,8 @@ async fn k3_a_prefix_is_refused_that_could_pass_for_something_else() {
             .memory()
             .prefix(prefix)
             .connect_lazy()
-            .map(drop);
-        assert_eq!(
-            error.unwrap_err().kind(),
-            ErrorKind::Configuration,
-            "{prefix:?}"
-        );
+            .map_err(|error| error.kind());
+        assert_eq!(error.err(), Some(ErrorKind::Configuration), "{prefix:?}");
     }
     assert!(
         Cachify::builder()

@@ -94,7 +94,7 @@ async fn s1_no_log_tells_a_key_or_a_value() {
         let _ = lock.clone().wait(moment).acquire().await;
         let _ = pool.clone().wait(moment).acquire().await;
         // A hold that nobody can renew is lost.
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         drop(held);
     }
     let _ = cachify.close(Duration::from_secs(1)).await;
