@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cachify_core::http::{CacheRules, Framework};
 use cachify_core::{Cachify, Error};
-use futures_util::future::ready;
+use futures_util::future::{Either, ready};
 use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Limited};
@@ -122,10 +122,13 @@ pub struct CacheEndpoint<E> {
 impl<E: Endpoint + 'static> Endpoint for CacheEndpoint<E> {
     type Output = Response;
 
-    async fn call(&self, mut request: Request) -> Result<Response> {
+    fn call(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
         let parts = take_head(&mut request);
         let params = Params::if_read(&request, self.rules.key());
         let plan = self.rules.plan(&parts, |name| params.get(name));
+        if let Some(answer) = self.rules.hit::<Poem>(&self.cachify, &plan, &parts) {
+            return Either::Left(ready(answer.into_result()));
+        }
         let (inner, rules) = (Arc::clone(&self.inner), Arc::clone(&self.rules));
         let call = async move |parts| {
             put_head(&mut request, parts);
@@ -137,11 +140,14 @@ impl<E: Endpoint + 'static> Endpoint for CacheEndpoint<E> {
                 Err(error) => Answer::of(error.status().into(), Some(error)),
             })
         };
-        let Ok(answer) = self
-            .rules
-            .serve::<Poem, Infallible, _, _>(&self.cachify, plan, parts, call)
-            .await;
-        answer.into_result()
+        // In a box, so that a hit does not carry the state of a miss around.
+        Either::Right(Box::pin(async move {
+            let Ok(answer) = self
+                .rules
+                .serve::<Poem, Infallible, _, _>(&self.cachify, plan, parts, call)
+                .await;
+            answer.into_result()
+        }))
     }
 }
 
