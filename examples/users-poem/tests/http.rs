@@ -10,7 +10,7 @@ use cachify_poem::{
 use poem::http::{HeaderMap, StatusCode};
 use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::web::{Data, Path};
-use poem::{Body, EndpointExt, Response, Route, Server, get, handler, post, put};
+use poem::{Body, EndpointExt, Response, Result, Route, Server, get, handler, post, put};
 use users_contract::{Answer, Probe, Setup};
 
 users_contract::http!(crate::serve);
@@ -39,7 +39,7 @@ async fn serve(setup: Setup) {
         )
         .at(
             "/missing/:name",
-            get(named).with(cached("missing-{name}").statuses([StatusCode::NOT_FOUND])),
+            get(missing).with(cached("missing-{name}").statuses([StatusCode::NOT_FOUND])),
         )
         .at(
             "/small/:name",
@@ -76,6 +76,17 @@ async fn named(
     headers: &HeaderMap,
 ) -> Response {
     response(probe.answer(&name, headers).await)
+}
+
+/// Answers with an error, as poem's own handlers do.
+#[handler]
+async fn missing(
+    Data(probe): Data<&Probe>,
+    Path(name): Path<String>,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let response = response(probe.answer(&name, headers).await);
+    Err(poem::Error::from_response(response))
 }
 
 #[handler]
