@@ -55,10 +55,7 @@ pub struct Locked<K> {
     pub guard: Guard,
 }
 
-impl<'a, K> FromRequest<'a> for Locked<K>
-where
-    K: CacheKey + DeserializeOwned + Send,
-{
+impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         let (cachify, key) = read::<K>(request)?;
         let lock = cachify.lock(&key.key());
@@ -101,10 +98,7 @@ pub struct Once<K> {
     pub guard: Guard,
 }
 
-impl<'a, K> FromRequest<'a> for Once<K>
-where
-    K: CacheKey + DeserializeOwned + Send,
-{
+impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Once<K> {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         let (cachify, key) = read::<K>(request)?;
         let once = cachify.once(&key.key());
@@ -147,10 +141,7 @@ pub struct Permit<K, const MAX: u32> {
     pub permit: cachify_core::Permit,
 }
 
-impl<'a, K, const MAX: u32> FromRequest<'a> for Permit<K, MAX>
-where
-    K: CacheKey + DeserializeOwned + Send,
-{
+impl<'a, K: CacheKey + DeserializeOwned + Send, const MAX: u32> FromRequest<'a> for Permit<K, MAX> {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         let (cachify, key) = read::<K>(request)?;
         let pool = cachify.pool(&key.key(), MAX);
@@ -180,10 +171,9 @@ impl Params {
 
     /// All of them if the key is made of any.
     pub(crate) fn if_read(request: &Request, key: Option<&RequestKey>) -> Self {
-        if key.is_some_and(RequestKey::reads_path) {
-            Self::all(request)
-        } else {
-            Self(Vec::new())
+        match key {
+            Some(key) if key.reads_path() => Self::all(request),
+            _ => Self(Vec::new()),
         }
     }
 

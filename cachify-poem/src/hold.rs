@@ -41,10 +41,8 @@ impl Hold {
         };
         put_head(&mut request, parts);
         let work = async { inner.call(request).await.map(IntoResponse::into_response) };
-        match self.rules.run(&self.cachify, &key, work).await {
-            Ok(response) => response,
-            Err(error) => self.refuse(error),
-        }
+        let response = self.rules.run(&self.cachify, &key, work).await;
+        response.unwrap_or_else(|error| self.refuse(error))
     }
 
     fn refuse(&self, error: Error) -> Result<Response> {

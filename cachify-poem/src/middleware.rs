@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cachify_core::http::{CacheRules, Framework};
 use cachify_core::{Cachify, Error};
-use futures_util::future::{Either, ready};
+use futures_util::future::{Either, FutureExt as _, ready};
 use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Limited};
@@ -95,7 +95,7 @@ cachify_core::__cachify_cache_options!(CacheMiddleware);
 ///
 /// On an error of a template.
 #[track_caller]
-pub(crate) fn well_formed<T>(parsed: std::result::Result<T, Error>) -> T {
+pub(crate) fn well_formed<T>(parsed: Result<T, Error>) -> T {
     parsed.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -105,8 +105,7 @@ impl<E: Endpoint + 'static> Middleware<E> for CacheMiddleware {
     fn transform(&self, inner: E) -> CacheEndpoint<E> {
         CacheEndpoint {
             inner: Arc::new(inner),
-            cachify: self.cachify.clone(),
-            rules: Arc::clone(&self.rules),
+            cached: self.clone(),
         }
     }
 }
@@ -115,39 +114,34 @@ impl<E: Endpoint + 'static> Middleware<E> for CacheMiddleware {
 #[derive(Debug)]
 pub struct CacheEndpoint<E> {
     inner: Arc<E>,
-    cachify: Cachify,
-    rules: Arc<CacheRules>,
+    cached: CacheMiddleware,
 }
 
 impl<E: Endpoint + 'static> Endpoint for CacheEndpoint<E> {
     type Output = Response;
 
     fn call(&self, mut request: Request) -> impl Future<Output = Result<Response>> + Send {
+        let CacheMiddleware { cachify, rules } = &self.cached;
         let parts = take_head(&mut request);
-        let params = Params::if_read(&request, self.rules.key());
-        let plan = self.rules.plan(&parts, |name| params.get(name));
-        if let Some(answer) = self.rules.hit::<Poem>(&self.cachify, &plan, &parts) {
+        let params = Params::if_read(&request, rules.key());
+        let plan = rules.plan(&parts, |name| params.get(name));
+        if let Some(answer) = rules.hit::<Poem>(cachify, &plan, &parts) {
             return Either::Left(ready(answer.into_result()));
         }
-        let (inner, rules) = (Arc::clone(&self.inner), Arc::clone(&self.rules));
+        let (inner, judge) = (Arc::clone(&self.inner), Arc::clone(rules));
         let call = async move |parts| {
             put_head(&mut request, parts);
             Ok(match inner.call(request).await {
                 Ok(response) => Answer::of(response.into_response(), None),
-                Err(error) if rules.stores(error.status()) => {
+                Err(error) if judge.stores(error.status()) => {
                     Answer::of(error.into_response(), None)
                 }
-                Err(error) => Answer::of(error.status().into(), Some(error)),
+                Err(error) => Answer::of(Response::from(error.status()), Some(error)),
             })
         };
+        let serve = rules.serve::<Poem, Infallible, _, _>(cachify, plan, parts, call);
         // In a box, so that a hit does not carry the state of a miss around.
-        Either::Right(Box::pin(async move {
-            let Ok(answer) = self
-                .rules
-                .serve::<Poem, Infallible, _, _>(&self.cachify, plan, parts, call)
-                .await;
-            answer.into_result()
-        }))
+        Either::Right(serve.map(|Ok(answer)| answer.into_result()).boxed())
     }
 }
 
@@ -166,14 +160,16 @@ pub(crate) fn put_head(request: &mut Request, parts: Parts) {
     *request.headers_mut() = parts.headers;
 }
 
+type Boxed = http::Response<BoxBody<Bytes, io::Error>>;
+
 /// A response as one of the `http` crate, whose body tells its length; or an error, as the bare response that the rules judge.
 struct Answer {
-    response: http::Response<BoxBody<Bytes, io::Error>>,
+    response: Boxed,
     error: Option<poem::Error>,
 }
 
 impl Answer {
-    fn of(response: Response, error: Option<poem::Error>) -> Self {
+    fn of(response: impl Into<Boxed>, error: Option<poem::Error>) -> Self {
         let response = response.into();
         Self { response, error }
     }
@@ -211,10 +207,7 @@ impl Framework for Poem {
         exact_length(answer.response.body())
     }
 
-    async fn collect(
-        answer: Answer,
-        limit: usize,
-    ) -> std::result::Result<http::Response<Bytes>, Answer> {
+    async fn collect(answer: Answer, limit: usize) -> Result<http::Response<Bytes>, Answer> {
         let (head, body) = answer.response.into_parts();
         let body = match Limited::new(body, limit).collect().await {
             // They cannot be stored.
@@ -226,17 +219,11 @@ impl Framework for Poem {
                 Body::from_bytes_stream(stream::once(end)).into()
             }
         };
-        Err(Answer {
-            response: http::Response::from_parts(head, body),
-            error: None,
-        })
+        Err(Answer::of(http::Response::from_parts(head, body), None))
     }
 
     fn build(response: http::Response<Bytes>) -> Answer {
-        Answer {
-            response: response.map(|bytes| Body::from(bytes).into()),
-            error: None,
-        }
+        Answer::of(response.map(|bytes| BoxBody::from(Body::from(bytes))), None)
     }
 }
 
@@ -278,10 +265,8 @@ impl<E: Endpoint> Middleware<E> for ScopeMiddleware {
     type Output = ScopeEndpoint<E>;
 
     fn transform(&self, inner: E) -> ScopeEndpoint<E> {
-        ScopeEndpoint {
-            inner,
-            cachify: self.0.clone(),
-        }
+        let cachify = self.0.clone();
+        ScopeEndpoint { inner, cachify }
     }
 }
 

@@ -48,7 +48,7 @@ const REFUSALS: [(u16, &str, bool); 5] = [
 /// ```
 impl ApiResponse for Rejection {
     fn meta() -> MetaResponses {
-        let response = |(status, description, again)| MetaResponse {
+        let response = |(status, description, again): (_, _, bool)| MetaResponse {
             description,
             status: Some(status),
             status_range: None,
@@ -56,11 +56,7 @@ impl ApiResponse for Rejection {
                 content_type: "application/problem+json",
                 schema: MetaSchemaRef::Inline(Box::new(problem())),
             }],
-            headers: if again {
-                vec![retry_after()]
-            } else {
-                Vec::new()
-            },
+            headers: again.then(retry_after).into_iter().collect(),
         };
         MetaResponses {
             responses: REFUSALS.into_iter().map(response).collect(),
