@@ -164,11 +164,11 @@ impl Rounds {
     }
 }
 
-/// Half of what lies between the largest and the smallest, by their median; of one figure there is none.
+/// How far the one that is farthest lies from the median, by the median; of one figure there is none.
 fn spread(figures: &mut [f64]) -> Option<f64> {
     let median = median(figures);
     match figures {
-        [first, .., last] if median > 0.0 => Some((*last - *first) / 2.0 / median),
+        [first, .., last] if median > 0.0 => Some((*last - median).max(median - *first) / median),
         _ => None,
     }
 }
@@ -319,8 +319,9 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_is_half_the_range_by_the_median() {
+    fn the_spread_holds_every_round() {
         assert_eq!(spread(&mut [110.0, 90.0, 100.0]), Some(0.1));
+        assert_eq!(spread(&mut [101.0, 100.0, 80.0]), Some(0.2));
         assert_eq!(spread(&mut [100.0]), None);
     }
 

@@ -73,7 +73,7 @@ pub(crate) struct Run {
     pub(crate) seconds: f64,
     /// Requests answered as expected, per second: the median of the rounds.
     pub(crate) per_second: f64,
-    /// Half the range of `per_second` over the rounds, by its median: 0.04 is ±4 %.
+    /// How far `per_second` of the farthest round lies from the median, by the median: 0.04 is ±4 %.
     pub(crate) spread: Option<f64>,
     /// How many rounds the figures are medians of.
     pub(crate) repeats: usize,
