@@ -14,6 +14,8 @@ use crate::schema::{Report, Run};
 const WIDTH: usize = 100;
 /// Of figures that were measured once, and so say nothing about how much they vary.
 const UNKNOWN_SPREAD: f64 = 0.1;
+/// By so much a machine drifts between two runs, which no round of either shows.
+const DRIFT: f64 = 0.05;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareFlags {
@@ -127,7 +129,7 @@ fn ratio(before: f64, after: f64) -> Option<f64> {
 }
 
 fn both(before: Option<f64>, after: Option<f64>) -> f64 {
-    before.unwrap_or(UNKNOWN_SPREAD) + after.unwrap_or(UNKNOWN_SPREAD)
+    (before.unwrap_or(UNKNOWN_SPREAD) + after.unwrap_or(UNKNOWN_SPREAD)).max(DRIFT)
 }
 
 impl<'a> Pair<'a> {

@@ -50,6 +50,16 @@ fn only_what_is_beyond_the_spread_of_both_is_a_regression() {
 }
 
 #[test]
+fn what_a_machine_drifts_by_is_no_regression() {
+    let before = report(1_000.0, 500, Some(0.0));
+    assert!(regressions(&before, &report(960.0, 520, Some(0.0)), 0.0).is_empty());
+    assert_eq!(
+        regressions(&before, &report(940.0, 520, Some(0.0)), 0.0).len(),
+        1
+    );
+}
+
+#[test]
 fn a_latency_is_judged_by_its_own_spread() {
     let before = report(1_000.0, 500, Some(0.01));
     let mut after = report(1_000.0, 550, Some(0.01));
