@@ -6,9 +6,10 @@ mod common;
 
 use std::sync::Arc;
 
-use cachify_core::backend::{Acquire, Backend, Begin, Slot};
-use common::{Process, SECOND, is_granted, key, lock, pool, until};
+use cachify_core::backend::{Acquire, Backend, Begin, Begun, Slot};
+use common::{MILLI, Process, SECOND, is_granted, key, lock, pool, soon, until};
 use redis_fixture::{Proxy, Server, Stranded};
+use tokio::sync::Notify;
 
 /// How many scripts the server has run.
 fn scripts(server: &Server) -> u64 {
@@ -134,11 +135,53 @@ async fn c4_no_lease_comes_back_to_life_after_a_reset() {
     stage.process.redis.reset(&row).await.unwrap();
     stage.arrives(stranded).await;
     // Whoever was told that it has the lease computes now, and had begun before the reset.
-    if begun.is_ok() {
+    if matches!(begun, Ok(Begun::Granted)) {
         let stored = stage.process.fill(&row, &token, b"old", SECOND).await;
         assert!(!stored.unwrap());
     }
     assert_eq!(stage.process.bytes(&row).await, None);
+}
+
+#[tokio::test]
+async fn c4_s8_no_copy_of_an_earlier_look_revives_the_lease_of_a_later_one() {
+    let stage = Stage::new().await;
+    let row = key("row");
+    let cachify = common::builder(&stage.proxy.url()).budget(5 * SECOND);
+    let cachify = cachify.connect().await.unwrap();
+    cachify
+        .cached(&key("warm"))
+        .get_or_compute(async || 1)
+        .await;
+    // Somebody else has the lease, so that the copy which is answered is told to wait.
+    let (other, theirs) = (
+        Process::new(&stage.server.url()),
+        stage.process.node.token(),
+    );
+    assert!(matches!(
+        other.begin(&row, &theirs, None).await,
+        Begun::Granted
+    ));
+    stage.proxy.keep_requests("EVALSHA");
+    let (computing, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let read = tokio::spawn({
+        let (cached, computing, go) = (cachify.cached(&row), computing.clone(), go.clone());
+        async move {
+            let compute = async || {
+                computing.notify_one();
+                go.notified().await;
+                1
+            };
+            cached.get_or_compute(compute).await
+        }
+    });
+    let stranded = stage.strand().await;
+    other.redis.confirm(&row, &theirs).await.unwrap();
+    soon("it computes", computing.notified()).await;
+    other.redis.reset(&row).await.unwrap();
+    stage.arrives(stranded).await;
+    go.notify_one();
+    assert_eq!(soon("the value", read).await.unwrap(), 1);
+    assert_eq!(other.bytes(&row).await, None);
 }
 
 #[tokio::test]
@@ -153,4 +196,28 @@ async fn c8_the_first_copy_of_a_set_does_not_come_after_a_later_reset() {
     stage.process.redis.reset(&row).await.unwrap();
     stage.arrives(stranded).await;
     assert_eq!(stage.process.bytes(&row).await, None);
+}
+
+#[tokio::test]
+async fn l6_a_forced_release_that_comes_late_frees_no_later_holder() {
+    let stage = Stage::new().await;
+    let (slot, first, second) = (
+        lock("door"),
+        stage.process.node.token(),
+        stage.process.node.token(),
+    );
+    let other = Process::new(&stage.server.url());
+    assert!(is_granted(other.acquire(&slot, &first, None).await));
+    stage.process.redis.evict(&lock("other")).await.unwrap();
+    stage.proxy.keep_requests("EVALSHA");
+    let (process, asked) = (Arc::clone(&stage.process), slot.clone());
+    let evicted = tokio::spawn(async move { process.redis.evict(&asked).await });
+    let stranded = stage.strand().await;
+    assert!(evicted.await.unwrap().unwrap());
+    assert!(is_granted(other.acquire(&slot, &second, None).await));
+    // Longer than the budget, in which a request stays in force.
+    tokio::time::sleep(300 * MILLI).await;
+    stage.arrives(stranded).await;
+    let inspection = other.redis.inspect(&slot).await.unwrap();
+    assert_eq!(inspection.first.unwrap().0, second.as_str());
 }

@@ -332,11 +332,7 @@ impl Backend for Redis {
     }
 
     fn evict<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<bool, Error>> {
-        let key = slot.key.as_str();
-        let call = Call::new(&script::EVICT, &self.0.slot(slot.kind, key)[..4])
-            .arg(&self.0.names.wake)
-            .arg(Shared::slot_word(slot.kind, key));
-        Box::pin(async move { self.0.flag(&self.0.control, &call).await })
+        Box::pin(self.0.evict(slot))
     }
 
     fn inspect<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<Inspection, Error>> {

@@ -202,12 +202,13 @@ impl<P> Cached<P> {
         if lead.lease.as_ref().is_some_and(|lease| lease.is_granted()) {
             return None;
         }
-        // Never one that ended: another leader may still compute under it what a reset overtook.
-        let lease = Lease::new(inner, &self.key);
-        lead.lease = Some(Arc::clone(&lease));
         let listener = inner.backend.signals().listen(self.key.as_str());
         let mut unreadable_again = 0;
         loop {
+            // Never one that ended: another leader may still compute under it what a reset overtook. Nor one that was asked for before: the
+            // request may have been sent twice, and a copy that comes late must not bring a lease back to life after a reset.
+            let lease = Lease::new(inner, &self.key);
+            lead.lease = Some(Arc::clone(&lease));
             let begin = Begin {
                 token: &lease.token,
                 ttl: LEASE_TTL,

@@ -58,11 +58,11 @@ impl Shared {
         };
         if outcome.code == GRANTED {
             if outcome.again {
-                // The first request may still come, even after a reset: it would bring this lease back to life.
-                return Err(error::unreachable(
-                    &self.server.place,
-                    "the connection broke",
-                ));
+                // The first request may still come, even after a reset, and would bring this lease back to life. The next look asks for another.
+                self.give_back(self.end_call(key, begin.token));
+                return Ok(Begun::Busy {
+                    recheck: Duration::from_millis(1),
+                });
             }
             return Ok(Begun::Granted);
         }
@@ -75,16 +75,21 @@ impl Shared {
         Ok(Begun::Busy { recheck })
     }
 
+    /// Ends a lease without storing anything.
+    fn end_call(&self, key: &str, token: &Token) -> Call {
+        Call::new(&script::FILL, &[self.entry(key), self.lease(key)])
+            .arg(token.as_str())
+            .arg(&self.names.wake)
+            .arg(lease_word(key))
+    }
+
     pub(super) async fn end_lease(
         &self,
         key: &str,
         token: &Token,
         entry: Option<NewEntry<'_>>,
     ) -> Result<bool, Error> {
-        let mut call = Call::new(&script::FILL, &[self.entry(key), self.lease(key)])
-            .arg(token.as_str())
-            .arg(&self.names.wake)
-            .arg(lease_word(key));
+        let mut call = self.end_call(key, token);
         if let Some(entry) = entry {
             let bytes = match (entry.encode)(self.server.time.now()) {
                 Ok(bytes) => bytes,
@@ -109,7 +114,7 @@ impl Shared {
         within: Duration,
     ) -> Result<(), Error> {
         let start = self.server.time.local();
-        self.control.ready().await?;
+        let connection = self.control.ready().await?;
         let bytes = (entry.encode)(self.server.time.now())?;
         let call = |until| {
             let call = Call::new(&script::SET, &[self.entry(key), self.lease(key)])
@@ -122,14 +127,13 @@ impl Shared {
                 None => call,
             }
         };
-        let result = self.run_until(&self.control, start, within, call).await;
-        let (again, result) = match result {
-            Ok(Ok(outcome)) => (outcome.again, Ok(())),
-            Ok(Err(_)) => (false, Err(error::garbled(&self.server.place))),
-            Err(error) => (error.is_unavailable(), Err(error)),
+        let result = match self.run_until(&self.control, start, within, call).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(error::garbled(&self.server.place)),
+            Err(error) => Err(error),
         };
-        if again {
-            // What a broken connection carried may still come, until it is refused for its age: not after this has ended.
+        if !self.control.is(connection) {
+            // What the connection carried when it broke may still come, until it is refused for its age: not after this has ended.
             let passed = self.server.time.local().since(start);
             tokio::time::sleep(within.saturating_sub(passed)).await;
         }

@@ -31,7 +31,7 @@ pub(super) struct Server {
     pub(super) resent: Resent,
 }
 
-/// The tokens that were asked for twice because a connection broke: what it carried may still arrive, until it is refused for its age.
+/// The tokens that were asked for by a connection that broke: what it carried may still arrive, until it is refused for its age.
 #[derive(Default)]
 pub(super) struct Resent(Mutex<HashMap<Token, Instant>>);
 
@@ -108,6 +108,11 @@ impl Link {
         }
     }
 
+    /// Whether this is still the connection in use.
+    pub(super) fn is(&self, id: u64) -> bool {
+        self.0.live_id() == Some(id)
+    }
+
     /// Sends a command and waits for its answer, which may be an error of the server's.
     ///
     /// A connection that turns out to be broken is replaced once: whoever uses this must be able to run twice.
@@ -128,23 +133,31 @@ impl Link {
         call: &Call,
     ) -> Result<(Result<Value, RedisError>, bool), Error> {
         let mut live = self.connection().await?;
-        let mut result = self.exchange(&mut live, &call.cmd).await;
+        let mut result = self.send(&mut live, call, &call.cmd).await;
         let again = !live.fresh && result.as_ref().is_err_and(is_broken);
         if again {
-            // Before it is sent again: whoever drops this gives back what it may have got.
-            if let Some(token) = &call.asks_for {
-                self.0.server.resent.add(token);
-            }
             live = self.connection().await?;
-            result = self.exchange(&mut live, &call.cmd).await;
+            result = self.send(&mut live, call, &call.cmd).await;
         }
         if result
             .as_ref()
             .is_err_and(|error| error.kind() == Kind::Server(ServerErrorKind::NoScript))
         {
-            result = self.exchange(&mut live, &call.with_source()).await;
+            result = self.send(&mut live, call, &call.with_source()).await;
         }
         Ok((result, again))
+    }
+
+    /// As [`exchange`](Self::exchange). What was asked for by a connection that broke may be asked for again, here or by whoever called: that is
+    /// noted before it can be.
+    async fn send(&self, live: &mut Live, call: &Call, cmd: &Cmd) -> Result<Value, RedisError> {
+        let result = self.exchange(live, cmd).await;
+        if let Some(token) = &call.asks_for
+            && result.as_ref().is_err_and(is_broken)
+        {
+            self.0.server.resent.add(token);
+        }
+        result
     }
 
     /// Runs a script; `true` as in [`call`](Self::call).

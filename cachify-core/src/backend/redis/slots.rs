@@ -131,6 +131,23 @@ impl Shared {
         }
     }
 
+    pub(super) async fn evict(&self, slot: &Slot) -> Result<bool, Error> {
+        let start = self.server.time.local();
+        let key = slot.key.as_str();
+        let names = self.slot(slot.kind, key);
+        let call = |until| {
+            Call::new(&script::EVICT, &names[..4])
+                .arg(&self.names.wake)
+                .arg(Self::slot_word(slot.kind, key))
+                .arg(until)
+        };
+        let within = self.server.budget;
+        match self.run_until(&self.control, start, within, call).await? {
+            Ok(outcome) => Ok(outcome.code != 0),
+            Err(_) => Err(error::garbled(&self.server.place)),
+        }
+    }
+
     /// Releases in the background what nobody wants.
     pub(super) fn give_back(&self, call: Call) {
         let (control, within) = (self.control.clone(), self.server.budget);
