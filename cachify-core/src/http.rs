@@ -16,7 +16,7 @@
 //! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage`, else `max-age`, else `Expires` of the answer leaves if that is less; answers that vary, a day at most |
 //!
 //! An answer that turns out not to be storable is shared with nobody: those who waited for it run at once, in parallel, and for a
-//! minute nobody waits for an answer under that key, until one can be stored again. A server error (5xx) is shared with nobody either, but
+//! minute nobody waits for an answer under that key, until one can be stored again. A server error (5xx), 408, 409, 423, 425 or 429 is shared with nobody either, but
 //! is taken for an accident: the next requests wait for one another again.
 //!
 //! `Vary` is honoured: answers that differ lie beside one another, and one reset of the key forgets them all. `Cache-Control` of requests is

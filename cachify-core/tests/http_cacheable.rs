@@ -217,8 +217,14 @@ async fn h1_s29_a_route_that_sets_cookies_is_shared_with_nobody_and_slow_for_nob
 }
 
 #[tokio::test(start_paused = true)]
-async fn h1_server_errors_are_shared_with_nobody_and_forgotten() {
-    for cachify in backends() {
+async fn h1_errors_of_the_moment_are_shared_with_nobody_and_forgotten() {
+    let statuses = [
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::LOCKED,
+    ];
+    let each = |status| backends().into_iter().map(move |cachify| (cachify, status));
+    for (cachify, status) in statuses.into_iter().flat_map(each) {
         let count = AtomicUsize::new(0);
         let route = Route::new(&cachify, rules("broken"), move |_| {
             let n = count.fetch_add(1, Ordering::SeqCst);
@@ -226,7 +232,7 @@ async fn h1_server_errors_are_shared_with_nobody_and_forgotten() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 let mut response = text(n.to_string());
                 if n < 50 {
-                    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                    *response.status_mut() = status;
                 }
                 response
             }

@@ -20,6 +20,15 @@ pub(super) const STATUSES: [StatusCode; 4] = [
     StatusCode::PERMANENT_REDIRECT,
 ];
 
+/// Statuses that tell of a moment, as server errors do: what locks, run-once and pools answer, and their like.
+const MOMENTARY: [StatusCode; 5] = [
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::CONFLICT,
+    StatusCode::LOCKED,
+    StatusCode::TOO_EARLY,
+    StatusCode::TOO_MANY_REQUESTS,
+];
+
 /// Request headers that tell users apart, each of which a key may name.
 pub(super) const PERSONAL: [HeaderName; 2] = [AUTHORIZATION, COOKIE];
 
@@ -87,7 +96,7 @@ pub(super) fn storable(
     headers: &HeaderMap,
     statuses: &[StatusCode],
 ) -> Result<Storable, Refusal> {
-    if status.is_server_error() && !statuses.contains(&status) {
+    if (status.is_server_error() || MOMENTARY.contains(&status)) && !statuses.contains(&status) {
         return Err(Refusal::Accident);
     }
     let partial = status == StatusCode::PARTIAL_CONTENT || status == StatusCode::NOT_MODIFIED;
@@ -232,10 +241,12 @@ mod tests {
         for status in [200, 203, 301, 308] {
             assert!(of(status, &[]).is_ok(), "{status}");
         }
-        for status in [201, 204, 206, 302, 304, 307, 400, 401, 404, 410, 429] {
+        for status in [201, 204, 206, 302, 304, 307, 400, 401, 404, 410] {
             assert_eq!(of(status, &[]), Err(Refusal::Kind), "{status}");
         }
-        assert_eq!(of(503, &[]), Err(Refusal::Accident));
+        for status in [408, 409, 423, 425, 429, 500, 503] {
+            assert_eq!(of(status, &[]), Err(Refusal::Accident), "{status}");
+        }
     }
 
     #[test]

@@ -398,7 +398,8 @@ where
         let (entry, ttl) = (Entry::Answer(stored.clone()), stored.ttl);
         self.own = Some(Own::Variant(stored));
         if !leased {
-            return Entry::Own;
+            // It is not going to be stored, but those who wait learn by what the answers vary.
+            return Entry::Varies(varies);
         }
         match self.cachify.cached(&key).put(entry, ttl).await {
             Ok(()) => Entry::Varies(varies),
