@@ -76,7 +76,7 @@ impl Hash for Key {
     message = "`{Self}` cannot be part of a key, because it does not implement `Display`",
     label = "this value is in the key",
     note = "name a field that is unique, as in `{{order.id}}`, or give the key an expression: `key!(\"order-{{id}}\", id = order.id)`",
-    note = "an `Option` or a list has no text of its own: say what it is to be, as in `page.unwrap_or(1)`"
+    note = "an `Option` or a list has no text of its own: say what it is to be, as in `key!(\"list-{{page}}\", page = page.unwrap_or(1))`; an attribute takes no expression, so give it a value that has a text"
 )]
 pub trait KeyPart: Display {}
 

@@ -59,7 +59,7 @@ pub use cachify_macros::CacheKey;
 /// | `with = state.cachify` | The handle, an expression that may use the arguments. | that of the [scope](crate::Cachify::scope), else of [`init`](crate::init()); without either, the function panics |
 /// | `companion = name` | Calls the companions by another name; `none` leaves them out, as a trait's methods must. | the function's name |
 /// | `method` | Says of an associated function without `self` that it is one. | |
-/// | `crate = "path"` | Where cachify is. | the cachify crate in your `Cargo.toml` |
+/// | `crate = "path"` | Where cachify is. | the cachify crate in your `Cargo.toml`; with several, an adapter before the core: name one if that is optional or for tests only |
 ///
 /// # Companions
 ///

@@ -95,6 +95,7 @@ impl Breaker {
         if error.is_some_and(Error::is_unavailable) {
             if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= BREAK_AFTER
                 && !self.open.swap(true, Ordering::AcqRel)
+                && !self.is_closed()
             {
                 observe::breaker(error);
             }
