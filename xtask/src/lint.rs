@@ -65,12 +65,14 @@ fn deny() -> Result<String, Failure> {
     // Advisories are left out: they need the network and change without us.
     optional(
         "cargo-deny",
+        cargo(),
         &["deny", "check", "bans", "licenses", "sources"],
     )
 }
 
 fn machete() -> Result<String, Failure> {
-    optional("cargo-machete", &["machete"])
+    // By its own name: below a `cargo run`, it would take `machete` for a folder.
+    optional("cargo-machete", "cargo-machete", &["."])
 }
 
 fn semver() -> Result<String, Failure> {
@@ -78,16 +80,17 @@ fn semver() -> Result<String, Failure> {
     match ask("git", &tag, Duration::from_secs(10)) {
         Some(tag) => optional(
             "cargo-semver-checks",
+            cargo(),
             &["semver-checks", "--baseline-rev", tag.trim()],
         ),
         None => Ok("left out: no release to compare with".into()),
     }
 }
 
-fn optional(program: &str, args: &[&str]) -> Result<String, Failure> {
-    if !exists(program) {
-        return Ok(format!("left out: {program} is not installed"));
+fn optional(needed: &str, program: &str, args: &[&str]) -> Result<String, Failure> {
+    if !exists(needed) {
+        return Ok(format!("left out: {needed} is not installed"));
     }
-    run(cargo(), args)?;
+    run(program, args)?;
     Ok(String::new())
 }
