@@ -216,6 +216,45 @@ impl Cachify {
         output
     }
 
+    /// Checks that the backend answers and is fit for use, as [`connect`](Self::connect) does.
+    ///
+    /// An app that connects with [`connect_lazy`](CachifyBuilder::connect_lazy) calls this to report
+    /// the state of its backend. It waits for the answer for one second, or for the budget if that is
+    /// longer.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// # Panics
+    ///
+    /// Over Redis, outside of a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::Cachify;
+    ///
+    /// let cachify = Cachify::builder().memory().connect_lazy()?;
+    /// let health = match cachify.check().await {
+    ///     Ok(()) => "ok".to_owned(),
+    ///     Err(error) => format!("without a cache: {error}"),
+    /// };
+    /// assert_eq!(health, "ok");
+    /// # Ok::<(), cachify_core::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn check(&self) -> Result<(), Error> {
+        let inner = &self.inner;
+        let within = inner.settings.budget.max(Duration::from_secs(1));
+        limit(within, inner.backend.check()).await
+    }
+
     /// Waits until what this handle still has to do is done: locks to release, resets to repeat. Then the handle is closed: locks
     /// and pools answer [`Unavailable`](ErrorKind::Unavailable), and cached calls compute what is not in this process's memory.
     ///

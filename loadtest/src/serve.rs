@@ -22,10 +22,10 @@ pub(crate) async fn serve(app: App, flags: users::Flags) -> Result<()> {
         (App::Floor, _) => return floor(&flags, end).await,
         (App::Lab, _) => return lab::serve(&flags, sabotage, end).await,
         (App::Axum, Some(sabotage)) => return sabotage::serve(sabotage, &flags, end).await,
-        (App::Axum, None) => users_axum::serve(flags, end).await,
+        (App::Axum, None) => users_axum::serve(flags, users::Ending::after(end)).await,
         (App::Poem, Some(Sabotage::Start)) => bail!("this app was told not to start"),
-        (App::Poem, _) => users_poem::serve(flags, end).await,
-        (App::Warp, _) => users_warp::serve(flags, end).await,
+        (App::Poem, _) => users_poem::serve(flags, users::Ending::after(end)).await,
+        (App::Warp, _) => users_warp::serve(flags, users::Ending::after(end)).await,
         (App::Python | App::Target, _) => bail!("{} is not served by this program", app.name()),
     };
     served.map_err(anyhow::Error::from_boxed)

@@ -206,15 +206,55 @@ impl App {
             .unwrap_or_else(|_| panic!("{name} does not reach {at_least}"));
     }
 
+    /// Sends an update but for the end of its body, and waits until the app has read that.
+    pub async fn half_an_update(&self, id: i64) -> TcpStream {
+        let address = self.url.strip_prefix("http://").expect("an address");
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let half = format!(
+            "PUT /users/{id} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: 40\r\nexpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(half.as_bytes()).await.expect("it reads");
+        // The app asks for the body when its handler wants to read it.
+        let mut said = [0; 25];
+        let read = timeout(PATIENCE, stream.read_exact(&mut said)).await;
+        read.expect("in time").expect("an answer");
+        assert!(said.starts_with(b"HTTP/1.1 100"), "{said:?}");
+        stream.write_all(b"{\"name\"").await.expect("it reads");
+        stream
+    }
+
     /// Asks the process to end, as an operator or a container does.
+    pub async fn signal(&mut self) {
+        let id = self.process.id().expect("it runs").to_string();
+        let kill = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(kill.unwrap().success());
+    }
+
+    /// Waits until the app takes no new connections: it has noticed that it is asked to end.
+    ///
+    /// # Panics
+    ///
+    /// If it goes on taking some.
+    pub async fn refuses_connections(&self) {
+        let address = self.url.strip_prefix("http://").expect("an address");
+        let refused = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, refused)
+            .await
+            .expect("it was asked to end");
+    }
+
+    /// Asks the process to end, and waits until it has.
     ///
     /// # Panics
     ///
     /// If it ends badly, or not at all.
     pub async fn end(mut self) {
-        let id = self.process.id().expect("it runs").to_string();
-        let kill = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(kill.unwrap().success());
+        self.signal().await;
         let status = timeout(PATIENCE, self.process.wait()).await;
         let status = status.expect("it ends in time").unwrap();
         assert!(status.success(), "{status}");

@@ -232,6 +232,32 @@ pub async fn s4_it_ends_when_asked_and_answers_first(launch: Launch) {
     assert_eq!(read.await.unwrap(), (StatusCode::OK, ann(id, "Ann")));
 }
 
+pub async fn s4_half_a_request_does_not_keep_it_from_ending(launch: Launch) {
+    let app = launch.flag("--grace", "100ms").start().await;
+    let id = app.create("Ann").await;
+    let _half = app.half_an_update(id).await;
+    app.end().await;
+}
+
+pub async fn s4_a_second_signal_ends_it_at_once(launch: Launch) {
+    let mut app = launch.flag("--grace", "1h").start().await;
+    let id = app.create("Ann").await;
+    let _half = app.half_an_update(id).await;
+    app.signal().await;
+    app.refuses_connections().await;
+    app.end().await;
+}
+
+/// Another database has other users under the same ids, and a Redis can outlive a database.
+pub async fn h9_a_new_database_does_not_meet_the_entries_of_an_old_one(launch: Launch) {
+    for name in ["Ann", "Bob"] {
+        let app = launch.start().await;
+        let id = app.create(name).await;
+        assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, name)));
+        app.end().await;
+    }
+}
+
 /// The same database for every process of a launch.
 fn shared_database(launch: Launch) -> (Launch, TempDir) {
     let directory = tempfile::tempdir().unwrap();

@@ -50,7 +50,10 @@ macro_rules! contract {
                 h6_an_abandoned_update_frees_its_lock_in_the_end
                 c12_an_abandoned_update_is_reset_after_its_write
                 the_api_describes_itself
+                an_update_that_does_not_commit_is_an_error
                 s4_it_ends_when_asked_and_answers_first
+                s4_half_a_request_does_not_keep_it_from_ending
+                s4_a_second_signal_ends_it_at_once
             );
         }
         mod redis {
@@ -75,7 +78,11 @@ macro_rules! contract {
                 c12_an_abandoned_update_is_reset_although_the_app_ends
                 c7_l7_with_a_redis_that_hangs_reads_are_served_and_updates_refused
                 c7_l7_without_redis_reads_are_served_and_updates_refused
+                c7_it_starts_while_redis_is_away
+                an_update_that_does_not_commit_is_an_error
+                h9_a_new_database_does_not_meet_the_entries_of_an_old_one
                 s4_it_ends_when_asked_and_answers_first
+                s4_half_a_request_does_not_keep_it_from_ending
             );
         }
     };

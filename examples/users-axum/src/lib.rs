@@ -12,10 +12,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use cachify_axum::{CacheLayer, Cachify, LockLayer, OnceLayer, key};
+use cachify_axum::{CacheLayer, Cachify, ErrorKind, LockLayer, OnceLayer, key};
 use serde_json::json;
-use tokio::net::TcpListener;
-use users::{Flags, NewUser, Problem, Store, Updates, User, UserId};
+use users::{Ending, Flags, NewUser, Problem, Store, Updates, User, UserId};
 
 use answer::{Body, Failure, Param};
 
@@ -58,30 +57,42 @@ pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Durat
         })
 }
 
-/// Runs the app until `end` resolves and the requests in flight are answered.
+/// Runs the app until it is asked to end and the requests in flight are answered.
+///
+/// Reads fail open, so the app also starts while Redis is away.
 ///
 /// # Errors
 ///
-/// If the cache or the database cannot be reached, or the address is taken.
-pub async fn serve(
-    flags: Flags,
-    end: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), BoxError> {
+/// If the cache is not fit for use, the database cannot be opened, or the address is taken.
+pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
     users::render_metrics();
-    let cachify = Cachify::builder().url(&flags.cache).prefix(&flags.prefix);
-    let cachify = cachify.connect().await?;
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
-    let listener = TcpListener::bind(flags.listen).await?;
+    let cachify = Cachify::builder()
+        .url(&flags.cache)
+        .prefix(flags.prefix_for(&store))
+        .connect_lazy()?;
+    match cachify.check().await {
+        Err(error) if error.kind() == ErrorKind::Configuration => return Err(error.into()),
+        Err(error) => tracing::warn!(%error, "starting without the cache"),
+        Ok(()) => {}
+    }
+    let listener = users::listen(flags.listen).await?;
     users::announce(listener.local_addr()?)?;
     let updates = Updates::default();
-    axum::serve(listener, app(&cachify, &store, &updates, flags.lock_wait))
-        .with_graceful_shutdown(end)
-        .await?;
-    updates.end().await;
-    // What is still to be released or reset.
-    cachify.close(Duration::from_secs(5)).await?;
+    let server = axum::serve(listener, app(&cachify, &store, &updates, flags.lock_wait))
+        .with_graceful_shutdown(end.asked())
+        .into_future();
+    let served = end.drain(flags.grace, async {
+        let served = server.await;
+        updates.end().await;
+        served
+    });
+    let served = served.await;
+    // Whatever happened: what is still to be released or reset.
+    let closed = cachify.close(Duration::from_secs(5)).await;
     store.close().await;
-    Ok(())
+    served.transpose()?;
+    Ok(closed?)
 }
 
 /// Creates a user.
@@ -144,7 +155,11 @@ async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
     ([content_type], users::render_metrics())
 }
 
-async fn health(State(store): State<Store>) -> Result<&'static str, Failure> {
-    store.check().await?;
-    Ok("ok")
+/// Reads fail open: without its cache the app is slow, not ill.
+async fn health(State(app): State<App>) -> Result<String, Failure> {
+    app.store.check().await?;
+    Ok(match app.cachify.check().await {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => format!("ok, without the cache: {error}"),
+    })
 }

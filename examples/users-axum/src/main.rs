@@ -1,5 +1,7 @@
 //! `cargo run -p users-axum -- --help`
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// The users API on axum.
@@ -11,7 +13,9 @@ struct Cli {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), users_axum::BoxError> {
+async fn main() -> ExitCode {
     users::log_to_stderr();
-    users_axum::serve(Cli::parse().flags, users::shutdown()?).await
+    let flags = Cli::parse().flags;
+    let served = async { users_axum::serve(flags, users::Ending::on_signals()?).await };
+    users::exit(served.await)
 }

@@ -4,8 +4,8 @@ mod answer;
 
 use std::time::Duration;
 
-use cachify_poem::{CacheMiddleware, Cachify, HangupAcceptor, key};
-use poem::listener::{Acceptor, Listener, TcpListener};
+use cachify_poem::{CacheMiddleware, Cachify, ErrorKind, HangupAcceptor, key};
+use poem::listener::TcpAcceptor;
 use poem::web::Data;
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Result, Route, Server, get, handler,
@@ -13,7 +13,7 @@ use poem::{
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, OpenApiService};
-use users::{Flags, Problem, Store, Updates, UserId};
+use users::{Ending, Flags, Problem, Store, Updates, UserId};
 
 use answer::{Created, Failure, NewUser, Updated, User, recover};
 
@@ -129,36 +129,47 @@ pub fn app(
         .sync_scope(|| routes.nest("/", api))
         .before(bounded)
         .data(store.clone())
+        .data(cachify.clone())
         .catch_all_error(recover)
 }
 
-/// Runs the app until `end` resolves and the requests in flight are answered.
+/// Runs the app until it is asked to end and the requests in flight are answered.
+///
+/// Reads fail open, so the app also starts while Redis is away.
 ///
 /// # Errors
 ///
-/// If the cache or the database cannot be reached, or the address is taken.
-pub async fn serve(
-    flags: Flags,
-    end: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), BoxError> {
+/// If the cache is not fit for use, the database cannot be opened, or the address is taken.
+pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
     users::render_metrics();
-    let cachify = Cachify::builder().url(&flags.cache).prefix(&flags.prefix);
-    let cachify = cachify.connect().await?;
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
-    let acceptor = TcpListener::bind(flags.listen).into_acceptor().await?;
-    for address in acceptor.local_addr() {
-        users::announce(*address.as_socket_addr().ok_or("not an address of TCP")?)?;
+    let cachify = Cachify::builder()
+        .url(&flags.cache)
+        .prefix(flags.prefix_for(&store))
+        .connect_lazy()?;
+    match cachify.check().await {
+        Err(error) if error.kind() == ErrorKind::Configuration => return Err(error.into()),
+        Err(error) => tracing::warn!(%error, "starting without the cache"),
+        Ok(()) => {}
     }
+    let listener = users::listen(flags.listen).await?;
+    users::announce(listener.local_addr()?)?;
+    let acceptor = HangupAcceptor::new(TcpAcceptor::from_tokio(listener)?);
     let updates = Updates::default();
     let app = app(&cachify, &store, &updates, flags.lock_wait);
-    Server::new_with_acceptor(HangupAcceptor::new(acceptor))
-        .run_with_graceful_shutdown(app, end, None)
-        .await?;
-    updates.end().await;
-    // What is still to be released or reset.
-    cachify.close(Duration::from_secs(5)).await?;
+    let server =
+        Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(app, end.asked(), None);
+    let served = end.drain(flags.grace, async {
+        let served = server.await;
+        updates.end().await;
+        served
+    });
+    let served = served.await;
+    // Whatever happened: what is still to be released or reset.
+    let closed = cachify.close(Duration::from_secs(5)).await;
     store.close().await;
-    Ok(())
+    served.transpose()?;
+    Ok(closed?)
 }
 
 #[handler]
@@ -168,8 +179,15 @@ fn metrics() -> Response {
         .into_response()
 }
 
+/// Reads fail open: without its cache the app is slow, not ill.
 #[handler]
-async fn health(Data(store): Data<&Store>) -> Result<&'static str, Failure> {
+async fn health(
+    Data(store): Data<&Store>,
+    Data(cachify): Data<&Cachify>,
+) -> Result<String, Failure> {
     store.check().await?;
-    Ok("ok")
+    Ok(match cachify.check().await {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => format!("ok, without the cache: {error}"),
+    })
 }

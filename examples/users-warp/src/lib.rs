@@ -5,10 +5,9 @@ mod docs;
 
 use std::time::Duration;
 
-use cachify_warp::{Cache, Cachify, FilterExt, Guard, Lock, get_or_head, key};
+use cachify_warp::{Cache, Cachify, ErrorKind, FilterExt, Guard, Lock, get_or_head, key};
 use serde_json::json;
-use tokio::net::TcpListener;
-use users::{Flags, NewUser, Problem, Store, Updates, User};
+use users::{Ending, Flags, NewUser, Problem, Store, Updates, User};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -80,32 +79,41 @@ pub fn app(
         .boxed()
 }
 
-/// Runs the app until `end` resolves and the requests in flight are answered.
+/// Runs the app until it is asked to end and the requests in flight are answered.
+///
+/// Reads fail open, so the app also starts while Redis is away.
 ///
 /// # Errors
 ///
-/// If the cache or the database cannot be reached, or the address is taken.
-pub async fn serve(
-    flags: Flags,
-    end: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), BoxError> {
+/// If the cache is not fit for use, the database cannot be opened, or the address is taken.
+pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
     users::render_metrics();
-    let cachify = Cachify::builder().url(&flags.cache).prefix(&flags.prefix);
-    let cachify = cachify.connect().await?;
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
-    let listener = TcpListener::bind(flags.listen).await?;
+    let cachify = Cachify::builder()
+        .url(&flags.cache)
+        .prefix(flags.prefix_for(&store))
+        .connect_lazy()?;
+    match cachify.check().await {
+        Err(error) if error.kind() == ErrorKind::Configuration => return Err(error.into()),
+        Err(error) => tracing::warn!(%error, "starting without the cache"),
+        Ok(()) => {}
+    }
+    let listener = users::listen(flags.listen).await?;
     users::announce(listener.local_addr()?)?;
     let updates = Updates::default();
-    warp::serve(app(&cachify, &store, &updates, flags.lock_wait))
+    let server = warp::serve(app(&cachify, &store, &updates, flags.lock_wait))
         .incoming(listener)
-        .graceful(end)
-        .run()
-        .await;
-    updates.end().await;
-    // What is still to be released or reset.
-    cachify.close(Duration::from_secs(5)).await?;
+        .graceful(end.asked())
+        .run();
+    let served = end.drain(flags.grace, async {
+        server.await;
+        updates.end().await;
+    });
+    served.await;
+    // Whatever happened: what is still to be released or reset.
+    let closed = cachify.close(Duration::from_secs(5)).await;
     store.close().await;
-    Ok(())
+    Ok(closed?)
 }
 
 /// Creates a user.
@@ -155,7 +163,11 @@ async fn metrics() -> impl Reply {
     reply::with_header(users::render_metrics(), "content-type", content_type)
 }
 
-async fn health(app: App) -> Result<&'static str, Failure> {
+/// Reads fail open: without its cache the app is slow, not ill.
+async fn health(app: App) -> Result<String, Failure> {
     app.store.check().await?;
-    Ok("ok")
+    Ok(match app.cachify.check().await {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => format!("ok, without the cache: {error}"),
+    })
 }

@@ -1,5 +1,7 @@
 //! `cargo run -p users-warp -- --help`
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// The users API on warp.
@@ -11,7 +13,9 @@ struct Cli {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), users_warp::BoxError> {
+async fn main() -> ExitCode {
     users::log_to_stderr();
-    users_warp::serve(Cli::parse().flags, users::shutdown()?).await
+    let flags = Cli::parse().flags;
+    let served = async { users_warp::serve(flags, users::Ending::on_signals()?).await };
+    users::exit(served.await)
 }

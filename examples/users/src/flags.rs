@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::Store;
+
 /// Where to listen, where to cache, where users are kept. Each flag reads the environment too.
 #[derive(Clone, Args)]
 pub struct Flags {
@@ -22,7 +24,7 @@ pub struct Flags {
     )]
     pub cache: String,
 
-    /// What names in Redis begin with, so that apps can share a server
+    /// Start of all names in Redis, so that apps can share a server; the database's own name follows
     #[arg(long, env = "CACHIFY_PREFIX", default_value = "users")]
     pub prefix: String,
 
@@ -37,4 +39,16 @@ pub struct Flags {
     /// How long an update waits for another one of the same user; 0: it is told at once that there is one (226)
     #[arg(long, env = "LOCK_WAIT", default_value = "0ms", value_parser = humantime::parse_duration)]
     pub lock_wait: Duration,
+
+    /// How long requests in flight may still take after the app was asked to end
+    #[arg(long, env = "GRACE", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+}
+
+impl Flags {
+    /// The prefix of this database's entries. A Redis can outlive a database: another database with
+    /// the same ids must not be answered from what the first one left behind.
+    pub fn prefix_for(&self, store: &Store) -> String {
+        format!("{}.{}", self.prefix, store.name())
+    }
 }

@@ -1,14 +1,16 @@
-//! The users API that the sample apps serve, less the framework: what a user is, where users are kept, the command line, and what
-//! every server needs besides. No cache, no lock: those are the apps' business.
+//! The users API that the sample apps serve, without the framework: users, their database, the command
+//! line, and what every server needs. The cache and the locks are in the apps.
 
+mod ending;
 mod flags;
 mod model;
 mod problem;
 mod store;
 mod telemetry;
 
+pub use ending::{Ending, Updates, exit};
 pub use flags::Flags;
 pub use model::{Invalid, NewUser, User, UserId};
 pub use problem::Problem;
-pub use store::{Store, StoreError};
-pub use telemetry::{Updates, announce, log_to_stderr, render_metrics, shutdown};
+pub use store::{OpenError, Store, StoreError};
+pub use telemetry::{announce, listen, log_to_stderr, render_metrics};

@@ -1,5 +1,7 @@
 //! Where users are kept: SQLite.
 
+use std::error::Error;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,25 @@ use crate::{NewUser, User};
 /// What can go wrong with the database.
 pub type StoreError = sqlx::Error;
 
+/// The database could not be opened.
+#[derive(Debug)]
+pub struct OpenError {
+    place: String,
+    source: StoreError,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot open the database at {}", self.place)
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
 /// The database. Cheap to clone; all clones are one pool of connections.
 ///
 /// It counts what it does, as proof of what was computed and what came from a cache: `users_reads_total`, `users_writes_total`, and
@@ -24,6 +45,7 @@ pub type StoreError = sqlx::Error;
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: SqlitePool,
+    name: Arc<str>,
     delay: Duration,
     /// Removed with the last clone.
     _temporary: Option<Arc<TempDir>>,
@@ -37,8 +59,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the URL is not one of SQLite, or the file cannot be opened or migrated.
-    pub async fn open(url: Option<&str>, delay: Duration) -> Result<Self, StoreError> {
+    /// [`OpenError`] if the URL is not one of SQLite, or the file cannot be opened or migrated.
+    pub async fn open(url: Option<&str>, delay: Duration) -> Result<Self, OpenError> {
+        let opened = Self::try_open(url, delay).await;
+        opened.map_err(|source| OpenError {
+            place: url.unwrap_or("a temporary directory").to_owned(),
+            source,
+        })
+    }
+
+    async fn try_open(url: Option<&str>, delay: Duration) -> Result<Self, StoreError> {
         let (options, temporary) = if let Some(url) = url {
             (SqliteConnectOptions::from_str(url)?, None)
         } else {
@@ -57,6 +87,9 @@ impl Store {
             .connect_with(options)
             .await?;
         migrations().run(&pool).await?;
+        let (name,): (String,) = sqlx::query_as("SELECT name FROM identity")
+            .fetch_one(&pool)
+            .await?;
 
         describe_counter!("users_reads_total", "Users read from the database");
         describe_counter!("users_writes_total", "Users written to the database");
@@ -73,22 +106,31 @@ impl Store {
         }
         Ok(Self {
             pool,
+            name: name.into(),
             delay,
             _temporary: temporary,
         })
+    }
+
+    /// The name that this database was given when it was created. No other database has it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Creates a user.
     ///
     /// # Errors
     ///
-    /// If the database fails.
+    /// If the database fails: then the user was not created.
     pub async fn create(&self, new: &NewUser) -> Result<User, StoreError> {
+        // SQLite hands out the returned row before it commits. Only the commit says that it is written.
+        let mut write = self.pool.begin().await?;
         let (id,) = sqlx::query_as("INSERT INTO users (name, email) VALUES (?, ?) RETURNING id")
             .bind(new.name())
             .bind(new.email())
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *write)
             .await?;
+        write.commit().await?;
         counter!("users_writes_total").increment(1);
         Ok(new.with_id(id))
     }
@@ -113,11 +155,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the database fails.
+    /// If the database fails: then the user is as before.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it wrote, it changes nothing. Dropped while it writes, the database may still finish the write a moment later.
+    /// Dropped before it wrote, it changes nothing. Dropped while it commits, the database may still
+    /// finish the write a moment later.
     pub async fn update(&self, id: i64, new: &NewUser) -> Result<Option<User>, StoreError> {
         let Some((before,)) = sqlx::query_as::<_, (i64,)>("SELECT version FROM users WHERE id = ?")
             .bind(id)
@@ -127,14 +170,16 @@ impl Store {
             return Ok(None);
         };
         self.pause().await;
+        let mut write = self.pool.begin().await?;
         let written: Option<(i64,)> = sqlx::query_as(
             "UPDATE users SET name = ?, email = ?, version = version + 1 WHERE id = ? RETURNING version",
         )
         .bind(new.name())
         .bind(new.email())
         .bind(id)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *write)
         .await?;
+        write.commit().await?;
         let Some((after,)) = written else {
             return Ok(None);
         };
@@ -169,11 +214,12 @@ impl Store {
 
 /// What `migrations/` holds. `sqlx::migrate!` does the same, at the price of compiling SQLite a second time for its macro.
 fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "users".into(),
-        MigrationType::Simple,
-        AssertSqlSafe(include_str!("../migrations/1_users.sql")).into_sql_str(),
-        false,
-    )])
+    let migration = |version, name: &'static str, sql: &'static str| {
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "users", include_str!("../migrations/1_users.sql")),
+        migration(2, "identity", include_str!("../migrations/2_identity.sql")),
+    ])
 }

@@ -1,17 +1,25 @@
-//! What every server needs: a log, metrics, an end.
+//! What every server needs: a log, metrics, a place to listen.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::task::JoinError;
-use tokio_util::task::TaskTracker;
+use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-/// Writes events to standard error: those that `RUST_LOG` names, else `info` and above. A second call changes nothing.
+/// warp's server reports each client that goes away as an error.
+const DEFAULT_LOG: &str = "info,warp::server=off";
+
+/// The upper bounds in seconds of all histograms: from a hit in memory to a computation that is stuck.
+const BUCKETS: [f64; 12] = [
+    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0,
+];
+
+/// Writes events to standard error: those that `RUST_LOG` names, else `info` and above. A second call
+/// changes nothing.
 pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     // The only error is that there is a subscriber already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -26,7 +34,8 @@ pub fn render_metrics() -> String {
     HANDLE
         .get_or_init(|| {
             PrometheusBuilder::new()
-                .install_recorder()
+                .set_buckets(&BUCKETS)
+                .and_then(PrometheusBuilder::install_recorder)
                 .inspect_err(|error| tracing::warn!(%error, "there will be no metrics"))
                 .ok()
         })
@@ -38,61 +47,27 @@ pub fn render_metrics() -> String {
         .unwrap_or_default()
 }
 
-/// Tells whoever started the process where it listens: the only line on standard output.
+/// Binds an address.
 ///
 /// # Errors
 ///
-/// If nobody reads standard output any more.
+/// If it is taken or not of this machine; the error names it.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| {
+        let message = format!("cannot listen on {address}: {error}");
+        io::Error::new(error.kind(), message)
+    })
+}
+
+/// Prints the address to standard output, as its only line, for the parent process.
+///
+/// # Errors
+///
+/// If standard output is closed.
 pub fn announce(address: SocketAddr) -> io::Result<()> {
     tracing::info!(%address, "listening");
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on http://{address}")?;
     stdout.flush()
-}
-
-/// Resolves when the process is asked to end: by SIGTERM or Ctrl-C. Both are caught from this call on, not only from the first poll.
-///
-/// # Errors
-///
-/// If the signals cannot be caught.
-pub fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    #[cfg(unix)]
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    #[cfg(windows)]
-    let mut terminate = tokio::signal::windows::ctrl_shutdown()?;
-    #[cfg(windows)]
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Updates, which come to their end although their clients go away, under their locks and with their resets: a write that is under way
-/// at the database cannot be taken back. The app ends after them.
-#[derive(Debug, Clone, Default)]
-pub struct Updates(TaskTracker);
-
-impl Updates {
-    /// Runs an update to its end.
-    ///
-    /// # Errors
-    ///
-    /// If it panics.
-    pub async fn run<F>(&self, update: F) -> Result<F::Output, JoinError>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        self.0.spawn(update).await
-    }
-
-    /// Waits until none is left, once no new ones can come.
-    pub async fn end(&self) {
-        self.0.close();
-        self.0.wait().await;
-    }
 }

@@ -59,3 +59,20 @@ async fn a_url_of_another_database_is_refused() {
     let url = "postgres://localhost/users";
     assert!(Store::open(Some(url), Duration::ZERO).await.is_err());
 }
+
+#[tokio::test]
+async fn each_database_has_a_name_of_its_own_and_keeps_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("users.db").display());
+    let first = Store::open(Some(&url), Duration::ZERO).await.unwrap();
+    let second = Store::open(Some(&url), Duration::ZERO).await.unwrap();
+    assert_eq!(first.name(), second.name());
+    assert_ne!(first.name(), temporary().await.name());
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_named() {
+    let url = "sqlite:///no/such/directory/users.db";
+    let error = Store::open(Some(url), Duration::ZERO).await.unwrap_err();
+    assert!(error.to_string().contains(url), "{error}");
+}

@@ -195,6 +195,53 @@ pub async fn c7_l7_with_a_redis_that_hangs_reads_are_served_and_updates_refused(
     away(&app, || server.pause(), || server.resume()).await;
 }
 
+pub async fn c7_it_starts_while_redis_is_away(launch: Launch) {
+    let server = Server::start();
+    server.kill();
+    let app = launch.cache(&server.url()).start().await;
+    let health = || async { app.request("GET", "/healthz").send().await.unwrap() };
+    let id = app.create("Ann").await;
+    assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Ann")));
+    let said = health().await.text().await.unwrap();
+    assert!(said.starts_with("ok, without the cache: "), "{said}");
+
+    server.restart();
+    let begin = Instant::now();
+    while app.update(id, "Bob").await.0 != StatusCode::OK {
+        assert!(begin.elapsed() < Duration::from_secs(20), "Redis is back");
+    }
+    assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Bob")));
+    assert_eq!(health().await.text().await.unwrap(), "ok");
+}
+
+/// SQLite hands out the row that a statement returns before it commits.
+pub async fn an_update_that_does_not_commit_is_an_error(launch: Launch) {
+    let (launch, directory) = shared_database(launch);
+    let app = launch.start().await;
+    let id = app.create("Ann").await;
+    assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Ann")));
+
+    // Each write leaves a broken reference behind, which is only looked at by the commit.
+    let url = database(&directory);
+    let mut database = SqliteConnection::connect(&url).await.unwrap();
+    let fail = "CREATE TABLE absent (id INTEGER PRIMARY KEY);
+         CREATE TABLE broken (id REFERENCES absent DEFERRABLE INITIALLY DEFERRED);
+         CREATE TRIGGER updates AFTER UPDATE ON users BEGIN INSERT INTO broken VALUES (1); END;
+         CREATE TRIGGER creations AFTER INSERT ON users BEGIN INSERT INTO broken VALUES (1); END;";
+    database.execute(sqlx::raw_sql(fail)).await.unwrap();
+    problem(app.updating(id, "Bob").send().await.unwrap(), 500).await;
+    let cleo = json!({"name": "Cleo", "email": "cleo@example.com"});
+    let cleo = app.request("POST", "/users/").json(&cleo);
+    problem(cleo.send().await.unwrap(), 500).await;
+    assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Ann")));
+    assert_eq!(app.counter("users_writes_total").await, 1);
+
+    let repair = "DROP TRIGGER updates; DROP TRIGGER creations;";
+    database.execute(sqlx::raw_sql(repair)).await.unwrap();
+    assert_eq!(app.update(id, "Bob").await.0, StatusCode::OK);
+    assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Bob")));
+}
+
 async fn away(app: &App, go: impl Fn(), back: impl Fn()) {
     let id = app.create("Ann").await;
     assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Ann")));

@@ -1,0 +1,175 @@
+//! The end of a server: asked for, then bounded.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The request to end a server.
+///
+/// The first signal lets requests in flight finish, for a bounded time. The second one does not wait
+/// for them. In both cases the server then delivers the releases and resets that it owes.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    asked: CancellationToken,
+    now: CancellationToken,
+}
+
+impl Ending {
+    /// Ends on SIGTERM or Ctrl-C. Both are caught from this call on.
+    ///
+    /// # Errors
+    ///
+    /// If the signals cannot be caught.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn on_signals() -> io::Result<Self> {
+        #[cfg(unix)]
+        use tokio::signal::unix::{SignalKind, signal};
+        #[cfg(unix)]
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        #[cfg(windows)]
+        let (mut terminate, mut interrupt) = (
+            tokio::signal::windows::ctrl_shutdown()?,
+            tokio::signal::windows::ctrl_c()?,
+        );
+        let ending = Self::default();
+        let Self { asked, now } = ending.clone();
+        tokio::spawn(async move {
+            for token in [asked, now] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                token.cancel();
+            }
+        });
+        Ok(ending)
+    }
+
+    /// Ends when `asked` resolves.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn after(asked: impl Future<Output = ()> + Send + 'static) -> Self {
+        let ending = Self::default();
+        let token = ending.asked.clone();
+        tokio::spawn(async move {
+            asked.await;
+            token.cancel();
+        });
+        ending
+    }
+
+    /// Resolves when the server is asked to end.
+    pub fn asked(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.asked.clone().cancelled_owned()
+    }
+
+    /// Runs a server until it ends; once it was asked to, for `grace` at most, or until it is asked
+    /// a second time. `None`: requests were still in flight then.
+    pub async fn drain<T>(&self, grace: Duration, server: impl Future<Output = T>) -> Option<T> {
+        let enough = async {
+            self.asked.cancelled().await;
+            tokio::select! {
+                () = self.now.cancelled() => {}
+                () = tokio::time::sleep(grace) => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            served = server => Some(served),
+            () = enough => {
+                tracing::warn!("ending although requests are still in flight");
+                None
+            }
+        }
+    }
+}
+
+/// Updates, which run to their end although their clients go away, under their locks and with their
+/// resets: the database does not take back a write that is under way. The app ends after them.
+#[derive(Debug, Clone, Default)]
+pub struct Updates(TaskTracker);
+
+impl Updates {
+    /// Runs an update to its end.
+    ///
+    /// # Errors
+    ///
+    /// If it panics.
+    pub async fn run<F>(&self, update: F) -> Result<F::Output, JoinError>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.0.spawn(update).await
+    }
+
+    /// Waits until none is left, once no new ones can come.
+    pub async fn end(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+}
+
+/// The exit code of a program, after telling its error with all of its causes on standard error.
+pub fn exit(result: Result<(), Box<dyn Error + Send + Sync>>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    tracing::error!("{message}");
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::Ending;
+
+    #[tokio::test(start_paused = true)]
+    async fn s4_requests_in_flight_are_waited_for_until_the_grace_is_over() {
+        let start = Instant::now();
+        let ending = Ending::after(async { tokio::time::sleep(Duration::from_secs(3)).await });
+        let stuck = ending.drain(Duration::from_secs(10), pending::<()>());
+        assert_eq!(stuck.await, None);
+        assert_eq!(start.elapsed(), Duration::from_secs(13));
+
+        let ending = Ending::after(async {});
+        let served = ending.drain(Duration::from_secs(10), async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            7
+        });
+        assert_eq!(served.await, Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s4_a_second_signal_ends_at_once() {
+        let start = Instant::now();
+        let ending = Ending::after(async {});
+        ending.now.cancel();
+        let stuck = ending.drain(Duration::from_secs(10), pending::<()>());
+        assert_eq!(stuck.await, None);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}
