@@ -17,9 +17,10 @@ use crate::codec::Encoding;
 use crate::flight::Flights;
 use crate::renewal::Renewal;
 use crate::resilience::{Breaker, Pending, limit};
-use crate::{Error, ErrorKind, Key, Ttl};
+use crate::{Error, ErrorKind, Key, Keys, Ttl};
 
 mod builder;
+mod reset;
 
 pub use builder::CachifyBuilder;
 
@@ -137,18 +138,26 @@ impl Cachify {
         }
     }
 
-    /// Removes the entry, as if it had never been cached: no read that starts after this returned `Ok`, in any process, returns
-    /// a value whose computation started before.
+    /// Removes the entry, as if it had never been cached: no read that starts after this returned
+    /// `Ok`, in any process, returns a value whose computation started before.
+    ///
+    /// Takes one key or [several](Keys). Several are reset at the same time, up to 128 at once, and a
+    /// reset that fails does not keep the others from happening.
     ///
     /// # Errors
     ///
-    /// [`Unconfirmed`](ErrorKind::Unconfirmed) if the backend did not acknowledge it within the budget. It is then retried until it is, and
-    /// this process reads past the backend's copy of the key meanwhile; other processes may still see the old value.
-    /// [`NotQueued`](ErrorKind::NotQueued) if there are too many such resets already (10 000 keys): reset again later; or if the handle was closed.
+    /// [`Unconfirmed`](ErrorKind::Unconfirmed) if the backend did not acknowledge it within the
+    /// budget. It is then retried until it is, and this process reads past the backend's copy of the
+    /// key meanwhile; other processes may still see the old value.
+    /// [`NotQueued`](ErrorKind::NotQueued) if there are too many such resets already (10 000 keys):
+    /// reset again later; or if the handle was closed.
+    ///
+    /// Of several resets, the error says how many were not acknowledged, and names their templates.
+    /// It is `NotQueued` if at least one of them is not retried.
     ///
     /// # Cancel safety
     ///
-    /// Once it was polled the reset happens, even if this future is dropped.
+    /// Once the future was polled, every reset happens, even if the future is dropped.
     ///
     /// # Panics
     ///
@@ -162,7 +171,7 @@ impl Cachify {
     ///
     /// let cachify = Cachify::memory();
     /// let id = 7;
-    /// match cachify.reset(&key!("read_user-{id}")).await {
+    /// match cachify.reset([&key!("read_user-{id}"), &key!("list_users")]).await {
     ///     Ok(()) => {}
     ///     // It is repeated until it succeeds; nothing is left to do.
     ///     Err(error) if error.kind() == ErrorKind::Unconfirmed => eprintln!("{error}"),
@@ -171,25 +180,29 @@ impl Cachify {
     /// # Ok(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn reset(&self, key: &Key) -> Result<(), Error> {
-        self.inner.reset(key).await
+    pub async fn reset(&self, keys: impl Keys) -> Result<(), Error> {
+        self.inner.reset_each(&keys.list()).await
     }
 
-    /// Runs `change`, and resets the key afterwards: whether it succeeds, fails, panics or is dropped halfway.
+    /// Runs `change`, and resets the key, or [several](Keys), afterwards: whether `change` succeeds,
+    /// fails, panics or is dropped halfway.
     ///
-    /// This is the way to write an update. The reset is part of it even when the client goes away between the database's commit
-    /// and the answer. A reset that the backend did not acknowledge is logged and retried.
+    /// This is the way to write an update. The reset is part of it even when the client goes away
+    /// between the database's commit and the answer. A reset that the backend did not acknowledge is
+    /// logged and retried.
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped after its first poll, `change` is dropped and the reset happens. But a `change` that was dropped may still be
-    /// running: a database that was sent a statement carries it out, whether or not somebody waits for the answer. It may then commit *after* the
-    /// reset, and a read in between keeps the old value until it expires. Where clients go away, run the whole update in a task of its
-    /// own (`tokio::spawn`), or give the entry a `ttl` that you can live with.
+    /// If this future is dropped after its first poll, `change` is dropped and every reset happens.
+    /// But a `change` that was dropped may still be running: a database that was sent a statement
+    /// carries it out, whether or not the client waits for the answer. It may then commit *after*
+    /// the reset, and a read in between keeps the old value until it expires. Where clients go away,
+    /// run the whole update in a task of its own (`tokio::spawn`), or give the entry a `ttl` that you
+    /// can live with.
     ///
     /// # Panics
     ///
-    /// If `change` does, after the reset was queued; and outside of a tokio runtime.
+    /// If `change` does, after the resets were queued; and outside of a tokio runtime.
     ///
     /// # Examples
     ///
@@ -200,18 +213,20 @@ impl Cachify {
     /// # async fn rename(id: i64, name: &str) -> Result<(), std::io::Error> { let _ = (id, name); Ok(()) }
     /// let cachify = Cachify::memory();
     /// let id = 7;
-    /// cachify.update(&key!("read_user-{id}"), rename(id, "Eve")).await?;
+    /// let user = key!("read_user-{id}");
+    /// cachify.update([&user, &key!("list_users")], rename(id, "Eve")).await?;
     /// # Ok::<(), std::io::Error>(()) })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn update<T>(&self, key: &Key, change: impl Future<Output = T>) -> T {
-        let late = self.inner.late_reset(key);
+    pub async fn update<T>(&self, keys: impl Keys, change: impl Future<Output = T>) -> T {
+        let keys = keys.list();
+        let late = self.inner.late_resets(&keys);
         let output = change.await;
-        // From here on `reset` itself sees to it that it happens.
-        let reset = self.inner.reset(key);
+        // From here on `reset_each` itself sees to it that they happen.
+        let reset = self.inner.reset_each(&keys);
         late.disarm();
         if let Err(error) = reset.await {
-            tracing::warn!(%error, template = key.template(), "reset after an update is not confirmed yet");
+            tracing::warn!(%error, "reset after an update is not confirmed yet");
         }
         output
     }

@@ -1,5 +1,6 @@
 //! Names of entries, locks and pools: [`KeyTemplate`], and the [`Key`] that it renders.
 
+mod keys;
 mod parse;
 mod render;
 mod template;
@@ -12,6 +13,7 @@ use std::hash::{Hash, Hasher};
 
 use smol_str::SmolStr;
 
+pub use self::keys::Keys;
 #[doc(hidden)]
 pub use self::template::Slot;
 pub use self::template::{KeyTemplate, MissingPlaceholder};

@@ -42,7 +42,7 @@ pub use cachify::{Cachify, CachifyBuilder};
 pub use codec::Encoding;
 pub use error::{Error, ErrorKind};
 pub use global::init;
-pub use key::{CacheKey, Key, KeyPart, KeyTemplate, MissingPlaceholder};
+pub use key::{CacheKey, Key, KeyPart, KeyTemplate, Keys, MissingPlaceholder};
 pub use lock::{Guard, Lock};
 pub use once::Once;
 pub use pool::{Permit, Pool};

@@ -16,3 +16,8 @@ fn mistakes_in_attributes_are_compile_errors() {
     cases.compile_fail("tests/ui/attribute_*.rs");
     cases.compile_fail("tests/ui/companion_*.rs");
 }
+
+#[test]
+fn mistakes_in_calls_are_compile_errors() {
+    trybuild::TestCases::new().compile_fail("tests/ui/reset_*.rs");
+}

@@ -27,8 +27,9 @@ mod faults;
 mod flights;
 mod locks;
 mod pools;
+mod resets;
 
-pub use self::{cached::*, faults::*, flights::*, locks::*, pools::*};
+pub use self::{cached::*, faults::*, flights::*, locks::*, pools::*, resets::*};
 
 /// Makes a test of each promise: `conformance!(ATTRIBUTE, STAGE)`, where `ATTRIBUTE` makes a test of an async function and `STAGE` is
 /// an expression for a [`Stage`](crate::testing::Stage). An example is at [`testing`](crate::testing).
@@ -63,6 +64,11 @@ macro_rules! conformance {
             c12_s8_a_reset_that_was_polled_once_happens
             c12_s35_an_update_that_is_cancelled_resets
             c12_a_set_that_is_dropped_leaves_no_old_value
+            c4_a_reset_of_several_keys_resets_all_of_them
+            c4_resets_of_several_keys_do_not_wait_for_one_another
+            c8_of_several_resets_each_that_failed_is_queued_and_counted
+            c12_a_reset_of_several_keys_that_was_polled_once_happens
+            c12_an_update_of_several_keys_resets_them_however_it_ends
             l1_one_holder_at_a_time
             l1_py02_only_the_owner_releases
             l1_py07_a_key_is_one_lock_however_it_is_taken

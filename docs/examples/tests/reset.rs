@@ -57,8 +57,7 @@ async fn rename_to_the_end(
 // ANCHOR: several
 async fn move_to(cachify: &Cachify, db: &Db, user_id: i64, team: i64) -> Result<(), Error> {
     let (user, team) = (key!("user-{user_id}"), key!("team-{team}"));
-    let change = cachify.update(&user, db.rename("moved"));
-    cachify.update(&team, change).await
+    cachify.update([&user, &team], db.rename("moved")).await
 }
 // ANCHOR_END: several
 

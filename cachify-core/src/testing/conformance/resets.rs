@@ -1,0 +1,127 @@
+//! Several keys in one reset or update: C4, C8 and C12.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+
+use futures_util::FutureExt as _;
+
+use super::*;
+
+async fn stored(stage: &Stage, cachify: &Cachify, count: usize) -> Vec<Key> {
+    let keys: Vec<_> = (0..count).map(|_| stage.key("row")).collect();
+    for key in &keys {
+        cachify.cached(key).set(1).await.unwrap();
+    }
+    keys
+}
+
+async fn left(cachify: &Cachify, keys: &[Key]) -> usize {
+    let mut left = 0;
+    for key in keys {
+        left += usize::from(peek(cachify, key).await.is_some());
+    }
+    left
+}
+
+async fn peek(cachify: &Cachify, key: &Key) -> Option<i32> {
+    cachify.cached(key).peek::<i32>().await.unwrap()
+}
+
+pub async fn c4_a_reset_of_several_keys_resets_all_of_them(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let keys = stored(stage, &b, 300).await;
+    let reset = {
+        let (a, keys) = (a.clone(), keys.clone());
+        tokio::spawn(async move { a.reset(keys.iter().take(299)).await })
+    };
+    reset.await.unwrap().unwrap();
+    assert_eq!(left(&b, &keys).await, 1, "all but the last");
+    a.reset(&keys[299..]).await.unwrap();
+    assert_eq!(left(&b, &keys).await, 0);
+    a.reset([(); 0].map(|()| stage.key("none"))).await.unwrap();
+}
+
+pub async fn c4_resets_of_several_keys_do_not_wait_for_one_another(stage: &Stage) {
+    let (a, backend) = stage.faulty();
+    let b = stage.handle();
+    let keys = stored(stage, &b, 3).await;
+    let gate = backend.before(Op::Reset);
+    let reset = {
+        let keys = keys.clone();
+        tokio::spawn(async move { a.reset(&keys).await })
+    };
+    soon("the first is under way", gate.reached()).await;
+    until("the others are done", async || left(&b, &keys).await == 1).await;
+    gate.open();
+    reset.await.unwrap().unwrap();
+    assert_eq!(left(&b, &keys).await, 0);
+}
+
+pub async fn c8_of_several_resets_each_that_failed_is_queued_and_counted(stage: &Stage) {
+    let (a, backend) = stage.faulty();
+    let b = stage.handle();
+    let keys = stored(stage, &b, 3).await;
+    // It stands there for longer than the budget.
+    let gate = backend.before(Op::Reset);
+    let error = a.reset(&keys).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
+    assert!(error.to_string().contains("1 of 3 resets"), "{error}");
+    assert_eq!(error.template(), Some(keys[0].template()));
+    gate.open();
+    until("it is repeated", async || left(&b, &keys).await == 0).await;
+
+    backend.fail(Op::Reset, Fault::Refuse);
+    let error = a.reset([&keys[0], &keys[1]]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
+    for key in &keys[..2] {
+        assert!(a.inner.pending.contains(key));
+        assert!(error.to_string().contains(key.template()), "{error}");
+    }
+    a.close(Duration::ZERO).await.unwrap_err();
+    let error = a.reset(&keys).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotQueued, "{error}");
+    assert!(error.to_string().contains("3 of 3 resets"), "{error}");
+}
+
+pub async fn c12_a_reset_of_several_keys_that_was_polled_once_happens(stage: &Stage) {
+    let (a, backend) = stage.faulty();
+    let b = stage.handle();
+    let keys = stored(stage, &b, 300).await;
+    let gate = backend.before(Op::Reset);
+    {
+        let mut reset = pin!(a.reset(&keys));
+        assert!(poll_once(reset.as_mut()).is_pending());
+    }
+    gate.open();
+    until("all are gone", async || left(&b, &keys).await == 0).await;
+}
+
+pub async fn c12_an_update_of_several_keys_resets_them_however_it_ends(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let keys = stored(stage, &b, 2).await;
+    let [one, two] = &keys[..] else {
+        unreachable!("two were made")
+    };
+    let again = async || {
+        until("both are gone", async || left(&b, &keys).await == 0).await;
+        // A reset that is queued must not meet the next round.
+        until("none is queued", async || a.inner.pending.is_empty()).await;
+        for key in &keys {
+            b.cached(key).set(1).await.unwrap();
+        }
+    };
+    assert_eq!(a.update([one, two], async { 7 }).await, 7);
+    again().await;
+    let failed = a.update(&keys, async { Err::<(), _>("no") }).await;
+    assert_eq!(failed, Err("no"));
+    again().await;
+    {
+        let mut update = pin!(a.update(keys.clone(), std::future::pending::<()>()));
+        assert!(poll_once(update.as_mut()).is_pending());
+    }
+    again().await;
+    let update = a.update([one, two], async { panic!("on purpose") });
+    let panicked = AssertUnwindSafe(update).catch_unwind().await;
+    assert!(panicked.is_err());
+    again().await;
+}
