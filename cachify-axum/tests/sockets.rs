@@ -160,3 +160,52 @@ async fn h6_a_client_that_goes_away_releases_what_its_request_held() {
         }
     }
 }
+
+/// Another program that may write to Redis must not decide where a response ends on the wire.
+#[cfg(all(feature = "redis", unix))]
+#[tokio::test]
+async fn c6_forged_framing_splits_no_response() {
+    let server = redis_fixture::Server::start();
+    let builder = Cachify::builder().redis(server.url()).prefix("test");
+    let cachify = builder.connect().await.unwrap();
+    let split = "helloHTTP/1.1 200 OK\r\nset-cookie: id=7\r\ncontent-length: 0\r\n\r\n";
+    // Names of the same length, so that the entry can be forged in place.
+    let forged = [
+        ("x-content-leng", "content-length", "5"),
+        ("x-transfer-encodi", "transfer-encoding", "chunked"),
+        ("x-nnection", "connection", "close"),
+    ];
+    let handler = async move || (forged.map(|(name, _, value)| (name, value)), split);
+    let cached = CacheLayer::new(&cachify, "page");
+    let app = Router::new()
+        .route("/", get(handler.layer(cached)))
+        .route("/other", get(async || "other"));
+    let address = serve(app).await;
+    let first = read(send(address, "GET").await).await;
+    assert!(first.contains("; stored"), "{first}");
+
+    let name = "test:cached:{page}";
+    let redis_fixture::Reply::Bulk(mut entry) = server.command(&["GET", name]) else {
+        panic!("nothing was stored");
+    };
+    for (name, other, _) in forged {
+        let mut windows = entry.windows(name.len());
+        let at = windows.position(|text| text == name.as_bytes()).unwrap();
+        entry[at..at + other.len()].copy_from_slice(other.as_bytes());
+    }
+    server.command(&[b"SET", name.as_bytes(), &entry]);
+
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let requests = "GET / HTTP/1.1\r\nhost: test\r\n\r\nGET /other HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    let answers = read(stream).await;
+    let (head, rest) = answers.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("cache-status: cachify; hit"), "{answers}");
+    let length = format!("content-length: {}", split.len());
+    assert!(head.contains(&length), "{answers}");
+    assert!(!head.contains("transfer-encoding"), "{answers}");
+    let other = rest.strip_prefix(split).expect(&answers);
+    assert!(other.starts_with("HTTP/1.1 200 OK"), "{answers}");
+    assert!(!other.contains("set-cookie"), "{answers}");
+    assert!(other.ends_with("\r\n\r\nother"), "{answers}");
+}

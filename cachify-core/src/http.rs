@@ -9,35 +9,42 @@
 //! |---|---|
 //! | requests | GET. HEAD is answered from GET's entry, and never fills it |
 //! | statuses | 200, 203, 301 and 308; others by [`statuses`](CacheRules::statuses) |
-//! | never | answers with `Set-Cookie`, `Cache-Control: no-store`, `private` or `no-cache`, `Vary: *`, trailers |
+//! | never | answers with `Set-Cookie`, `Cache-Control: no-store`, `private` or `no-cache`, or one that cannot be parsed, `Vary: *`, trailers |
 //! | never | bodies over the [`limit`](CacheRules::limit), and streams of unknown length: they pass through whole |
-//! | unless the key names the header | requests with `Authorization` or `Cookie` |
+//! | unless the key names the header | requests with `Authorization`, but for answers that say `public`, `s-maxage` or `must-revalidate` (RFC 9111, 3.5) |
+//! | unless the key names the header | requests with `Cookie`, but for [ignored](CacheRules::ignore_cookies) cookies |
 //! | passed through | requests with a body, `If-Match`, `If-Unmodified-Since` or `Upgrade` |
-//! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage`, else `max-age`, else `Expires` of the answer leaves if that is less; answers that vary, a day at most |
+//! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage`, else `max-age`, else `Expires` of the answer leaves if that is less; answers that vary, an hour at most |
+//! | who says so | the first of `Cachify-Cache-Control` and `CDN-Cache-Control` (RFC 9213), else `Cache-Control`, else `Pragma: no-cache` |
 //!
 //! An answer that turns out not to be storable is shared with nobody: those who waited for it run at once, in parallel, and for a
 //! minute nobody waits for an answer under that key, until one can be stored again. A server error (5xx), 408, 409, 423, 425 or 429 is shared with nobody either, but
 //! is taken for an accident: the next requests wait for one another again.
 //!
-//! `Vary` is honoured: answers that differ lie beside one another, and one reset of the key forgets them all. `Cache-Control` of requests is
-//! ignored, since a reload must not be a stampede, unless [`listen`](CacheRules::listen) is set.
+//! `Vary` is honoured: answers that differ lie beside one another, 64 for each key and process, and one reset of the key forgets
+//! them all. Values are compared by meaning. `Cache-Control` of requests is ignored, since a reload must not be a stampede, unless
+//! [`listen`](CacheRules::listen) is set.
 //!
 //! # What the answers carry
 //!
 //! `Cache-Status` (RFC 9211): `cachify; hit; ttl=299`, `cachify; fwd=uri-miss; stored`, `cachify; fwd=vary-miss; collapsed`,
-//! `cachify; fwd=bypass`. Reused ones have an `Age`. Successful ones have an `ETag`, made of the body if the inner service made none. All other
-//! headers, but for those of one connection, and the body come back byte for byte. `If-None-Match`, `If-Modified-Since` and single
+//! `cachify; fwd=bypass`. Reused ones have an `Age`, and the `Date` when they were made. Successful ones have an `ETag`, a weak one if the inner
+//! service made none. All other headers, but for those of one connection, and the body come back byte for byte. `If-None-Match`, `If-Modified-Since` and single
 //! ranges are taken off the request before the inner call and evaluated on the answer.
 
 mod adapter;
 mod answer;
 mod cacheable;
+mod cookies;
+mod directives;
 mod hold;
 mod pass;
 mod problem;
 mod request_key;
 mod serve;
 mod stored;
+mod variants;
+mod vary;
 
 use std::sync::Arc;
 
@@ -50,7 +57,12 @@ pub use self::request_key::{RequestKey, read_key, sorted_query};
 pub use self::serve::Framework;
 
 use self::answer::Fwd;
+use self::cacheable::Wish;
+use self::cookies::Ignored;
 use self::pass::Passes;
+use self::stored::Stored;
+use self::variants::Variants;
+use crate::clock::Moment;
 use crate::{Error, Key, Ttl, observe};
 
 /// What a route's answers are cached under, which of them, and for how long.
@@ -65,7 +77,12 @@ pub struct CacheRules {
     limit: usize,
     detach: bool,
     listen: bool,
+    only_explicit: bool,
+    ignored_cookies: Ignored,
     passes: Arc<Passes>,
+    /// Keys under which requests with `Authorization` pass through.
+    guarded: Arc<Passes>,
+    variants: Arc<Variants>,
 }
 
 impl CacheRules {
@@ -92,7 +109,11 @@ impl CacheRules {
             limit: 1 << 20,
             detach: false,
             listen: false,
+            only_explicit: false,
+            ignored_cookies: Ignored::default(),
             passes: Arc::default(),
+            guarded: Arc::default(),
+            variants: Arc::default(),
         }
     }
 
@@ -121,10 +142,31 @@ impl CacheRules {
         self.detach = detach;
     }
 
-    /// Listens to `Cache-Control` of requests: `no-cache` and `max-age=0` make a new answer for everybody, `no-store` one that
-    /// is not kept. Default: ignored.
+    /// Listens to `Cache-Control` of requests. Default: ignored.
+    ///
+    /// | directive | effect |
+    /// |---|---|
+    /// | `no-cache`, `max-age=0` | a new response, which replaces the one that this request would have got |
+    /// | `max-age`, `min-fresh` | the same, if the stored response is older, or stays fresh for less |
+    /// | `only-if-cached` | a stored response, or else 504 |
+    /// | `no-store`, and what cannot be parsed | a response that is not stored |
+    /// | `max-stale` | none: nothing stale is ever stored |
     pub fn listen(&mut self, listen: bool) {
         self.listen = listen;
+    }
+
+    /// Stores only responses that say how long they are fresh: by `s-maxage`, `max-age`, `Expires`, or a targeted field.
+    /// Default: the others live for the [`ttl`](Self::ttl).
+    pub fn only_explicit(&mut self, only: bool) {
+        self.only_explicit = only;
+    }
+
+    /// Ignores cookies of these names; a trailing `*` stands for any end, and `*` alone for every cookie. Default: none.
+    ///
+    /// A request that has no others is answered from the cache. The inner service does not see the ignored ones when it makes a
+    /// response that may be stored.
+    pub fn ignore_cookies<S: Into<String>>(&mut self, names: impl IntoIterator<Item = S>) {
+        self.ignored_cookies = Ignored::new(names);
     }
 
     /// Whether answers of this status can be stored.
@@ -159,21 +201,31 @@ impl CacheRules {
     }
 
     fn plan_by(&self, request: &Parts, key: impl FnOnce() -> Option<Key>) -> Plan {
-        if let Some(fwd) = cacheable::bypass(&request.method, &request.headers, &self.keyed) {
-            return Plan(Step::Forward(fwd));
-        }
-        let wish = if self.listen {
-            cacheable::wish(&request.headers)
-        } else {
-            cacheable::Wish::Nothing
+        let admitted = cacheable::admit(
+            &request.method,
+            &request.headers,
+            &self.keyed,
+            &self.ignored_cookies,
+        );
+        let authorized = match admitted {
+            Ok(authorized) => authorized,
+            Err(fwd) => return Plan(Step::Forward(fwd)),
         };
-        if wish == cacheable::Wish::Unstored {
+        let wish = if self.listen {
+            Wish::of(&request.headers)
+        } else {
+            Some(Wish::default())
+        };
+        let Some(wish) = wish else {
             return Plan(Step::Forward(Fwd::Request));
-        }
-        let fresh = wish == cacheable::Wish::Fresh;
+        };
         Plan(match key() {
-            Some(key) => Step::Look { key, fresh },
-            None => Step::Forward(Fwd::Bypass),
+            Some(key) if !authorized || !self.guarded.contains(&key) => Step::Look(Look {
+                key,
+                wish,
+                authorized,
+            }),
+            _ => Step::Forward(Fwd::Bypass),
         })
     }
 }
@@ -187,6 +239,20 @@ pub struct Plan(Step);
 enum Step {
     /// Run the inner service.
     Forward(Fwd),
-    /// Look for an answer under the key, after forgetting the old one if it is to be `fresh`.
-    Look { key: Key, fresh: bool },
+    Look(Look),
+}
+
+/// Which stored response will do.
+#[derive(Debug)]
+struct Look {
+    key: Key,
+    wish: Wish,
+    /// Whether it must be open to requests with `Authorization`.
+    authorized: bool,
+}
+
+impl Look {
+    fn accepts(&self, stored: &Stored, now: impl FnOnce() -> Moment) -> bool {
+        (!self.authorized || stored.facts.open) && self.wish.accepts(stored, now)
+    }
 }

@@ -5,7 +5,7 @@
 mod http_support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -179,6 +179,57 @@ async fn h3_a_reload_is_ignored_unless_the_rules_listen() {
                 assert_eq!(status(&unstored), "cachify; fwd=request");
             }
             assert!(status(&route.get(&[]).await).starts_with("cachify; hit"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h3_a_client_says_what_it_accepts_where_the_rules_listen() {
+    for cachify in backends() {
+        let mut rules = rules("choosy");
+        rules.listen(true);
+        let count = AtomicUsize::new(0);
+        let route = Route::new(&cachify, rules, move |_| {
+            let n = count.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(text(n.to_string()))
+        });
+        let hit = "cachify; hit; ttl=280";
+        let fresh = "cachify; fwd=request; stored";
+        let only = "cachify; detail=only-if-cached";
+        for (told, method, code, said) in [
+            ("only-if-cached", Method::GET, 504, only),
+            ("only-if-cached", Method::HEAD, 504, only),
+            (
+                "max-age=20",
+                Method::GET,
+                200,
+                "cachify; fwd=uri-miss; stored",
+            ),
+            ("max-age=20", Method::GET, 200, hit),
+            ("max-age=20, max-stale", Method::GET, 200, hit),
+            ("min-fresh=280", Method::GET, 200, hit),
+            ("only-if-cached", Method::GET, 200, hit),
+            ("only-if-cached, no-store", Method::HEAD, 200, hit),
+            ("only-if-cached, max-age=19", Method::GET, 504, only),
+            ("only-if-cached, no-cache", Method::GET, 504, only),
+            ("max-age=19, max-stale=9", Method::GET, 200, fresh),
+            ("min-fresh=281", Method::GET, 200, fresh),
+            ("max-age=soon", Method::GET, 200, fresh),
+            ("no-cache; x", Method::GET, 200, "cachify; fwd=request"),
+            ("max-age=20", Method::HEAD, 200, hit),
+            ("max-age=19", Method::HEAD, 200, "cachify; fwd=request"),
+        ] {
+            let mut request = get("/", &[("cache-control", told)]);
+            *request.method_mut() = method;
+            let answer = route.ask(request).await.unwrap();
+            assert_eq!(
+                (answer.status().as_u16(), status(&answer)),
+                (code, said),
+                "{told}"
+            );
+            if said.ends_with("stored") {
+                tokio::time::advance(Duration::from_secs(20)).await;
+            }
         }
     }
 }

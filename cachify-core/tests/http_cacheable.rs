@@ -190,6 +190,207 @@ async fn h1_an_answers_own_time_shortens_that_of_the_rules() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn h9_what_cannot_be_parsed_is_not_stored() {
+    for cachify in backends() {
+        for value in [
+            "private; max-age=60",
+            "no-store;max-age=9",
+            "no-cache no-store",
+            "max-age=60, \"no-store",
+        ] {
+            let handler = numbered(move |n| with(text(n.to_string()), &[("cache-control", value)]));
+            let route = Route::new(&cachify, rules("malformed"), handler);
+            assert_eq!(body(&route.get(&[]).await), "0", "{value}");
+            assert_eq!(body(&route.get(&[]).await), "1", "{value}");
+        }
+    }
+}
+
+/// Dates that lie so many seconds back.
+fn ago(seconds: u64) -> String {
+    httpdate::fmt_http_date(std::time::SystemTime::now() - Duration::from_secs(seconds))
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_an_old_date_counts_as_age() {
+    for cachify in backends() {
+        let route = |max_age: &str| {
+            let (date, max_age) = (ago(3600), max_age.to_owned());
+            let handler = numbered(move |n| {
+                let lines = [("date", &*date), ("cache-control", &*max_age)];
+                with(text(n.to_string()), &lines)
+            });
+            Route::new(&cachify, rules("old"), handler)
+        };
+        let stale = route("max-age=3600");
+        assert_eq!(body(&stale.get(&[]).await), "0");
+        assert_eq!(body(&stale.get(&[]).await), "1");
+
+        let fresh = route("max-age=3700");
+        let first = fresh.get(&[]).await;
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let hit = fresh.get(&[]).await;
+        assert_eq!(
+            (body(&hit), header(&hit, "date")),
+            ("0", header(&first, "date"))
+        );
+        let age: u64 = header(&hit, "age").unwrap().parse().unwrap();
+        assert!((3610..3620).contains(&age), "{age}");
+        tokio::time::advance(Duration::from_secs(90)).await;
+        assert_eq!(body(&fresh.get(&[]).await), "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h3_a_stored_answer_keeps_the_date_it_was_made() {
+    for cachify in backends() {
+        let route = Route::new(&cachify, rules("dated"), numbered(|_| text("x")));
+        let first = route.get(&[]).await;
+        let date = httpdate::parse_http_date(header(&first, "date").unwrap()).unwrap();
+        assert!(date.elapsed().unwrap() < Duration::from_mins(1));
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let hit = route.get(&[]).await;
+        assert_eq!(header(&hit, "date"), header(&first, "date"));
+        assert_eq!(header(&hit, "age"), Some("100"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_only_what_says_how_long_it_is_fresh_is_stored_by_choice() {
+    for cachify in backends() {
+        for (name, value, runs) in [
+            ("x-none", "x", 2),
+            ("cache-control", "public", 2),
+            ("cache-control", "max-age=60", 1),
+            ("cdn-cache-control", "max-age=60", 1),
+        ] {
+            let mut rules = rules(&format!("explicit-{name}-{value}"));
+            rules.only_explicit(true);
+            let handler = numbered(move |n| with(text(n.to_string()), &[(name, value)]));
+            let route = Route::new(&cachify, rules, handler);
+            route.get(&[]).await;
+            route.get(&[]).await;
+            assert_eq!(route.runs(), runs, "{name}: {value}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_requests_with_authorization_share_what_is_open() {
+    const ANN: &[(&str, &str)] = &[("authorization", "ann")];
+    const BOB: &[(&str, &str)] = &[("authorization", "bob")];
+    for cachify in backends() {
+        for value in ["public", "s-maxage=60", "max-age=60, must-revalidate"] {
+            let handler = numbered(move |n| with(text(n.to_string()), &[("cache-control", value)]));
+            let route = Route::new(&cachify, rules(&format!("open-{value}")), handler);
+            let first = route.get(ANN).await;
+            assert_eq!(
+                (body(&first), status(&first)),
+                ("0", "cachify; fwd=uri-miss; stored")
+            );
+            for headers in [ANN, BOB, &[]] {
+                let hit = route.get(headers).await;
+                assert_eq!(body(&hit), "0", "{value}");
+                assert!(status(&hit).starts_with("cachify; hit"));
+            }
+        }
+        // What was made for a request without it is not for them, unless it says so.
+        for (value, shared) in [
+            ("max-age=60", false),
+            ("max-age=60, must-revalidate", false),
+            ("public", true),
+        ] {
+            let handler = numbered(move |n| with(text(n.to_string()), &[("cache-control", value)]));
+            let route = Route::new(&cachify, rules(&format!("made-{value}")), handler);
+            assert_eq!(body(&route.get(&[]).await), "0");
+            let answer = route.get(ANN).await;
+            assert_eq!(body(&answer) == "0", shared, "{value}");
+            if !shared {
+                assert_eq!(status(&answer), "cachify; fwd=bypass");
+            }
+            assert_eq!(body(&route.get(&[]).await), "0");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_what_is_not_open_is_shared_with_nobody_and_keeps_nobody_waiting() {
+    for cachify in backends() {
+        let route = Route::new(&cachify, rules("mixed"), |request| async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            match request.headers.get("authorization") {
+                Some(user) => text(user.as_bytes().to_vec()),
+                None => text("nobody"),
+            }
+        });
+        let users = ["ann", "bob", "cid"].map(|user| [("authorization", user)]);
+        let users = users.iter().map(|headers| route.get(headers));
+        let others = (0..3).map(|_| route.get(&[]));
+        let start = Instant::now();
+        let (users, others) = tokio::join!(join_all(users), join_all(others));
+        let users: Vec<_> = users.iter().map(body).collect();
+        assert_eq!(users, ["ann", "bob", "cid"]);
+        assert!(others.iter().all(|answer| body(answer) == "nobody"));
+        assert!(start.elapsed() < Duration::from_millis(210));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_ignored_cookies_do_not_matter_and_do_not_show() {
+    for cachify in backends() {
+        let cookies = |names: &[&str], template| {
+            let mut rules = rules(template);
+            rules.ignore_cookies(names.iter().copied());
+            Route::new(&cachify, rules, |request| {
+                let cookie = request.headers.get("cookie");
+                let cookie = cookie.map_or(&b"none"[..], |cookie| cookie.as_bytes());
+                std::future::ready(text(cookie.to_vec()))
+            })
+        };
+        let route = cookies(&["_ga*", "theme"], "some");
+        let tracked = [("cookie", "_ga=1; _gat=2; theme=dark")];
+        assert_eq!(body(&route.get(&tracked).await), "none");
+        for headers in [&tracked[..], &[], &[("cookie", "theme=light")]] {
+            assert!(status(&route.get(headers).await).starts_with("cachify; hit"));
+        }
+        let session = route.get(&[("cookie", "theme=dark; id=7")]).await;
+        assert_eq!(
+            (body(&session), status(&session)),
+            ("theme=dark; id=7", "cachify; fwd=bypass")
+        );
+        let route = cookies(&["*"], "none");
+        for _ in 0..2 {
+            assert_eq!(body(&route.get(&[("cookie", "id=7")]).await), "none");
+        }
+        assert_eq!(route.runs(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h1_no_status_that_cannot_be_an_entry_is_stored() {
+    for cachify in backends() {
+        let statuses =
+            [204, 205, 206, 304, 600, 999].map(|code| StatusCode::from_u16(code).unwrap());
+        for status in statuses {
+            for full in [false, true] {
+                let mut rules = rules(&format!("{status}-{full}"));
+                rules.statuses(statuses);
+                let handler = numbered(move |_| {
+                    let mut response = text(if full { "body" } else { "" });
+                    *response.status_mut() = status;
+                    response
+                });
+                let route = Route::new(&cachify, rules, handler);
+                route.get(&[]).await;
+                route.get(&[]).await;
+                let stored = !full && [204, 205].contains(&status.as_u16());
+                assert_eq!(route.runs() == 1, stored, "{status} {full}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn h1_s29_a_route_that_sets_cookies_is_shared_with_nobody_and_slow_for_nobody() {
     for cachify in backends() {
         let count = AtomicUsize::new(0);

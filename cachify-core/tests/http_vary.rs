@@ -226,7 +226,7 @@ async fn h2_c4_fields_learned_in_flight_do_not_survive_a_reset() {
 
 /// What a reset leaves behind must not stay for ever.
 #[tokio::test(start_paused = true)]
-async fn h2_variants_of_answers_that_never_expire_live_a_day() {
+async fn h2_variants_of_answers_that_never_expire_live_an_hour() {
     for cachify in backends() {
         let mut rules = rules("page");
         rules.ttl(cachify_core::Ttl::NEVER);
@@ -238,20 +238,119 @@ async fn h2_variants_of_answers_that_never_expire_live_a_day() {
             with(text("hello"), &[("vary", by)])
         });
         route.get(EN).await;
-        assert_eq!(status(&route.get(EN).await), "cachify; hit; ttl=86400");
+        assert_eq!(status(&route.get(EN).await), "cachify; hit; ttl=3600");
         route.get(&[]).await;
-        assert_eq!(status(&route.get(&[]).await), "cachify; hit; ttl=86400");
+        assert_eq!(status(&route.get(&[]).await), "cachify; hit; ttl=3600");
         reset(&cachify).await;
         route.get(&[]).await;
         assert_eq!(status(&route.get(&[]).await), "cachify; hit");
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn h2_s4_no_variant_is_kept_that_nobody_can_find() {
+/// A handle over memory, and a look at how much that holds.
+fn counted() -> (Cachify, Memory) {
     let memory = Memory::builder().clock(Clock::test()).build();
     let builder = Cachify::builder().backend(Arc::new(memory.clone()));
-    let cachify = builder.connect_lazy().unwrap();
+    (builder.connect_lazy().unwrap(), memory)
+}
+
+/// What nothing leads to is removed in the background.
+async fn removed() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_a_reset_leaves_no_variants_behind() {
+    let (cachify, memory) = counted();
+    let route = multilingual(&cachify);
+    for _ in 0..10 {
+        for language in ["en", "de", "fr"] {
+            route.get(&[("accept-language", language)]).await;
+        }
+        removed().await;
+        assert_eq!(memory.len(), 4);
+        reset(&cachify).await;
+    }
+    // Nor does a request that a reset overtook.
+    route.get(EN).await;
+    let flying = tokio::spawn(route.ask(get("/", DE)));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    reset(&cachify).await;
+    route.get(EN).await;
+    flying.await.unwrap().unwrap();
+    removed().await;
+    assert_eq!(memory.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_one_url_has_a_bounded_number_of_variants() {
+    let (cachify, memory) = counted();
+    let route = multilingual(&cachify);
+    for n in 0..300 {
+        route
+            .get(&[("accept-language", &format!("en;q=0.{n:03}"))])
+            .await;
+    }
+    removed().await;
+    assert_eq!(memory.len(), 65);
+    let newest = [("accept-language", "en;q=0.299")];
+    assert!(status(&route.get(&newest).await).starts_with("cachify; hit"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_a_reload_replaces_its_own_variant() {
+    for cachify in backends() {
+        let mut rules = rules("page");
+        rules.listen(true);
+        let count = AtomicUsize::new(0);
+        let route = Route::new(&cachify, rules, move |request| {
+            let n = count.fetch_add(1, Ordering::SeqCst);
+            let text = text(format!("{} {n}", language(&request)));
+            std::future::ready(with(text, &[("vary", "accept-language")]))
+        });
+        assert_eq!(body(&route.get(EN).await), "en 0");
+        assert_eq!(body(&route.get(DE).await), "de 1");
+        let reload = [EN[0], ("cache-control", "no-cache")];
+        let fresh = route.get(&reload).await;
+        assert_eq!(
+            (body(&fresh), status(&fresh)),
+            ("en 2", "cachify; fwd=request; stored")
+        );
+        assert_eq!(body(&route.get(EN).await), "en 2");
+        assert_eq!(body(&route.get(DE).await), "de 1");
+    }
+    let (cachify, memory) = counted();
+    let mut rules = rules("page");
+    rules.listen(true);
+    let route = Route::new(&cachify, rules, |_| {
+        std::future::ready(with(text("x"), &[("vary", "accept-language")]))
+    });
+    for _ in 0..100 {
+        route.get(&[EN[0], ("cache-control", "no-cache")]).await;
+    }
+    assert_eq!(memory.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_values_that_mean_the_same_share_a_variant() {
+    for cachify in backends() {
+        let route = multilingual(&cachify);
+        let first = body(&route.get(&[("accept-language", "en, de;q=0.5")]).await).to_owned();
+        for value in ["en,de;q=0.5", "EN ,  de;q=0.50", "de; q=0.5, en"] {
+            assert_eq!(body(&route.get(&[("accept-language", value)]).await), first);
+        }
+        let two = [("accept-language", "en"), ("accept-language", "de;q=0.5")];
+        assert_eq!(body(&route.get(&two).await), first);
+        let other = route.get(&[("accept-language", "de, en;q=0.5")]).await;
+        assert_ne!(body(&other), first);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_s4_no_variant_is_kept_that_nobody_can_find() {
+    let (cachify, memory) = counted();
     let count = AtomicUsize::new(0);
     // The first answer is for one client alone, so that those who waited for it run for themselves.
     let route = Route::new(&cachify, rules("page"), move |request| {

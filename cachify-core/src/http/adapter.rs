@@ -30,9 +30,29 @@ macro_rules! __cachify_cache_options {
                 self.with(|rules| rules.detach(true))
             }
 
-            /// Listens to `Cache-Control` of requests: `no-cache` has the entry made anew. Default: a reload is an ordinary request.
+            /// Listens to `Cache-Control` of requests: `no-cache` replaces the stored response, `max-age` and `min-fresh` do if it is
+            /// too old, `no-store` stores nothing, and `only-if-cached` answers 504 where nothing is stored. Default: a reload is an
+            /// ordinary request.
             pub fn listen(self) -> Self {
                 self.with(|rules| rules.listen(true))
+            }
+
+            /// Caches only responses that say how long they are fresh: by `s-maxage`, `max-age`, `Expires`, or a targeted field.
+            /// Default: the others live for the `ttl`.
+            pub fn only_explicit(self) -> Self {
+                self.with(|rules| rules.only_explicit(true))
+            }
+
+            /// Ignores cookies of these names; a trailing `*` stands for any end, and `["*"]` says that responses depend on no cookie.
+            /// Default: a request with a cookie passes through uncached, unless the key names it.
+            ///
+            /// A handler does not see the ignored cookies when it makes a response that may be cached; what was extracted before
+            /// the cache, as in warp, is not changed.
+            pub fn ignore_cookies<S: ::core::convert::Into<::std::string::String>>(
+                self,
+                names: impl ::core::iter::IntoIterator<Item = S>,
+            ) -> Self {
+                self.with(|rules| rules.ignore_cookies(names))
             }
         }
     };

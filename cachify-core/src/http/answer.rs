@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_STATUS, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED,
-    RANGE,
+    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -154,7 +154,7 @@ fn headers(stored: &Stored, origin: Origin, now: Moment) -> HeaderMap {
         return last.headers.clone();
     }
     let mut headers = stored.headers.clone();
-    if origin.reused() || stored.age > 0 {
+    if origin.reused() || stored.facts.age > 0 {
         headers.insert(AGE, age.into());
     } else {
         headers.remove(AGE);
@@ -190,16 +190,15 @@ fn unchanged(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
             .flat_map(list)
             .any(|known| known == "*" || opaque(known) == opaque(tag));
     }
-    let (Some(since), Some(modified)) = (
-        conditions.get(IF_MODIFIED_SINCE),
-        headers.get(LAST_MODIFIED),
-    ) else {
+    let time = |headers: &HeaderMap, name| headers.get(name).and_then(date);
+    let Some(since) = time(conditions, IF_MODIFIED_SINCE) else {
         return false;
     };
-    match (date(since), date(modified)) {
-        (Some(since), Some(modified)) => modified <= since,
-        _ => false,
+    if headers.contains_key(LAST_MODIFIED) {
+        return time(headers, LAST_MODIFIED).is_some_and(|modified| modified <= since);
     }
+    // Else the time when it was made (RFC 9111, 4.3.2). In that very second there may have been another one.
+    time(headers, DATE).is_some_and(|made| made < since)
 }
 
 /// An entity tag without its mark of weakness.
@@ -231,9 +230,13 @@ fn still_the_same(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     if known.as_bytes().starts_with(b"\"") {
         return headers.get(ETAG) == Some(known);
     }
-    // A weak tag never matches; a date does if it is the very same.
-    let modified = headers.get(LAST_MODIFIED).and_then(date);
-    modified.is_some() && modified == date(known)
+    // A weak tag never matches. A date does if it is the very same, and a strong one: the response was not made in that very
+    // second, in which there may have been another one (RFC 9110, 8.8.2.2).
+    let time = |name| headers.get(name).and_then(date);
+    let (Some(modified), Some(made)) = (time(LAST_MODIFIED), time(DATE)) else {
+        return false;
+    };
+    modified < made && Some(modified) == date(known)
 }
 
 /// Reads `bytes=FIRST-LAST`, `bytes=FIRST-` and `bytes=-SUFFIX`. Several ranges, and what is malformed, ask for the whole.
@@ -268,6 +271,7 @@ fn single_range(text: &str, length: usize) -> Option<Option<(usize, usize)>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::stored::Facts;
     use super::*;
     use crate::Ttl;
     use proptest::prelude::*;
@@ -280,12 +284,21 @@ mod tests {
         headers.insert(ETAG, "\"v1\"".parse().unwrap());
         headers.insert(LAST_MODIFIED, DATE.parse().unwrap());
         headers.insert(CONTENT_TYPE, "text/plain".parse().unwrap());
+        of(headers)
+    }
+
+    fn of(headers: HeaderMap) -> Stored {
+        let facts = Facts {
+            age: 0,
+            open: false,
+            at: Moment::from_micros(1),
+            ttl: Ttl::new(Duration::from_mins(1)),
+        };
         Stored::new(
             StatusCode::OK,
             headers,
             Bytes::from_static(b"0123456789"),
-            Moment::from_micros(1),
-            Ttl::new(Duration::from_mins(1)),
+            facts,
         )
     }
 
@@ -393,6 +406,63 @@ mod tests {
                 status,
                 "{known}"
             );
+        }
+    }
+
+    #[test]
+    fn h3_a_date_of_the_second_it_was_made_in_joins_nothing() {
+        let headers = |made: &str| {
+            let lines = [(LAST_MODIFIED, DATE), (http::header::DATE, made)];
+            lines.map(|(name, value)| (name, value.parse().unwrap()))
+        };
+        for (made, status) in [(DATE, 200), ("Sun, 06 Nov 1994 08:49:38 GMT", 206)] {
+            let stored = of(headers(made).into_iter().collect());
+            let lines = [(RANGE, "bytes=0-3"), (IF_RANGE, DATE)];
+            let lines = lines.map(|(name, value)| (name, value.parse().unwrap()));
+            let now = Moment::from_micros(1);
+            let answer = answer(
+                &stored,
+                Origin::Hit,
+                now,
+                false,
+                &lines.into_iter().collect(),
+            );
+            assert_eq!(answer.status(), status, "{made}");
+        }
+    }
+
+    #[test]
+    fn h3_a_tag_of_ours_joins_nothing() {
+        let stored = of(HeaderMap::new());
+        let tag = stored.headers[ETAG].clone();
+        let ask = |lines: &[(HeaderName, &HeaderValue)]| {
+            let lines = lines
+                .iter()
+                .map(|(name, value)| (name.clone(), (*value).clone()));
+            let now = Moment::from_micros(1);
+            answer(&stored, Origin::Hit, now, false, &lines.collect()).status()
+        };
+        let range = HeaderValue::from_static("bytes=0-3");
+        assert_eq!(ask(&[(RANGE, &range), (IF_RANGE, &tag)]), 200);
+        assert_eq!(ask(&[(IF_NONE_MATCH, &tag)]), 304);
+    }
+
+    #[test]
+    fn h3_without_last_modified_the_date_counts() {
+        let stored = of([(http::header::DATE, DATE.parse().unwrap())]
+            .into_iter()
+            .collect());
+        for (since, status) in [(DATE, 200), ("Sun, 06 Nov 1994 08:49:38 GMT", 304)] {
+            let since = [(IF_MODIFIED_SINCE, since.parse().unwrap())];
+            let now = Moment::from_micros(1);
+            let answer = answer(
+                &stored,
+                Origin::Hit,
+                now,
+                false,
+                &since.into_iter().collect(),
+            );
+            assert_eq!(answer.status(), status);
         }
     }
 

@@ -1,15 +1,21 @@
-//! What may be stored, by the request and by the head of its answer.
+//! Decides what may be stored, by the request and by the head of its response.
 
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, DATE, EXPIRES, HeaderMap,
+    AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, DATE, EXPIRES, HeaderMap,
     HeaderName, HeaderValue, IF_MATCH, IF_UNMODIFIED_SINCE, SET_COOKIE, TRAILER, TRANSFER_ENCODING,
     UPGRADE, VARY,
 };
 use http::{Method, StatusCode};
 
 use super::answer::Fwd;
+use super::cookies::Ignored;
+use super::directives::{
+    Directives, LARGEST, Targeted, cache_control, delta_seconds, pragma_forbids, targeted,
+};
+use super::stored::Stored;
+use crate::clock::Moment;
 
 /// Statuses that are stored unless the rules say otherwise. They are those of the cacheable ones (RFC 9110, 15.1) that
 /// do not tell of an absence, which ends without notice.
@@ -29,48 +35,93 @@ const MOMENTARY: [StatusCode; 5] = [
     StatusCode::TOO_MANY_REQUESTS,
 ];
 
-/// Request headers that tell users apart, each of which a key may name.
-pub(super) const PERSONAL: [HeaderName; 2] = [AUTHORIZATION, COOKIE];
+/// Response headers that no entry has: they are for one client, or describe a part.
+pub(super) const UNSTORED: [HeaderName; 2] = [SET_COOKIE, CONTENT_RANGE];
 
-/// Whether a request must not be answered from the cache; its headers in `allowed` are part of the key.
-pub(super) fn bypass(method: &Method, headers: &HeaderMap, keyed: &[HeaderName]) -> Option<Fwd> {
+/// Returns whether a response of this status can be an entry with a body of this length.
+///
+/// A part, or word that nothing changed, answers one request only. 204 and 205 have no body, and
+/// statuses outside of 200 to 599 are no final response of HTTP.
+pub(super) fn can_be_an_entry(status: StatusCode, length: u64) -> bool {
+    let empty = status == StatusCode::NO_CONTENT || status == StatusCode::RESET_CONTENT;
+    (200..600).contains(&status.as_u16())
+        && status != StatusCode::PARTIAL_CONTENT
+        && status != StatusCode::NOT_MODIFIED
+        && (length == 0 || !empty)
+}
+
+/// Returns whether a request may be answered from the cache, and if so whether it is `authorized`:
+/// then only by an [open](Storable::open) response. Its headers in `keyed` are part of the key.
+pub(super) fn admit(
+    method: &Method,
+    headers: &HeaderMap,
+    keyed: &[HeaderName],
+    ignored: &Ignored,
+) -> Result<bool, Fwd> {
     if method != Method::GET && method != Method::HEAD {
-        return Some(Fwd::Method);
+        return Err(Fwd::Method);
     }
     // A precondition for the origin alone (RFC 9111, 4.3.2), another protocol, a body that the key does not tell.
     let special = [IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE, TRANSFER_ENCODING];
-    let personal = |name: &HeaderName| headers.contains_key(name) && !keyed.contains(name);
-    let bypass = PERSONAL.iter().any(personal)
+    let personal = !keyed.contains(&COOKIE) && !ignored.covers(headers);
+    if personal
         || special.iter().any(|name| headers.contains_key(name))
         || headers
             .get(CONTENT_LENGTH)
-            .is_some_and(|length| length.as_bytes() != b"0");
-    bypass.then_some(Fwd::Bypass)
+            .is_some_and(|length| length.as_bytes() != b"0")
+    {
+        return Err(Fwd::Bypass);
+    }
+    Ok(headers.contains_key(AUTHORIZATION) && !keyed.contains(&AUTHORIZATION))
 }
 
 /// What a request's `Cache-Control` asks for, where the rules listen to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
-    Nothing,
-    /// A new answer, also for the others.
-    Fresh,
-    /// An answer that is not stored.
-    Unstored,
+///
+/// There is no `max-stale`: nothing stale is ever at hand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// A new response, also for the others.
+    pub(super) fresh: bool,
+    /// A stored response or none.
+    pub(super) only_stored: bool,
+    /// The greatest age, in seconds.
+    max_age: Option<u64>,
+    /// For how many seconds it must stay fresh.
+    min_fresh: Option<u64>,
 }
 
-pub(super) fn wish(headers: &HeaderMap) -> Wish {
-    let mut wish = Wish::Nothing;
-    for (name, value) in directives(headers) {
-        if name.eq_ignore_ascii_case("no-store") {
-            return Wish::Unstored;
+impl Wish {
+    /// Reads a request; `None` if its response must not be stored.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        // What cannot be parsed may forbid storing.
+        let directives = cache_control(headers).ok()?.unwrap_or_default();
+        if directives.no_store && !directives.only_if_cached {
+            return None;
         }
-        let reload = name.eq_ignore_ascii_case("no-cache")
-            || name.eq_ignore_ascii_case("max-age") && value == Some("0");
-        if reload {
-            wish = Wish::Fresh;
-        }
+        Some(Self {
+            fresh: directives.no_cache || directives.max_age == Some(0),
+            only_stored: directives.only_if_cached,
+            max_age: directives.max_age,
+            min_fresh: directives.min_fresh,
+        })
     }
-    wish
+
+    /// Returns whether it depends on the response whether it will do.
+    pub(super) fn is_choosy(self) -> bool {
+        self.max_age.is_some() || self.min_fresh.is_some()
+    }
+
+    /// Returns whether a stored response will do.
+    pub(super) fn accepts(self, stored: &Stored, now: impl FnOnce() -> Moment) -> bool {
+        if self.fresh || !self.is_choosy() {
+            return !self.fresh;
+        }
+        let (age, left) = stored.age(now());
+        self.max_age.is_none_or(|most| age <= most)
+            && self
+                .min_fresh
+                .is_none_or(|least| left.is_none_or(|left| left >= least))
+    }
 }
 
 /// Why an answer is not stored.
@@ -87,77 +138,108 @@ pub(super) enum Refusal {
 pub(super) struct Storable {
     /// The fields that it varies by, sorted.
     pub(super) vary: Vec<HeaderName>,
-    /// How long it says that it is fresh.
-    pub(super) max_age: Option<Duration>,
+    /// How long it is fresh from when it was made, if it says so.
+    pub(super) lifetime: Option<Duration>,
+    /// Whether requests with `Authorization` may get it too.
+    pub(super) open: bool,
 }
 
+/// Judges a response; `authorized`: to a request with `Authorization`.
 pub(super) fn storable(
     status: StatusCode,
     headers: &HeaderMap,
     statuses: &[StatusCode],
+    authorized: bool,
 ) -> Result<Storable, Refusal> {
     if (status.is_server_error() || MOMENTARY.contains(&status)) && !statuses.contains(&status) {
         return Err(Refusal::Accident);
     }
-    let partial = status == StatusCode::PARTIAL_CONTENT || status == StatusCode::NOT_MODIFIED;
-    let special = [SET_COOKIE, TRAILER, CONTENT_RANGE];
-    if partial
-        || !statuses.contains(&status)
-        || special.iter().any(|name| headers.contains_key(name))
+    if !statuses.contains(&status)
+        || !can_be_an_entry(status, 0)
+        || headers.contains_key(TRAILER)
+        || UNSTORED.iter().any(|name| headers.contains_key(name))
+    {
+        return Err(Refusal::Kind);
+    }
+    let (directives, lifetime) = policy(headers)?;
+    // RFC 9111, 3.5. `must-revalidate` alone says nothing about users, unless there was one.
+    let open = directives.public
+        || directives.s_maxage.is_some()
+        || authorized && directives.must_revalidate;
+    if directives.no_store
+        // Also where they name fields only: to keep the rest is allowed, not asked for.
+        || directives.private
+        || directives.no_cache
+        || lifetime.is_some_and(|lifetime| lifetime.is_zero())
+        || authorized && !open
     {
         return Err(Refusal::Kind);
     }
     Ok(Storable {
-        max_age: max_age(headers)?,
         vary: vary(headers)?,
+        lifetime,
+        open,
     })
 }
 
-fn max_age(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
-    let (mut private, mut shared) = (None, None);
-    for (name, value) in directives(headers) {
-        let is = |other| name.eq_ignore_ascii_case(other);
-        // Also where they name fields only: to keep the rest is allowed, not asked for.
-        if is("no-store") || is("private") || is("no-cache") {
-            return Err(Refusal::Kind);
-        }
-        // An unreadable time is none at all (RFC 9111, 4.2.1).
-        let time = || Duration::from_secs(value.map_or(0, seconds));
-        if is("s-maxage") {
-            shared.get_or_insert_with(time);
-        } else if is("max-age") {
-            private.get_or_insert_with(time);
-        }
+/// Selects what a response says about caching: a targeted field, else `Cache-Control`, else `Pragma`.
+fn policy(headers: &HeaderMap) -> Result<(Directives, Option<Duration>), Refusal> {
+    let time = |directives: &Directives| {
+        let seconds = directives.s_maxage.or(directives.max_age);
+        seconds.map(Duration::from_secs)
+    };
+    let targeted = targeted(headers);
+    if let Targeted::Valid(directives) = targeted {
+        return Ok((directives, time(&directives)));
     }
-    let max_age = shared.or(private).or_else(|| expires(headers));
-    if max_age.is_some_and(|time| time.is_zero()) {
+    let ordinary = cache_control(headers).map_err(|_| Refusal::Kind)?;
+    if ordinary.is_none() && pragma_forbids(headers) {
         return Err(Refusal::Kind);
     }
-    Ok(max_age)
+    let directives = ordinary.unwrap_or_default();
+    let lifetime = time(&directives).or_else(|| expires(headers));
+    // A targeted field that cannot be parsed is ignored, but not taken for permission.
+    if targeted == Targeted::Invalid && lifetime.is_none() {
+        return Err(Refusal::Kind);
+    }
+    Ok((directives, lifetime))
 }
 
 /// How long after its `Date`, else from now, an answer expires by its `Expires`. What is no date has passed (RFC 9111, 5.3): many say `0`.
 fn expires(headers: &HeaderMap) -> Option<Duration> {
+    let mut lines = headers.get_all(EXPIRES).into_iter();
+    let line = lines.next()?;
+    if lines.any(|other| other != line) {
+        return Some(Duration::ZERO);
+    }
     let made = headers.get(DATE).and_then(date);
-    let left = date(headers.get(EXPIRES)?).and_then(|end| {
+    let left = date(line).and_then(|end| {
         end.duration_since(made.unwrap_or_else(SystemTime::now))
             .ok()
     });
     Some(left.unwrap_or_default())
 }
 
-pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+/// Returns how old a response is that was received `now`, `delay` after it was asked for
+/// (RFC 9111, 4.2.3).
+///
+/// The delay counts only for what another cache had: what is made here is new when it is done.
+pub(super) fn initial_age(headers: &HeaderMap, now: SystemTime, delay: Duration) -> u64 {
+    let made = headers.get(DATE).and_then(date);
+    let apparent = made
+        .and_then(|made| now.duration_since(made).ok())
+        .map_or(0, |age| age.as_secs());
+    // Of several members the first counts, and an invalid one is none (RFC 9111, 5.1).
+    let told = headers.get(AGE).and_then(|line| {
+        let first = line.as_bytes().split(|&byte| byte == b',').next()?;
+        delta_seconds(first.trim_ascii())
+    });
+    let corrected = told.map_or(0, |age| age.saturating_add(delay.as_secs()));
+    apparent.max(corrected).min(LARGEST)
 }
 
-/// A number of seconds; one that is too large is the largest, and what is no number is 0.
-fn seconds(text: &str) -> u64 {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return 0;
-    }
-    text.parse()
-        .unwrap_or(u64::from(u32::MAX))
-        .min(u64::from(u32::MAX))
+pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
 }
 
 fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Refusal> {
@@ -177,20 +259,6 @@ fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Refusal> {
     fields.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     fields.dedup();
     Ok(fields)
-}
-
-/// The directives of all `Cache-Control` lines, with their arguments, quotes taken off.
-fn directives(headers: &HeaderMap) -> impl Iterator<Item = (&str, Option<&str>)> {
-    headers
-        .get_all(CACHE_CONTROL)
-        .into_iter()
-        // What is no text cannot be understood, and then nothing is to be stored.
-        .map(|value| value.to_str().unwrap_or("no-store"))
-        .flat_map(list)
-        .map(|item| match item.split_once('=') {
-            Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
-            None => (item, None),
-        })
 }
 
 /// The members of a comma-separated list; commas in quotes do not separate.
@@ -233,6 +301,7 @@ mod tests {
             StatusCode::from_u16(status).unwrap(),
             &headers(lines),
             &STATUSES,
+            false,
         )
     }
 
@@ -261,6 +330,13 @@ mod tests {
             ("cache-control", "max-age=0"),
             ("cache-control", "max-age=soon"),
             ("cache-control", "max-age=60, s-maxage=0"),
+            ("cache-control", "private; max-age=60"),
+            ("cache-control", "no-cache no-store"),
+            ("cache-control", "max-age=60, \"no-store"),
+            ("pragma", "no-cache"),
+            ("cdn-cache-control", "no-store"),
+            ("cdn-cache-control", "max-age=60, &&"),
+            ("cachify-cache-control", "private; max-age=60"),
             ("expires", "0"),
             ("expires", "Sun, 06 Nov 1994 08:49:37 GMT"),
             ("vary", "*"),
@@ -282,24 +358,96 @@ mod tests {
             200,
             &[("cache-control", "ext=\"a, no-store, b\", max-age=\"60\"")],
         );
-        assert_eq!(storable.unwrap().max_age, Some(Duration::from_mins(1)));
+        assert_eq!(storable.unwrap().lifetime, Some(Duration::from_mins(1)));
     }
 
     #[test]
     fn h1_the_time_for_shared_caches_comes_first() {
         let storable = of(200, &[("cache-control", "s-maxage=5, max-age=60")]).unwrap();
-        assert_eq!(storable.max_age, Some(Duration::from_secs(5)));
+        assert_eq!(storable.lifetime, Some(Duration::from_secs(5)));
     }
 
     #[test]
     fn h1_an_answer_expires_when_it_says_unless_it_says_how_long_it_lives() {
         let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         let expires = ("expires", "Sun, 06 Nov 1994 08:50:07 GMT");
-        let max_age = |lines: &[_]| of(200, lines).unwrap().max_age;
+        let max_age = |lines: &[_]| of(200, lines).unwrap().lifetime;
         assert_eq!(max_age(&[date, expires]), Some(Duration::from_secs(30)));
         let both = [date, expires, ("cache-control", "max-age=60")];
         assert_eq!(max_age(&both), Some(Duration::from_mins(1)));
         assert_eq!(max_age(&[date]), None);
+    }
+
+    #[test]
+    fn h1_a_targeted_field_comes_before_cache_control() {
+        let lifetime = |lines: &[_]| of(200, lines).map(|storable| storable.lifetime);
+        let minute = Ok(Some(Duration::from_mins(1)));
+        let [ours, cdn] = ["cachify-cache-control", "cdn-cache-control"];
+        let old = [
+            ("cache-control", "no-store"),
+            ("expires", "0"),
+            ("pragma", "no-cache"),
+        ];
+        let with = |lines: &[_]| lifetime(&[&old, lines].concat());
+        assert_eq!(with(&[(cdn, "max-age=60")]), minute);
+        assert_eq!(with(&[(cdn, "no-store"), (ours, "max-age=60")]), minute);
+        assert_eq!(with(&[(ours, "max-age=60"), (cdn, "no-store")]), minute);
+        // What is empty or malformed leaves it to the next one.
+        assert_eq!(with(&[(ours, ""), (cdn, "max-age=60")]), minute);
+        assert_eq!(with(&[(ours, "max-age=60,"), (cdn, "max-age=60")]), minute);
+        assert_eq!(with(&[(ours, "max-age=60,")]), Err(Refusal::Kind));
+        let fallback = [(ours, "max-age=9,"), ("cache-control", "max-age=60")];
+        assert_eq!(lifetime(&fallback), minute);
+        // A time of the wrong type is over.
+        assert_eq!(with(&[(cdn, "max-age=\"60\"")]), Err(Refusal::Kind));
+    }
+
+    #[test]
+    fn h1_an_age_is_what_date_and_other_caches_say() {
+        let now = date(&HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")).unwrap();
+        let age = |lines: &[_]| initial_age(&headers(lines), now, Duration::from_secs(3));
+        let old = ("date", "Sun, 06 Nov 1994 08:48:37 GMT");
+        let ahead = ("date", "Sun, 06 Nov 1994 09:00:00 GMT");
+        for (lines, expected) in [
+            (&[][..], 0),
+            (&[old], 60),
+            (&[ahead], 0),
+            (&[("date", "yesterday")], 0),
+            (&[("age", "7")], 10),
+            (&[old, ("age", "7")], 60),
+            (&[old, ("age", "100")], 103),
+            (&[("age", "7, 99")], 10),
+            (&[("age", "7"), ("age", "99")], 10),
+            (&[("age", "99999999999999999999999999999999")], LARGEST),
+            (&[("age", "+61")], 0),
+            (&[("age", "-61")], 0),
+            (&[("age", "61.0")], 0),
+            (&[("age", "old, 61")], 0),
+        ] {
+            assert_eq!(age(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn h1_requests_with_authorization_share_what_is_said_to_be_open() {
+        for (value, alone, authorized) in [
+            ("public, max-age=60", true, true),
+            ("s-maxage=60", true, true),
+            ("max-age=60, must-revalidate", false, true),
+            ("max-age=60", false, false),
+            ("private, public", false, false),
+        ] {
+            let judge = |authorized| {
+                let headers = headers(&[("cache-control", value)]);
+                storable(StatusCode::OK, &headers, &STATUSES, authorized)
+            };
+            assert_eq!(
+                judge(false).is_ok_and(|storable| storable.open),
+                alone,
+                "{value}"
+            );
+            assert_eq!(judge(true).is_ok(), authorized, "{value}");
+        }
     }
 
     #[test]
@@ -319,18 +467,21 @@ mod tests {
             ("content-length", "3"),
         ] {
             let headers = headers(&[(name, value)]);
-            assert_eq!(
-                bypass(&Method::GET, &headers, &[]),
-                Some(Fwd::Bypass),
-                "{name}"
-            );
+            let admit = |keyed: &[_]| admit(&Method::GET, &headers, keyed, &Ignored::default());
+            // With `Authorization`, some responses will do.
+            let alone = if name == "authorization" {
+                Ok(true)
+            } else {
+                Err(Fwd::Bypass)
+            };
+            assert_eq!(admit(&[]), alone, "{name}");
             let keyed = [HeaderName::from_static(name)];
-            let allowed = bypass(&Method::GET, &headers, &keyed).is_none();
-            assert_eq!(allowed, PERSONAL.contains(&keyed[0]), "{name}");
+            let personal = keyed[0] == AUTHORIZATION || keyed[0] == COOKIE;
+            assert_eq!(admit(&keyed) == Ok(false), personal, "{name}");
         }
-        let none = HeaderMap::new();
-        assert_eq!(bypass(&Method::HEAD, &none, &[]), None);
-        assert_eq!(bypass(&Method::POST, &none, &[]), Some(Fwd::Method));
+        let admit = |method| admit(&method, &HeaderMap::new(), &[], &Ignored::default());
+        assert_eq!(admit(Method::HEAD), Ok(false));
+        assert_eq!(admit(Method::POST), Err(Fwd::Method));
     }
 
     proptest! {
@@ -339,12 +490,13 @@ mod tests {
             let mut headers = HeaderMap::new();
             for line in lines {
                 if let Ok(value) = http::HeaderValue::from_bytes(&line) {
-                    headers.append(CACHE_CONTROL, value.clone());
-                    headers.append(VARY, value);
+                    for name in [VARY, AGE, DATE, EXPIRES] {
+                        headers.append(name, value.clone());
+                    }
                 }
             }
-            let _ = storable(StatusCode::OK, &headers, &STATUSES);
-            let _ = wish(&headers);
+            let _ = storable(StatusCode::OK, &headers, &STATUSES, true);
+            let _ = (Wish::of(&headers), initial_age(&headers, SystemTime::now(), Duration::MAX));
         }
 
         #[test]

@@ -4,24 +4,23 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH};
+use http::header::{CACHE_STATUS, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::answer::{CONDITIONS, Fwd, Origin, answer};
-use super::cacheable::{Refusal, storable};
-use super::stored::{Entry, Stored, Varies};
+use super::cacheable::{Refusal, can_be_an_entry, initial_age, storable};
+use super::stored::{Entry, Facts, Stored, Varies};
+use super::variants::LIFE;
 use super::{CacheRules, Plan, Step};
 use crate::cached::Policy;
 use crate::observe::{self, Outcome};
 use crate::{Cachify, Key, Ttl};
-
-/// How long one of several answers lives at most. A reset forgets where they lie, and the backend keeps them as long as they live.
-const ORPHANED: Duration = Duration::from_hours(24);
 
 /// How to handle the responses of a framework: what an adapter has to teach.
 pub trait Framework: 'static {
@@ -59,9 +58,10 @@ impl CacheRules {
         plan: &Plan,
         request: &Parts,
     ) -> Option<W::Response> {
-        let Step::Look { key, fresh: false } = &plan.0 else {
+        let Step::Look(look) = &plan.0 else {
             return None;
         };
+        let key = &look.key;
         let mut entry = cachify.at_hand(key)?;
         if let Entry::Varies(varies) = entry.downcast_ref()? {
             entry = cachify.at_hand(&varies.variant(key, &request.headers))?;
@@ -69,6 +69,9 @@ impl CacheRules {
         let Entry::Answer(stored) = entry.downcast_ref()? else {
             return None;
         };
+        if !look.accepts(stored, || cachify.inner.backend.now()) {
+            return None;
+        }
         observe::request(key, Outcome::Hit);
         Some(hit::<W>(cachify, stored, request))
     }
@@ -102,26 +105,42 @@ impl CacheRules {
         if let Some(response) = self.hit::<W>(cachify, &plan, &request) {
             return Ok(response);
         }
-        let (key, fresh) = match plan.0 {
-            Step::Look { key, fresh } => (key, fresh),
+        let look = match plan.0 {
+            Step::Look(look) => look,
             Step::Forward(fwd) => return forward::<W, _, _, _>(request, call, fwd).await,
         };
+        let head = request.method == Method::HEAD;
         let mut fwd = Fwd::UriMiss;
-        if fresh {
-            fwd = Fwd::Request;
-            // One that is not confirmed is repeated, and logged when it is.
-            let _ = cachify.reset(&key).await;
+        if head || look.authorized || look.wish.only_stored || look.wish.is_choosy() {
+            let now = || cachify.inner.backend.now();
+            let stored = peek(cachify, &look.key, &request.headers).await;
+            match stored {
+                Some(stored) if look.accepts(&stored, now) => {
+                    observe::request(&look.key, Outcome::Hit);
+                    return Ok(hit::<W>(cachify, &stored, &request));
+                }
+                _ if look.wish.only_stored => return Ok(nothing_stored::<W>()),
+                Some(stored) if look.authorized && !stored.facts.open => {
+                    self.guarded.add(&look.key);
+                    return forward::<W, _, _, _>(request, call, Fwd::Bypass).await;
+                }
+                Some(_) => fwd = Fwd::Request,
+                None => {}
+            }
         }
-        if request.method == Method::HEAD {
-            return match peek(cachify, &key, &request.headers).await {
-                Some(stored) => Ok(hit::<W>(cachify, &stored, &request)),
-                None => forward::<W, _, _, _>(request, call, fwd).await,
-            };
+        if look.wish.fresh || fwd == Fwd::Request {
+            fwd = Fwd::Request;
+            forget(cachify, &look.key, &request.headers).await;
+        }
+        if head {
+            return forward::<W, _, _, _>(request, call, fwd).await;
         }
         let exchange = Exchange::<W, E, F> {
             rules: Arc::clone(self),
             cachify: cachify.clone(),
-            key,
+            key: look.key,
+            authorized: look.authorized,
+            seen: cachify.inner.flights.tick(),
             headers: request.headers.clone(),
             request: Some((request, call)),
             own: None,
@@ -157,27 +176,33 @@ impl CacheRules {
         &self,
         cachify: &Cachify,
         response: W::Response,
+        asked: Instant,
+        authorized: bool,
         variant: bool,
     ) -> Result<(Stored, Vec<HeaderName>), (W::Response, Refusal)> {
         let (status, headers) = W::head(&response);
-        let mut storable = match storable(status, headers, &self.statuses) {
-            Ok(storable) => storable,
+        let mut storable = match storable(status, headers, &self.statuses, authorized) {
+            Ok(storable) if storable.lifetime.is_some() || !self.only_explicit => storable,
+            Ok(_) => return Err((response, Refusal::Kind)),
             Err(refusal) => return Err((response, refusal)),
         };
         let number = |name| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
         let told = number(CONTENT_LENGTH);
-        let age = number(AGE).unwrap_or(0);
+        let age = initial_age(headers, SystemTime::now(), asked.elapsed());
         let mut ttl = self.lifetime(cachify);
         storable.vary.retain(|field| !self.keyed.contains(field));
         if variant || !storable.vary.is_empty() {
-            ttl = ttl.min(ORPHANED.into());
+            ttl = ttl.min(LIFE.into());
         }
-        if let Some(max_age) = storable.max_age {
-            ttl = ttl.min(max_age.saturating_sub(Duration::from_secs(age)).into());
+        if let Some(lifetime) = storable.lifetime {
+            ttl = ttl.min(lifetime.saturating_sub(Duration::from_secs(age)).into());
         }
         let length = W::body_length(&response).or(told);
-        let fits = length.is_some_and(|length| length <= self.limit as u64)
-            && told.is_none_or(|told| Some(told) == length);
+        let fits = length.is_some_and(|length| {
+            length <= self.limit as u64
+                && can_be_an_entry(status, length)
+                && told.is_none_or(|told| told == length)
+        });
         if !fits || ttl.is_zero() {
             return Err((response, Refusal::Kind));
         }
@@ -186,9 +211,14 @@ impl CacheRules {
             Ok(response) => return Err((W::build(response), Refusal::Accident)),
             Err(response) => return Err((response, Refusal::Accident)),
         };
-        let now = cachify.inner.backend.now();
+        let facts = Facts {
+            age,
+            open: storable.open,
+            at: cachify.inner.backend.now(),
+            ttl,
+        };
         let (head, body) = response.into_parts();
-        let stored = Stored::new(head.status, head.headers, body, now, ttl);
+        let stored = Stored::new(head.status, head.headers, body, facts);
         Ok((stored, storable.vary))
     }
 }
@@ -241,11 +271,34 @@ async fn peek(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Store
     }
 }
 
+/// Makes the entry that a request would get be a new one. Other variants of the key stay.
+async fn forget(cachify: &Cachify, key: &Key, headers: &HeaderMap) {
+    let own = match cachify.cached(key).peek::<Entry>().await {
+        Ok(Some(Entry::Varies(varies))) => varies.variant(key, headers),
+        _ => key.clone(),
+    };
+    // A reset that is not confirmed is repeated, and logged when it is.
+    let _ = cachify.reset(&own).await;
+}
+
+/// Answers a request that wants a stored response where there is none (RFC 9111, 5.2.1.7).
+fn nothing_stored<W: Framework>() -> W::Response {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    let status = HeaderValue::from_static("cachify; detail=only-if-cached");
+    response.headers_mut().insert(CACHE_STATUS, status);
+    W::build(response)
+}
+
 /// A GET that was not answered at once.
 struct Exchange<W: Framework, E, F> {
     rules: Arc<CacheRules>,
     cachify: Cachify,
     key: Key,
+    /// Whether it has `Authorization`, which the key does not name.
+    authorized: bool,
+    /// When it came, in ticks.
+    seen: u64,
     /// As they came.
     headers: HeaderMap,
     /// Until the inner service is called.
@@ -279,6 +332,8 @@ where
             let key = varies.variant(&key, &self.headers);
             let first = outcome;
             (entry, outcome) = self.fetch(&key, Some(&varies)).await;
+            let stored = matches!(outcome, Outcome::Miss).then_some(key);
+            self.note(&varies, self.seen, stored);
             match first {
                 // Its answer is the one that this one waited for.
                 Outcome::Collapsed if outcome == Outcome::Hit => outcome = first,
@@ -292,6 +347,15 @@ where
             Outcome::Collapsed => Origin::Collapsed(self.fwd),
             Outcome::Unstored | Outcome::Bypass | Outcome::Error => Origin::Forwarded(self.fwd),
         };
+        if self.own.is_none()
+            && self.authorized
+            && let Entry::Answer(stored) = &entry
+            && !stored.facts.open
+        {
+            self.rules.guarded.add(&self.key);
+            self.fwd = Fwd::Bypass;
+            entry = Entry::Own;
+        }
         let stored = match (self.own, entry) {
             (Some(Own::Error(error)), _) => return Err(error),
             (Some(Own::Answer(mut response)), _) => {
@@ -300,7 +364,7 @@ where
             }
             (Some(Own::Variant(stored)), _) | (None, Entry::Answer(stored)) => stored,
             (None, _) => match self.request {
-                // Somebody stored what no variant can be.
+                // What is stored is no variant, or not open to this request.
                 Some((request, call)) => {
                     return forward::<W, _, _, _>(request, call, self.fwd).await;
                 }
@@ -323,7 +387,8 @@ where
             .cachify
             .cached(key)
             .policy(Keep(self.rules.lifetime(&self.cachify)))
-            .alone(pass);
+            // With `Authorization` it can neither trust the response to another request, nor keep others waiting for its own.
+            .alone(pass || self.authorized);
         let compute =
             async |leased| Ok::<_, Infallible>(self.compute(key, varies, pass, leased).await);
         match cached.fetch(compute, None).await {
@@ -348,6 +413,8 @@ where
                 request.headers.remove(name);
             }
         }
+        self.rules.ignored_cookies.remove(&mut request.headers);
+        let asked = Instant::now();
         let response = match call(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -355,14 +422,24 @@ where
                 return Entry::Own;
             }
         };
-        let captured = self
-            .rules
-            .capture::<W>(&self.cachify, response, varies.is_some());
+        let captured = self.rules.capture::<W>(
+            &self.cachify,
+            response,
+            asked,
+            self.authorized,
+            varies.is_some(),
+        );
         let (stored, vary) = match captured.await {
             Ok(captured) => captured,
             Err((response, refusal)) => {
                 if refusal == Refusal::Kind {
-                    self.rules.passes.add(key);
+                    // What one user gets says nothing about the others.
+                    if self.authorized {
+                        self.rules.guarded.add(&self.key);
+                        self.fwd = Fwd::Bypass;
+                    } else {
+                        self.rules.passes.add(key);
+                    }
                 }
                 self.own = Some(Own::Answer(response));
                 return Entry::Own;
@@ -388,21 +465,25 @@ where
         let ttl = self.rules.lifetime(&self.cachify);
         let index = self.cachify.cached(&self.key).ttl(ttl);
         // One that is not confirmed is repeated as a reset.
-        let _ = index.set(Entry::Varies(varies)).await;
+        let _ = index.set(Entry::Varies(varies.clone())).await;
+        self.note(&varies, self.cachify.inner.flights.tick(), None);
         Entry::Own
     }
 
     /// Stores a variant whose index is still to be stored, if it is: no reset can have overtaken what nobody can find yet.
     async fn keep_variant(&mut self, varies: Varies, stored: Stored, leased: bool) -> Entry {
         let key = varies.variant(&self.key, &self.headers);
-        let (entry, ttl) = (Entry::Answer(stored.clone()), stored.ttl);
+        let (entry, ttl) = (Entry::Answer(stored.clone()), stored.facts.ttl);
         self.own = Some(Own::Variant(stored));
         if !leased {
             // It is not going to be stored, but those who wait learn by what the answers vary.
             return Entry::Varies(varies);
         }
         match self.cachify.cached(&key).put(entry, ttl).await {
-            Ok(()) => Entry::Varies(varies),
+            Ok(()) => {
+                self.note(&varies, self.seen, Some(key));
+                Entry::Varies(varies)
+            }
             // The index would cost the same time once more.
             Err(error) => {
                 observe::not_stored(&key, &error);
@@ -412,13 +493,34 @@ where
     }
 }
 
+impl<W: Framework, E, F> Exchange<W, E, F> {
+    /// Notes a variant that was stored, and removes those that nothing leads to any more.
+    fn note(&self, varies: &Varies, seen: u64, stored: Option<Key>) {
+        let gone = self
+            .rules
+            .variants
+            .note(&self.key, varies.nonce(), seen, stored);
+        if gone.is_empty() {
+            return;
+        }
+        let cachify = self.cachify.clone();
+        self.cachify.inner.spawn(async move {
+            for variant in gone {
+                let inner = &cachify.inner;
+                // Without an answer, it lives out its time.
+                let _ = inner.attempt(inner.backend.reset(&variant)).await;
+            }
+        });
+    }
+}
+
 /// How long each kind of entry lives; its number is for those that only lead to others.
 struct Keep(Ttl);
 
 impl Policy<Entry> for Keep {
     fn ttl(&self, entry: &Entry) -> Option<Ttl> {
         match entry {
-            Entry::Answer(stored) => Some(stored.ttl),
+            Entry::Answer(stored) => Some(stored.facts.ttl),
             Entry::Varies(_) => Some(self.0),
             Entry::Own => None,
         }

@@ -1,10 +1,11 @@
-//! What is kept: an answer, or how the answers under a key differ.
+//! The entries of a cached route: a response, or how the responses under a key differ.
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, ETAG};
+use http::header::{AGE, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, DATE, ETAG};
 use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
@@ -13,6 +14,9 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use super::cacheable::{UNSTORED, can_be_an_entry};
+use super::directives::LARGEST;
+use super::vary::meaning;
 use crate::clock::Moment;
 use crate::{Key, Ttl};
 
@@ -40,9 +44,17 @@ pub(super) struct Parts {
     pub(super) body: Bytes,
     /// Whether another cache, closer to the origin, had its word in `Cache-Status`.
     pub(super) upstream: bool,
+    pub(super) facts: Facts,
+}
+
+/// What is known about a response besides its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Facts {
     /// The age that it came with, in seconds.
     pub(super) age: u64,
-    /// When it was made, by the backend's clock.
+    /// Whether requests with `Authorization` may get it too.
+    pub(super) open: bool,
+    /// When it was stored, by the backend's clock.
     pub(super) at: Moment,
     pub(super) ttl: Ttl,
 }
@@ -66,42 +78,40 @@ impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stored")
             .field("status", &self.status)
-            .field("ttl", &self.ttl)
+            .field("facts", &self.facts)
             .finish_non_exhaustive()
     }
 }
 
 impl Stored {
+    /// Takes a response whose status and length [can be an entry](can_be_an_entry).
     pub(super) fn new(
         status: StatusCode,
         mut headers: HeaderMap,
         body: Bytes,
-        at: Moment,
-        ttl: Ttl,
+        facts: Facts,
     ) -> Self {
-        remove_hop_by_hop(&mut headers);
-        let age = headers
-            .remove(AGE)
-            .and_then(|age| age.to_str().ok()?.trim().parse::<u32>().ok())
-            .map_or(0, u64::from);
         if status.is_success() && !headers.contains_key(ETAG) {
-            headers.insert(ETAG, etag(&body));
+            headers.insert(ETAG, etag(&headers, &body));
         }
-        if !body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
-            // The server would say so each time.
-            headers.insert(CONTENT_LENGTH, body.len().into());
+        // Else the server would give it that of each hit (RFC 9110, 6.6.1).
+        if !headers.contains_key(DATE)
+            && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
+        {
+            headers.insert(DATE, date);
         }
-        Self::with_places(status, headers, body, age, at, ttl)
+        Self::framed(status, headers, body, facts)
     }
 
-    fn with_places(
-        status: StatusCode,
-        mut headers: HeaderMap,
-        body: Bytes,
-        age: u64,
-        at: Moment,
-        ttl: Ttl,
-    ) -> Self {
+    /// Puts headers and body together, so that the headers say nothing else about the message than
+    /// the body does. They may come from anywhere.
+    fn framed(status: StatusCode, mut headers: HeaderMap, body: Bytes, facts: Facts) -> Self {
+        remove_hop_by_hop(&mut headers);
+        if status == StatusCode::NO_CONTENT {
+            headers.remove(CONTENT_LENGTH);
+        } else {
+            headers.insert(CONTENT_LENGTH, body.len().into());
+        }
         headers.insert(AGE, HeaderValue::from_static("0"));
         let upstream = headers.contains_key(CACHE_STATUS);
         if !upstream {
@@ -113,31 +123,35 @@ impl Stored {
             last_hit: RwLock::default(),
             body,
             upstream,
-            age,
-            at,
-            ttl,
+            facts,
         }))
     }
 
     /// How old it is for its receiver, in seconds, and how long it will be kept.
     pub(super) fn age(&self, now: Moment) -> (u64, Option<u64>) {
-        let here = now.since(self.at);
-        let left = self
-            .ttl
+        let Facts { age, at, ttl, .. } = self.facts;
+        let here = now.since(at);
+        let left = ttl
             .as_duration()
             .map(|ttl| ttl.saturating_sub(here).as_secs());
-        (self.age.saturating_add(here.as_secs()), left)
+        (age.saturating_add(here.as_secs()).min(LARGEST), left)
     }
 }
 
-/// A strong entity tag: the same bytes, the same tag, in any process.
-fn etag(body: &[u8]) -> HeaderValue {
-    let digest = Sha256::digest(body);
-    let mut tag = String::with_capacity(34);
+/// Makes an entity tag of the body and of what says how to read it.
+///
+/// It is weak: further out, a layer may change the coding of the body and leave the tag as it is.
+fn etag(headers: &HeaderMap, body: &[u8]) -> HeaderValue {
+    let mut hash = Sha256::new();
+    for name in ["content-type", "content-encoding", "content-language"] {
+        meaning(name, headers, |part| hash.update(part));
+    }
+    hash.update(body);
+    let mut tag = String::with_capacity(36);
+    tag.push_str("W/\"");
+    push_hex(&mut tag, &hash.finalize()[..16]);
     tag.push('"');
-    push_hex(&mut tag, &digest[..16]);
-    tag.push('"');
-    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""))
+    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("W/\"\""))
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
@@ -156,7 +170,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|line| line.split(','))
         .filter_map(|name| name.trim().parse().ok())
-        // Whoever names these means harm: they belong to the message.
+        // These belong to the message, whatever a connection says.
         .filter(|name| *name != CONTENT_LENGTH && *name != CACHE_STATUS)
         .collect();
     let fixed = [
@@ -204,17 +218,15 @@ impl Varies {
         self.fields().any(|known| known == field.as_str())
     }
 
+    pub(super) fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
     /// Where the answer to a request with these headers lies.
     pub(super) fn variant(&self, key: &Key, headers: &HeaderMap) -> Key {
         let mut hash = Sha256::new();
         for field in self.fields() {
-            let values = headers.get_all(field);
-            // Lengths keep `a, b` apart from `a` and `b`, and nothing from an empty line.
-            hash.update(values.iter().count().to_le_bytes());
-            for value in values {
-                hash.update(value.len().to_le_bytes());
-                hash.update(value.as_bytes());
-            }
+            meaning(field, headers, |part| hash.update(part));
         }
         let mut name = String::with_capacity(16 + 1 + 64);
         push_hex(&mut name, &self.nonce.to_be_bytes());
@@ -276,6 +288,8 @@ struct Encoded {
     headers: Vec<(String, Blob)>,
     body: Blob,
     age: u64,
+    #[serde(default)]
+    open: bool,
     at: u64,
     ttl: Option<u64>,
 }
@@ -293,9 +307,10 @@ impl Serialize for Stored {
                 })
                 .collect(),
             body: Blob(self.body.clone()),
-            age: self.age,
-            at: self.at.as_micros(),
-            ttl: self.ttl.as_millis(),
+            age: self.facts.age,
+            open: self.facts.open,
+            at: self.facts.at.as_micros(),
+            ttl: self.facts.ttl.as_millis(),
         }
         .serialize(serializer)
     }
@@ -304,6 +319,11 @@ impl Serialize for Stored {
 impl<'de> Deserialize<'de> for Stored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let encoded = Encoded::deserialize(deserializer)?;
+        let body = encoded.body.0;
+        let status = StatusCode::from_u16(encoded.status).map_err(de::Error::custom)?;
+        if !can_be_an_entry(status, body.len() as u64) {
+            return Err(de::Error::custom("no response of this status is stored"));
+        }
         // A map of headers panics past its bounds, which are far beyond this.
         if encoded.headers.len() > MOST_HEADERS {
             return Err(de::Error::custom("too many headers"));
@@ -311,19 +331,21 @@ impl<'de> Deserialize<'de> for Stored {
         let mut headers = HeaderMap::with_capacity(encoded.headers.len() + 2);
         for (name, value) in encoded.headers {
             let name = HeaderName::try_from(name).map_err(de::Error::custom)?;
+            if UNSTORED.contains(&name) {
+                return Err(de::Error::custom("a header that is never stored"));
+            }
             let value = HeaderValue::from_maybe_shared(value.0).map_err(de::Error::custom)?;
             headers.try_append(name, value).map_err(de::Error::custom)?;
         }
-        Ok(Self::with_places(
-            StatusCode::from_u16(encoded.status).map_err(de::Error::custom)?,
-            headers,
-            encoded.body.0,
-            encoded.age,
-            Moment::from_micros(encoded.at),
-            encoded.ttl.map_or(Ttl::NEVER, |millis| {
+        let facts = Facts {
+            age: encoded.age,
+            open: encoded.open,
+            at: Moment::from_micros(encoded.at),
+            ttl: encoded.ttl.map_or(Ttl::NEVER, |millis| {
                 Ttl::new(std::time::Duration::from_millis(millis))
             }),
-        ))
+        };
+        Ok(Self::framed(status, headers, body, facts))
     }
 }
 
@@ -333,7 +355,7 @@ mod tests {
     use super::*;
     use crate::codec::{Encoding, decode, encode};
     use crate::{KeyTemplate, Value};
-    use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, SET_COOKIE};
+    use http::header::{ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_TYPE};
     use proptest::prelude::*;
 
     fn stored(headers: &[(HeaderName, &[u8])], body: &'static [u8]) -> Stored {
@@ -341,14 +363,15 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_bytes(value).unwrap()))
             .collect();
-        Stored::new(
-            StatusCode::OK,
-            headers,
-            Bytes::from_static(body),
-            Moment::from_micros(5),
-            Ttl::NEVER,
-        )
+        Stored::new(StatusCode::OK, headers, Bytes::from_static(body), FACTS)
     }
+
+    const FACTS: Facts = Facts {
+        age: 40,
+        open: true,
+        at: Moment::from_micros(5),
+        ttl: Ttl::NEVER,
+    };
 
     fn bytes<T: Value>(encoding: Encoding, value: &T) -> Vec<u8> {
         encode(encoding, value, Ttl::NEVER, Moment::from_micros(5)).unwrap()
@@ -373,7 +396,7 @@ mod tests {
             };
             assert_eq!(read.headers, stored.headers);
             assert_eq!(read.body, stored.body);
-            assert_eq!((read.at, read.ttl, read.age), (stored.at, stored.ttl, 0));
+            assert_eq!(read.facts, FACTS);
             let names: Vec<_> = read.headers.keys().take(3).collect();
             assert_eq!(names, ["content-type", "x-b", "x-a"]);
         }
@@ -391,9 +414,17 @@ mod tests {
             ],
             b"",
         );
-        let names: Vec<_> = stored.headers.keys().collect();
-        assert_eq!(names.len(), 4, "{names:?}");
-        assert!(stored.headers.contains_key("x-end"));
+        let mut names: Vec<_> = stored.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let kept = [
+            "age",
+            "cache-status",
+            "content-length",
+            "date",
+            "etag",
+            "x-end",
+        ];
+        assert_eq!(names, kept);
     }
 
     #[test]
@@ -401,13 +432,23 @@ mod tests {
         let tag = |stored: &Stored| stored.headers[ETAG].clone();
         assert_eq!(tag(&stored(&[], b"a")), tag(&stored(&[], b"a")));
         assert_ne!(tag(&stored(&[], b"a")), tag(&stored(&[], b"b")));
+        assert!(tag(&stored(&[], b"a")).as_bytes().starts_with(b"W/\""));
+        for (name, value) in [
+            (CONTENT_TYPE, &b"text/html"[..]),
+            (CONTENT_ENCODING, b"gzip"),
+        ] {
+            assert_ne!(
+                tag(&stored(&[(name, value)], b"a")),
+                tag(&stored(&[], b"a"))
+            );
+        }
         assert_eq!(tag(&stored(&[(ETAG, b"W/\"1\"")], b"a")), "W/\"1\"");
     }
 
     #[test]
     fn h3_an_age_goes_on_from_what_it_was() {
-        let (age, left) = stored(&[(AGE, b"40")], b"")
-            .age(Moment::from_micros(5) + std::time::Duration::from_secs(2));
+        let (age, left) =
+            stored(&[], b"").age(Moment::from_micros(5) + std::time::Duration::from_secs(2));
         assert_eq!((age, left), (42, None));
     }
 
@@ -423,7 +464,7 @@ mod tests {
         assert_eq!(ask(&["en"]), en);
         for (a, b) in [
             (&en, &de),
-            (&ask(&["en", "de"]), &ask(&["en, de"])),
+            (&ask(&["en", "de"]), &ask(&["de, en"])),
             (&ask(&[]), &ask(&[""])),
         ] {
             assert_ne!(a, b);
@@ -465,7 +506,7 @@ mod tests {
     proptest! {
         #[test]
         fn s3_damaged_answers_never_panic(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
-            let entry = Entry::Answer(stored(&[(SET_COOKIE, b"a"), (CONTENT_TYPE, b"b")], b"body"));
+            let entry = Entry::Answer(stored(&[(ETAG, b"a"), (CONTENT_TYPE, b"b")], b"body"));
             let mut payload = rmp_serde::to_vec_named(&entry).unwrap();
             let at = at.index(payload.len());
             payload[at] = byte;
