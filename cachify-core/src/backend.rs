@@ -22,6 +22,7 @@ pub mod memory;
 #[cfg(feature = "redis")]
 #[doc(hidden)]
 pub mod redis;
+mod sharded;
 mod signals;
 
 pub use signals::{Listener, Signals};
@@ -265,7 +266,7 @@ pub struct Slot {
 }
 
 /// See [`Slot::kind`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SlotKind {
     /// One holder, with a fencing token.
     Lock,
@@ -301,7 +302,8 @@ pub enum Acquired {
     },
     /// The caller stands in the queue, and is told when it is its turn; a look after `recheck` is due in any case.
     Queued {
-        /// When to look again: when the first holder's time ends, and after a second at the latest.
+        /// When to ask again unless told before. Long where the backend loses no signal and notices by
+        /// itself that a holder's time is over.
         recheck: Duration,
     },
 }

@@ -4,14 +4,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use smol_str::SmolStr;
 
+use super::sharded::{Hasher, Sharded};
 use super::{
     Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Signals,
     Slot, Token, Typed,
@@ -21,20 +22,17 @@ use crate::{Error, ErrorKind, Key};
 
 mod expiry;
 mod slots;
+mod sweep;
 
 use expiry::Expiry;
 use slots::Slots;
+use sweep::{Alarm, Sweep};
 
-/// Keys may come from outside, so the hash is seeded at random.
-type Hasher = foldhash::fast::RandomState;
-type Entries = Cache<SmolStr, Entry, Weight, Hasher>;
-type Evicted = <DefaultLifecycle<SmolStr, Entry> as Lifecycle<SmolStr, Entry>>::RequestState;
+type Entries = Cache<SmolStr, Entry, Weight, Hasher, Keep>;
+type Leases = HashMap<SmolStr, LeaseState, Hasher>;
 
-/// How often expired entries are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// Leases of different keys rarely meet in one of so many maps.
-const LEASE_SHARDS: usize = 32;
+/// When an entry expires that does not.
+const NEVER: Moment = Moment::from_micros(u64::MAX);
 
 /// The memory backend. Cheap to clone; all clones are one store.
 ///
@@ -58,11 +56,12 @@ pub struct Memory(Arc<Store>);
 struct Store {
     entries: Entries,
     /// Guards what must be atomic per key: a reset, a fill, a set, a lease. Hits do not come here.
-    leases: [Mutex<HashMap<SmolStr, LeaseState>>; LEASE_SHARDS],
-    hasher: Hasher,
+    leases: Sharded<Leases>,
     slots: Slots,
-    expiry: Mutex<Expiry>,
+    expiry: Expiry,
+    last_id: AtomicU64,
     sweeping: AtomicBool,
+    alarm: Arc<Alarm>,
     signals: Signals,
     clock: Clock,
     by_bytes: bool,
@@ -72,6 +71,8 @@ struct Store {
 struct Entry {
     value: Typed,
     expires: Moment,
+    /// No other entry has it.
+    id: u64,
     weight: u64,
 }
 
@@ -82,7 +83,7 @@ struct LeaseState {
 }
 
 /// Whether `token` has the lease of `key`.
-fn stands(leases: &HashMap<SmolStr, LeaseState>, key: &str, token: &Token) -> bool {
+fn stands(leases: &Leases, key: &str, token: &Token) -> bool {
     leases.get(key).is_some_and(|lease| lease.token == *token)
 }
 
@@ -92,6 +93,18 @@ struct Weight;
 impl Weighter<SmolStr, Entry> for Weight {
     fn weight(&self, _: &SmolStr, entry: &Entry) -> u64 {
         entry.weight
+    }
+}
+
+/// Keeps what is replaced or evicted, to be dropped without a lock: how long that takes is up to the values.
+#[derive(Clone)]
+struct Keep;
+
+impl Lifecycle<SmolStr, Entry> for Keep {
+    type RequestState = Vec<(SmolStr, Entry)>;
+
+    fn on_evict(&self, gone: &mut Self::RequestState, key: SmolStr, entry: Entry) {
+        gone.push((key, entry));
     }
 }
 
@@ -148,17 +161,13 @@ impl MemoryBuilder {
             // Both capacities are given, which is all that can be missing.
             .unwrap_or_else(|_| unreachable!("both capacities are set"));
         Memory(Arc::new(Store {
-            entries: Cache::with_options(
-                options,
-                Weight,
-                Hasher::default(),
-                DefaultLifecycle::default(),
-            ),
-            leases: std::array::from_fn(|_| Mutex::default()),
-            hasher: Hasher::default(),
+            entries: Cache::with_options(options, Weight, Hasher::default(), Keep),
+            leases: Sharded::default(),
             slots: Slots::default(),
-            expiry: Mutex::default(),
+            expiry: Expiry::default(),
+            last_id: AtomicU64::new(0),
             sweeping: AtomicBool::new(false),
+            alarm: Arc::default(),
             signals: Signals::default(),
             clock: self.clock,
             by_bytes,
@@ -201,14 +210,8 @@ impl fmt::Debug for Memory {
 }
 
 impl Store {
-    fn leases(&self, key: &str) -> MutexGuard<'_, HashMap<SmolStr, LeaseState>> {
-        use std::hash::BuildHasher;
-        let hash = self.hasher.hash_one(key);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "only the low bits are used"
-        )]
-        lock(&self.leases[hash as usize % LEASE_SHARDS])
+    fn leases(&self, key: &str) -> MutexGuard<'_, Leases> {
+        self.leases.of(key)
     }
 
     /// The fresh entry.
@@ -227,40 +230,37 @@ impl Store {
         } else {
             1
         };
-        let expires = entry
-            .ttl
-            .as_duration()
-            .map_or(Moment::from_micros(u64::MAX), |ttl| now + ttl);
+        let expires = entry.ttl.as_duration().map_or(NEVER, |ttl| now + ttl);
         Ok(Entry {
             value: Arc::clone(entry.value),
             expires,
+            id: self.last_id.fetch_add(1, Ordering::Relaxed),
             weight,
         })
     }
 
-    /// Returns what it replaces and evicts, to be dropped without a lock: how long that takes is up to the values.
+    /// Returns what it replaces and evicts, to be dropped without a lock.
     #[must_use = "to be dropped without a lock"]
-    fn store(&self, key: &Key, entry: Entry) -> Evicted {
-        let expires = entry.expires;
-        let mut evicted = Evicted::default();
+    fn store(&self, key: &Key, entry: Entry) -> Vec<(SmolStr, Entry)> {
+        // Listed first: from the moment it is stored it can be evicted, and is then taken off the list.
+        let due = self.expiry.add(key.as_str(), &entry, self.clock.now());
+        let mut gone = Vec::new();
         self.entries
-            .insert_with_lifecycle(key.as_str().into(), entry, &mut evicted);
-        if expires.as_micros() != u64::MAX {
-            let mut expiry = lock(&self.expiry);
-            expiry.add(expires, key.as_str(), self.entries.len(), || {
-                self.expiring()
-            });
+            .insert_with_lifecycle(key.as_str().into(), entry, &mut gone);
+        for (key, entry) in &gone {
+            self.expiry.remove(key, entry);
         }
-        evicted
+        gone.extend(
+            due.into_iter()
+                .flatten()
+                .filter_map(|(key, id)| self.take(&key, id)),
+        );
+        gone
     }
 
-    /// All entries that expire, and when.
-    fn expiring(&self) -> Vec<(Moment, SmolStr)> {
-        self.entries
-            .iter()
-            .map(|(key, entry)| (entry.expires, key))
-            .filter(|(expires, _)| expires.as_micros() != u64::MAX)
-            .collect()
+    /// Removes an entry that was taken off the list, unless another one stands in its place.
+    fn take(&self, key: &str, id: u64) -> Option<(SmolStr, Entry)> {
+        self.entries.remove_if(key, |entry| entry.id == id)
     }
 
     /// Starts the sweep if it does not run and there is a runtime to run it.
@@ -268,52 +268,12 @@ impl Store {
         if self.sweeping.load(Ordering::Acquire) || self.sweeping.swap(true, Ordering::AcqRel) {
             return;
         }
-        let sweep = Sweep(Arc::downgrade(self));
+        let sweep = Sweep::of(self);
         // Without a runtime `sweep` is dropped right here, and the next write tries again.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(sweep.run());
         }
     }
-
-    /// Removes what has expired.
-    fn sweep(&self) {
-        let now = self.clock.now();
-        let due = lock(&self.expiry).take_due(now, || self.expiring());
-        for key in due {
-            self.entries.remove_if(&key, |entry| entry.expires <= now);
-        }
-        for leases in &self.leases {
-            lock(leases).retain(|_, lease| lease.deadline > now);
-        }
-        self.slots.sweep(now, &self.signals);
-    }
-}
-
-/// The background sweep. Ends with the store, or with its runtime, whichever goes first.
-struct Sweep(Weak<Store>);
-
-impl Sweep {
-    async fn run(self) {
-        loop {
-            tokio::time::sleep(SWEEP_EVERY).await;
-            match self.0.upgrade() {
-                Some(store) => store.sweep(),
-                None => return,
-            }
-        }
-    }
-}
-
-impl Drop for Sweep {
-    fn drop(&mut self) {
-        if let Some(store) = self.0.upgrade() {
-            store.sweeping.store(false, Ordering::Release);
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
@@ -437,6 +397,9 @@ impl Backend for Memory {
         leases.remove(key.as_str());
         let removed = self.0.entries.remove(key.as_str());
         drop(leases);
+        if let Some((key, entry)) = &removed {
+            self.0.expiry.remove(key, entry);
+        }
         drop(removed);
         self.0.signals.wake(key.as_str());
         ready(Ok(()))
@@ -459,6 +422,7 @@ impl Backend for Memory {
             &acquire,
             self.0.clock.now(),
             &self.0.signals,
+            &self.0.alarm,
         )))
     }
 
@@ -473,6 +437,7 @@ impl Backend for Memory {
             token,
             ttl,
             self.0.clock.now(),
+            &self.0.alarm,
         )))
     }
 
@@ -486,6 +451,7 @@ impl Backend for Memory {
             token,
             self.0.clock.now(),
             &self.0.signals,
+            &self.0.alarm,
         )))
     }
 
@@ -494,6 +460,7 @@ impl Backend for Memory {
             slot,
             self.0.clock.now(),
             &self.0.signals,
+            &self.0.alarm,
         )))
     }
 

@@ -2,27 +2,31 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 use tokio::sync::Notify;
+
+use super::sharded::{Hasher, Sharded, lock};
 
 /// Wakes those in this process who wait for a name: a key's text or a token's.
 ///
 /// A signal that comes between [`listen`](Self::listen) and [`Listener::signalled`] is kept, so that nobody misses one who
 /// listens first and looks afterwards.
 #[derive(Clone, Default)]
-pub struct Signals(Arc<Mutex<HashMap<SmolStr, Vec<Arc<Notify>>>>>);
+pub struct Signals(Arc<Sharded<Names>>);
+
+type Names = HashMap<SmolStr, Vec<Arc<Notify>>, Hasher>;
 
 impl Signals {
     /// Starts to listen for `name`.
     pub fn listen(&self, name: &str) -> Listener {
         let notify = Arc::new(Notify::new());
         let name = SmolStr::from(name);
-        self.names()
-            .entry(name.clone())
-            .or_default()
-            .push(Arc::clone(&notify));
+        let mut names = self.0.of(&name);
+        let listeners = names.entry(name.clone()).or_default();
+        listeners.push(Arc::clone(&notify));
+        drop(names);
         Listener {
             signals: self.clone(),
             name,
@@ -32,7 +36,7 @@ impl Signals {
 
     /// Wakes all who listen for `name`. `false`: nobody does.
     pub fn wake(&self, name: &str) -> bool {
-        let names = self.names();
+        let names = self.0.of(name);
         let listeners = names.get(name);
         listeners
             .into_iter()
@@ -43,19 +47,23 @@ impl Signals {
 
     /// Whether anybody listens for `name`.
     pub(super) fn is_heard(&self, name: &str) -> bool {
-        self.names().contains_key(name)
+        self.0.of(name).contains_key(name)
     }
 
     /// Wakes everybody, who then look again: for a backend that may have lost signals.
     pub fn wake_all(&self) {
-        self.names()
-            .values()
-            .flatten()
-            .for_each(|notify| notify.notify_one());
+        for names in self.0.iter() {
+            let names = lock(names);
+            names
+                .values()
+                .flatten()
+                .for_each(|notify| notify.notify_one());
+        }
     }
 
-    fn names(&self) -> MutexGuard<'_, HashMap<SmolStr, Vec<Arc<Notify>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many names anybody listens for.
+    fn len(&self) -> usize {
+        self.0.iter().map(|names| lock(names).len()).sum()
     }
 }
 
@@ -81,7 +89,7 @@ impl Listener {
 impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signals")
-            .field("names", &self.names().len())
+            .field("names", &self.len())
             .finish_non_exhaustive()
     }
 }
@@ -94,7 +102,7 @@ impl fmt::Debug for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let mut names = self.signals.names();
+        let mut names = self.signals.0.of(&self.name);
         if let Some(listeners) = names.get_mut(&self.name) {
             listeners.retain(|other| !Arc::ptr_eq(other, &self.notify));
             if listeners.is_empty() {
@@ -131,6 +139,6 @@ mod tests {
         assert!(signals.wake("a"));
         drop(second);
         assert!(!signals.wake("a"));
-        assert!(signals.names().is_empty());
+        assert_eq!(signals.len(), 0);
     }
 }

@@ -1,76 +1,56 @@
 //! When which entry expires.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use smol_str::SmolStr;
 
+use super::{Entry, NEVER};
+use crate::backend::sharded::Sharded;
 use crate::clock::Moment;
 
-/// Keys by the moment they expire. May name entries that are gone or were renewed meanwhile.
+/// The entries that expire, in that order. Each is named once: an entry that is replaced, evicted or removed is
+/// taken off the list, so that the list needs no cleaning.
 #[derive(Default)]
-pub(super) struct Expiry {
-    heap: BinaryHeap<Reverse<(Moment, SmolStr)>>,
-    crowded: bool,
-}
+pub(super) struct Expiry(Sharded<Part>);
 
-/// Outdated names are thrown out once there are this many more than entries.
-const SLACK: usize = 4096;
+/// Ordered trees, because a heap or a hash map moves all it holds when it grows.
+#[derive(Default)]
+pub(super) struct Part(BTreeMap<(Moment, u64), SmolStr>);
 
 impl Expiry {
-    /// Takes note of an entry that was just stored, of so many. `all` lists what there is, for when too many names are outdated.
-    pub(super) fn add(
-        &mut self,
-        expires: Moment,
-        key: &str,
-        entries: usize,
-        all: impl FnOnce() -> Vec<(Moment, SmolStr)>,
-    ) {
-        if self.heap.len() > 4 * (entries + SLACK) {
-            // The sweep does not come: somebody writes without a pause on the only thread.
-            self.rebuild(all);
-        } else if self.heap.len() > 2 * entries + SLACK {
-            // The sweep rebuilds the heap, which is too much to do within a write.
-            self.crowded = true;
+    /// Takes note of an entry. Returns up to two neighbours that are due: without
+    /// a runtime no sweep comes, and what has expired must not take the room of what has not.
+    pub(super) fn add(&self, key: &str, entry: &Entry, now: Moment) -> [Option<(SmolStr, u64)>; 2] {
+        if entry.expires == NEVER {
+            return [None, None];
         }
-        self.heap.push(Reverse((expires, key.into())));
-    }
-
-    fn rebuild(&mut self, all: impl FnOnce() -> Vec<(Moment, SmolStr)>) {
-        self.crowded = false;
-        self.heap = all().into_iter().map(Reverse).collect();
-    }
-
-    /// Takes out the keys that are due. `all` as in [`add`](Self::add).
-    pub(super) fn take_due(
-        &mut self,
-        now: Moment,
-        all: impl FnOnce() -> Vec<(Moment, SmolStr)>,
-    ) -> Vec<SmolStr> {
-        if self.crowded {
-            self.rebuild(all);
-        }
-        let mut due = Vec::new();
-        while let Some(Reverse((expires, _))) = self.heap.peek()
-            && *expires <= now
-        {
-            due.extend(self.heap.pop().map(|Reverse((_, key))| key));
-        }
+        let mut part = self.0.of(key);
+        let due = [part.pop_due(now), part.pop_due(now)];
+        part.0.insert((entry.expires, entry.id), key.into());
         due
+    }
+
+    /// Forgets an entry that is gone.
+    pub(super) fn remove(&self, key: &str, entry: &Entry) {
+        if entry.expires != NEVER {
+            self.0.of(key).0.remove(&(entry.expires, entry.id));
+        }
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Mutex<Part>> {
+        self.0.iter()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn c11_outdated_names_are_bounded_although_no_sweep_comes() {
-        let mut expiry = Expiry::default();
-        for n in 1..100_000 {
-            let newest = || vec![(Moment::from_micros(n), SmolStr::new("row"))];
-            expiry.add(Moment::from_micros(n), "row", 1, newest);
-            assert!(expiry.heap.len() <= 4 * (1 + SLACK) + 1);
+impl Part {
+    /// Takes out an entry that has expired: its key and its id.
+    pub(super) fn pop_due(&mut self, now: Moment) -> Option<(SmolStr, u64)> {
+        let first = self.0.first_entry()?;
+        if first.key().0 > now {
+            return None;
         }
+        let ((_, id), key) = first.remove_entry();
+        Some((key, id))
     }
 }

@@ -1,42 +1,63 @@
 //! Locks and pools: who holds what, and who waits for it.
+//!
+//! Every operation takes a time that grows with the logarithm of what there is. Loops over several holders or
+//! waiters are cut: the sweep goes on with what is left.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use std::collections::hash_map::{Entry, OccupiedEntry};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use smol_str::SmolStr;
 
+use super::super::sharded::{Hasher, Sharded, lock};
 use super::super::{Acquire, Acquired, Inspection, Signals, Slot, SlotKind, Token};
-use super::lock;
+use super::sweep::Alarm;
 use crate::clock::Moment;
 
 /// For how long a place is kept for the waiter it was handed to.
 const CLAIM: Duration = Duration::from_secs(1);
-/// After how long a waiter looks again by itself.
-const RECHECK: Duration = Duration::from_secs(1);
+/// After how long a waiter asks again although it was not told. Signals are not lost here; this is for a sweep
+/// whose runtime exists but is not driven.
+const RECHECK: Duration = Duration::from_secs(30);
+/// So many holders or waiters are looked at in one go.
+const AT_ONCE: usize = 256;
 
-/// All slots of a store. One mutex: what it guards takes nanoseconds, and nothing is awaited or dropped under it.
+/// All slots of a store. Nothing is awaited or dropped under a lock.
 #[derive(Default)]
-pub(super) struct Slots(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    slots: HashMap<(SlotKind, SmolStr), State>,
+pub(super) struct Slots {
+    tables: Sharded<Table>,
     /// The last fencing token of any lock, so that an idle lock can be forgotten.
-    last_fence: u64,
+    last_fence: AtomicU64,
+}
+
+type Name = (SlotKind, SmolStr);
+
+#[derive(Default)]
+pub(super) struct Table {
+    slots: HashMap<Name, State, Hasher>,
+    /// When the first holder of each slot ends, or something is left to do.
+    due: BTreeSet<(Moment, Name)>,
 }
 
 #[derive(Default)]
 struct State {
-    holders: HashMap<Token, Moment>,
+    /// Ordered maps, because growing a hash map takes a time in proportion to what it holds.
+    holders: BTreeMap<Token, Moment>,
     deadlines: BTreeSet<(Moment, Token)>,
-    queue: VecDeque<Waiter>,
+    waiting: BTreeMap<Token, u64>,
+    /// By their number, in the order in which they came.
+    queue: BTreeMap<u64, Waiter>,
+    last_number: u64,
+    /// A loop was cut.
+    unfinished: bool,
+    /// As it stands in the table.
+    due: Option<Moment>,
 }
 
 struct Waiter {
     token: Token,
-    /// Until when it is ready to wait.
-    until: Moment,
     /// How many holders it accepts, itself included.
     max: usize,
 }
@@ -48,59 +69,76 @@ impl Slots {
         acquire: &Acquire<'_>,
         now: Moment,
         signals: &Signals,
+        alarm: &Alarm,
     ) -> Acquired {
-        let mut table = lock(&self.0);
-        let table = &mut *table;
-        let state = table.slots.entry(name(slot)).or_default();
+        let Acquire { token, ttl, .. } = *acquire;
         let max = slot.max as usize;
+        let mut table = self.tables.of(slot.key.as_str());
+        let table = &mut *table;
+        let mut entry = match table.slots.entry(name(slot)) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => entry.insert_entry(State::default()),
+        };
+        let state = entry.get_mut();
         state.expire(now);
-        let token = acquire.token;
         if !state.holders.contains_key(token) {
             state.hand_over(now, signals, Some(token));
         }
         // The claim of a waiter whose turn it is, or of a request whose answer got lost.
-        let mine = state.drop_hold(token);
-        if mine || (state.holders.len() < max && state.queue.is_empty()) {
-            state.hold(token, now + acquire.ttl);
+        let mine = state.drop_hold(token, now);
+        let acquired = if mine || (state.holders.len() < max && state.queue.is_empty()) {
+            state.hold(token, now + ttl);
             let fence = match slot.kind {
-                SlotKind::Lock => {
-                    table.last_fence = (table.last_fence + 1).max(now.as_micros());
-                    table.last_fence
-                }
+                SlotKind::Lock => self.next_fence(now),
                 SlotKind::Pool => 0,
             };
-            return Acquired::Granted { fence };
-        }
-        let next = state
-            .deadlines
-            .first()
-            .map_or(RECHECK, |(deadline, _)| deadline.since(now));
-        let Some(wait) = acquire.wait else {
-            return Acquired::Held { retry_in: next };
+            Acquired::Granted { fence }
+        } else {
+            let next = state.deadlines.first();
+            let next = next.map_or(CLAIM, |(deadline, _)| deadline.since(now));
+            if acquire.wait.is_none() {
+                Acquired::Held { retry_in: next }
+            } else if state.enqueue(token, max) {
+                Acquired::Queued {
+                    recheck: next.min(RECHECK),
+                }
+            } else {
+                Acquired::Queued { recheck: RECHECK }
+            }
         };
-        let until = now + wait;
-        match state.queue.iter_mut().find(|waiter| waiter.token == *token) {
-            Some(waiter) => (waiter.until, waiter.max) = (until, max),
-            None => state.queue.push_back(Waiter {
-                token: token.clone(),
-                until,
-                max,
-            }),
-        }
-        Acquired::Queued {
-            recheck: next.min(RECHECK),
+        settle(entry, &mut table.due, now, alarm);
+        acquired
+    }
+
+    fn next_fence(&self, now: Moment) -> u64 {
+        let next = |last: u64| (last + 1).max(now.as_micros());
+        let last = self
+            .last_fence
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                Some(next(last))
+            });
+        match last {
+            Ok(last) | Err(last) => next(last),
         }
     }
 
-    pub(super) fn extend(&self, slot: &Slot, token: &Token, ttl: Duration, now: Moment) -> bool {
-        self.with(slot, |state| {
+    pub(super) fn extend(
+        &self,
+        slot: &Slot,
+        token: &Token,
+        ttl: Duration,
+        now: Moment,
+        alarm: &Alarm,
+    ) -> bool {
+        let extended = self.change(slot, now, alarm, |state| {
             state.expire(now);
-            let held = state.drop_hold(token);
+            let held = state.drop_hold(token, now);
             if held {
                 state.hold(token, now + ttl);
             }
             held
-        })
+        });
+        extended.unwrap_or(false)
     }
 
     pub(super) fn release(
@@ -109,118 +147,196 @@ impl Slots {
         token: &Token,
         now: Moment,
         signals: &Signals,
+        alarm: &Alarm,
     ) -> bool {
-        self.with(slot, |state| {
+        let released = self.change(slot, now, alarm, |state| {
             state.expire(now);
-            // Who holds does not wait, and the queue may be long.
-            let released = state.drop_hold(token) || state.leave_queue(token);
+            let released = state.drop_hold(token, now) || state.leave_queue(token);
             state.hand_over(now, signals, None);
             released
-        })
+        });
+        released.unwrap_or(false)
     }
 
-    pub(super) fn evict(&self, slot: &Slot, now: Moment, signals: &Signals) -> bool {
-        self.with(slot, |state| {
-            state.expire(now);
-            let held = !state.holders.is_empty();
-            state.holders.clear();
-            state.deadlines.clear();
+    pub(super) fn evict(&self, slot: &Slot, now: Moment, signals: &Signals, alarm: &Alarm) -> bool {
+        // The holders are dropped after the lock: a pool may have many.
+        let evicted = self.change(slot, now, alarm, |state| {
+            let held = state.live(now) > 0;
+            let holders = std::mem::take(&mut state.holders);
+            let deadlines = std::mem::take(&mut state.deadlines);
             state.hand_over(now, signals, None);
-            held
-        })
+            (held, holders, deadlines)
+        });
+        evicted.is_some_and(|(held, ..)| held)
     }
 
     pub(super) fn inspect(&self, slot: &Slot, now: Moment) -> Inspection {
-        let mut inspection = Inspection::default();
-        self.with(slot, |state| {
-            state.expire(now);
-            inspection.held = state.holders.len();
-            inspection.first = state
-                .deadlines
-                .first()
-                .map(|(deadline, token)| (token.as_str().to_owned(), deadline.since(now)));
-            inspection.waiting = state.queue.len();
-            true
-        });
-        inspection
+        let table = self.tables.of(slot.key.as_str());
+        let Some(state) = table.slots.get(&name(slot)) else {
+            return Inspection::default();
+        };
+        let first = state.deadlines.iter().find(|(deadline, _)| *deadline > now);
+        Inspection {
+            held: state.live(now),
+            first: first.map(|(deadline, token)| (token.as_str().to_owned(), deadline.since(now))),
+            waiting: state.queue.len(),
+        }
     }
 
-    /// Ends what has expired, and forgets what is idle.
-    pub(super) fn sweep(&self, now: Moment, signals: &Signals) {
-        lock(&self.0).slots.retain(|_, state| {
+    /// The parts, for [`sweep`](Self::sweep).
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Mutex<Table>> {
+        self.tables.iter()
+    }
+
+    /// Does what is due for one slot of a part; otherwise says when something will be.
+    pub(super) fn sweep(
+        part: &Mutex<Table>,
+        now: Moment,
+        signals: &Signals,
+        alarm: &Alarm,
+    ) -> Result<(), Option<Moment>> {
+        let mut table = lock(part);
+        let table = &mut *table;
+        match table.due.first() {
+            Some((due, _)) if *due <= now => {}
+            next => return Err(next.map(|(due, _)| *due)),
+        }
+        if let Some((_, name)) = table.due.pop_first()
+            && let Entry::Occupied(mut entry) = table.slots.entry(name)
+        {
+            let state = entry.get_mut();
+            state.due = None;
             state.expire(now);
             state.hand_over(now, signals, None);
-            !state.is_idle()
-        });
+            settle(entry, &mut table.due, now, alarm);
+        }
+        Ok(())
     }
 
-    /// Changes a slot that exists, and forgets it if it is idle afterwards. `false` if it does not exist.
-    fn with(&self, slot: &Slot, change: impl FnOnce(&mut State) -> bool) -> bool {
-        let mut table: MutexGuard<'_, Table> = lock(&self.0);
-        let name = name(slot);
-        let Some(state) = table.slots.get_mut(&name) else {
-            return false;
+    /// Changes a slot if it exists.
+    fn change<R>(
+        &self,
+        slot: &Slot,
+        now: Moment,
+        alarm: &Alarm,
+        change: impl FnOnce(&mut State) -> R,
+    ) -> Option<R> {
+        let mut table = self.tables.of(slot.key.as_str());
+        let table = &mut *table;
+        let Entry::Occupied(mut entry) = table.slots.entry(name(slot)) else {
+            return None;
         };
-        let result = change(state);
-        if state.is_idle() {
-            table.slots.remove(&name);
-        }
-        result
+        let result = change(entry.get_mut());
+        settle(entry, &mut table.due, now, alarm);
+        Some(result)
     }
 }
 
-fn name(slot: &Slot) -> (SlotKind, SmolStr) {
+fn name(slot: &Slot) -> Name {
     (slot.kind, slot.key.as_str().into())
 }
 
-impl State {
-    fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.queue.is_empty()
+/// After a change: notes when the slot is due, and forgets it if it is idle.
+fn settle(
+    mut entry: OccupiedEntry<'_, Name, State>,
+    due: &mut BTreeSet<(Moment, Name)>,
+    now: Moment,
+    alarm: &Alarm,
+) {
+    let state = entry.get();
+    let first = state.deadlines.first().map(|(deadline, _)| *deadline);
+    let next = if state.unfinished { Some(now) } else { first };
+    if next != state.due {
+        let before = std::mem::replace(&mut entry.get_mut().due, next);
+        if let Some(before) = before {
+            due.remove(&(before, entry.key().clone()));
+        }
+        if let Some(next) = next {
+            due.insert((next, entry.key().clone()));
+            alarm.rings_by(next);
+        }
     }
+    let state = entry.get();
+    if state.holders.is_empty() && state.queue.is_empty() {
+        entry.remove();
+    }
+}
 
+impl State {
     fn hold(&mut self, token: &Token, deadline: Moment) {
         self.holders.insert(token.clone(), deadline);
         self.deadlines.insert((deadline, token.clone()));
     }
 
-    fn drop_hold(&mut self, token: &Token) -> bool {
-        match self.holders.remove(token) {
-            Some(deadline) => self.deadlines.remove(&(deadline, token.clone())),
-            None => false,
-        }
+    /// Whether it was still held.
+    fn drop_hold(&mut self, token: &Token, now: Moment) -> bool {
+        let Some(deadline) = self.holders.remove(token) else {
+            return false;
+        };
+        self.deadlines.remove(&(deadline, token.clone()));
+        deadline > now
+    }
+
+    /// Gives the caller a place in the queue, unless it has one. Whether it is the first.
+    fn enqueue(&mut self, token: &Token, max: usize) -> bool {
+        let number = match self.waiting.get(token) {
+            Some(number) => *number,
+            None => {
+                self.last_number += 1;
+                self.waiting.insert(token.clone(), self.last_number);
+                self.last_number
+            }
+        };
+        let token = token.clone();
+        self.queue.insert(number, Waiter { token, max });
+        self.queue.first_key_value().map(|(first, _)| *first) == Some(number)
     }
 
     fn leave_queue(&mut self, token: &Token) -> bool {
-        let place = self.queue.iter().position(|waiter| waiter.token == *token);
-        place.and_then(|place| self.queue.remove(place)).is_some()
+        let number = self.waiting.remove(token);
+        number.is_some_and(|number| self.queue.remove(&number).is_some())
     }
 
+    /// How many holders there are whose time is not over.
+    fn live(&self, now: Moment) -> usize {
+        let over = (self.deadlines.iter()).take_while(|(deadline, _)| *deadline <= now);
+        self.deadlines.len() - over.count()
+    }
+
+    /// Ends holders whose time is over: all of them, or enough to make room.
     fn expire(&mut self, now: Moment) {
-        while let Some((deadline, _)) = self.deadlines.first()
-            && *deadline <= now
-        {
+        for _ in 0..AT_ONCE {
+            match self.deadlines.first() {
+                Some((deadline, _)) if *deadline <= now => {}
+                _ => return,
+            }
             if let Some((_, token)) = self.deadlines.pop_first() {
                 self.holders.remove(&token);
             }
         }
     }
 
-    /// Gives free places to those who wait, in order. Who does not listen any more, or is past its time, is skipped; `asking`
-    /// is there although it does not need to be told.
+    /// Gives free places to those who wait, in order. A waiter that does not listen any more is gone; `asking` is
+    /// there although it does not need to be told.
     fn hand_over(&mut self, now: Moment, signals: &Signals, asking: Option<&Token>) {
-        while let Some(waiter) = self.queue.front() {
+        self.unfinished = false;
+        for _ in 0..AT_ONCE {
+            let Some((_, waiter)) = self.queue.first_key_value() else {
+                return;
+            };
             let is_asking = asking == Some(&waiter.token);
-            let waits =
-                is_asking || (waiter.until >= now && signals.is_heard(waiter.token.as_str()));
+            let waits = is_asking || signals.is_heard(waiter.token.as_str());
             // Only the living are in the way of those who accept more holders.
             if waits && self.holders.len() >= waiter.max {
                 return;
             }
-            if let Some(Waiter { token, .. }) = self.queue.pop_front()
-                && (is_asking || (waits && signals.wake(token.as_str())))
-            {
-                self.hold(&token, now + CLAIM);
+            if let Some((_, Waiter { token, .. })) = self.queue.pop_first() {
+                self.waiting.remove(&token);
+                if is_asking || (waits && signals.wake(token.as_str())) {
+                    self.hold(&token, now + CLAIM);
+                }
             }
         }
+        self.unfinished = !self.queue.is_empty();
     }
 }
