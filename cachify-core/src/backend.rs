@@ -217,6 +217,8 @@ pub struct NewEntry<'a> {
     pub value: &'a Typed,
     /// Makes the bytes, for a backend that needs them; its argument is the backend's [`now`](Backend::now).
     pub encode: &'a (dyn Fn(Moment) -> Result<Vec<u8>, Error> + Send + Sync),
+    /// Estimates how many bytes the value takes in memory, for a backend that keeps it as it is.
+    pub weigh: &'a (dyn Fn() -> usize + Send + Sync),
     /// How long it lives; never zero.
     pub ttl: Ttl,
 }
@@ -302,8 +304,7 @@ pub enum Acquired {
     },
     /// The caller stands in the queue, and is told when it is its turn; a look after `recheck` is due in any case.
     Queued {
-        /// When to ask again unless told before. Long where the backend loses no signal and notices by
-        /// itself that a holder's time is over.
+        /// When to look again: when the first holder's time ends, and after a second at the latest.
         recheck: Duration,
     },
 }

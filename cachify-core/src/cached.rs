@@ -10,12 +10,12 @@ use serde::de::DeserializeOwned;
 use crate::backend::{Found, NewEntry, Typed};
 use crate::cachify::Cachify;
 use crate::codec;
-use crate::{Error, Key, Ttl, observe};
+use crate::{Error, Key, Ttl, observe, weight};
 
 mod policy;
 mod read;
 
-pub use policy::{CacheIf, Fixed, Policy, TtlWith};
+pub use policy::{CacheIf, Fixed, Policy, TtlWith, Weigh};
 
 /// What a value must be able to do to be cached: the same on every backend, so that moving from memory to Redis is a URL.
 ///
@@ -217,6 +217,44 @@ impl<P> Cached<P> {
         }
     }
 
+    /// Tells how many bytes a value takes in memory, for values that the memory backend's estimate does not fit: it
+    /// looks at what `Serialize` shows, so it misses what is skipped and counts what is shared once for each entry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let cached = cachify.cached(&key!("logo")).weigh(|logo: &Vec<u8>| logo.capacity());
+    /// assert_eq!(cached.get_or_compute(async || vec![1, 2, 3]).await, [1, 2, 3]);
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn weigh<T, F>(self, weigh: F) -> Cached<Weigh<P, F>>
+    where
+        F: Fn(&T) -> usize,
+    {
+        let Self {
+            cachify,
+            key,
+            policy,
+            jitter,
+            alone,
+        } = self;
+        Cached {
+            cachify,
+            key,
+            policy: Weigh {
+                inner: policy,
+                weigh,
+            },
+            jitter,
+            alone,
+        }
+    }
+
     /// Shortens each entry's life by a random share of up to `share` (0 to 1, default 0), so that entries that were
     /// made together do not expire together.
     pub fn jitter(mut self, share: f64) -> Self {
@@ -387,7 +425,12 @@ impl<P> Cached<P> {
     }
 
     /// Stores `value` without making sure that a failure leaves no old value behind.
-    pub(crate) async fn put<T: Value>(&self, value: T, ttl: Ttl) -> Result<(), Error> {
+    pub(crate) async fn put<T>(&self, value: T, ttl: Ttl) -> Result<(), Error>
+    where
+        T: Value,
+        P: Policy<T>,
+    {
+        let known = self.policy.weight(&value);
         let inner = &self.cachify.inner;
         let encoding = inner.settings.encoding;
         let typed: Typed = Arc::new(value);
@@ -395,9 +438,11 @@ impl<P> Cached<P> {
             Some(value) => codec::encode(encoding, value, ttl, now),
             None => unreachable!("made of a T above"),
         };
+        let weigh = || weigh::<T>(known, &typed);
         let entry = NewEntry {
             value: &typed,
             encode: &encode,
+            weigh: &weigh,
             ttl,
         };
         inner
@@ -468,6 +513,13 @@ impl<P> SharedErrors<P> {
             .await
             .map(|(value, _)| value)
     }
+}
+
+/// How many bytes a value takes in memory, unless that is known.
+fn weigh<T: Value>(known: Option<usize>, value: &Typed) -> usize {
+    known
+        .or_else(|| value.downcast_ref::<T>().map(weight::estimate))
+        .unwrap_or(0)
 }
 
 fn decode<T: Value>(found: &Found) -> Option<T> {

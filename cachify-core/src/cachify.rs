@@ -102,8 +102,8 @@ impl Cachify {
         Self::builder().url(url).connect().await
     }
 
-    /// A handle over this process's memory, with the defaults: 100 000 entries at most, which live for 5 minutes. Each call makes a new
-    /// and empty one.
+    /// Makes a handle over this process's memory, with the defaults: at most 100 000 entries and 256 MiB, which live for
+    /// 5 minutes. Each call makes a new and empty one.
     pub fn memory() -> Self {
         Self::over(
             Arc::new(crate::backend::memory::Memory::default()),

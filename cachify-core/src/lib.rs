@@ -36,8 +36,9 @@ mod resilience;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod ttl;
+mod weight;
 
-pub use cached::{CacheIf, Cached, Fixed, Policy, SharedErrors, TtlWith, Value};
+pub use cached::{CacheIf, Cached, Fixed, Policy, SharedErrors, TtlWith, Value, Weigh};
 pub use cachify::{Cachify, CachifyBuilder};
 pub use codec::Encoding;
 pub use error::{Error, ErrorKind};

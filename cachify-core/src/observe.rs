@@ -64,6 +64,51 @@ pub(crate) fn not_stored(key: &Key, error: &Error) {
     tracing::debug!(template = key.template(), %error, "computed, but not stored");
 }
 
+/// An entry does not fit into the memory backend, and is not kept.
+pub(crate) fn too_large(key: &Key) {
+    static TOO_LARGE: Seen = Seen::new();
+    #[cfg(feature = "metrics")]
+    metrics::counter!("cachify_too_large_total", "template" => label(key)).increment(1);
+    if first_time(&TOO_LARGE, key.template()) {
+        tracing::warn!(
+            template = key.template(),
+            "a value is too large for the memory backend and is not kept; raise `capacity_bytes`, or cache something smaller"
+        );
+    }
+}
+
+/// A store in memory has `now` entries, where it had `before`.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn memory_entries(before: usize, now: usize) {
+    #[cfg(feature = "metrics")]
+    change("cachify_memory_entries", before as u64, now as u64);
+}
+
+/// The entries of a store in memory take `now` bytes, where they took `before`.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn memory_bytes(before: u64, now: u64) {
+    #[cfg(feature = "metrics")]
+    change("cachify_memory_bytes", before, now);
+}
+
+#[cfg(feature = "metrics")]
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn change(gauge: &'static str, before: u64, now: u64) {
+    let gauge = metrics::gauge!(gauge);
+    if now >= before {
+        gauge.increment((now - before) as f64);
+    } else {
+        gauge.decrement((before - now) as f64);
+    }
+}
+
+/// So many entries were evicted from a store in memory to make room.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn evictions(evicted: u64) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("cachify_evictions_total").increment(evicted);
+}
+
 /// The backend is left alone from now on, because of this error; or it is trusted again.
 pub(crate) fn breaker(open: Option<&Error>) {
     #[cfg(feature = "metrics")]

@@ -1,6 +1,6 @@
 //! One task per handle that keeps leases, locks and permits alive.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -35,7 +35,7 @@ struct Shared {
 #[derive(Default)]
 struct Table {
     /// With the time at which each is due, unless it is being renewed at the moment.
-    items: HashMap<u64, (Weak<dyn Renewable>, Option<Instant>)>,
+    items: BTreeMap<u64, (Weak<dyn Renewable>, Option<Instant>)>,
     due: BTreeSet<(Instant, u64)>,
     /// When the task looks again by itself.
     alarm: Option<Instant>,

@@ -164,3 +164,79 @@ async fn no_value_is_dropped_under_a_lock() {
     cached.reset().await.unwrap();
     cached.get_or_compute(async || value()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn c11_what_is_counted_is_what_is_there() {
+    let clock = Clock::test();
+    let memory = Memory::builder()
+        .capacity(100)
+        .capacity_bytes(1 << 20)
+        .clock(clock.clone())
+        .build();
+    let cachify = over(&memory, &clock);
+    for n in 0..5000_u64 {
+        let cached = cachify.cached(&key!("row-{id}", id = n % 150));
+        let cached = cached.ttl(Duration::from_secs(1 + n % 7));
+        match n % 10 {
+            0 => cached.reset().await.unwrap(),
+            1 => {
+                cached.get_or_compute(async || vec![1_u8; 9]).await;
+            }
+            2 => cached.set(vec![1_u8; 2 << 20]).await.unwrap(),
+            _ => cached.set(vec![1_u8; 9]).await.unwrap(),
+        }
+        if n % 100 == 0 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+    assert!(memory.len() > 50 && memory.bytes() > 50 * 256);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!((memory.len(), memory.bytes()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_a_value_weighs_what_its_caller_says() {
+    let clock = Clock::test();
+    let memory = Memory::builder()
+        .capacity_bytes(16 << 20)
+        .clock(clock.clone())
+        .build();
+    let cachify = over(&memory, &clock);
+    let key = key!("logo");
+    let cached = cachify.cached(&key).weigh(|_: &i32| 1 << 20);
+    cached.set(1).await.unwrap();
+    assert!(memory.bytes() > 1 << 20, "{}", memory.bytes());
+    cached.reset().await.unwrap();
+    cached.get_or_compute(async || 1).await;
+    assert!(memory.bytes() > 1 << 20, "{}", memory.bytes());
+    // More than a part of the table holds.
+    let cached = cachify.cached(&key).weigh(|_: &i32| 9 << 20);
+    cached.set(2).await.unwrap();
+    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(memory.bytes(), 0);
+}
+
+#[test]
+fn c11_without_a_runtime_what_expired_gives_way_to_what_has_not() {
+    use cachify_core::backend::{Backend, NewEntry, Typed};
+
+    let memory = Memory::builder().capacity(10_000).build();
+    let value: Typed = Arc::new(1);
+    let set = |id: usize, ttl: Duration| {
+        let entry = NewEntry {
+            value: &value,
+            encode: &|_| unreachable!("memory keeps values"),
+            weigh: &|| 4,
+            ttl: ttl.into(),
+        };
+        drop(memory.set(&key!("row-{id}"), entry, Duration::from_secs(1)));
+    };
+    for id in 0..5000 {
+        set(id, Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(2));
+    for id in 5000..10_000 {
+        set(id, Duration::from_hours(1));
+    }
+    assert!(memory.len() < 6000, "{}", memory.len());
+}

@@ -233,6 +233,7 @@ async fn c5_a_value_that_cannot_be_encoded_ends_the_lease() {
     let entry = cachify_core::backend::NewEntry {
         value: &value,
         encode: &encode,
+        weigh: &|| 0,
         ttl: Ttl::NEVER,
     };
     let error = process.redis.fill(&key, &token, entry).await.unwrap_err();

@@ -5,20 +5,20 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use smol_str::SmolStr;
 
-use super::sharded::{Hasher, Sharded};
+use super::sharded::{Hasher, Sharded, lock};
 use super::{
     Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Signals,
     Slot, Token, Typed,
 };
 use crate::clock::{Clock, Moment};
-use crate::{Error, ErrorKind, Key};
+use crate::{Error, ErrorKind, Key, observe};
 
 mod expiry;
 mod slots;
@@ -28,7 +28,7 @@ use expiry::Expiry;
 use slots::Slots;
 use sweep::{Alarm, Sweep};
 
-type Entries = Cache<SmolStr, Entry, Weight, Hasher, Keep>;
+type Entries = Cache<SmolStr, Entry, Share, Hasher, Keep>;
 type Leases = HashMap<SmolStr, LeaseState, Hasher>;
 
 /// When an entry expires that does not.
@@ -36,7 +36,8 @@ const NEVER: Moment = Moment::from_micros(u64::MAX);
 
 /// The memory backend. Cheap to clone; all clones are one store.
 ///
-/// [`Cachify::memory`](crate::Cachify::memory) makes one by itself. Make your own to share it between handles, or to count bytes.
+/// [`Cachify::memory`](crate::Cachify::memory) makes one by itself. Make your own to share it between handles, or
+/// to look at its size.
 ///
 /// # Examples
 ///
@@ -46,7 +47,7 @@ const NEVER: Moment = Moment::from_micros(u64::MAX);
 ///
 /// let memory = Memory::builder().capacity_bytes(64 << 20).build();
 /// let cachify = Cachify::builder().backend(Arc::new(memory.clone())).connect_lazy()?;
-/// assert!(memory.is_empty());
+/// assert_eq!(memory.bytes(), 0);
 /// # drop(cachify);
 /// # Ok::<(), cachify_core::Error>(())
 /// ```
@@ -55,16 +56,26 @@ pub struct Memory(Arc<Store>);
 
 struct Store {
     entries: Entries,
+    /// A larger entry does not fit into its part of the table.
+    room: u64,
     /// Guards what must be atomic per key: a reset, a fill, a set, a lease. Hits do not come here.
     leases: Sharded<Leases>,
     slots: Slots,
     expiry: Expiry,
     last_id: AtomicU64,
+    size: Size,
     sweeping: AtomicBool,
     alarm: Arc<Alarm>,
     signals: Signals,
     clock: Clock,
-    by_bytes: bool,
+}
+
+/// How much there is, and what metrics were told of it.
+#[derive(Default)]
+struct Size {
+    bytes: AtomicU64,
+    evicted: AtomicU64,
+    told: Mutex<(usize, u64)>,
 }
 
 #[derive(Clone)]
@@ -73,7 +84,8 @@ struct Entry {
     expires: Moment,
     /// No other entry has it.
     id: u64,
-    weight: u64,
+    /// What it takes in memory, by estimate.
+    bytes: u64,
 }
 
 struct LeaseState {
@@ -87,12 +99,17 @@ fn stands(leases: &Leases, key: &str, token: &Token) -> bool {
     leases.get(key).is_some_and(|lease| lease.token == *token)
 }
 
+/// An entry takes its share of the room: of the bytes or of the number of entries, whichever is more. So one
+/// weight keeps both bounds.
 #[derive(Clone)]
-struct Weight;
+struct Share {
+    /// What one entry of the greatest number takes of the bytes.
+    least: u64,
+}
 
-impl Weighter<SmolStr, Entry> for Weight {
+impl Weighter<SmolStr, Entry> for Share {
     fn weight(&self, _: &SmolStr, entry: &Entry) -> u64 {
-        entry.weight
+        entry.bytes.max(self.least)
     }
 }
 
@@ -112,27 +129,45 @@ impl Lifecycle<SmolStr, Entry> for Keep {
 #[must_use = "a builder does nothing before `build`"]
 #[derive(Debug, Clone)]
 pub struct MemoryBuilder {
-    capacity: Capacity,
+    entries: usize,
+    bytes: u64,
     clock: Clock,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Capacity {
-    Entries(usize),
-    Bytes(u64),
-}
+/// Enough for 100 000 rows of a table or 2600 answers of 100 kB, and small beside what a server has.
+pub(crate) const DEFAULT_BYTES: u64 = 256 << 20;
+pub(crate) const DEFAULT_ENTRIES: usize = 100_000;
+
+/// What an entry takes beside its key and its value: its place in the table and in the list of what expires, their
+/// spare room, and the ghosts of evicted entries.
+const OVERHEAD: u64 = 256;
+
+/// A part of the table with more entries than twice this is reserved beforehand: to grow, it would have to move
+/// them all at once.
+const ENTRIES_PER_PART: usize = 8192;
+/// The most that is reserved. It takes addresses, and memory only once it is used.
+const RESERVED: usize = 1 << 21;
+/// A smaller part of the table could not keep a large answer.
+const BYTES_PER_PART: u64 = 8 << 20;
 
 impl MemoryBuilder {
     /// Keeps at most so many entries; those that are used least go first. Default 100 000, at least 1.
     pub fn capacity(mut self, entries: usize) -> Self {
-        self.capacity = Capacity::Entries(entries.max(1));
+        self.entries = entries.max(1);
         self
     }
 
-    /// Keeps entries of at most so many bytes altogether, measured by their encoding, which this makes necessary once per stored value. The
-    /// room is divided into four parts per processor or fewer; what does not fit into its part is not kept.
+    /// Keeps entries of at most so many bytes altogether; those that are used least go first. Default 256 MiB.
+    ///
+    /// An entry takes its share of this bound or of [`capacity`](Self::capacity), whichever is more. How many
+    /// bytes it takes is estimated without encoding it: the length of the key, 256 for the bookkeeping, and for
+    /// the value what [`Cached::weigh`](crate::Cached::weigh) says, or else what its `Serialize` shows of text,
+    /// lists and numbers. A stored HTTP answer knows its size.
+    ///
+    /// The room is divided into parts of at least 8 MiB. An entry that does not fit into one is not kept; it is
+    /// counted in `cachify_too_large_total`, and logged once for each template.
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
-        self.capacity = Capacity::Bytes(bytes.max(1));
+        self.bytes = bytes.max(1);
         self
     }
 
@@ -144,33 +179,47 @@ impl MemoryBuilder {
 
     /// Makes the store, empty.
     pub fn build(self) -> Memory {
-        let (weight, expected, by_bytes) = match self.capacity {
-            Capacity::Entries(entries) => (entries as u64, entries, false),
-            Capacity::Bytes(bytes) => (
-                bytes,
-                usize::try_from(bytes / 256)
-                    .unwrap_or(usize::MAX)
-                    .clamp(64, 1 << 20),
-                true,
-            ),
+        let Self { entries, bytes, .. } = self;
+        let fit = usize::try_from(bytes / OVERHEAD).unwrap_or(usize::MAX);
+        let expected = entries.min(fit).clamp(1, 1 << 30);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let parts = (expected / ENTRIES_PER_PART)
+            .max(4 * threads)
+            .max(32)
+            .min(usize::try_from(bytes / BYTES_PER_PART).unwrap_or(usize::MAX))
+            // Fewer entries in a part, and hashes would not spread them evenly enough.
+            .min(expected / 32)
+            .clamp(1, 1 << 14);
+        let parts = 1 << parts.ilog2();
+        // A small share of each part is for entries that were not used yet; what fits only with that does not fit.
+        let part = bytes.div_ceil(parts as u64);
+        let room = part - part.div_ceil(32);
+        let share = Share {
+            least: bytes.div_ceil(entries as u64).min(room),
         };
         let options = OptionsBuilder::new()
-            .weight_capacity(weight)
+            .shards(parts)
+            .weight_capacity(bytes)
             .estimated_items_capacity(expected)
             .build()
             // Both capacities are given, which is all that can be missing.
             .unwrap_or_else(|_| unreachable!("both capacities are set"));
+        let entries = Cache::with_options(options, share, Hasher::default(), Keep);
+        if expected / parts > 2 * ENTRIES_PER_PART {
+            entries.reserve(expected.min(RESERVED));
+        }
         Memory(Arc::new(Store {
-            entries: Cache::with_options(options, Weight, Hasher::default(), Keep),
+            entries,
+            room,
             leases: Sharded::default(),
             slots: Slots::default(),
             expiry: Expiry::default(),
             last_id: AtomicU64::new(0),
+            size: Size::default(),
             sweeping: AtomicBool::new(false),
             alarm: Arc::default(),
             signals: Signals::default(),
             clock: self.clock,
-            by_bytes,
         }))
     }
 }
@@ -179,7 +228,8 @@ impl Memory {
     /// Starts to build a store.
     pub fn builder() -> MemoryBuilder {
         MemoryBuilder {
-            capacity: Capacity::Entries(100_000),
+            entries: DEFAULT_ENTRIES,
+            bytes: DEFAULT_BYTES,
             clock: Clock::default(),
         }
     }
@@ -193,6 +243,12 @@ impl Memory {
     pub fn is_empty(&self) -> bool {
         self.0.entries.is_empty()
     }
+
+    /// How many bytes the entries take, by the estimate of
+    /// [`capacity_bytes`](MemoryBuilder::capacity_bytes).
+    pub fn bytes(&self) -> u64 {
+        self.0.size.bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl Default for Memory {
@@ -205,6 +261,7 @@ impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory")
             .field("entries", &self.len())
+            .field("bytes", &self.bytes())
             .finish_non_exhaustive()
     }
 }
@@ -222,45 +279,72 @@ impl Store {
         (entry.expires > self.clock.now()).then_some(entry.value)
     }
 
-    /// Makes an entry ready to be stored. Encodes only where bytes are counted, and not under a lock.
-    fn entry(&self, entry: &NewEntry<'_>) -> Result<Entry, Error> {
-        let now = self.clock.now();
-        let weight = if self.by_bytes {
-            (entry.encode)(now)?.len().max(1) as u64
-        } else {
-            1
-        };
-        let expires = entry.ttl.as_duration().map_or(NEVER, |ttl| now + ttl);
-        Ok(Entry {
+    /// Makes an entry ready to be stored; `None` if it is too large. Not under a lock, since it weighs the value.
+    fn entry(&self, key: &Key, entry: &NewEntry<'_>) -> Option<Entry> {
+        let bytes = (key.as_str().len() as u64).saturating_add((entry.weigh)() as u64);
+        let bytes = bytes.saturating_add(OVERHEAD);
+        if bytes > self.room {
+            observe::too_large(key);
+            return None;
+        }
+        let ttl = entry.ttl.as_duration();
+        Some(Entry {
             value: Arc::clone(entry.value),
-            expires,
+            expires: ttl.map_or(NEVER, |ttl| self.clock.now() + ttl),
             id: self.last_id.fetch_add(1, Ordering::Relaxed),
-            weight,
+            bytes,
         })
     }
 
-    /// Returns what it replaces and evicts, to be dropped without a lock.
+    /// Puts an entry in the place of whatever was there. Returns what it replaces and evicts, to be dropped without
+    /// a lock.
     #[must_use = "to be dropped without a lock"]
-    fn store(&self, key: &Key, entry: Entry) -> Vec<(SmolStr, Entry)> {
+    fn store(&self, key: &Key, entry: Option<Entry>) -> Vec<(SmolStr, Entry)> {
+        let Some(entry) = entry else {
+            return Vec::from_iter(self.remove(key.as_str()));
+        };
         // Listed first: from the moment it is stored it can be evicted, and is then taken off the list.
         let due = self.expiry.add(key.as_str(), &entry, self.clock.now());
+        self.size.bytes.fetch_add(entry.bytes, Ordering::Relaxed);
         let mut gone = Vec::new();
         self.entries
             .insert_with_lifecycle(key.as_str().into(), entry, &mut gone);
-        for (key, entry) in &gone {
-            self.expiry.remove(key, entry);
+        for (gone, entry) in &gone {
+            self.expiry.remove(gone, entry);
+            self.size.bytes.fetch_sub(entry.bytes, Ordering::Relaxed);
+            if gone != key.as_str() {
+                self.size.evicted.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        gone.extend(
-            due.into_iter()
-                .flatten()
-                .filter_map(|(key, id)| self.take(&key, id)),
-        );
+        let due = due.into_iter().flatten();
+        gone.extend(due.filter_map(|(key, id)| self.take(&key, id)));
         gone
+    }
+
+    fn remove(&self, key: &str) -> Option<(SmolStr, Entry)> {
+        let removed = self.entries.remove(key);
+        if let Some((key, entry)) = &removed {
+            self.expiry.remove(key, entry);
+            self.size.bytes.fetch_sub(entry.bytes, Ordering::Relaxed);
+        }
+        removed
     }
 
     /// Removes an entry that was taken off the list, unless another one stands in its place.
     fn take(&self, key: &str, id: u64) -> Option<(SmolStr, Entry)> {
-        self.entries.remove_if(key, |entry| entry.id == id)
+        let taken = self.entries.remove_if(key, |entry| entry.id == id);
+        if let Some((_, entry)) = &taken {
+            self.size.bytes.fetch_sub(entry.bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Tells the metrics what changed: several stores of a process add up.
+    fn tell(&self, entries: usize, bytes: u64) {
+        let told = std::mem::replace(&mut *lock(&self.size.told), (entries, bytes));
+        observe::memory_entries(told.0, entries);
+        observe::memory_bytes(told.1, bytes);
+        observe::evictions(self.size.evicted.swap(0, Ordering::Relaxed));
     }
 
     /// Starts the sweep if it does not run and there is a runtime to run it.
@@ -273,6 +357,12 @@ impl Store {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(sweep.run());
         }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.tell(0, 0);
     }
 }
 
@@ -335,16 +425,17 @@ impl Backend for Memory {
         token: &'a Token,
         entry: NewEntry<'a>,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        let entry = self.0.entry(&entry);
+        let entry = self.0.entry(key, &entry);
         let mut leases = self.0.leases(key.as_str());
         if !stands(&leases, key.as_str(), token) {
             return ready(Ok(false));
         }
         leases.remove(key.as_str());
-        let stored = entry.map(|entry| self.0.store(key, entry));
+        let gone = self.0.store(key, entry);
         drop(leases);
+        drop(gone);
         self.0.signals.wake(key.as_str());
-        ready(stored.map(|_| true))
+        ready(Ok(true))
     }
 
     fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>> {
@@ -379,15 +470,12 @@ impl Backend for Memory {
         _: Duration,
     ) -> BoxFuture<'a, Result<(), Error>> {
         self.0.ensure_sweep();
-        let entry = match self.0.entry(&entry) {
-            Ok(entry) => entry,
-            Err(error) => return ready(Err(error)),
-        };
+        let entry = self.0.entry(key, &entry);
         let mut leases = self.0.leases(key.as_str());
         leases.remove(key.as_str());
-        let evicted = self.0.store(key, entry);
+        let gone = self.0.store(key, entry);
         drop(leases);
-        drop(evicted);
+        drop(gone);
         self.0.signals.wake(key.as_str());
         ready(Ok(()))
     }
@@ -395,11 +483,8 @@ impl Backend for Memory {
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
         let mut leases = self.0.leases(key.as_str());
         leases.remove(key.as_str());
-        let removed = self.0.entries.remove(key.as_str());
+        let removed = self.0.remove(key.as_str());
         drop(leases);
-        if let Some((key, entry)) = &removed {
-            self.0.expiry.remove(key, entry);
-        }
         drop(removed);
         self.0.signals.wake(key.as_str());
         ready(Ok(()))

@@ -8,6 +8,12 @@ use crate::Ttl;
 pub trait Policy<T> {
     /// How long `value` lives; `None` does not store it.
     fn ttl(&self, value: &T) -> Option<Ttl>;
+
+    /// How many bytes `value` takes in memory; `None` estimates it.
+    fn weight(&self, value: &T) -> Option<usize> {
+        let _ = value;
+        None
+    }
 }
 
 /// Every value lives for the same time.
@@ -33,6 +39,10 @@ impl<T, P: Policy<T>, F: Fn(&T) -> L, L: Into<Ttl>> Policy<T> for TtlWith<P, F> 
     fn ttl(&self, value: &T) -> Option<Ttl> {
         self.inner.ttl(value).map(|_| (self.ttl)(value).into())
     }
+
+    fn weight(&self, value: &T) -> Option<usize> {
+        self.inner.weight(value)
+    }
 }
 
 /// Only some values are stored. Made by [`Cached::cache_if`](super::Cached::cache_if).
@@ -47,5 +57,26 @@ impl<T, P: Policy<T>, F: Fn(&T) -> bool> Policy<T> for CacheIf<P, F> {
         (self.condition)(value)
             .then(|| self.inner.ttl(value))
             .flatten()
+    }
+
+    fn weight(&self, value: &T) -> Option<usize> {
+        self.inner.weight(value)
+    }
+}
+
+/// The caller knows what values take in memory. Made by [`Cached::weigh`](super::Cached::weigh).
+#[derive(Debug, Clone, Copy)]
+pub struct Weigh<P, F> {
+    pub(super) inner: P,
+    pub(super) weigh: F,
+}
+
+impl<T, P: Policy<T>, F: Fn(&T) -> usize> Policy<T> for Weigh<P, F> {
+    fn ttl(&self, value: &T) -> Option<Ttl> {
+        self.inner.ttl(value)
+    }
+
+    fn weight(&self, value: &T) -> Option<usize> {
+        Some((self.weigh)(value))
     }
 }

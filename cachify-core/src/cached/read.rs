@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Cached, Policy, Sharing, Value, decode};
+use super::{Cached, Policy, Sharing, Value, decode, weigh};
 use crate::backend::{Begin, Begun, Found, NewEntry, Typed};
 use crate::flight::{Flights, Lead, Role, Word};
 use crate::lease::{LEASE_TTL, Lease};
@@ -261,13 +261,11 @@ impl<P> Cached<P> {
     }
 
     /// Stores the value under the flight's lease. `true`: the backend confirmed it, so no reset came since the computation began.
-    async fn fill<T: Value>(
-        &self,
-        lead: &Lead,
-        attempt: &mut Attempt,
-        typed: &Typed,
-        ttl: Ttl,
-    ) -> bool {
+    async fn fill<T>(&self, lead: &Lead, attempt: &mut Attempt, typed: &Typed, ttl: Ttl) -> bool
+    where
+        T: Value,
+        P: Policy<T>,
+    {
         let inner = &self.cachify.inner;
         let Some(lease) = lead.lease.as_ref().filter(|lease| lease.is_granted()) else {
             return false;
@@ -280,9 +278,13 @@ impl<P> Cached<P> {
             Some(value) => codec::encode(encoding, value, ttl, now),
             None => unreachable!("made of a T by the caller"),
         };
+        let known = typed.downcast_ref::<T>();
+        let known = known.and_then(|value| self.policy.weight(value));
+        let weigh = || weigh::<T>(known, typed);
         let entry = NewEntry {
             value: typed,
             encode: &encode,
+            weigh: &weigh,
             ttl,
         };
         match attempt

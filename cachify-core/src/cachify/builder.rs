@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Cachify, Settings};
-use crate::backend::memory::Memory;
+use crate::backend::memory::{Memory, MemoryBuilder};
 use crate::backend::{Backend, Node};
 use crate::clock::Clock;
 use crate::codec::Encoding;
@@ -42,7 +42,7 @@ pub struct CachifyBuilder {
     budget: Duration,
     patience: Duration,
     encoding: Encoding,
-    capacity: usize,
+    memory: MemoryBuilder,
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only Redis evicts locks")
@@ -69,7 +69,7 @@ impl Default for CachifyBuilder {
             budget: Duration::from_millis(250),
             patience: Duration::from_secs(30),
             encoding: Encoding::default(),
-            capacity: 100_000,
+            memory: Memory::builder(),
             allow_evicting_locks: false,
             clock: Clock::default(),
         }
@@ -151,10 +151,18 @@ impl CachifyBuilder {
         self
     }
 
-    /// How many entries the memory backend keeps at most; those that are used least go first. Default 100 000, at least 1. To count bytes
-    /// instead, see [`MemoryBuilder::capacity_bytes`](crate::backend::memory::MemoryBuilder::capacity_bytes).
+    /// How many entries the memory backend keeps at most; those that are used least go first. Default 100 000, at
+    /// least 1.
     pub fn capacity(mut self, entries: usize) -> Self {
-        self.capacity = entries;
+        self.memory = self.memory.capacity(entries);
+        self
+    }
+
+    /// How many bytes the entries of the memory backend take at most, by an estimate; those that are used least go
+    /// first. Default 256 MiB. See
+    /// [`MemoryBuilder::capacity_bytes`](crate::backend::memory::MemoryBuilder::capacity_bytes).
+    pub fn capacity_bytes(mut self, bytes: u64) -> Self {
+        self.memory = self.memory.capacity_bytes(bytes);
         self
     }
 
@@ -236,12 +244,7 @@ impl CachifyBuilder {
     }
 
     fn memory_backend(&self) -> Arc<dyn Backend> {
-        Arc::new(
-            Memory::builder()
-                .capacity(self.capacity)
-                .clock(self.clock.clone())
-                .build(),
-        )
+        Arc::new(self.memory.clone().clock(self.clock.clone()).build())
     }
 
     #[cfg(feature = "redis")]

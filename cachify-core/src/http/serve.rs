@@ -479,7 +479,8 @@ where
             // It is not going to be stored, but those who wait learn by what the answers vary.
             return Entry::Varies(varies);
         }
-        match self.cachify.cached(&key).put(entry, ttl).await {
+        let cached = self.cachify.cached(&key).policy(Keep(ttl));
+        match cached.put(entry, ttl).await {
             Ok(()) => {
                 self.note(&varies, self.seen, Some(key));
                 Entry::Varies(varies)
@@ -523,6 +524,13 @@ impl Policy<Entry> for Keep {
             Entry::Answer(stored) => Some(stored.facts.ttl),
             Entry::Varies(_) => Some(self.0),
             Entry::Own => None,
+        }
+    }
+
+    fn weight(&self, entry: &Entry) -> Option<usize> {
+        match entry {
+            Entry::Answer(stored) => Some(stored.size()),
+            Entry::Varies(_) | Entry::Own => None,
         }
     }
 }

@@ -127,6 +127,18 @@ impl Stored {
         }))
     }
 
+    /// How many bytes it takes in memory.
+    pub(super) fn size(&self) -> usize {
+        // What a map of headers keeps for each beside its name and value.
+        const FIELD: usize = 128;
+        let fields = self.headers.iter();
+        let headers: usize = fields
+            .map(|(name, value)| FIELD + name.as_str().len() + value.len())
+            .sum();
+        // A hit makes headers of its own, which are kept for the next.
+        size_of::<Parts>() + self.body.len() + 2 * headers
+    }
+
     /// How old it is for its receiver, in seconds, and how long it will be kept.
     pub(super) fn age(&self, now: Moment) -> (u64, Option<u64>) {
         let Facts { age, at, ttl, .. } = self.facts;

@@ -80,6 +80,7 @@ impl Process {
         let entry = NewEntry {
             value: &value,
             encode: &encode,
+            weigh: &|| 0,
             ttl: ttl.into(),
         };
         self.redis.fill(key, token, entry).await
@@ -91,6 +92,7 @@ impl Process {
         let entry = NewEntry {
             value: &value,
             encode: &encode,
+            weigh: &|| 0,
             ttl: ttl.into(),
         };
         self.redis.set(key, entry, SECOND).await

@@ -24,7 +24,6 @@ async fn connect() -> Result<Cachify, cachify_core::Error> {
     Cachify::builder()
         .memory()
         .default_ttl(Duration::from_mins(1)) // where nothing else is said; 5 minutes if this is left out
-        .capacity(50_000) // entries in memory; 100 000 if this is left out
         .connect()
         .await
 }
@@ -70,6 +69,25 @@ async fn dashboard(cachify: &Cachify) -> Vec<u64> {
 }
 // ANCHOR_END: builder
 
+// ANCHOR: capacity
+async fn bounded() -> Result<Cachify, cachify_core::Error> {
+    Cachify::builder()
+        .memory()
+        .capacity(50_000) // entries; 100 000 if this is left out
+        .capacity_bytes(64 << 20) // 256 MiB if this is left out
+        .connect()
+        .await
+}
+
+async fn picture(cachify: &Cachify) -> Vec<u8> {
+    cachify
+        .cached(&key!("picture"))
+        .weigh(|picture: &Vec<u8>| picture.capacity()) // where the estimate is too coarse
+        .get_or_compute(async || vec![1, 2, 3])
+        .await
+}
+// ANCHOR_END: capacity
+
 fn manual() -> Cachify {
     let clock = Clock::test();
     Cachify::builder().clock(clock).connect_lazy().unwrap()
@@ -110,6 +128,8 @@ async fn the_value_decides() {
 async fn the_defaults_are_those_of_the_handle() {
     let cachify = connect().await.unwrap();
     assert_eq!(dashboard(&cachify).await, [1, 2, 3]);
+    let cachify = bounded().await.unwrap();
+    assert_eq!(picture(&cachify).await, [1, 2, 3]);
     assert_eq!(
         Ttl::from(Duration::from_micros(1)),
         Ttl::from(Duration::from_millis(1))

@@ -18,9 +18,6 @@ use crate::clock::Moment;
 
 /// For how long a place is kept for the waiter it was handed to.
 const CLAIM: Duration = Duration::from_secs(1);
-/// After how long a waiter asks again although it was not told. Signals are not lost here; this is for a sweep
-/// whose runtime exists but is not driven.
-const RECHECK: Duration = Duration::from_secs(30);
 /// So many holders or waiters are looked at in one go.
 const AT_ONCE: usize = 256;
 
@@ -39,6 +36,8 @@ pub(super) struct Table {
     slots: HashMap<Name, State, Hasher>,
     /// When the first holder of each slot ends, or something is left to do.
     due: BTreeSet<(Moment, Name)>,
+    /// The last place in any queue.
+    last_place: u64,
 }
 
 #[derive(Default)]
@@ -46,10 +45,10 @@ struct State {
     /// Ordered maps, because growing a hash map takes a time in proportion to what it holds.
     holders: BTreeMap<Token, Moment>,
     deadlines: BTreeSet<(Moment, Token)>,
+    /// The place of each waiter.
     waiting: BTreeMap<Token, u64>,
-    /// By their number, in the order in which they came.
+    /// By place, in the order in which they came.
     queue: BTreeMap<u64, Waiter>,
-    last_number: u64,
     /// A loop was cut.
     unfinished: bool,
     /// As it stands in the table.
@@ -98,12 +97,10 @@ impl Slots {
             let next = next.map_or(CLAIM, |(deadline, _)| deadline.since(now));
             if acquire.wait.is_none() {
                 Acquired::Held { retry_in: next }
-            } else if state.enqueue(token, max) {
-                Acquired::Queued {
-                    recheck: next.min(RECHECK),
-                }
             } else {
-                Acquired::Queued { recheck: RECHECK }
+                state.enqueue(token, max, &mut table.last_place);
+                // The sweep hands over at that moment; this is for one whose runtime is not driven.
+                Acquired::Queued { recheck: next }
             }
         };
         settle(entry, &mut table.due, now, alarm);
@@ -277,24 +274,23 @@ impl State {
         deadline > now
     }
 
-    /// Gives the caller a place in the queue, unless it has one. Whether it is the first.
-    fn enqueue(&mut self, token: &Token, max: usize) -> bool {
-        let number = match self.waiting.get(token) {
-            Some(number) => *number,
+    /// Gives the caller a place in the queue, unless it has one.
+    fn enqueue(&mut self, token: &Token, max: usize, last_place: &mut u64) {
+        let place = match self.waiting.get(token) {
+            Some(place) => *place,
             None => {
-                self.last_number += 1;
-                self.waiting.insert(token.clone(), self.last_number);
-                self.last_number
+                *last_place += 1;
+                self.waiting.insert(token.clone(), *last_place);
+                *last_place
             }
         };
         let token = token.clone();
-        self.queue.insert(number, Waiter { token, max });
-        self.queue.first_key_value().map(|(first, _)| *first) == Some(number)
+        self.queue.insert(place, Waiter { token, max });
     }
 
     fn leave_queue(&mut self, token: &Token) -> bool {
-        let number = self.waiting.remove(token);
-        number.is_some_and(|number| self.queue.remove(&number).is_some())
+        let place = self.waiting.remove(token);
+        place.is_some_and(|place| self.queue.remove(&place).is_some())
     }
 
     /// How many holders there are whose time is not over.

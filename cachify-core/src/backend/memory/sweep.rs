@@ -67,6 +67,10 @@ impl Sweep {
                 next = now + EVERY;
                 store.sweep_entries(now, &mut pace).await;
                 store.sweep_leases(now, &mut pace).await;
+                store.tell(
+                    store.entries.len(),
+                    store.size.bytes.load(Ordering::Relaxed),
+                );
             }
             store.sweep_slots(next, &mut pace).await;
             let (alarm, now) = (Arc::clone(&store.alarm), store.clock.now());

@@ -1,0 +1,228 @@
+//! Much in memory keeps no thread busy for long. Times are of the processor, so that a busy machine does not count;
+//! the bounds leave room for builds without optimization, and `benches/scale.rs` has the real ones.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachify_core::backend::memory::Memory;
+use cachify_core::backend::{Acquire, Acquired, Backend, Listener, Node, Slot, SlotKind, Token};
+use cachify_core::clock::Clock;
+use cachify_core::{Cachify, key};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn memory() -> (Memory, Cachify) {
+    at(&Clock::test())
+}
+
+fn at(clock: &Clock) -> (Memory, Cachify) {
+    let memory = Memory::builder()
+        .capacity(1_000_000)
+        .capacity_bytes(1 << 30)
+        .clock(clock.clone())
+        .build();
+    let builder = Cachify::builder().backend(Arc::new(memory.clone()));
+    let cachify = builder.clock(clock.clone()).connect_lazy().unwrap();
+    (memory, cachify)
+}
+
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap(),
+        time.tv_nsec.try_into().unwrap(),
+    )
+}
+
+/// The longest time that another task kept this thread while `over` did not hold.
+async fn longest_poll(mut over: impl FnMut() -> bool) -> Duration {
+    let mut longest = Duration::ZERO;
+    while !over() {
+        let before = thread_time();
+        tokio::task::yield_now().await;
+        longest = longest.max(thread_time() - before);
+    }
+    longest
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_entries_that_expire_together_do_not_stall_the_thread() {
+    let (memory, cachify) = memory();
+    for id in 0..100_000 {
+        let cached = cachify.cached(&key!("row-{id}")).ttl(SECOND);
+        cached.set(id).await.unwrap();
+    }
+    assert_eq!(memory.len(), 100_000);
+    tokio::time::advance(2 * SECOND).await;
+    let longest = longest_poll(|| memory.is_empty()).await;
+    assert!(longest < 20 * MILLI, "{longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_overwriting_does_not_stall_the_thread() {
+    let (memory, cachify) = memory();
+    for n in 0..300_000 {
+        let cached = cachify.cached(&key!("row-{id}", id = n % 60_000));
+        cached.set(n).await.unwrap();
+    }
+    tokio::time::advance(SECOND).await;
+    let mut polls = 0;
+    let longest = longest_poll(|| {
+        polls += 1;
+        polls > 100
+    });
+    let longest = longest.await;
+    assert!(longest < 20 * MILLI, "{longest:?}");
+    assert_eq!(memory.len(), 60_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_many_held_locks_do_not_stall_another() {
+    let (_, cachify) = memory();
+    let mut guards = Vec::new();
+    for id in 0..50_000 {
+        let lock = cachify.lock(&key!("lock-{id}")).ttl(3600 * SECOND);
+        guards.push(lock.acquire().await.unwrap());
+    }
+    tokio::time::advance(SECOND).await;
+    let mut polls = 0;
+    let longest = longest_poll(|| {
+        polls += 1;
+        polls > 100
+    });
+    let longest = longest.await;
+    assert!(longest < 20 * MILLI, "{longest:?}");
+}
+
+struct Waiter {
+    token: Token,
+    listener: Option<Listener>,
+}
+
+fn lock(max: u32) -> Slot {
+    Slot {
+        kind: if max == 1 {
+            SlotKind::Lock
+        } else {
+            SlotKind::Pool
+        },
+        key: key!("slot"),
+        max,
+    }
+}
+
+async fn acquire(memory: &Memory, slot: &Slot, token: &Token, ttl: Duration) -> Acquired {
+    let acquire = Acquire {
+        token,
+        ttl,
+        wait: Some(SECOND),
+        within: SECOND,
+    };
+    memory.acquire(slot, acquire).await.unwrap()
+}
+
+async fn queue(memory: &Memory, slot: &Slot, node: &Node, listens: bool) -> Waiter {
+    let token = node.token();
+    let listener = listens.then(|| memory.signals().listen(token.as_str()));
+    let queued = acquire(memory, slot, &token, 30 * SECOND).await;
+    assert!(matches!(queued, Acquired::Queued { .. }), "{queued:?}");
+    Waiter { token, listener }
+}
+
+fn is_granted(acquired: Acquired) -> bool {
+    matches!(acquired, Acquired::Granted { .. })
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_a_long_queue_is_left_and_served_in_little_time() {
+    let (memory, _) = memory();
+    let (slot, node) = (lock(1), Node::new("test"));
+    let holder = node.token();
+    assert!(is_granted(
+        acquire(&memory, &slot, &holder, 3600 * SECOND).await
+    ));
+    let before = thread_time();
+    let mut waiters = Vec::new();
+    for _ in 0..40_000 {
+        waiters.push(queue(&memory, &slot, &node, true).await);
+    }
+    // From the back, and asking again before.
+    for waiter in waiters.drain(20_000..).rev() {
+        acquire(&memory, &slot, &waiter.token, SECOND).await;
+        assert!(memory.release(&slot, &waiter.token).await.unwrap());
+    }
+    let mut turn = holder;
+    for waiter in waiters {
+        assert!(memory.release(&slot, &turn).await.unwrap());
+        waiter.listener.unwrap().signalled().await;
+        assert!(is_granted(
+            acquire(&memory, &slot, &waiter.token, SECOND).await
+        ));
+        turn = waiter.token;
+    }
+    let took = thread_time() - before;
+    assert!(took < 8 * SECOND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_what_a_dead_holder_had_is_handed_over_when_its_time_ends() {
+    let (memory, _) = memory();
+    let (slot, node) = (lock(1), Node::new("test"));
+    for ttl in [1300, 1700, 2100] {
+        let ttl = ttl * MILLI;
+        let start = Instant::now();
+        let holder = node.token();
+        assert!(is_granted(acquire(&memory, &slot, &holder, ttl).await));
+        let first = queue(&memory, &slot, &node, true).await;
+        first.listener.unwrap().signalled().await;
+        let late = start.elapsed().checked_sub(ttl).unwrap();
+        assert!(late < 5 * MILLI, "{late:?}");
+        assert!(memory.release(&slot, &first.token).await.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_s15_thousands_of_dead_waiters_are_passed_over_at_once() {
+    let (memory, _) = memory();
+    let (slot, node) = (lock(1), Node::new("test"));
+    let holder = node.token();
+    acquire(&memory, &slot, &holder, 30 * SECOND).await;
+    for _ in 0..5000 {
+        queue(&memory, &slot, &node, false).await;
+    }
+    let alive = queue(&memory, &slot, &node, true).await;
+    let start = Instant::now();
+    assert!(memory.release(&slot, &holder).await.unwrap());
+    alive.listener.unwrap().signalled().await;
+    assert!(start.elapsed() < 100 * MILLI, "{:?}", start.elapsed());
+    assert!(is_granted(
+        acquire(&memory, &slot, &alive.token, SECOND).await
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p2_thousands_of_dead_permits_come_back_at_once() {
+    let clock = Clock::test();
+    let (memory, _) = at(&clock);
+    let (slot, node) = (lock(5000), Node::new("test"));
+    let mut holders = Vec::new();
+    for _ in 0..5000 {
+        holders.push(node.token());
+        let last = holders.last().unwrap();
+        assert!(is_granted(acquire(&memory, &slot, last, SECOND).await));
+    }
+    let waiter = queue(&memory, &slot, &node, true).await;
+    // Before the sweep comes: only the living are counted, and an expired one cannot be extended.
+    clock.advance(SECOND);
+    assert_eq!(memory.inspect(&slot).await.unwrap().held, 0);
+    for holder in holders.iter().rev().take(10) {
+        assert!(!memory.extend(&slot, holder, SECOND).await.unwrap());
+    }
+    waiter.listener.unwrap().signalled().await;
+    assert_eq!(memory.inspect(&slot).await.unwrap().held, 1);
+}
