@@ -77,6 +77,14 @@ pub async fn what_is_not_a_user_is_a_problem(launch: Launch) {
         let response = request.body(body.to_owned()).send().await.unwrap();
         let status = response.status().as_u16();
         assert_eq!(status, expected, "to {method} {path} {body:.80}");
+        let allow = response.headers().get("allow");
+        let allow = allow.map(|allow| allow.to_str().unwrap().replace(", ", ","));
+        let allowed = match (expected, path) {
+            (405, "/users/") => Some("POST"),
+            (405, _) => Some("GET,HEAD,PUT"),
+            _ => None,
+        };
+        assert_eq!(allow.as_deref(), allowed, "to {method} {path}");
         problem(response, status).await;
     }
     for content_type in ["text/plain", "application/jsonx", "application"] {

@@ -13,7 +13,6 @@
 //! | fields of JSON | as declared | sorted | as declared | poem-openapi makes a tree first |
 //! | `detail` of a 4xx | each in the framework's words | | | |
 //! | `Cache-Status` of an error | there | not there | not there | errors of poem and rejections of warp have no headers yet |
-//! | `Allow` with 405 | there | not there | not there | poem and warp tell nobody what else there is |
 //! | HEAD for what is not cached | fills nothing | fills where the middleware is inside of the method | fills nothing | there poem shows a HEAD as a GET |
 //! | `/users/7/`, `/users` | 404 | 404 | as without, or with, the slash | warp's paths end with or without |
 //! | `/users/%37` | user 7 | user 7 | 400 | warp does not decode paths |

@@ -5,21 +5,29 @@ mod docs;
 
 use std::time::Duration;
 
+use axum::body::to_bytes;
 use axum::extract::{FromRef, Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use cachify_axum::{CacheLayer, Cachify, ErrorKind, LockLayer, OnceLayer, key};
 use serde_json::json;
-use users::{Ending, Flags, NewUser, Problem, Store, Updates, User, UserId};
+use tokio::time::timeout;
+use users::{
+    BodyProblems, Ending, Flags, LockProblems, NewUser, PathProblems, Problem, Store, Updates,
+    User, UserId,
+};
 
 use answer::{Body, Failure, Param};
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The most bytes that a request may have.
+const LONGEST_BODY: usize = 2 << 20;
 
 #[derive(Clone, FromRef)]
 struct App {
@@ -41,10 +49,12 @@ pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Durat
         let lock = LockLayer::new(cachify, "update-user-{user_id}").on_locked(in_progress);
         put(update_user.layer(lock.wait(lock_wait)))
     };
-    let update = update.layer(from_fn_with_state(updates.clone(), to_the_end));
+    let update = update
+        .layer(from_fn_with_state(updates.clone(), to_the_end))
+        .layer(from_fn(whole_body));
     let read = get(read_user.layer(cached));
     Router::new()
-        .route("/users/", post(create_user))
+        .route("/users/", post(create_user).layer(from_fn(whole_body)))
         .route("/users/{user_id}", read.merge(update))
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
@@ -98,7 +108,7 @@ pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
 /// Creates a user.
 #[utoipa::path(post, path = "/users/", tag = "users", request_body = NewUser, responses(
     (status = 201, description = "The user, under its new id", body = User),
-    (status = "4XX", description = "Not a valid user", body = Problem, content_type = Problem::CONTENT_TYPE),
+    BodyProblems,
 ))]
 async fn create_user(
     State(store): State<Store>,
@@ -110,7 +120,7 @@ async fn create_user(
 /// Reads a user.
 #[utoipa::path(get, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), responses(
     (status = 200, description = "The user", body = User),
-    (status = 404, description = "There is no such user", body = Problem, content_type = Problem::CONTENT_TYPE),
+    PathProblems,
 ))]
 async fn read_user(
     State(store): State<Store>,
@@ -123,8 +133,10 @@ async fn read_user(
 /// Updates a user.
 #[utoipa::path(put, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), request_body = NewUser, responses(
     (status = 200, description = "The user as it is now", body = User),
-    (status = 226, description = "Another update of this user is in progress"),
-    (status = 404, description = "There is no such user", body = Problem, content_type = Problem::CONTENT_TYPE),
+    (status = 226, description = "Another update of this user is in progress", body = serde_json::Value),
+    PathProblems,
+    BodyProblems,
+    LockProblems,
 ))]
 async fn update_user(
     State(cachify): State<Cachify>,
@@ -137,6 +149,15 @@ async fn update_user(
         .update(&key!("read_user-{user_id}"), store.update(user_id, &new))
         .await?;
     Ok(Json(user.ok_or_else(|| Problem::no_user(user_id))?))
+}
+
+/// Reads the body before the update is locked: a client that stops halfway must not keep others out.
+async fn whole_body(request: Request, next: Next) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let body = timeout(users::BODY_TIME, to_bytes(body, LONGEST_BODY)).await;
+    let body = body.map_err(|_| Problem::slow_body())?;
+    let body = body.map_err(|error| answer::unread(&error))?;
+    Ok(next.run(Request::from_parts(parts, body.into())).await)
 }
 
 async fn to_the_end(

@@ -20,7 +20,7 @@ pub(crate) struct User {
     id: i64,
     /// 1 to 100 characters.
     name: String,
-    /// Up to 254 bytes, with one `@` inside.
+    /// Up to 254 characters, with one `@` inside.
     email: String,
 }
 
@@ -48,8 +48,13 @@ impl NewUser {
 #[oai(rename = "NewUser")]
 struct Described {
     /// 1 to 100 characters.
+    #[oai(validator(min_length = 1, max_length = 100, pattern = r"\S"))]
     name: String,
-    /// Up to 254 bytes, with one `@` inside.
+    /// Up to 254 characters, with one `@` inside.
+    #[oai(validator(
+        max_length = 254,
+        pattern = r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
+    ))]
     email: String,
 }
 
@@ -136,16 +141,38 @@ pub(crate) struct Problem {
 /// A problem as an answer.
 #[derive(ApiResponse)]
 pub(crate) enum Failure {
-    /// There is no such user, or it is not a valid one
+    /// The id in the path or the body cannot be read
+    #[oai(status = 400, content_type = "application/problem+json")]
+    BadRequest(Json<Problem>),
+    /// There is no such user
+    #[oai(status = 404, content_type = "application/problem+json")]
+    NotFound(Json<Problem>),
+    /// The body did not arrive in time
+    #[oai(status = 408, content_type = "application/problem+json")]
+    Slow(Json<Problem>),
+    /// The body is longer than 2 MiB
+    #[oai(status = 413, content_type = "application/problem+json")]
+    Long(Json<Problem>),
+    /// The body is not declared as JSON
+    #[oai(status = 415, content_type = "application/problem+json")]
+    Unsupported(Json<Problem>),
+    /// The body is not a valid user
+    #[oai(status = 422, content_type = "application/problem+json")]
+    Invalid(Json<Problem>),
+    /// Any other refusal
     #[oai(status_range = "4XX", content_type = "application/problem+json")]
-    Client(StatusCode, Json<Problem>),
-    /// The database or the cache failed
-    #[oai(status_range = "5XX", content_type = "application/problem+json")]
-    Server(
-        StatusCode,
+    Refused(StatusCode, Json<Problem>),
+    /// Updates cannot be kept apart at the moment
+    #[oai(status = 503, content_type = "application/problem+json")]
+    Unavailable(
         Json<Problem>,
-        #[oai(header = "Retry-After")] Option<String>,
+        /// When to try again, in seconds
+        #[oai(header = "Retry-After")]
+        Option<String>,
     ),
+    /// The database failed
+    #[oai(status_range = "5XX", content_type = "application/problem+json")]
+    Failed(StatusCode, Json<Problem>),
 }
 
 impl From<users::Problem> for Failure {
@@ -157,10 +184,16 @@ impl From<users::Problem> for Failure {
             status: problem.status,
             detail: problem.detail,
         });
-        if status.is_server_error() {
-            Self::Server(status, problem, None)
-        } else {
-            Self::Client(status, problem)
+        match status {
+            StatusCode::BAD_REQUEST => Self::BadRequest(problem),
+            StatusCode::NOT_FOUND => Self::NotFound(problem),
+            StatusCode::REQUEST_TIMEOUT => Self::Slow(problem),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::Long(problem),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::Unsupported(problem),
+            StatusCode::UNPROCESSABLE_ENTITY => Self::Invalid(problem),
+            StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable(problem, None),
+            _ if status.is_client_error() => Self::Refused(status, problem),
+            _ => Self::Failed(status, problem),
         }
     }
 }
@@ -180,10 +213,8 @@ impl From<cachify_poem::Error> for Failure {
         let problem = serde_json::from_slice(&body)
             .unwrap_or_else(|_| users::Problem::new(status, error.kind().as_str()));
         match problem.into() {
-            Self::Server(status, problem, _) => {
-                Self::Server(status, problem, again.map(Into::into))
-            }
-            client @ Self::Client(..) => client,
+            Self::Unavailable(problem, _) => Self::Unavailable(problem, again.map(Into::into)),
+            other => other,
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod answer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cachify_poem::{CacheMiddleware, Cachify, ErrorKind, HangupAcceptor, key};
+use poem::http::{StatusCode, header};
 use poem::listener::TcpAcceptor;
 use poem::web::Data;
 use poem::{
@@ -98,11 +100,27 @@ fn spelled(operation: impl Endpoint + 'static) -> impl Endpoint {
     })
 }
 
-/// Reads a body here, where it can be too long.
+/// Reads the body before anything else, where it can be refused for its length and its slowness.
 async fn bounded(mut request: Request) -> Result<Request> {
-    let body = request.take_body().into_bytes_limit(LONGEST_BODY).await?;
+    let body = request.take_body().into_bytes_limit(LONGEST_BODY);
+    let body = tokio::time::timeout(users::BODY_TIME, body).await;
+    let body = body.map_err(|_| Failure::from(Problem::slow_body()))??;
     request.set_body(body);
     Ok(request)
+}
+
+/// Adds the `Allow` field to a 405.
+async fn allow(next: Arc<impl Endpoint>, request: Request) -> Result<Response> {
+    let path = request.uri().path().to_owned();
+    match next.call(request).await {
+        Err(error) if error.status() == StatusCode::METHOD_NOT_ALLOWED => {
+            let failure = recover(error).await;
+            Ok(failure
+                .with_header(header::ALLOW, users::allowed(&path))
+                .into_response())
+        }
+        answered => answered.map(IntoResponse::into_response),
+    }
 }
 
 /// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
@@ -130,6 +148,7 @@ pub fn app(
         .before(bounded)
         .data(store.clone())
         .data(cachify.clone())
+        .around(allow)
         .catch_all_error(recover)
 }
 

@@ -10,7 +10,8 @@ use serde_json::error::Category;
 use tokio::task::JoinError;
 use users::{Problem, StoreError, UserId};
 use warp::filters::BoxedFilter;
-use warp::http::{StatusCode, header};
+use warp::http::{Method, StatusCode, header};
+use warp::path::FullPath;
 use warp::reject::{self, Reject};
 use warp::reply::{Reply, Response, json, with_header, with_status};
 use warp::{Filter, Rejection};
@@ -103,16 +104,21 @@ async fn read<T: DeserializeOwned>(
         return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let broken = |_| Failure::new(StatusCode::BAD_REQUEST, "the body broke off");
-    let mut bytes = BytesMut::new();
     let mut body = pin!(body.map_err(broken));
-    while let Some(piece) = body.try_next().await? {
-        if bytes.len() + piece.remaining() > LONGEST_BODY {
-            let detail = format!("expected up to {LONGEST_BODY} bytes");
-            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    let whole = async {
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = body.try_next().await? {
+            if bytes.len() + piece.remaining() > LONGEST_BODY {
+                let detail = format!("expected up to {LONGEST_BODY} bytes");
+                return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+            }
+            bytes.put(piece);
         }
-        bytes.put(piece);
-    }
-    parse(&bytes)
+        Ok(bytes)
+    };
+    // A client that stops halfway does not keep its connection for ever.
+    let whole = tokio::time::timeout(users::BODY_TIME, whole).await;
+    parse(&whole.map_err(|_| Failure::from(Problem::slow_body()))??)
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -132,6 +138,22 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     })
 }
 
+/// Answers 405 to the methods that no route of a path takes. It comes after all routes.
+pub(crate) fn other_methods() -> BoxedFilter<(Response,)> {
+    warp::method()
+        .and(warp::path::full())
+        .and_then(async |method: Method, path: FullPath| {
+            let allowed = users::allowed(path.as_str());
+            if allowed.split(", ").any(|allowed| method == allowed) {
+                return Err(reject::not_found());
+            }
+            let detail = "see /docs for what there is";
+            let failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+            Ok(with_header(failure, header::ALLOW, allowed).into_response())
+        })
+        .boxed()
+}
+
 /// Answers what no route does.
 pub(crate) async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     let rejection = match cachify_warp::recover(rejection).await {
@@ -143,8 +165,6 @@ pub(crate) async fn recover(rejection: Rejection) -> Result<Response, Infallible
     }
     let status = if rejection.is_not_found() {
         StatusCode::NOT_FOUND
-    } else if rejection.find::<reject::MethodNotAllowed>().is_some() {
-        StatusCode::METHOD_NOT_ALLOWED
     } else {
         StatusCode::BAD_REQUEST
     };

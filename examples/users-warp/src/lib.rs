@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use cachify_warp::{Cache, Cachify, ErrorKind, FilterExt, Guard, Lock, get_or_head, key};
 use serde_json::json;
-use users::{Ending, Flags, NewUser, Problem, Store, Updates, User};
+use users::{
+    BodyProblems, Ending, Flags, LockProblems, NewUser, PathProblems, Problem, Store, Updates, User,
+};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -75,6 +77,7 @@ pub fn app(
         .or(metrics)
         .or(health)
         .or(docs::routes())
+        .or(answer::other_methods())
         .recover(answer::recover)
         .boxed()
 }
@@ -119,7 +122,7 @@ pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
 /// Creates a user.
 #[utoipa::path(post, path = "/users/", tag = "users", request_body = NewUser, responses(
     (status = 201, description = "The user, under its new id", body = User),
-    (status = "4XX", description = "Not a valid user", body = Problem, content_type = Problem::CONTENT_TYPE),
+    BodyProblems,
 ))]
 async fn create_user(new: NewUser, app: App) -> Result<WithStatus<Json>, Failure> {
     let user = reply::json(&app.store.create(&new).await?);
@@ -129,7 +132,7 @@ async fn create_user(new: NewUser, app: App) -> Result<WithStatus<Json>, Failure
 /// Reads a user.
 #[utoipa::path(get, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), responses(
     (status = 200, description = "The user", body = User),
-    (status = 404, description = "There is no such user", body = Problem, content_type = Problem::CONTENT_TYPE),
+    PathProblems,
 ))]
 async fn read_user(user_id: i64, app: App) -> Result<Json, Failure> {
     let user = app.store.find(user_id).await?;
@@ -139,8 +142,10 @@ async fn read_user(user_id: i64, app: App) -> Result<Json, Failure> {
 /// Updates a user.
 #[utoipa::path(put, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), request_body = NewUser, responses(
     (status = 200, description = "The user as it is now", body = User),
-    (status = 226, description = "Another update of this user is in progress"),
-    (status = 404, description = "There is no such user", body = Problem, content_type = Problem::CONTENT_TYPE),
+    (status = 226, description = "Another update of this user is in progress", body = serde_json::Value),
+    PathProblems,
+    BodyProblems,
+    LockProblems,
 ))]
 async fn update_user(user_id: i64, new: NewUser, app: App, guard: Guard) -> Result<Json, Failure> {
     let updates = app.updates.clone();

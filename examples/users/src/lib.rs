@@ -11,6 +11,6 @@ mod telemetry;
 pub use ending::{Ending, Updates, exit};
 pub use flags::Flags;
 pub use model::{Invalid, NewUser, User, UserId};
-pub use problem::Problem;
+pub use problem::{BODY_TIME, BodyProblems, LockProblems, PathProblems, Problem, allowed};
 pub use store::{OpenError, Store, StoreError};
 pub use telemetry::{announce, listen, log_to_stderr, render_metrics};

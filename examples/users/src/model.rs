@@ -14,7 +14,7 @@ pub struct User {
     pub id: i64,
     /// 1 to 100 characters.
     pub name: String,
-    /// Up to 254 bytes, with one `@` inside.
+    /// Up to 254 characters, with one `@` inside.
     pub email: String,
 }
 
@@ -48,7 +48,7 @@ impl TryFrom<String> for UserId {
 #[serde(try_from = "Unchecked")]
 #[schema(example = json!({"name": "Ann", "email": "ann@example.com"}))]
 pub struct NewUser {
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     name: String,
     #[schema(max_length = 254, format = Email)]
     email: String,
@@ -61,16 +61,21 @@ impl NewUser {
     ///
     /// [`Invalid`] names the first field that is not as it should be.
     pub fn new(name: &str, email: &str) -> Result<Self, Invalid> {
-        let (name, email) = (name.trim(), email.trim());
-        if !(1..=100).contains(&name.chars().count()) {
+        // Blanks count towards the limits, which clients read in the OpenAPI document.
+        if name.trim().is_empty() || name.chars().count() > 100 {
             return Err(Invalid("name: expected 1 to 100 characters"));
         }
+        let (name, email) = (name.trim(), email.trim());
         let (local, domain) = email
             .split_once('@')
             .ok_or(Invalid("email: there is no `@`"))?;
-        if local.is_empty() || domain.is_empty() || domain.contains('@') || email.len() > 254 {
+        if local.is_empty()
+            || domain.is_empty()
+            || domain.contains('@')
+            || email.chars().count() > 254
+        {
             return Err(Invalid(
-                "email: expected something like `ann@example.com`, up to 254 bytes",
+                "email: expected something like `ann@example.com`, up to 254 characters",
             ));
         }
         if email.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -87,7 +92,7 @@ impl NewUser {
         &self.name
     }
 
-    /// Up to 254 bytes, with one `@` inside.
+    /// Up to 254 characters, with one `@` inside.
     pub fn email(&self) -> &str {
         &self.email
     }

@@ -1,10 +1,15 @@
-//! What the API answers when it has no user to show.
+//! The answers that are no user: problem documents.
+
+use std::time::Duration;
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::{Invalid, StoreError};
+
+/// How long the body of a request may take.
+pub const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// An answer of type `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -40,6 +45,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, format!("there is no user {id}"))
     }
 
+    /// 408: the body of a request did not arrive within [`BODY_TIME`].
+    pub fn slow_body() -> Self {
+        let detail = format!("the body did not arrive within {BODY_TIME:?}");
+        Self::new(StatusCode::REQUEST_TIMEOUT, detail)
+    }
+
     /// The answer's status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -57,5 +68,59 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the database failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the database failed")
+    }
+}
+
+/// The problems of a request that names a user, for OpenAPI documents.
+#[derive(IntoResponses)]
+pub enum PathProblems {
+    /// The id in the path is not a whole number
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] Problem),
+    /// There is no such user
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// The database failed
+    #[response(status = 500, content_type = "application/problem+json")]
+    Failed(#[to_schema] Problem),
+}
+
+/// The problems of a request with a user in its body, for OpenAPI documents.
+#[derive(IntoResponses)]
+pub enum BodyProblems {
+    /// The body is not JSON, or it broke off
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] Problem),
+    /// The body did not arrive in time
+    #[response(status = 408, content_type = "application/problem+json")]
+    Slow(#[to_schema] Problem),
+    /// The body is longer than 2 MiB
+    #[response(status = 413, content_type = "application/problem+json")]
+    Long(#[to_schema] Problem),
+    /// The body is not declared as JSON
+    #[response(status = 415, content_type = "application/problem+json")]
+    Unsupported(#[to_schema] Problem),
+    /// The body is not a valid user
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(#[to_schema] Problem),
+    /// The database failed
+    #[response(status = 500, content_type = "application/problem+json")]
+    Failed(#[to_schema] Problem),
+}
+
+/// The problems of an update besides, for OpenAPI documents.
+#[derive(IntoResponses)]
+pub enum LockProblems {
+    /// Updates cannot be kept apart at the moment; `Retry-After` says when to try again
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
+}
+
+/// The methods of a path, for the `Allow` field of a 405.
+pub fn allowed(path: &str) -> &'static str {
+    match path.strip_prefix("/users/") {
+        Some("") => "POST",
+        Some(_) => "GET, HEAD, PUT",
+        None => "GET, HEAD",
     }
 }
