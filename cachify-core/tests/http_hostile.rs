@@ -1,4 +1,4 @@
-//! C6 over HTTP: what becomes of stored responses that another program wrote.
+//! C6 and H2 over a real Redis: what becomes of responses that another program wrote there, and of variants that are not needed any more.
 #![cfg(all(feature = "http", feature = "json", feature = "redis", unix))]
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ mod common;
 mod http_support;
 
 use cachify_core::{Cachify, Encoding};
-use common::builder;
+use common::{builder, key, until};
 use http_support::{Route, body, header, rules, status, text, with};
 use redis_fixture::{Reply, Server};
 use serde_json::{Value, json};
@@ -160,4 +160,31 @@ async fn c6_what_a_stored_response_says_of_its_framing_is_not_believed() {
         assert!(age <= 1 << 31, "{field}: {age}");
     }
     assert_eq!(route.runs(), runs);
+}
+
+/// One client, one URL.
+#[tokio::test]
+async fn h2_reloads_and_resets_leave_a_bounded_number_of_entries() {
+    let server = Server::start();
+    let cachify = builder(&server.url()).connect().await.unwrap();
+    let mut rules = rules("page");
+    rules.listen(true);
+    let route = Route::new(&cachify, rules, |_| {
+        std::future::ready(with(text("hello"), &[("vary", "accept-language")]))
+    });
+    for n in 0..200 {
+        let language = format!("x-{}", n % 4);
+        let reload = [
+            ("accept-language", &*language),
+            ("cache-control", "no-cache"),
+        ];
+        route.get(&reload).await;
+        if n % 10 == 9 {
+            cachify.reset(&key("page")).await.unwrap();
+        }
+    }
+    until("the old variants are removed", async || {
+        server.command(&["DBSIZE"]).int() <= 5
+    })
+    .await;
 }

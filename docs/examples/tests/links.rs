@@ -22,6 +22,30 @@ fn nothing_in_the_book_is_broken() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
+#[test]
+fn every_test_that_the_table_of_conformance_names_exists() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = repository.join("docs/src/guides/http-conformance.md");
+    let sources: String = [
+        "cachify-core/src/http",
+        "cachify-core/tests",
+        "cachify-axum/tests",
+    ]
+    .iter()
+    .flat_map(|directory| files(&repository.join(directory), "rs"))
+    .map(|file| fs::read_to_string(file).unwrap())
+    .collect();
+    let page = fs::read_to_string(page).unwrap();
+    let named: BTreeSet<_> = page
+        .split('`')
+        .filter(|word| word.starts_with(['c', 'h']) && word.contains("_") && !word.contains(' '))
+        .collect();
+    assert!(named.len() > 40, "{named:?}");
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}(")), "{name}");
+    }
+}
+
 /// The repository's pages outside of the book.
 fn others(repository: &Path) -> Vec<PathBuf> {
     let beside = |directory: &Path| {
