@@ -149,6 +149,11 @@ impl Token {
     }
 }
 
+    /// Comes before every other token.
+    pub(crate) const fn first() -> Self {
+        Self(SmolStr::new_static(""))
+    }
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -20,9 +20,11 @@ use crate::resilience::{Breaker, Pending, limit};
 use crate::{Error, ErrorKind, Key, Keys, Ttl};
 
 mod builder;
+mod owed;
 mod reset;
 
 pub use builder::CachifyBuilder;
+pub(crate) use owed::{Debt, Owed};
 
 /// A handle to entries, locks and pools: cheap to clone, safe to share.
 ///
@@ -52,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) renewal: Renewal,
     pub(crate) breaker: Breaker,
     pub(crate) pending: Pending,
+    pub(crate) owed: Owed,
     background: Background,
 }
 
@@ -129,6 +132,7 @@ impl Cachify {
                 renewal: Renewal::default(),
                 breaker: Breaker::default(),
                 pending: Pending::new(10_000),
+                owed: Owed::default(),
                 background: Background {
                     runtime: Handle::try_current().ok(),
                     live: AtomicUsize::new(0),
@@ -303,23 +307,29 @@ impl Cachify {
     pub async fn close(&self, timeout: Duration) -> Result<(), Error> {
         let inner = &self.inner;
         inner.kick();
-        let drained = tokio::time::timeout(timeout, async {
+        let drained = limit(timeout, async {
             loop {
                 let idle = inner.background.idle.notified();
-                if inner.background.live.load(Ordering::Acquire) == 0 && inner.pending.is_empty() {
-                    return;
+                if inner.background.live.load(Ordering::Acquire) == 0
+                    && inner.owed.is_empty()
+                    && inner.pending.is_empty()
+                {
+                    return Ok(());
                 }
                 idle.await;
             }
         })
         .await;
         inner.breaker.close_for_good();
-        drained.map_err(|_| {
+        drained.map_err(|error| {
+            if error.kind() != ErrorKind::Timeout {
+                return error;
+            }
             Error::new(
                 ErrorKind::Timeout,
                 format!(
                     "closed with work left: {} releases, {} resets; the backend may be away",
-                    inner.background.live.load(Ordering::Acquire),
+                    inner.owed.len(),
                     inner.pending.len()
                 ),
             )
@@ -436,10 +446,14 @@ impl Inner {
         result
     }
 
-    /// Takes note of how an operation ended. A replay may be due although it succeeded: the last one may have ended with its runtime.
+    /// Takes note of how an operation ended. Background work may be due although it succeeded: its task may have ended with a runtime.
     pub(crate) fn settle<T>(self: &Arc<Self>, result: &Result<T, Error>) {
         self.breaker.record(result.as_ref().err());
-        if result.is_err() || !self.pending.is_empty() {
+        if result.is_err()
+            || !self.pending.is_empty()
+            || self.owed.are_left()
+            || self.renewal.is_orphaned()
+        {
             self.kick();
         }
     }
@@ -452,8 +466,18 @@ impl Inner {
         }
     }
 
-    /// Starts the background work that is due: a probe for an open breaker, a replay of pending resets.
+    /// Starts the background work that is due: renewals, releases that are owed, a probe for an open breaker, a replay of pending resets.
     pub(crate) fn kick(self: &Arc<Self>) {
+        if self.renewal.is_orphaned() {
+            self.renewal.ensure(self);
+        }
+        if self.owed.claim_collection() {
+            let claim = Claim {
+                inner: Arc::downgrade(self),
+                end: |inner| inner.owed.end_collection(),
+            };
+            self.spawn(owed::collect(claim));
+        }
         if self.breaker.is_closed() {
             return;
         }
@@ -500,7 +524,8 @@ impl Inner {
             drop(done);
         });
         let mut nobody = Context::from_waker(Waker::noop());
-        if Handle::try_current().is_ok() {
+        // Where there is no runtime at all, memory still does it, and a connection leaves it to the next call.
+        if Handle::try_current().is_ok() || self.background.runtime.is_none() {
             // This may be the drop of a guard: it must not panic, which a timer of a runtime that was shut down does.
             let begin = AssertUnwindSafe(|| task.as_mut().poll(&mut nobody));
             match catch_unwind(begin) {

@@ -18,10 +18,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::backend::{Acquire, Acquired, BoxFuture, Inspection, Slot, SlotKind, Token};
-use crate::cachify::{Cachify, Inner};
+use crate::cachify::{Cachify, Debt, Inner};
 use crate::clock::Moment;
 use crate::observe::{self, Contest};
 use crate::renewal::{Renewable, Ticket};
+use crate::resilience::current_runtime;
 use crate::{Error, ErrorKind, Key};
 
 /// The shortest time to live: shorter ones could not be renewed reliably.
@@ -69,6 +70,8 @@ impl Request {
 
     async fn contend(&self, start: Instant) -> Result<(Holding, u64), Error> {
         let ttl = self.ttl()?;
+        // A hold that nothing renews would be lost.
+        current_runtime()?;
         let inner = &self.inner;
         let mut place = Place {
             request: self,
@@ -98,9 +101,7 @@ impl Request {
             let answer = match inner.admit() {
                 Ok(()) => {
                     place.taken = true;
-                    inner
-                        .insist(inner.backend.acquire(&self.slot, request))
-                        .await
+                    inner.insist(inner.acquire(&self.slot, request)).await
                 }
                 Err(error) => Err(error),
             };
@@ -235,26 +236,9 @@ impl Drop for Place<'_> {
             let Request {
                 inner, slot, ttl, ..
             } = self.request;
-            release_later(inner, slot, &self.token, inner.clock.now() + *ttl);
+            inner.owe(Debt::of_slot(slot, &self.token, inner.clock.now() + *ttl));
         }
     }
-}
-
-/// Releases in the background, until it is acknowledged or the slot is free anyway.
-fn release_later(inner: &Arc<Inner>, slot: &Slot, token: &Token, until: Moment) {
-    let (task, slot, token) = (Arc::clone(inner), slot.clone(), token.clone());
-    inner.spawn_tracked(async move {
-        loop {
-            match task.insist(task.backend.release(&slot, &token)).await {
-                Ok(_) => return,
-                Err(error) if task.clock.now() >= until => {
-                    let template = slot.key.template();
-                    return tracing::warn!(%error, template, "a release was not acknowledged; the time to live ended it");
-                }
-                Err(_) => tokio::time::sleep(task.settings.budget).await,
-            }
-        }
-    });
 }
 
 /// Held, as far as is known.
@@ -428,7 +412,8 @@ impl Drop for Holding {
         observe::permits(&hold.slot, -1.0);
         if !self.released {
             hold.state.store(RELEASED, Ordering::Release);
-            release_later(&self.inner, &hold.slot, &hold.token, hold.deadline());
+            let debt = Debt::of_slot(&hold.slot, &hold.token, hold.deadline());
+            self.inner.owe(debt);
         }
     }
 }

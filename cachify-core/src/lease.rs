@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::Key;
 use crate::backend::{BoxFuture, Token};
-use crate::cachify::Inner;
+use crate::cachify::{Debt, Inner};
 use crate::renewal::{Renewable, Ticket};
 
 /// How long a lease stands without being extended: how long others wait for a process that died.
@@ -98,13 +98,8 @@ impl Drop for Lease {
         let Some(inner) = self.inner.upgrade() else {
             return;
         };
-        let (key, token) = (self.key.clone(), self.token.clone());
-        let task = Arc::clone(&inner);
-        inner.spawn_tracked(async move {
-            if let Err(error) = task.insist(task.backend.confirm(&key, &token)).await {
-                tracing::debug!(%error, template = key.template(), "a lease was not given back; it ends by itself");
-            }
-        });
+        let until = inner.clock.now() + LEASE_TTL;
+        inner.owe(Debt::of_lease(&self.key, &self.token, until));
     }
 }
 

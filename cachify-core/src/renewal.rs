@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ struct Shared {
     table: Mutex<Table>,
     /// Something is due before the task would look again.
     changed: Notify,
+    /// The task ended with its runtime although there is something to renew.
+    orphaned: AtomicBool,
 }
 
 #[derive(Default)]
@@ -78,9 +81,16 @@ impl Renewal {
         }
     }
 
+    /// Whether nothing renews what is registered, until the next [`ensure`](Self::ensure).
+    #[inline]
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.0.orphaned.load(Ordering::Acquire)
+    }
+
     /// Starts the task unless it runs. It ends with the runtime it was started on, of which a program may have several.
     pub(crate) fn ensure(&self, inner: &Arc<Inner>) {
         if !std::mem::replace(&mut self.0.table().running, true) {
+            self.0.orphaned.store(false, Ordering::Release);
             let running = Running(Arc::clone(&self.0));
             inner.spawn(run(running, Arc::downgrade(inner)));
         }
@@ -149,7 +159,11 @@ struct Running(Arc<Shared>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.table().running = false;
+        let mut table = self.0.table();
+        table.running = false;
+        self.0
+            .orphaned
+            .store(!table.items.is_empty(), Ordering::Release);
     }
 }
 

@@ -1,12 +1,15 @@
 //! What stands between a call and a backend that fails: a time budget, a circuit breaker, and resets that are not forgotten.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use smol_str::SmolStr;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::cachify::Inner;
@@ -52,6 +55,13 @@ pub(crate) async fn limit<T>(
     within: Duration,
     operation: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
+    let mut operation = pin!(operation);
+    // What is done at once, as all is in memory, needs neither a timer nor a runtime.
+    let first = poll_fn(|cx| Poll::Ready(operation.as_mut().poll(cx))).await;
+    if let Poll::Ready(result) = first {
+        return result;
+    }
+    current_runtime()?;
     match tokio::time::timeout(within, operation).await {
         Ok(result) => result,
         Err(_) => Err(Error::new(
@@ -59,6 +69,17 @@ pub(crate) async fn limit<T>(
             "the backend did not answer in time; see whether it is overloaded or hung, or raise the handle's `budget`",
         )),
     }
+}
+
+/// Returns the runtime that the caller runs on. A timer would panic where there is none.
+pub(crate) fn current_runtime() -> Result<Handle, Error> {
+    Handle::try_current().map_err(|_| {
+        Error::new(
+            ErrorKind::Configuration,
+            "cachify was called outside of a tokio runtime; call it from a task or inside of `Runtime::block_on`, or use feature \
+             `blocking` (`blocking::block_on`)",
+        )
+    })
 }
 
 /// Leaves a failing backend alone, so that calls lose no time to it.

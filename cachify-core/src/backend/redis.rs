@@ -25,6 +25,7 @@ use super::{
     Signals, Slot, SlotKind, Token,
 };
 use crate::clock::Moment;
+use crate::resilience::current_runtime;
 use crate::{Error, Key, Ttl};
 
 mod entries;
@@ -351,3 +352,4 @@ impl Backend for Redis {
         })
     }
 }
+            current_runtime()?;

@@ -16,8 +16,9 @@ use super::LONGEST_ANSWER;
 use super::error::{code, translate, unreachable};
 use super::script::Call;
 use super::time::ServerTime;
+use crate::Error;
 use crate::backend::Token;
-use crate::{Error, ErrorKind};
+use crate::resilience::current_runtime;
 
 /// Where the server is, and what all connections to it share.
 pub(super) struct Server {
@@ -196,39 +197,41 @@ impl Link {
     }
 
     async fn connection(&self) -> Result<Live, Error> {
-        let mut attempt = {
-            if let Some(live) = self.0.live() {
-                return Ok(live);
+        loop {
+            let (mut attempt, is_ours) = {
+                if let Some(live) = self.0.live() {
+                    return Ok(live);
+                }
+                let mut attempt = self.0.attempt();
+                // The last attempt may have ended between the two looks.
+                if let Some(live) = self.0.live() {
+                    return Ok(live);
+                }
+                match &*attempt {
+                    // Unless its runtime went away meanwhile.
+                    Some(attempt) if attempt.has_changed().is_ok() => (attempt.clone(), false),
+                    _ => (attempt.insert(self.attempt()?).clone(), true),
+                }
+            };
+            let outcome = match attempt.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone(),
+                Err(_) => None,
+            };
+            match outcome {
+                Some(outcome) => return outcome,
+                // Another runtime was ended while it connected; the caller's can do it.
+                None if !is_ours => {}
+                None => {
+                    let place = &self.0.server.place;
+                    return Err(unreachable(place, "the runtime that connected was ended"));
+                }
             }
-            let mut attempt = self.0.attempt();
-            // The last attempt may have ended between the two looks.
-            if let Some(live) = self.0.live() {
-                return Ok(live);
-            }
-            match &*attempt {
-                // Unless its runtime went away meanwhile.
-                Some(attempt) if attempt.has_changed().is_ok() => attempt.clone(),
-                _ => attempt.insert(self.attempt()?).clone(),
-            }
-        };
-        let outcome = match attempt.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => None,
-        };
-        outcome.unwrap_or_else(|| {
-            let place = &self.0.server.place;
-            Err(unreachable(place, "the runtime that connected was ended"))
-        })
+        }
     }
 
     /// Connects in the background: who waits for it may give up, and those who come next profit.
     fn attempt(&self) -> Result<Attempt, Error> {
-        let runtime = Handle::try_current().map_err(|_| {
-            Error::new(
-                ErrorKind::Configuration,
-                "Redis can only be used inside of a tokio runtime",
-            )
-        })?;
+        let runtime = current_runtime()?;
         let (sender, attempt) = watch::channel(None);
         let shelf = Arc::clone(&self.0);
         runtime.spawn(async move {
