@@ -136,6 +136,12 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
 
     /// Whether the backend answers and is fit for use: asked at connect, and by the circuit breaker before it trusts the backend again.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Looks whether the backend's clock was set, and calls [`Signals::disturb`] if so. Called once a second while this process
+    /// holds anything.
+    fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// The name of one lease, hold or place in a queue: unique, and ending in `@` and the name of the [`Node`] that it belongs to.
@@ -143,16 +149,16 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
 pub struct Token(SmolStr);
 
 impl Token {
+    /// Comes before every other token.
+    pub(crate) const fn first() -> Self {
+        Self(SmolStr::new_static(""))
+    }
+
     /// The token as text: `UNIQUE@NODE`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
-
-    /// Comes before every other token.
-    pub(crate) const fn first() -> Self {
-        Self(SmolStr::new_static(""))
-    }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

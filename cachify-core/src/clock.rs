@@ -82,6 +82,19 @@ impl Clock {
         }
     }
 
+    /// Moves a test clock back, but not to before its start: how it looks here when the clock of a server was put ahead.
+    ///
+    /// Clones move together. The system's clock does not move.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn set_back(&self, duration: Duration) {
+        if let Source::Test { ahead, .. } = &self.0 {
+            let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            let _ = ahead.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |ahead| {
+                Some(ahead.saturating_sub(micros))
+            });
+        }
+    }
+
     /// The present moment.
     #[inline]
     pub fn now(&self) -> Moment {

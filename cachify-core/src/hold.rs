@@ -92,6 +92,7 @@ impl Request {
             let wait = self.wait.checked_sub(start.elapsed());
             let wait = wait.filter(|wait| !wait.is_zero());
             let sent = inner.clock.now();
+            let disturbances = inner.backend.signals().disturbances();
             let request = Acquire {
                 token: &token,
                 ttl,
@@ -108,7 +109,7 @@ impl Request {
             let recheck = match answer {
                 Ok(Acquired::Granted { fence }) => {
                     place.taken = false;
-                    return Ok((self.holding(token, sent, ttl), fence));
+                    return Ok((self.holding(token, sent, ttl, disturbances), fence));
                 }
                 Ok(Acquired::Held { retry_in }) => {
                     place.taken = queued;
@@ -170,7 +171,8 @@ impl Request {
         }
     }
 
-    fn holding(&self, token: Token, sent: Moment, ttl: Duration) -> Holding {
+    /// `disturbances`: how many there had been at `sent`.
+    fn holding(&self, token: Token, sent: Moment, ttl: Duration, disturbances: u64) -> Holding {
         let hold = Arc::new(Hold {
             slot: self.slot.clone(),
             token,
@@ -182,8 +184,10 @@ impl Request {
             renewal: OnceLock::new(),
         });
         let item: Arc<dyn Renewable> = hold.clone();
-        hold.renewal
-            .get_or_init(|| self.inner.renewal.register(&self.inner, ttl / 3, &item));
+        hold.renewal.get_or_init(|| {
+            let renewal = &self.inner.renewal;
+            renewal.register(&self.inner, ttl / 3, disturbances, &item)
+        });
         observe::permits(&self.slot, 1.0);
         Holding {
             inner: Arc::clone(&self.inner),

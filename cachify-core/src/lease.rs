@@ -49,9 +49,13 @@ impl Lease {
     /// The backend granted it; it is kept alive from now on.
     pub(crate) fn granted(self: &Arc<Self>, inner: &Arc<Inner>) {
         self.state.store(GRANTED, Ordering::Release);
+        let disturbances = inner.backend.signals().disturbances();
         let this: Arc<dyn Renewable> = self.clone();
-        self.renewal
-            .get_or_init(|| inner.renewal.register(inner, RENEW_EVERY, &this));
+        self.renewal.get_or_init(|| {
+            inner
+                .renewal
+                .register(inner, RENEW_EVERY, disturbances, &this)
+        });
     }
 
     /// The backend no longer has it.

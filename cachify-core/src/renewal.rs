@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backend::BoxFuture;
 use crate::cachify::Inner;
+use crate::resilience::limit;
 
 /// What lives as long as it is renewed.
 pub(crate) trait Renewable: Send + Sync {
@@ -31,6 +32,7 @@ struct Shared {
     table: Mutex<Table>,
     /// Something is due before the task would look again.
     changed: Notify,
+    watch: Arc<Watch>,
     /// The task ended with its runtime although there is something to renew.
     orphaned: AtomicBool,
 }
@@ -40,6 +42,10 @@ struct Table {
     /// With the time at which each is due, unless it is being renewed at the moment.
     items: BTreeMap<u64, (Weak<dyn Renewable>, Option<Instant>)>,
     due: BTreeSet<(Instant, u64)>,
+    /// Those that a disturbance made due before their time.
+    overdue: BTreeSet<(Instant, u64)>,
+    /// How many disturbances were taken note of.
+    disturbances: u64,
     /// When the task looks again by itself.
     alarm: Option<Instant>,
     last: u64,
@@ -56,20 +62,49 @@ pub(crate) struct Ticket {
 /// So many are renewed at a time at most. More would wait for one another in the connection until their time limit.
 const AT_ONCE: usize = 100;
 
+/// Watches the backend while anything else is renewed.
+#[derive(Default)]
+struct Watch;
+
+impl Watch {
+    const ID: u64 = 0;
+    /// The longest time for which a step of the backend's clock goes unnoticed.
+    const EVERY: Duration = Duration::from_secs(1);
+}
+
+impl Renewable for Watch {
+    fn renew<'a>(&'a self, inner: &'a Arc<Inner>) -> BoxFuture<'a, Option<Duration>> {
+        Box::pin(async move {
+            // An error needs no note: the renewals themselves meet it.
+            let _ = limit(inner.settings.budget, inner.backend.watch()).await;
+            Some(Self::EVERY)
+        })
+    }
+}
+
 impl Renewal {
-    /// Renews `item` after `first`, and then as often as it says, until the ticket is dropped.
+    /// Renews `item` after `first`, and then as often as it says, until the ticket is dropped; at once if the backend was disturbed since
+    /// there were `disturbances`.
     pub(crate) fn register(
         &self,
         inner: &Arc<Inner>,
         first: Duration,
+        disturbances: u64,
         item: &Arc<dyn Renewable>,
     ) -> Ticket {
         let id = {
             let mut table = self.0.table();
+            let now = Instant::now();
+            if !inner.backend.is_local() && !table.items.contains_key(&Watch::ID) {
+                let watch: Arc<dyn Renewable> = self.0.watch.clone();
+                table.add(Watch::ID, &watch, now + Watch::EVERY);
+            }
             table.last += 1;
             let id = table.last;
-            table.items.insert(id, (Arc::downgrade(item), None));
-            if table.schedule(id, Instant::now() + first) {
+            // Under the lock: a disturbance that comes later finds it in the table.
+            let is_disturbed = inner.backend.signals().disturbances() != disturbances;
+            table.add(id, item, if is_disturbed { now } else { now + first });
+            if table.is_due_early() {
                 self.0.changed.notify_one();
             }
             id
@@ -117,14 +152,28 @@ impl Shared {
 }
 
 impl Table {
-    /// `true`: the task must be told, because it sleeps for longer. One that was forgotten is not scheduled again.
-    fn schedule(&mut self, id: u64, at: Instant) -> bool {
-        let Some((_, due)) = self.items.get_mut(&id) else {
-            return false;
-        };
-        *due = Some(at);
-        self.due.insert((at, id));
-        self.alarm.is_none_or(|alarm| at < alarm)
+    fn add(&mut self, id: u64, item: &Arc<dyn Renewable>, at: Instant) {
+        self.items.insert(id, (Arc::downgrade(item), None));
+        self.schedule(id, at);
+    }
+
+    /// Unless it was forgotten.
+    fn schedule(&mut self, id: u64, at: Instant) {
+        if let Some((_, due)) = self.items.get_mut(&id) {
+            *due = Some(at);
+            self.due.insert((at, id));
+        }
+    }
+
+    /// Whether the task must be told, because it sleeps for longer.
+    fn is_due_early(&self) -> bool {
+        let first = self.due.first();
+        first.is_some_and(|(at, _)| self.alarm.is_none_or(|alarm| *at < alarm))
+    }
+
+    /// Makes all due that are not being renewed.
+    fn hurry(&mut self) {
+        self.overdue.append(&mut self.due);
     }
 
     /// Schedules at once what was being renewed when the last task ended.
@@ -140,17 +189,24 @@ impl Table {
 
     fn forget(&mut self, id: u64) {
         if let Some((_, Some(at))) = self.items.remove(&id) {
-            self.due.remove(&(at, id));
+            let _ = self.due.remove(&(at, id)) || self.overdue.remove(&(at, id));
         }
     }
 
     /// Takes one whose time has come.
     fn next_due(&mut self, now: Instant) -> Option<(u64, Weak<dyn Renewable>)> {
-        let first = *self.due.first().filter(|(at, _)| *at <= now)?;
-        self.due.remove(&first);
-        let (item, due) = self.items.get_mut(&first.1)?;
+        let is_due = |(at, _): &&(Instant, u64)| *at <= now;
+        let (_, id) = match self.overdue.pop_first() {
+            Some(first) => first,
+            None => {
+                let first = *self.due.first().filter(is_due)?;
+                self.due.remove(&first);
+                first
+            }
+        };
+        let (item, due) = self.items.get_mut(&id)?;
         *due = None;
-        Some((first.1, Weak::clone(item)))
+        Some((id, Weak::clone(item)))
     }
 }
 
@@ -169,6 +225,12 @@ impl Drop for Running {
 
 async fn run(running: Running, inner: Weak<Inner>) {
     let shared = &running.0;
+    let Some(mut disturbances) = inner
+        .upgrade()
+        .map(|inner| inner.backend.signals().on_disturbance())
+    else {
+        return;
+    };
     let mut renewals = FuturesUnordered::new();
     shared.table().resume();
     loop {
@@ -176,6 +238,10 @@ async fn run(running: Running, inner: Weak<Inner>) {
             let mut table = shared.table();
             if table.closed {
                 return;
+            }
+            let count = *disturbances.borrow_and_update();
+            if count != std::mem::replace(&mut table.disturbances, count) {
+                table.hurry();
             }
             while renewals.len() < AT_ONCE
                 && let Some((id, item)) = table.next_due(Instant::now())
@@ -189,27 +255,38 @@ async fn run(running: Running, inner: Weak<Inner>) {
         let finished = pin!(next_finished(&mut renewals));
         let timer = pin!(at(first));
         let changed = pin!(shared.changed.notified());
+        let disturbed = pin!(disturbances.changed());
         let Either::Left((Either::Left(((id, again), _)), _)) =
-            select(select(finished, timer), changed).await
+            select(select(finished, timer), select(changed, disturbed)).await
         else {
             continue;
         };
         let mut table = shared.table();
-        match again {
-            Some(after) => {
-                table.schedule(id, Instant::now() + after);
-            }
+        let is_alone = id == Watch::ID && table.items.len() == 1;
+        match again.filter(|_| !is_alone) {
+            Some(after) => table.schedule(id, Instant::now() + after),
             None => table.forget(id),
         }
     }
 }
 
 async fn renew(id: u64, item: Weak<dyn Renewable>, inner: Weak<Inner>) -> (u64, Option<Duration>) {
-    let next = match (item.upgrade(), inner.upgrade()) {
-        (Some(item), Some(inner)) => item.renew(&inner).await,
-        _ => None,
+    let (Some(item), Some(inner)) = (item.upgrade(), inner.upgrade()) else {
+        return (id, None);
     };
-    (id, next)
+    let signals = inner.backend.signals();
+    let before = signals.disturbances();
+    let next = item.renew(&inner).await;
+    // It may have been renewed before the backend was disturbed.
+    let is_disturbed = id != Watch::ID && signals.disturbances() != before;
+    (
+        id,
+        if is_disturbed {
+            next.map(|_| Duration::ZERO)
+        } else {
+            next
+        },
+    )
 }
 
 async fn next_finished<F: Future>(futures: &mut FuturesUnordered<F>) -> F::Output {

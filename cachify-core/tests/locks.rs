@@ -7,6 +7,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use cachify_core::backend::memory::Memory;
+use cachify_core::backend::{Backend, Slot, SlotKind};
 use cachify_core::clock::Clock;
 use cachify_core::testing::{Fault, Faulty, Op};
 use cachify_core::{Cachify, ErrorKind, Key, KeyTemplate};
@@ -115,6 +116,67 @@ async fn l3_many_holds_are_renewed_some_at_a_time() {
     backend.heal();
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert!(permits.iter().all(|permit| !permit.is_lost()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn l3_a_disturbed_backend_has_all_holds_renewed_some_at_a_time() {
+    let clock = Clock::test();
+    let memory = Arc::new(Memory::builder().clock(clock.clone()).build());
+    let cachify = Cachify::builder()
+        .backend(memory.clone())
+        .clock(clock)
+        .connect_lazy()
+        .unwrap();
+    let (cachify, backend) = Faulty::wrap(&cachify);
+    let pool = cachify.pool(&key("desk"), 1000);
+    let mut permits = Vec::new();
+    for _ in 0..1000 {
+        permits.push(pool.acquire().await.unwrap());
+    }
+    let (before, after) = (backend.before(Op::Extend), backend.after(Op::Extend));
+    backend.signals().disturb();
+    before.reached().await;
+    // Those that came after the one at the gate are done, and it does not hold them up.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(backend.calls(Op::Extend), 1000);
+    // One that was disturbed while it was renewed is renewed again.
+    before.open();
+    after.reached().await;
+    backend.signals().disturb();
+    after.open();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(backend.calls(Op::Extend) >= 2000);
+    // A thousand refusals do not keep others from the backend, and all permits know.
+    memory.evict(&desk()).await.unwrap();
+    backend.signals().disturb();
+    for permit in &permits {
+        permit.lost().await;
+    }
+    let guard = cachify.lock(&key("door")).acquire().await.unwrap();
+    guard.release().await.unwrap();
+}
+
+fn desk() -> Slot {
+    Slot {
+        kind: SlotKind::Pool,
+        key: key("desk"),
+        max: 1000,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l3_a_hold_that_was_asked_for_before_a_disturbance_is_renewed_at_once() {
+    let (cachify, backend) = Faulty::wrap(&Cachify::memory());
+    let answered = backend.after(Op::Acquire);
+    let lock = cachify.lock(&key("door"));
+    let acquire = tokio::spawn(async move { lock.acquire().await });
+    answered.reached().await;
+    backend.signals().disturb();
+    answered.open();
+    let guard = acquire.await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(backend.calls(Op::Extend), 1);
+    drop(guard);
 }
 
 /// The task that renews lives on the runtime of whoever took the first lock.

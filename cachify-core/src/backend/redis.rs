@@ -98,12 +98,13 @@ impl Redis {
     /// [`Configuration`](crate::ErrorKind::Configuration) if the URL is not understood.
     pub fn lazy(options: RedisOptions) -> Result<Self, Error> {
         let (client, place) = options::open(&options.url)?;
+        let signals = Signals::default();
         let server = Arc::new(Server {
             client,
             place,
             patience: options.budget.max(CONNECT),
             budget: options.budget,
-            time: ServerTime::new(options.clock),
+            time: ServerTime::new(options.clock, signals.clone()),
             resent: Resent::default(),
         });
         let node = options.node.unwrap_or_else(|| Node::new("redis"));
@@ -124,7 +125,7 @@ impl Redis {
             control: Link::new(Arc::clone(&server)),
             server,
             subscriber: Subscriber::default(),
-            signals: Signals::default(),
+            signals,
             allow_evicting_locks: options.allow_evicting_locks,
             evicting: AtomicBool::new(false),
             looked: AtomicU64::new(0),
@@ -225,6 +226,19 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Asks for the server's time, which tells whether its clock was set.
+    async fn watch(&self) -> Result<(), Error> {
+        self.control.ready().await?;
+        let sent = self.server.time.local();
+        let answer = self.control.ask(&redis::cmd("TIME")).await?;
+        let value = answer.map_err(|error| self.server.translate(&error))?;
+        let (seconds, micros): (u64, u64) =
+            redis::from_redis_value(value).map_err(|_| error::garbled(&self.server.place))?;
+        let now = seconds.saturating_mul(1_000_000).saturating_add(micros);
+        self.server.time.sample(sent, now);
+        Ok(())
     }
 
     async fn flag(&self, link: &Link, call: &Call) -> Result<bool, Error> {
@@ -342,6 +356,7 @@ impl Backend for Redis {
 
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
+            current_runtime()?;
             match timeout(CHECK, fitness::check(&self.0)).await {
                 Ok(result) => result,
                 Err(_) => Err(error::unreachable(
@@ -351,5 +366,8 @@ impl Backend for Redis {
             }
         })
     }
+
+    fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.0.watch())
+    }
 }
-            current_runtime()?;

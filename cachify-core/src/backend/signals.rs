@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::sharded::{Hasher, Sharded, lock};
 
@@ -14,7 +14,10 @@ use super::sharded::{Hasher, Sharded, lock};
 /// A signal that comes between [`listen`](Self::listen) and [`Listener::signalled`] is kept, so that nobody misses one who
 /// listens first and looks afterwards.
 #[derive(Clone, Default)]
-pub struct Signals(Arc<Sharded<Names>>);
+pub struct Signals {
+    names: Arc<Sharded<Names>>,
+    disturbances: Arc<watch::Sender<u64>>,
+}
 
 type Names = HashMap<SmolStr, Vec<Arc<Notify>>, Hasher>;
 
@@ -23,7 +26,7 @@ impl Signals {
     pub fn listen(&self, name: &str) -> Listener {
         let notify = Arc::new(Notify::new());
         let name = SmolStr::from(name);
-        let mut names = self.0.of(&name);
+        let mut names = self.names.of(&name);
         let listeners = names.entry(name.clone()).or_default();
         listeners.push(Arc::clone(&notify));
         drop(names);
@@ -36,7 +39,7 @@ impl Signals {
 
     /// Wakes all who listen for `name`. `false`: nobody does.
     pub fn wake(&self, name: &str) -> bool {
-        let names = self.0.of(name);
+        let names = self.names.of(name);
         let listeners = names.get(name);
         listeners
             .into_iter()
@@ -47,12 +50,12 @@ impl Signals {
 
     /// Whether anybody listens for `name`.
     pub(super) fn is_heard(&self, name: &str) -> bool {
-        self.0.of(name).contains_key(name)
+        self.names.of(name).contains_key(name)
     }
 
     /// Wakes everybody, who then look again: for a backend that may have lost signals.
     pub fn wake_all(&self) {
-        for names in self.0.iter() {
+        for names in self.names.iter() {
             let names = lock(names);
             names
                 .values()
@@ -61,9 +64,25 @@ impl Signals {
         }
     }
 
+    /// Has every lock, permit and lease of this process renewed at once: the backend's clock was set, or it may have lost what it
+    /// acknowledged. A guard whose renewal is refused learns that it lost.
+    pub fn disturb(&self) {
+        self.disturbances.send_modify(|count| *count += 1);
+    }
+
+    /// How often the backend was disturbed. What was asked for before that grew may be void.
+    pub(crate) fn disturbances(&self) -> u64 {
+        *self.disturbances.borrow()
+    }
+
+    /// Subscribes to [`disturbances`](Self::disturbances).
+    pub(crate) fn on_disturbance(&self) -> watch::Receiver<u64> {
+        self.disturbances.subscribe()
+    }
+
     /// How many names anybody listens for.
     fn len(&self) -> usize {
-        self.0.iter().map(|names| lock(names).len()).sum()
+        self.names.iter().map(|names| lock(names).len()).sum()
     }
 }
 
@@ -102,7 +121,7 @@ impl fmt::Debug for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let mut names = self.signals.0.of(&self.name);
+        let mut names = self.signals.names.of(&self.name);
         if let Some(listeners) = names.get_mut(&self.name) {
             listeners.retain(|other| !Arc::ptr_eq(other, &self.notify));
             if listeners.is_empty() {

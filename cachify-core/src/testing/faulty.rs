@@ -321,4 +321,8 @@ impl Backend for Faulty {
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(self.call(Op::Check, move || self.inner.check()))
     }
+
+    fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.watch()
+    }
 }

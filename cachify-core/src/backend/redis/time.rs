@@ -4,10 +4,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::backend::Signals;
 use crate::clock::{Clock, Moment};
 
 /// After so long a better look at the server's clock is forgotten for a newer one.
 const STALE: Duration = Duration::from_secs(30);
+/// Two clocks run apart by one part in so many at most, while one of them is being corrected.
+const DRIFT: u32 = 1000;
+/// A smaller step of the server's clock is covered by the margin of a guard's deadline, which is 12 ms or more.
+const SMALLEST_STEP: Duration = Duration::from_millis(5);
 
 /// The local clock and how far the server's is ahead of it.
 #[derive(Debug)]
@@ -16,6 +21,8 @@ pub(super) struct ServerTime {
     /// In microseconds.
     offset: AtomicI64,
     best: Mutex<Option<Sample>>,
+    /// Told when the server's clock was set.
+    signals: Signals,
 }
 
 /// How the present offset was found: the shorter the round trip, the better.
@@ -26,11 +33,12 @@ struct Sample {
 }
 
 impl ServerTime {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, signals: Signals) -> Self {
         Self {
             clock,
             offset: AtomicI64::new(0),
             best: Mutex::default(),
+            signals,
         }
     }
 
@@ -52,16 +60,27 @@ impl ServerTime {
         let middle = (sent + round_trip / 2).as_micros();
         let offset = server.wrapping_sub(middle).cast_signed();
         let mut best = self.best.lock().unwrap_or_else(PoisonError::into_inner);
-        let keep = best.is_some_and(|best| {
-            let apart = offset.abs_diff(self.offset.load(Ordering::Relaxed));
+        let before = self.offset.load(Ordering::Relaxed);
+        let apart = Duration::from_micros(offset.abs_diff(before));
+        let (mut keep, mut was_set) = (false, false);
+        if let Some(best) = *best {
+            let age = at.since(best.at);
             let explained = (best.round_trip + round_trip) / 2 + Duration::from_micros(50);
-            round_trip > best.round_trip
-                && at.since(best.at) < STALE
-                && u128::from(apart) <= explained.as_micros()
-        });
+            keep = round_trip > best.round_trip && age < STALE && apart <= explained;
+            was_set = apart > explained + age / DRIFT + SMALLEST_STEP;
+        }
         if !keep {
             *best = Some(Sample { round_trip, at });
             self.offset.store(offset, Ordering::Relaxed);
+        }
+        drop(best);
+        if was_set {
+            tracing::warn!(
+                by = ?apart,
+                ahead = offset > before,
+                "the server's clock was set; all locks, permits and leases are renewed"
+            );
+            self.signals.disturb();
         }
     }
 }
@@ -81,7 +100,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_shortest_round_trip_is_believed() {
         let clock = Clock::test();
-        let time = ServerTime::new(clock.clone());
+        let time = ServerTime::new(clock.clone(), Signals::default());
         sampled(&time, &clock, Duration::from_millis(20), SERVER);
         assert_eq!(time.now().as_micros(), SERVER + 10_000);
         sampled(&time, &clock, Duration::from_millis(2), SERVER + 14_000);
@@ -89,15 +108,40 @@ mod tests {
         // Longer, and nothing that it could not explain.
         sampled(&time, &clock, Duration::from_millis(8), SERVER + 16_500);
         assert_eq!(time.now().as_micros(), SERVER + 23_000);
+        assert_eq!(time.signals.disturbances(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l4_what_round_trips_and_drift_explain_is_no_step() {
+        let clock = Clock::test();
+        let time = ServerTime::new(clock.clone(), Signals::default());
+        let milli = 1_000;
+        sampled(&time, &clock, Duration::from_millis(2), SERVER);
+        // The server's clock is at most 20 ms ahead, or was read at either end of the round trip.
+        for late in [0, 200, 100] {
+            let round_trip = Duration::from_millis(200);
+            let now = time.now().as_micros();
+            sampled(&time, &clock, round_trip, now + late * milli);
+        }
+        clock.advance(Duration::from_secs(20));
+        let now = time.now().as_micros();
+        sampled(&time, &clock, Duration::from_millis(2), now + 20 * milli);
+        assert_eq!(time.signals.disturbances(), 0);
+        for (steps, step) in [(1, 1_000_000), (2, -1_000_000), (3, 20_000), (4, -20_000)] {
+            let now = time.now().as_micros().saturating_add_signed(step);
+            sampled(&time, &clock, Duration::from_millis(2), now);
+            assert_eq!(time.signals.disturbances(), steps, "{step}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_clock_that_was_set_is_noticed_at_once() {
         let clock = Clock::test();
-        let time = ServerTime::new(clock.clone());
+        let time = ServerTime::new(clock.clone(), Signals::default());
         sampled(&time, &clock, Duration::from_millis(2), SERVER);
         let hour = 3_600_000_000;
         sampled(&time, &clock, Duration::from_millis(8), SERVER - hour);
         assert_eq!(time.now().as_micros(), SERVER - hour + 4_000);
+        assert_eq!(time.signals.disturbances(), 1);
     }
 }
