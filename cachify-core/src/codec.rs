@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 2 | `CA` and the envelope's version |
-//! | 1 | format: 1 `MessagePack`, 2 JSON |
+//! | 1 | format: 1 `MessagePack`, 2 JSON, 3 and 4 the tree of a value that 1 and 2 would change |
 //! | 1 | zero |
 //! | 8 | fingerprint of the type's name |
 //! | 8 | when it was stored, in microseconds of the backend's clock |
@@ -14,14 +14,22 @@
 //! Numbers are little-endian. Whatever differs from this, a truncated or longer payload included, is *unreadable*, and an unreadable
 //! entry is a missing one. So is one that is nested too deep: decoding recurses, and a stack that overflows ends the process. Structs are encoded by field name, so that two builds of a program with reordered fields understand or
 //! refuse each other, but never mix fields up. Decoding runs no code but the type's own `Deserialize`.
+//!
+//! Envelopes of version 1 are unreadable: their `nil` may have been a `Some(None)`.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::tree::Node;
 use crate::clock::Moment;
 use crate::{Error, ErrorKind, Ttl};
 
-const MAGIC: [u8; 2] = [0xCA, 1];
+#[cfg(all(test, feature = "json"))]
+#[allow(clippy::unwrap_used, clippy::option_option)]
+mod shapes;
+mod tree;
+
+const MAGIC: [u8; 2] = [0xCA, 2];
 const HEADER: usize = 32;
 
 /// How deep a value may be nested: as deep as `serde_json` reads.
@@ -37,6 +45,9 @@ pub enum Encoding {
     #[default]
     MessagePack,
     /// JSON, readable with any Redis client.
+    ///
+    /// A value that JSON would change, such as `Some(None)`, `NaN` or a map whose keys are not text,
+    /// is stored in a binary form instead.
     #[cfg(feature = "json")]
     Json,
 }
@@ -55,20 +66,12 @@ pub(crate) fn encode<T: Serialize>(
     out.extend_from_slice(&stored_at.as_micros().to_le_bytes());
     out.extend_from_slice(&ttl.as_millis().unwrap_or(u64::MAX).to_le_bytes());
     out.extend_from_slice(&[0; 4]);
-    match encoding {
-        Encoding::MessagePack => {
-            rmp_serde::encode::write_named(&mut out, value).map_err(not_encoded)?;
-            if !is_one_shallow_value(&out[HEADER..]) {
-                return Err(too_deep());
-            }
-        }
-        #[cfg(feature = "json")]
-        Encoding::Json => {
-            serde_json::to_writer(&mut out, value).map_err(not_encoded)?;
-            if !is_shallow_json(&out[HEADER..]) {
-                return Err(too_deep());
-            }
-        }
+    if !write_plain(encoding, value, &mut out)? {
+        out.truncate(HEADER);
+        out[2] += TREE;
+        let tree = Node::of(value, is_human(encoding)).map_err(|_| not_encoded::<T>())?;
+        rmp_serde::encode::write(&mut out, &tree).map_err(|_| not_encoded::<T>())?;
+        measure(&out[HEADER..]).ok_or_else(too_deep)?;
     }
     let length = u32::try_from(out.len() - HEADER).map_err(|_| {
         Error::new(
@@ -80,6 +83,31 @@ pub(crate) fn encode<T: Serialize>(
     Ok(out)
 }
 
+/// Appends `value` in the format that `encoding` names. `false`: that format does not keep it as it is.
+fn write_plain<T: Serialize>(
+    encoding: Encoding,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<bool, Error> {
+    let measured = match encoding {
+        Encoding::MessagePack => {
+            rmp_serde::encode::write_named(out, value).map_err(|_| not_encoded::<T>())?;
+            measure(&out[HEADER..])
+        }
+        #[cfg(feature = "json")]
+        Encoding::Json => match serde_json::to_writer(&mut *out, value) {
+            Ok(()) => measure_json(&out[HEADER..]),
+            // A map whose keys are not text, unless the type itself fails.
+            Err(_) => return Ok(false),
+        },
+    };
+    // All that a format changes, it writes as `nil`, so most values need no second look.
+    Ok(match measured.ok_or_else(too_deep)? {
+        Nil::Absent => true,
+        Nil::Present => tree::is_plain(value, is_human(encoding)),
+    })
+}
+
 fn too_deep() -> Error {
     Error::new(
         ErrorKind::Codec,
@@ -87,10 +115,22 @@ fn too_deep() -> Error {
     )
 }
 
-/// Whether `serde_json` reads what it wrote: it gives up at a depth of 128.
+/// Whether encoded bytes have a `nil`, or `null`, anywhere.
+enum Nil {
+    Absent,
+    Present,
+}
+
+impl From<bool> for Nil {
+    fn from(present: bool) -> Self {
+        if present { Self::Present } else { Self::Absent }
+    }
+}
+
+/// Looks through what `serde_json` wrote; `None` if it would not read it: it gives up at a depth of 128.
 #[cfg(feature = "json")]
-fn is_shallow_json(text: &[u8]) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0, false, false);
+fn measure_json(text: &[u8]) -> Option<Nil> {
+    let (mut depth, mut in_string, mut escaped, mut null) = (0, false, false, false);
     for byte in text {
         match byte {
             _ if escaped => escaped = false,
@@ -98,13 +138,14 @@ fn is_shallow_json(text: &[u8]) -> bool {
             b'"' => in_string = !in_string,
             b'[' | b'{' if !in_string => depth += 1,
             b']' | b'}' if !in_string => depth -= 1,
+            b'n' if !in_string => null = true,
             _ => {}
         }
         if depth == MAX_DEPTH {
-            return false;
+            return None;
         }
     }
-    true
+    Some(null.into())
 }
 
 /// Decodes what [`encode`] made of a value of the same type; `None` if it is unreadable.
@@ -121,34 +162,35 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
         return None;
     }
     match format {
-        [1, 0] if is_one_shallow_value(payload) => rmp_serde::from_slice(payload).ok(),
+        [1, 0] => {
+            measure(payload)?;
+            rmp_serde::from_slice(payload).ok()
+        }
         #[cfg(feature = "json")]
         [2, 0] => serde_json::from_slice(payload).ok(),
+        [format @ (3 | 4), 0] => {
+            measure(payload)?;
+            let tree: Node = rmp_serde::from_slice(payload).ok()?;
+            tree.read(*format == 4).ok()
+        }
         _ => None,
     }
 }
 
-/// Whether `bytes` are one `MessagePack` value, whole, and nested at most [`MAX_DEPTH`] deep.
+/// Looks through one `MessagePack` value; `None` unless it is whole, and nested at most [`MAX_DEPTH`] deep.
 ///
 /// `rmp_serde` recurses once for each level, and does not count those of enums.
-fn is_one_shallow_value(mut bytes: &[u8]) -> bool {
+fn measure(mut bytes: &[u8]) -> Option<Nil> {
     // How many values are still to come on each level.
     let mut left = [0_u64; MAX_DEPTH];
-    let mut depth = 0;
+    let (mut depth, mut nil) = (0, false);
     loop {
-        let Some(((skipped, inside), rest)) = step(bytes) else {
-            return false;
-        };
-        let Some(rest) = usize::try_from(skipped)
-            .ok()
-            .and_then(|skipped| rest.get(skipped..))
-        else {
-            return false;
-        };
-        bytes = rest;
+        nil |= bytes.first() == Some(&0xc0);
+        let ((skipped, inside), rest) = step(bytes)?;
+        bytes = rest.get(usize::try_from(skipped).ok()?..)?;
         if inside > 0 {
             if depth == MAX_DEPTH {
-                return false;
+                return None;
             }
             left[depth] = inside;
             depth += 1;
@@ -162,7 +204,7 @@ fn is_one_shallow_value(mut bytes: &[u8]) -> bool {
             depth -= 1;
         }
         if depth == 0 {
-            return bytes.is_empty();
+            return bytes.is_empty().then(|| nil.into());
         }
     }
 }
@@ -218,12 +260,26 @@ const fn format_of(encoding: Encoding) -> u8 {
     }
 }
 
-fn not_encoded(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+/// What a tree adds to the number of the format that it stands in for.
+const TREE: u8 = 2;
+
+const fn is_human(encoding: Encoding) -> bool {
+    match encoding {
+        Encoding::MessagePack => false,
+        #[cfg(feature = "json")]
+        Encoding::Json => true,
+    }
+}
+
+/// Leaves out what the type's `Serialize` said, which may be the value.
+fn not_encoded<T>() -> Error {
     Error::new(
         ErrorKind::Codec,
-        "the value could not be encoded; see whether its `Serialize` fails for it",
+        format!(
+            "a `{}` could not be encoded; see what its `Serialize` refuses",
+            std::any::type_name::<T>()
+        ),
     )
-    .with_source(error)
 }
 
 /// FNV-1a (Fowler, Noll, Vo) of the type's name, eight bytes at a time, since every hit computes it. No defence against forgery, which the
@@ -417,8 +473,8 @@ mod tests {
             let read = rmp_serde::from_read::<_, serde::de::IgnoredAny>(&mut rest);
             if read.is_ok() {
                 let read = bytes.len() - rest.len();
-                prop_assert!(is_one_shallow_value(&bytes[..read]));
-                prop_assert!(!is_one_shallow_value(&bytes[..read - 1]));
+                prop_assert!(measure(&bytes[..read]).is_some());
+                prop_assert!(measure(&bytes[..read - 1]).is_none());
             }
         }
 

@@ -69,6 +69,7 @@ macro_rules! conformance {
             c8_of_several_resets_each_that_failed_is_queued_and_counted
             c12_a_reset_of_several_keys_that_was_polled_once_happens
             c12_an_update_of_several_keys_resets_them_however_it_ends
+            c13_a_hit_equals_what_was_stored
             l1_one_holder_at_a_time
             l1_py02_only_the_owner_releases
             l1_py07_a_key_is_one_lock_however_it_is_taken

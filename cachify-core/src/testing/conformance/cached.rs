@@ -1,4 +1,4 @@
-//! Entries: C1 to C6 and C12.
+//! Entries: C1 to C6, C12 and C13.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -299,4 +299,25 @@ pub async fn c12_s35_an_update_that_is_cancelled_resets(stage: &Stage) {
         a.update(&key, async { Err::<(), _>("no") }).await,
         Err("no")
     );
+}
+
+/// Over any backend that encodes, too: `nil` for `Some(None)` would be `None`.
+pub async fn c13_a_hit_equals_what_was_stored(stage: &Stage) {
+    async fn check<T: Value + PartialEq + std::fmt::Debug>(stage: &Stage, value: T) {
+        let (a, b) = (stage.handle(), stage.handle());
+        let (computed, set) = (stage.key("computed"), stage.key("set"));
+        assert_eq!(read(&a, &computed, value.clone()).await, value);
+        a.cached(&set).set(value.clone()).await.unwrap();
+        assert_eq!(peek(&b, &computed).await, Some(value.clone()));
+        assert_eq!(peek(&b, &set).await, Some(value));
+    }
+
+    check(stage, None::<Option<i32>>).await;
+    check(stage, Some(None::<i32>)).await;
+    check(stage, Some(Some(1))).await;
+    check(stage, Some(())).await;
+    check(stage, Some(Some(None::<()>))).await;
+    check(stage, vec![Some(Some("a".to_owned())), Some(None), None]).await;
+    check(stage, Some(vec![(Some(()), 'x'), (None, 'y')])).await;
+    check(stage, (u128::MAX, i64::MIN, f64::INFINITY, -0.5_f32, ())).await;
 }
