@@ -21,8 +21,20 @@ pub use policy::{CacheIf, Fixed, Policy, TtlWith, Weigh};
 ///
 /// Implemented for all types that qualify. Clones are what hits cost: put what is large into an [`Arc`].
 ///
-/// Over Redis a value is encoded by `serde`, and must read back as what it was. Formats have blind spots: `Some(None)` reads back as `None` in
-/// both, JSON has no `NaN` and no map whose keys are not text, and nothing nested over 128 deep is read.
+/// Over Redis, a value is encoded by `serde` and reads back as what it was, `Some(None)`, `NaN` and
+/// map keys that are not text included. A value that cannot be encoded, or is nested over 128 deep,
+/// is computed by every call and not stored; the log names its template once.
+///
+/// # Types that drop fields
+///
+/// Only the type knows what its `Serialize` leaves out. With `#[serde(skip)]`, or with
+/// `#[serde(skip_serializing, default)]`, a field is there on a hit in memory and empty on a hit
+/// over Redis. Cache types without such fields, and test each with `testing::assert_round_trips`
+/// (feature `testing`).
+///
+/// In debug builds, the first value of each type is encoded, decoded and encoded again, on every
+/// backend. If the results differ, a warning names the type and the template. This finds fields
+/// that are written and not read, and ambiguous untagged enums, but no skipped fields.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
     note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`; derive `Clone`, `serde::Serialize` and `serde::Deserialize`"
@@ -433,6 +445,7 @@ impl<P> Cached<P> {
         let known = self.policy.weight(&value);
         let inner = &self.cachify.inner;
         let encoding = inner.settings.encoding;
+        codec::check_first(&self.key, encoding, &value);
         let typed: Typed = Arc::new(value);
         let encode = |now| match typed.downcast_ref::<T>() {
             Some(value) => codec::encode(encoding, value, ttl, now),

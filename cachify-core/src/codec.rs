@@ -24,10 +24,13 @@ use self::tree::Node;
 use crate::clock::Moment;
 use crate::{Error, ErrorKind, Ttl};
 
+mod first;
 #[cfg(all(test, feature = "json"))]
 #[allow(clippy::unwrap_used, clippy::option_option)]
 mod shapes;
 mod tree;
+
+pub(crate) use self::first::check_first;
 
 const MAGIC: [u8; 2] = [0xCA, 2];
 const HEADER: usize = 32;

@@ -47,6 +47,9 @@ pub use cachify_macros::CacheKey;
 /// `Clone + Send + Sync + 'static`. Everything else is as with [`Cached`](crate::Cached): one computation for all callers, and
 /// none that fails because the backend is away.
 ///
+/// The type must write all of its fields with serde, or a hit over Redis lacks some; see
+/// [`Value`](crate::Value#types-that-drop-fields).
+///
 /// # Options
 ///
 /// | option | meaning | default |

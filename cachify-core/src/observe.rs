@@ -109,6 +109,16 @@ pub(crate) fn evictions(evicted: u64) {
     metrics::counter!("cachify_evictions_total").increment(evicted);
 }
 
+/// The first value of a type, encoded and decoded again, is not what it was.
+pub(crate) fn does_not_read_back(key: &Key, type_name: &str, fault: &str) {
+    tracing::warn!(
+        template = key.template(),
+        type_name,
+        fault,
+        "a value would not come back from Redis as it was stored; see `testing::assert_round_trips`"
+    );
+}
+
 /// The backend is left alone from now on, because of this error; or it is trusted again.
 pub(crate) fn breaker(open: Option<&Error>) {
     #[cfg(feature = "metrics")]
@@ -127,7 +137,8 @@ pub(crate) fn unreadable(key: &Key) {
     if first_time(&UNREADABLE, key.template()) {
         tracing::warn!(
             template = key.template(),
-            "an entry could not be read and counts as missing: another program's, another type's or an older build's"
+            "an entry could not be read and counts as missing: another program's, another type's, an older build's, \
+             or of a type that cannot decode what it encodes"
         );
     }
 }

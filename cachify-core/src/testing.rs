@@ -20,13 +20,18 @@
 //! # fn main() {}
 //! ```
 
+use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::backend::SlotKind;
+use crate::clock::Moment;
 use crate::hold::Request;
-use crate::{Cachify, Error, Key, KeyTemplate};
+use crate::{Cachify, Encoding, Error, Key, KeyTemplate, Ttl, codec};
 
 pub mod conformance;
 mod faulty;
@@ -85,6 +90,72 @@ impl Stage {
 impl fmt::Debug for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stage").finish_non_exhaustive()
+    }
+}
+
+/// Asserts that `value` comes back from Redis as it was stored, in every [`Encoding`].
+///
+/// In memory a value stays as it is; over Redis its type's `Serialize` and `Deserialize` decide. Test each type that you cache with values
+/// whose fields all differ from their defaults.
+///
+/// # Panics
+///
+/// If the value cannot be stored, cannot be read again, or is not equal to what is read. The message shows both values.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::testing::assert_round_trips;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct User {
+///     id: i64,
+///     nickname: Option<Option<String>>,
+/// }
+///
+/// assert_round_trips(&User { id: 7, nickname: Some(None) });
+/// ```
+///
+/// A hit over Redis would have no password hash:
+///
+/// ```should_panic
+/// # use cachify_core::testing::assert_round_trips;
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct User {
+///     id: i64,
+///     #[serde(skip_serializing, default)]
+///     password_hash: String,
+/// }
+///
+/// assert_round_trips(&User { id: 7, password_hash: "$argon2id$..".into() });
+/// ```
+#[track_caller]
+pub fn assert_round_trips<T>(value: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + fmt::Debug,
+{
+    let name = type_name::<T>();
+    for encoding in [
+        Encoding::MessagePack,
+        #[cfg(feature = "json")]
+        Encoding::Json,
+    ] {
+        let bytes = match codec::encode(encoding, value, Ttl::NEVER, Moment::from_micros(0)) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                panic!("`{name}` is not stored as {encoding:?}: {error}\nvalue: {value:?}")
+            }
+        };
+        let Some(read) = codec::decode::<T>(&bytes) else {
+            panic!("`{name}` cannot be read from its {encoding:?}\nvalue: {value:?}");
+        };
+        assert!(
+            read == *value,
+            "`{name}` does not round-trip through {encoding:?}; see its serde attributes\n \
+             stored: {value:?}\n   read: {read:?}"
+        );
     }
 }
 

@@ -177,6 +177,7 @@ impl<P> Cached<P> {
             lead.close().tell(|| Word::Alone);
             return Ok((value, Outcome::Bypass));
         };
+        codec::check_first(&self.key, inner.settings.encoding, &value);
         let typed: Typed = Arc::new(value.clone());
         let waiters = lead.close();
         let stored = self.fill::<T>(&lead, &mut attempt, &typed, ttl).await;

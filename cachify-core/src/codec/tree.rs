@@ -58,6 +58,23 @@ impl Node {
     pub(super) fn read<T: DeserializeOwned>(self, human: bool) -> Result<T, Error> {
         T::deserialize(Reader { node: self, human })
     }
+
+    /// Sorts lists and maps: hash maps and sets of the same content differ in their order.
+    pub(super) fn sort(&mut self) {
+        match self {
+            Self::List(items) => {
+                items.iter_mut().for_each(Self::sort);
+                items.sort_unstable();
+            }
+            Self::Map(nodes) => {
+                nodes.iter_mut().for_each(Self::sort);
+                let mut entries: Vec<_> = pairs(std::mem::take(nodes)).collect();
+                entries.sort_unstable();
+                nodes.extend(entries.into_iter().flat_map(<[Self; 2]>::from));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn pairs(nodes: Vec<Node>) -> impl Iterator<Item = (Node, Node)> {

@@ -1,5 +1,5 @@
 //! The page on testing.
-#![allow(clippy::unwrap_used, clippy::unused_async)]
+#![allow(clippy::unwrap_used, clippy::unused_async, clippy::option_option)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use cachify_core::backend::memory::Memory;
 use cachify_core::clock::Clock;
-use cachify_core::testing::{Fault, Faulty, Op};
+use cachify_core::testing::{Fault, Faulty, Op, assert_round_trips};
 use cachify_core::{Cachify, ErrorKind, cached, key};
+use serde::{Deserialize, Serialize};
 
 #[derive(Default)]
 struct Db {
@@ -52,6 +53,22 @@ async fn a_total_that_is_cached_is_not_computed() {
     Cachify::memory().scope(test).await;
 }
 // ANCHOR_END: given
+
+// ANCHOR: round_trip
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Customer {
+    name: String,
+    vat_id: Option<Option<String>>,
+}
+
+#[test]
+fn a_customer_is_the_same_from_redis() {
+    assert_round_trips(&Customer {
+        name: "Ann".into(),
+        vat_id: Some(None),
+    });
+}
+// ANCHOR_END: round_trip
 
 // ANCHOR: clock
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,52 @@
+//! A check of the first value of each type, in debug builds: whether it reads back as what it was.
+
+use std::any::{TypeId, type_name};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use super::{Encoding, Node, decode, encode, is_human};
+use crate::clock::Moment;
+use crate::{Key, Ttl, Value, observe};
+
+/// The largest encoded value that is worth the time.
+const LIMIT: usize = 256 * 1024;
+
+/// Warns if `value` is the first of its type and would read back differently. Does nothing in release builds.
+///
+/// Without a backend, so that a program that runs on memory for now hears of it too.
+pub(crate) fn check_first<T: Value>(key: &Key, encoding: Encoding, value: &T) {
+    if cfg!(debug_assertions)
+        && is_first::<T>()
+        && let Some(fault) = fault(encoding, value)
+    {
+        observe::does_not_read_back(key, type_name::<T>(), fault);
+    }
+}
+
+fn is_first<T: 'static>() -> bool {
+    static SEEN: Mutex<BTreeSet<TypeId>> = Mutex::new(BTreeSet::new());
+    SEEN.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(TypeId::of::<T>())
+}
+
+/// What is wrong with `value` once it was stored and read. Silent about what it cannot tell.
+fn fault<T: Value>(encoding: Encoding, value: &T) -> Option<&'static str> {
+    // A value that is refused is reported where it was to be stored.
+    let bytes = encode(encoding, value, Ttl::NEVER, Moment::from_micros(0)).ok()?;
+    if bytes.len() > LIMIT {
+        return None;
+    }
+    let Some(read) = decode::<T>(&bytes) else {
+        return Some("cannot be decoded");
+    };
+    let tree = |value: &T| {
+        let mut tree = Node::of(value, is_human(encoding)).ok()?;
+        tree.sort();
+        Some(tree)
+    };
+    let before = tree(value)?;
+    // A type may say something new each time, such as the time.
+    let steady = tree(value)? == before;
+    (steady && tree(&read)? != before).then_some("decodes to another value")
+}
