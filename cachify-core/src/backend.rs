@@ -190,15 +190,37 @@ impl Node {
         &self.0
     }
 
-    /// A token that no other call returns, in any process.
+    /// A token that no other call returns, in any process, and that cannot be guessed, not even from other tokens.
     pub fn token(&self) -> Token {
+        use std::hash::{BuildHasher, RandomState};
+        use std::sync::LazyLock;
         use std::sync::atomic::{AtomicU64, Ordering};
         static LAST: AtomicU64 = AtomicU64::new(0);
+        // SipHash with a key of 128 random bits.
+        static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let secret = SECRET.hash_one(number);
         Token(smol_str::format_smolstr!(
-            "{:x}@{}",
-            LAST.fetch_add(1, Ordering::Relaxed),
+            "{number:x}.{secret:016x}@{}",
             self.0
         ))
+    }
+
+    /// Whether `text` has the form of a token of this node.
+    pub(crate) fn owns(&self, text: &str) -> bool {
+        let is_hex = |text: &str| {
+            (1..=16).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        text.split_once('@').is_some_and(|(unique, node)| {
+            let parts = unique.split_once('.');
+            node == self.0
+                && parts.is_some_and(|(number, secret)| {
+                    is_hex(number) && secret.len() == 16 && is_hex(secret)
+                })
+        })
     }
 }
 
@@ -294,7 +316,8 @@ pub struct Acquire<'a> {
     pub token: &'a Token,
     /// How long the slot is held unless it is extended.
     pub ttl: Duration,
-    /// How long the caller's place in the queue stands unless it asks again; `None`: it does not queue.
+    /// How long the caller's place in the queue stands unless it asks again; `None`: it does not queue. Only the first
+    /// waiter of each handle asks again every second.
     pub wait: Option<Duration>,
     /// The caller listens for the answer that long; afterwards the backend must refuse the request.
     pub within: Duration,
@@ -313,10 +336,13 @@ pub enum Acquired {
         /// When the first holder's time ends unless it is extended.
         retry_in: Duration,
     },
-    /// The caller stands in the queue, and is told when it is its turn; a look after `recheck` is due in any case.
+    /// The caller stands in the queue, and is told when it is its turn. Of all waiters of one handle, the first one in
+    /// the queue also asks again after `recheck`.
     Queued {
         /// When to look again: when the first holder's time ends, and after a second at the latest.
         recheck: Duration,
+        /// The caller's place: larger than that of every waiter before it, and the same for as long as it stands there.
+        place: u64,
     },
 }
 

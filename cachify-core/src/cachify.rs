@@ -17,6 +17,7 @@ use crate::codec::Encoding;
 use crate::flight::Flights;
 use crate::renewal::Renewal;
 use crate::resilience::{Breaker, Pending, limit};
+use crate::waiting::Lines;
 use crate::{Error, ErrorKind, Key, Keys, Ttl};
 
 mod builder;
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) flights: Flights,
     pub(crate) renewal: Renewal,
+    pub(crate) waiting: Lines,
     pub(crate) breaker: Breaker,
     pub(crate) pending: Pending,
     pub(crate) owed: Owed,
@@ -130,6 +132,7 @@ impl Cachify {
                 clock,
                 flights: Flights::default(),
                 renewal: Renewal::default(),
+                waiting: Lines::default(),
                 breaker: Breaker::default(),
                 pending: Pending::new(10_000),
                 owed: Owed::default(),

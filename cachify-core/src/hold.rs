@@ -23,12 +23,13 @@ use crate::clock::Moment;
 use crate::observe::{self, Contest};
 use crate::renewal::{Renewable, Ticket};
 use crate::resilience::current_runtime;
+use crate::waiting::{PLACE, Waiter};
 use crate::{Error, ErrorKind, Key};
 
 /// The shortest time to live: shorter ones could not be renewed reliably.
 const MIN_TTL: Duration = Duration::from_secs(1);
-/// How long a waiter sleeps at most before it looks again, and a hold before it looks at the clock again.
-const RECHECK: Duration = Duration::from_secs(1);
+/// How long a hold sleeps at most before it looks at the clock again.
+const CHECK: Duration = Duration::from_secs(1);
 
 /// How to take a slot.
 #[derive(Clone)]
@@ -79,24 +80,22 @@ impl Request {
             taken: false,
         };
         let token = place.token.clone();
-        // Whoever listens before it asks misses no word.
-        let listener =
-            (!self.wait.is_zero()).then(|| inner.backend.signals().listen(token.as_str()));
-        let (mut queued, mut failed_before) = (false, false);
-        // For so long a place in the queue outlives the last look: much longer than until the next one, even if that fails once. Whoever
-        // died is in nobody's way for longer, however long it was ready to wait.
-        let place_for = RECHECK
-            .saturating_add(inner.settings.budget)
-            .saturating_mul(4);
+        let waits = !self.wait.is_zero();
+        let end = start.checked_add(self.wait);
+        // Subscribe before asking, or the wake-up may be missed.
+        let signals = inner.backend.signals();
+        let listener = waits.then(|| signals.listen_alone(token.as_str()));
+        let losses = waits.then(|| signals.losses());
+        let mut waiter: Option<Waiter<'_>> = None;
         loop {
             let wait = self.wait.checked_sub(start.elapsed());
             let wait = wait.filter(|wait| !wait.is_zero());
             let sent = inner.clock.now();
-            let disturbances = inner.backend.signals().disturbances();
+            let disturbances = signals.disturbances();
             let request = Acquire {
                 token: &token,
                 ttl,
-                wait: wait.map(|wait| wait.min(place_for)),
+                wait: wait.map(|wait| wait.min(PLACE)),
                 within: inner.settings.budget,
             };
             let answer = match inner.admit() {
@@ -106,37 +105,46 @@ impl Request {
                 }
                 Err(error) => Err(error),
             };
-            let recheck = match answer {
+            match answer {
                 Ok(Acquired::Granted { fence }) => {
                     place.taken = false;
+                    if let Some(waiter) = waiter {
+                        waiter.answered(true);
+                    }
                     return Ok((self.holding(token, sent, ttl, disturbances), fence));
                 }
                 Ok(Acquired::Held { retry_in }) => {
-                    place.taken = queued;
+                    place.taken = waiter.is_some();
+                    if let Some(waiter) = waiter {
+                        waiter.answered(false);
+                    }
                     return Err(self.contended().with_retry_after(retry_in));
                 }
-                Ok(Acquired::Queued { recheck }) => {
-                    (queued, failed_before) = (true, false);
-                    recheck.min(RECHECK)
+                Ok(Acquired::Queued { recheck, place }) => match &mut waiter {
+                    Some(waiter) => waiter.queued(place, recheck),
+                    None => {
+                        if let (Some(listener), Some(losses)) = (&listener, losses.clone()) {
+                            let slot = &self.slot;
+                            let new = Waiter::join(inner, slot, listener, losses, place, recheck);
+                            waiter = Some(new);
+                        }
+                    }
+                },
+                Err(error) => {
+                    // A waiter in the queue survives one hiccup of the backend, unless its time is over anyway.
+                    let survives = error.is_unavailable()
+                        && wait.is_some()
+                        && (waiter.as_mut())
+                            .is_some_and(|waiter| waiter.forgives(inner.settings.budget));
+                    if !survives {
+                        return Err(error);
+                    }
                 }
-                // Who stands in the queue survives one hiccup of the backend, unless its time is over anyway.
-                Err(error)
-                    if queued
-                        && error.is_unavailable()
-                        && !failed_before
-                        && start.elapsed() < self.wait =>
-                {
-                    failed_before = true;
-                    inner.settings.budget
-                }
-                Err(error) => return Err(error),
-            };
-            let left = self.wait.saturating_sub(start.elapsed());
-            if let Some(listener) = &listener {
-                let told = listener.signalled();
-                // Never zero: a backend that says "at once" again and again must not keep a core busy.
-                let recheck = recheck.max(Duration::from_millis(1));
-                let _ = tokio::time::timeout(recheck.min(left), told).await;
+            }
+            if let Some(waiter) = &mut waiter {
+                let end = end.unwrap_or_else(|| Instant::now() + PLACE);
+                // On the heap: callers that do not wait keep a smaller future.
+                Box::pin(waiter.turn(end)).await;
             }
         }
     }
@@ -298,7 +306,7 @@ impl Hold {
                 return;
             }
             // In slices: timers stand still while the machine is suspended, the clock does not.
-            let slice = self.deadline().since(now).min(RECHECK);
+            let slice = self.deadline().since(now).min(CHECK);
             let _ = tokio::time::timeout(slice.max(Duration::from_millis(1)), changed).await;
         }
     }

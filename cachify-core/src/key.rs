@@ -36,6 +36,13 @@ impl Key {
         &self.text
     }
 
+    /// Whether `text` has the form of a key's text.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_text(text: &str) -> bool {
+        let forbidden = |c: char| c == '{' || c == '}' || c.is_control();
+        (1..=render::MAX_LEN).contains(&text.len()) && !text.contains(forbidden)
+    }
+
     /// The template that the key was rendered from: what logs and metrics may show.
     pub fn template(&self) -> &str {
         &self.template

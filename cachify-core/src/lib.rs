@@ -36,6 +36,7 @@ mod resilience;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod ttl;
+mod waiting;
 mod weight;
 
 pub use cached::{CacheIf, Cached, Fixed, Policy, SharedErrors, TtlWith, Value, Weigh};

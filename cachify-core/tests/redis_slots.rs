@@ -21,11 +21,11 @@ fn is_queued(acquired: Acquired) -> bool {
     matches!(acquired, Acquired::Queued { .. })
 }
 
-/// What is left on the server, fences aside, which outlive their locks.
+/// What is left on the server, besides the one counter of fencing tokens.
 fn left(server: &Server) -> Vec<String> {
     let keys = server.command(&["KEYS", "*"]);
     let keys = keys.items().iter().map(redis_fixture::Reply::text);
-    keys.filter(|key| !key.ends_with(":fence")).collect()
+    keys.filter(|key| key != "test:fence").collect()
 }
 
 fn server_micros(server: &Server) -> u64 {
@@ -102,18 +102,48 @@ async fn l5_s17_tokens_grow_whatever_the_clock_does_and_when_the_counter_is_lost
         assert!(process.release(&slot, &token).await);
         fence
     };
-    server.command(&["DEL", "test:lock:{door}:fence"]);
+    server.command(&["DEL", "test:fence"]);
     assert!(again().await > last);
 
     // As if the clock had stood a day ahead.
     let ahead = last + 86_400_000_000;
     let ahead_text = ahead.to_string();
-    server.command(&["SET", "test:lock:{door}:fence", &ahead_text, "KEEPTTL"]);
+    server.command(&["SET", "test:fence", &ahead_text]);
     for next in 1..=20 {
         assert_eq!(again().await, ahead + next);
     }
-    let day = 86_400_000;
-    assert!(server.command(&["PTTL", "test:lock:{door}:fence"]).int() > day);
+}
+
+#[tokio::test]
+async fn l5_tokens_grow_across_a_restart_that_loses_everything() {
+    let server = Server::start();
+    let mut last = 0;
+    for _ in 0..3 {
+        let process = Process::new(&server.url());
+        let token = process.node.token();
+        let fence = fence(process.acquire(&lock("door"), &token, None).await);
+        assert!(fence > last);
+        last = fence;
+        server.restart();
+        server.wait_ready();
+    }
+}
+
+#[tokio::test]
+async fn l5_no_lock_key_leaves_its_fencing_token_behind() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let mut last = 0;
+    for order in 0..50 {
+        let (slot, token) = (lock(&format!("charge-{order}")), process.node.token());
+        let fence = fence(process.acquire(&slot, &token, None).await);
+        assert!(fence > last);
+        last = fence;
+        assert!(process.release(&slot, &token).await);
+    }
+    assert_eq!(server.command(&["DBSIZE"]).int(), 1);
+    // It never expires, so no clock can make it start anew.
+    assert_eq!(server.command(&["PTTL", "test:fence"]).int(), -1);
 }
 
 #[tokio::test]
@@ -169,7 +199,7 @@ async fn l2_s11_who_does_not_claim_in_a_second_is_passed_over() {
         loop {
             match b.acquire(&slot, &next, WAIT).await {
                 Acquired::Granted { .. } => return,
-                Acquired::Queued { recheck } => {
+                Acquired::Queued { recheck, .. } => {
                     assert!(recheck <= SECOND);
                     let _ = tokio::time::timeout(recheck, listener.signalled()).await;
                 }
@@ -213,25 +243,16 @@ async fn l1_a_late_word_does_not_take_a_claimed_hold_away() {
     assert!(is_granted(process.acquire(&slot, &token, None).await));
 
     assert!(!process.release(&lock("other"), &process.node.token()).await);
-    let scripts = || {
-        let stats = server.command(&["INFO", "commandstats"]).text();
-        let line = stats
-            .lines()
-            .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-        line.unwrap()
-            .split(',')
-            .next()
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-    };
-    let before = scripts();
+    let before = scripts(&server);
 
     // As if it had been handed over once, claimed by looking again, and the word had taken a detour: nobody listens for it any more.
     let channel = format!("test:wake:{}", process.node.as_str());
     let word = format!("1800000000000000 {} L door", token.as_str());
     assert_eq!(server.command(&["PUBLISH", &channel, &word]).int(), 1);
-    until("it is given back in vain", async || scripts() > before).await;
+    until("it is given back in vain", async || {
+        scripts(&server) > before
+    })
+    .await;
     assert_eq!(process.redis.inspect(&slot).await.unwrap().held, 1);
 }
 
@@ -502,34 +523,144 @@ async fn l6_a_claim_that_nobody_made_leaves_nothing_behind() {
     assert_eq!(left(&server), [""; 0]);
 }
 
-/// Otherwise each of many that were stopped would cost the next one a claim, for as long as they had been ready to wait.
+fn micros_until(server: &Server, hash: &str, field: &str) -> u64 {
+    let until = server.command(&["HGET", hash, field]).text();
+    let until: u64 = until.split(' ').next().unwrap().parse().unwrap();
+    until.saturating_sub(server_micros(server))
+}
+
 #[tokio::test]
-async fn l2_s11_a_place_in_the_queue_does_not_outlive_who_waits_by_long() {
+async fn l2_s11_a_waiter_of_a_process_that_stopped_asking_is_skipped() {
     let server = Server::start();
-    let (a, b) = (
-        common::connect(&server.url()).await,
-        common::connect(&server.url()).await,
-    );
-    let guard = a.lock(&common::key("door")).acquire().await.unwrap();
-    let waiter = b.lock(&common::key("door")).wait(Duration::from_hours(1));
-    let waiter = tokio::spawn(async move { waiter.acquire().await });
-    let mut places = Vec::new();
-    until("it waits", async || {
-        let reply = server.command(&["HVALS", "test:lock:{door}:places"]);
-        places = reply
-            .items()
-            .iter()
-            .map(redis_fixture::Reply::text)
-            .collect();
-        places.len() == 1
+    let (a, b) = (Process::new(&server.url()), Process::new(&server.url()));
+    let slot = lock("door");
+    let holder = a.node.token();
+    assert!(is_granted(a.acquire(&slot, &holder, None).await));
+    // They listen, as a stopped process does, whose connections stay open.
+    let stopped: Vec<_> = (0..3).map(|_| b.node.token()).collect();
+    let _listeners: Vec<_> = (stopped.iter())
+        .map(|token| b.redis.signals().listen(token.as_str()))
+        .collect();
+    for token in &stopped {
+        assert!(is_queued(b.acquire(&slot, token, WAIT).await));
+    }
+    let next = a.node.token();
+    let listener = a.redis.signals().listen(next.as_str());
+    assert!(is_queued(a.acquire(&slot, &next, WAIT).await));
+
+    // The place stands for the whole wait, and the process for several times as long as it pauses between looks.
+    let (nodes, places) = ("test:lock:{door}:nodes", "test:lock:{door}:places");
+    let stands = micros_until(&server, places, stopped[0].as_str());
+    assert!((50_000_000..=60_000_000).contains(&stands), "{stands}");
+    let asks = micros_until(&server, nodes, b.node.as_str());
+    assert!((4_000_000..=8_000_000).contains(&asks), "{asks}");
+    let past = (server_micros(&server) - 1).to_string();
+    server.command(&["HSET", nodes, b.node.as_str(), &past]);
+
+    let start = Instant::now();
+    assert!(a.release(&slot, &holder).await);
+    soon("the next is told", listener.signalled()).await;
+    assert!(start.elapsed() < 800 * MILLI, "{:?}", start.elapsed());
+    assert!(is_granted(a.acquire(&slot, &next, WAIT).await));
+    assert!(a.release(&slot, &next).await);
+    assert_eq!(left(&server), [""; 0]);
+}
+
+/// How many scripts the server has run.
+fn scripts(server: &Server) -> u64 {
+    let stats = server.command(&["INFO", "commandstats"]).text();
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    line.map_or(0, |line| {
+        line.split(',').next().unwrap().parse::<u64>().unwrap()
+    })
+}
+
+/// Queues `count` waiters whose process is gone afterwards.
+async fn dead_waiters(server: &Server, slot: &cachify_core::backend::Slot, count: usize) {
+    let dead = Process::new(&server.url());
+    for _ in 0..count {
+        let token = dead.node.token();
+        assert!(is_queued(dead.acquire(slot, &token, WAIT).await));
+    }
+    let channel = format!("test:wake:{}", dead.node.as_str());
+    drop(dead);
+    until("its subscription ends", async || {
+        server.command(&["PUBSUB", "NUMSUB", &channel]).items()[1].int() == 0
     })
     .await;
-    let until: u64 = places[0].split(' ').next().unwrap().parse().unwrap();
-    let stands = until - server_micros(&server);
-    assert!((2_000_000..=5_000_000).contains(&stands), "{stands}");
-    guard.release().await.unwrap();
-    let next = soon("the waiter", waiter).await.unwrap().unwrap();
-    next.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn l2_no_script_clears_more_than_a_hundred_waiters() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let slot = lock("door");
+    let holder = process.node.token();
+    assert!(is_granted(process.acquire(&slot, &holder, None).await));
+
+    // Those who wait behind the dead are told by the release.
+    dead_waiters(&server, &slot, 1000).await;
+    let next = process.node.token();
+    let listener = process.redis.signals().listen(next.as_str());
+    assert!(is_queued(process.acquire(&slot, &next, WAIT).await));
+    let before = scripts(&server);
+    assert!(process.release(&slot, &holder).await);
+    soon("the next is told", listener.signalled()).await;
+    let ran = scripts(&server) - before;
+    assert!((10..=12).contains(&ran), "{ran}");
+    assert!(is_granted(process.acquire(&slot, &next, WAIT).await));
+
+    // A newcomer gets past them.
+    dead_waiters(&server, &slot, 1000).await;
+    server.command(&["DEL", "test:lock:{door}"]);
+    let before = scripts(&server);
+    let newcomer = process.node.token();
+    assert!(is_granted(process.acquire(&slot, &newcomer, None).await));
+    let ran = scripts(&server) - before;
+    assert!((10..=12).contains(&ran), "{ran}");
+
+    // A forced release reaches those behind them.
+    dead_waiters(&server, &slot, 250).await;
+    let next = process.node.token();
+    let listener = process.redis.signals().listen(next.as_str());
+    assert!(is_queued(process.acquire(&slot, &next, WAIT).await));
+    let before = scripts(&server);
+    assert!(process.redis.evict(&slot).await.unwrap());
+    soon("the next is told", listener.signalled()).await;
+    let ran = scripts(&server) - before;
+    assert!((3..=4).contains(&ran), "{ran}");
+    // It did not evict the one that it handed the lock to.
+    assert!(is_granted(process.acquire(&slot, &next, WAIT).await));
+}
+
+#[tokio::test]
+async fn p1_no_script_clears_more_than_a_hundred_holders() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let wide = pool("desk", 1000);
+    let stays = process.node.token();
+    assert!(is_granted(process.acquire(&wide, &stays, None).await));
+    for _ in 0..250 {
+        let token = process.node.token();
+        assert!(is_granted(process.acquire(&wide, &token, None).await));
+        assert!(
+            process
+                .redis
+                .extend(&wide, &token, 400 * MILLI)
+                .await
+                .unwrap()
+        );
+    }
+    tokio::time::sleep(500 * MILLI).await;
+    let before = scripts(&server);
+    let second = process.node.token();
+    let acquired = process.acquire(&pool("desk", 2), &second, None).await;
+    assert!(is_granted(acquired));
+    let ran = scripts(&server) - before;
+    assert!((2..=3).contains(&ran), "{ran}");
+    assert_eq!(server.command(&["ZCARD", "test:pool:{desk}"]).int(), 2);
 }
 
 /// What is remembered of a release for ten seconds: no request may come after that.

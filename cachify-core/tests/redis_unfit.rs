@@ -122,7 +122,7 @@ async fn s5_a_user_without_a_command_or_the_keys_is_told_so() {
         "zcount",
         "zrange",
         "zrangebyscore",
-        "zremrangebyscore",
+        "zrangebyscore",
         "zrem",
     ] {
         let url = user(

@@ -257,3 +257,143 @@ async fn s4_dropping_the_last_handle_closes_all_connections() {
     drop(handle);
     until("they are closed", async || clients() == before).await;
 }
+
+/// Spawns `count` waiters in the given order. Each notes its number when it has the lock.
+async fn crowd(
+    cachify: &cachify_core::Cachify,
+    observer: &Process,
+    order: &Arc<std::sync::Mutex<Vec<usize>>>,
+    count: usize,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let mut waiters = Vec::new();
+    for n in 0..count {
+        let (door, order) = (cachify.lock(&key("door")), Arc::clone(order));
+        waiters.push(tokio::spawn(async move {
+            let guard = door.wait(60 * SECOND).acquire().await.unwrap();
+            order.lock().unwrap().push(n);
+            guard.release().await.unwrap();
+        }));
+        until("it waits", async || {
+            waiting(observer, &lock("door")).await == n + 1
+        })
+        .await;
+    }
+    waiters
+}
+
+#[tokio::test]
+async fn l2_waiters_whose_places_were_lost_queue_again_at_once_and_in_order() {
+    let server = Server::start();
+    let (a, b) = (connect(&server.url()).await, connect(&server.url()).await);
+    let observer = Process::new(&server.url());
+    let _guard = b.lock(&key("door")).acquire().await.unwrap();
+    let order = Arc::default();
+    let waiters = crowd(&a, &observer, &order, 50).await;
+    server.command(&["FLUSHALL"]);
+    let start = Instant::now();
+    for waiter in waiters {
+        soon("each proceeds", waiter).await.unwrap();
+    }
+    assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+    assert!(order.lock().unwrap().is_sorted(), "{order:?}");
+}
+
+#[tokio::test]
+async fn l2_waiters_passed_over_while_they_did_not_listen_queue_again() {
+    let server = Server::start();
+    let proxy = Proxy::start(&server.url());
+    let (a, b) = (connect(&proxy.url()).await, connect(&server.url()).await);
+    let observer = Process::new(&server.url());
+    let guard = b.lock(&key("door")).acquire().await.unwrap();
+    let order = Arc::default();
+    let waiters = crowd(&a, &observer, &order, 50).await;
+    proxy.refuse();
+    assert_eq!(kill_subscribers(&server), 2);
+    guard.release().await.unwrap();
+    until("the queue is empty", async || {
+        waiting(&observer, &lock("door")).await == 0
+    })
+    .await;
+    proxy.resume();
+    let start = Instant::now();
+    for waiter in waiters {
+        soon("each proceeds", waiter).await.unwrap();
+    }
+    assert!(start.elapsed() < 5 * SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn l1_no_message_ends_a_hold_or_a_place_in_the_queue() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let rules = "on >word resetkeys resetchannels &test:* -@all +publish +auth";
+    let mut rule = vec!["ACL", "SETUSER", "mallory"];
+    rule.extend(rules.split(' '));
+    assert_eq!(server.command(&rule).text(), "OK");
+    let mut mallory = server.client().unwrap();
+    let login = mallory.command(&["AUTH", "mallory", "word"]);
+    assert_eq!(login.unwrap().text(), "OK");
+
+    for slot in [lock("door"), common::pool("door", 1)] {
+        let letter = if slot.max == 1 && slot.kind == cachify_core::backend::SlotKind::Lock {
+            'L'
+        } else {
+            'P'
+        };
+        let (holder, waiter) = (process.node.token(), process.node.token());
+        assert!(is_granted(process.acquire(&slot, &holder, None).await));
+        let listener = process.redis.signals().listen(waiter.as_str());
+        let wait = Some(60 * SECOND);
+        let queued = process.acquire(&slot, &waiter, wait).await;
+        let Acquired::Queued { place, .. } = queued else {
+            panic!("{queued:?}");
+        };
+        let name = match letter {
+            'L' => "test:lock:{door}",
+            _ => "test:pool:{door}",
+        };
+        // More than anybody can know: the tokens and the deadline.
+        let (held, waits) = (holder.as_str(), waiter.as_str());
+        let deadline = server.command(&["ZSCORE", name, held]).text();
+        let node = process.node.as_str();
+        let channel = format!("test:wake:{node}");
+        for word in [
+            format!("again {held} {letter} door"),
+            format!("claim {held} {letter} door"),
+            format!("{deadline} {held} {letter} door"),
+            format!("{deadline}.0 {held} {letter} door"),
+            format!("0 {held} {letter} door"),
+            format!("-0 {held} {letter} door"),
+            format!("nan {held} {letter} door"),
+            format!("inf {held} {letter} door"),
+            format!("again {waits} {letter} door"),
+            format!("0 {waits} {letter} door"),
+            format!("0 0@{node} {letter} door"),
+            format!("0 {held} {letter} door extra"),
+            format!("0 {held} {letter} {{door}}"),
+            format!("{held} {letter} door"),
+            format!("C {held}"),
+            "C door".to_owned(),
+            "C ".to_owned(),
+            " ".repeat(1000),
+        ] {
+            let heard = mallory.command(&["PUBLISH", &channel, &word]).unwrap();
+            assert_eq!(heard.int(), 1, "{word}");
+        }
+        // The last word is heard when this one is, and what they caused ran before the next script.
+        let last = mallory.command(&["PUBLISH", &channel, &format!("0 {waits} {letter} door")]);
+        assert_eq!(last.unwrap().int(), 1);
+        soon("a spurious wake-up", listener.signalled()).await;
+        tokio::time::sleep(50 * MILLI).await;
+
+        let inspection = process.redis.inspect(&slot).await.unwrap();
+        assert_eq!(inspection.first.unwrap().0, held);
+        match process.acquire(&slot, &waiter, wait).await {
+            Acquired::Queued { place: same, .. } => assert_eq!(same, place),
+            other => panic!("{other:?}"),
+        }
+        assert!(process.release(&slot, &holder).await);
+        assert!(is_granted(process.acquire(&slot, &waiter, wait).await));
+        assert!(process.release(&slot, &waiter).await);
+    }
+}

@@ -5,9 +5,10 @@
 //! | `PREFIX:cached:{KEY}` | envelope and payload | the entry's |
 //! | `PREFIX:cached:{KEY}:lease` | hash: `t` the token of who may fill, `w:NODE` who waits for that | 3 s, renewed |
 //! | `PREFIX:lock:{KEY}`, `PREFIX:pool:{KEY}` | sorted set: token, deadline in µs | the last deadline |
-//! | `..:queue`, `..:places` | who waits, in order; until when, and how many holders it accepts | as long as somebody waits |
+//! | `..:queue`, `..:places` | the waiters, in order; until when each waits, and how many holders it accepts | as long as there are waiters |
+//! | `..:nodes` | until when the waiters of each node count as alive | as long as there are waiters |
 //! | `..:ended` | tokens released before their request came | 10 s |
-//! | `PREFIX:lock:{KEY}:fence` | the last fencing token: began as the time in µs, counts on | 2 days |
+//! | `PREFIX:fence` | the last fencing token of all locks: began as the time in µs, counts on. A cluster needs one in each hash slot | for ever |
 //! | channel `PREFIX:wake:NODE` | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over, or with 0, whether anybody still waits | |
 //!
 //! Each operation is one command or one script. What is not idempotent carries the server's time after which it is refused.
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 
 use super::{
     Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Node,
-    Signals, Slot, SlotKind, Token,
+    Signals, Slot, Token,
 };
 use crate::clock::Moment;
 use crate::resilience::current_runtime;
@@ -37,6 +38,7 @@ mod script;
 mod slots;
 mod subscriber;
 mod time;
+mod word;
 
 use entries::lease_word;
 use link::{Link, Resent, Server};
@@ -44,6 +46,7 @@ pub use options::RedisOptions;
 use script::Call;
 use subscriber::Subscriber;
 use time::ServerTime;
+use word::Word;
 
 /// For so long a request stays in force at most: less than its release is remembered for, so that it never comes after that, and much
 /// less than what the scripts take for a sign of clocks that disagree.
@@ -54,6 +57,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 const CHECK: Duration = Duration::from_secs(5);
 /// A waiter says again and again that it waits, so that no queue must remember it for longer.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// How often one waiter of each node asks again.
+const RECHECK: Duration = Duration::from_secs(1);
 /// Much longer than any hold, and the server can still add it to the present.
 const LONGEST_TTL: Duration = Duration::from_hours(24 * 366 * 100);
 
@@ -86,6 +91,7 @@ struct Names {
     cached: String,
     lock: String,
     pool: String,
+    fence: String,
     probe: String,
     wake: String,
 }
@@ -113,6 +119,7 @@ impl Redis {
             cached: format!("{prefix}:cached:{{"),
             lock: format!("{prefix}:lock:{{"),
             pool: format!("{prefix}:pool:{{"),
+            fence: format!("{prefix}:fence"),
             probe: format!("{prefix}:probe:{{"),
             wake: format!("{prefix}:wake:"),
             prefix,
@@ -153,6 +160,8 @@ struct Outcome {
     number: u64,
     /// The request may have run twice.
     again: bool,
+    /// Where a waiter stands.
+    place: u64,
 }
 
 const HELD: i64 = 0;
@@ -162,66 +171,80 @@ const WAIT: i64 = 2;
 const LATE: i64 = 3;
 /// It came after its release.
 const ENDED: i64 = 4;
+/// A script does a limited amount of work at a time. This one must run again.
+const MORE: i64 = 5;
 
 impl Shared {
-    /// Something was said on this process's channel.
+    /// Acts on a message of this process's channel.
+    ///
+    /// Anybody with the right to publish may have sent it. It can wake a waiter, which asks the server. Of what this
+    /// node has, it can give back only what the server knows as handed over and never claimed.
     fn heard(&self, text: &str) {
-        if let Some(key) = text.strip_prefix("C ") {
-            self.signals.wake(key);
-            return;
+        match Word::parse(text, &self.node) {
+            Some(Word::LeaseEnded(key)) => {
+                self.signals.wake(key);
+            }
+            Some(Word::Turn {
+                deadline,
+                token,
+                kind,
+                key,
+            }) => {
+                if !self.signals.wake(token) {
+                    // The waiter is gone: the next one need not wait until the claim is over.
+                    self.give_back_claim(kind, key, token, deadline);
+                }
+            }
+            None => tracing::debug!("a message that no cachify sends was ignored"),
         }
-        let mut parts = text.splitn(4, ' ');
-        let (Some(deadline), Some(token), Some(letter), Some(key)) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return;
-        };
-        if self.signals.wake(token) {
-            return;
-        }
-        // Who waited is gone: the next one need not wait until the claim is over.
-        let kind = match letter {
-            "L" => SlotKind::Lock,
-            "P" => SlotKind::Pool,
-            _ => return,
-        };
-        self.give_back(self.release_call(kind, key, token).arg(deadline));
     }
 
-    /// Runs a script that refuses to run after `within`, which counts from `start`. What it tells of the server's clock keeps ours right.
+    /// Runs a script that refuses to run after `within`, which counts from `start`, until it is done: `call` gets the time
+    /// and whether the script ran before. What it tells of the server's clock keeps ours right.
     async fn run_until(
         &self,
         link: &Link,
         start: Moment,
         within: Duration,
-        call: impl Fn(u64) -> Call,
+        call: impl Fn(u64, bool) -> Call,
     ) -> Result<Result<Outcome, Value>, Error> {
         // Connecting measures the server's clock.
         link.ready().await?;
         let time = &self.server.time;
+        let (mut more, mut twice) = (false, false);
         loop {
             let sent = time.local();
             let Some(left) = within.checked_sub(sent.since(start)) else {
                 return Err(error::late(&self.server.place));
             };
             let until = time.now() + left.min(LONGEST_ANSWER);
-            let (value, again) = link.run_told(&call(until.as_micros())).await?;
+            let (value, again) = link.run_told(&call(until.as_micros(), more)).await?;
+            twice |= again;
             let Value::Array(parts) = &value else {
                 return Ok(Err(value));
             };
-            let [Value::Int(code), Value::Int(number), Value::Int(now)] = parts[..] else {
-                return Err(error::garbled(&self.server.place));
+            let (code, number, now, place) = match parts[..] {
+                [Value::Int(code), Value::Int(number), Value::Int(now)] => (code, number, now, 0),
+                [
+                    Value::Int(code),
+                    Value::Int(number),
+                    Value::Int(now),
+                    Value::Int(place),
+                ] => (code, number, now, place),
+                _ => return Err(error::garbled(&self.server.place)),
             };
             time.sample(sent, now.cast_unsigned());
             match code {
                 // In time by our clock: then the server's clock was set, and now we know.
                 LATE => {}
+                MORE => more = true,
                 ENDED => return Err(error::late(&self.server.place)),
                 _ => {
                     return Ok(Ok(Outcome {
                         code,
                         number: number.cast_unsigned(),
-                        again,
+                        again: twice,
+                        place: place.cast_unsigned(),
                     }));
                 }
             }

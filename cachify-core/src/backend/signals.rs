@@ -17,18 +17,37 @@ use super::sharded::{Hasher, Sharded, lock};
 pub struct Signals {
     names: Arc<Sharded<Names>>,
     disturbances: Arc<watch::Sender<u64>>,
+    /// How often signals may have been lost.
+    losses: Arc<watch::Sender<u64>>,
 }
 
-type Names = HashMap<SmolStr, Vec<Arc<Notify>>, Hasher>;
+type Names = HashMap<SmolStr, Vec<Ear>, Hasher>;
+
+struct Ear {
+    notify: Arc<Notify>,
+    /// Only a signal for its own name wakes it.
+    alone: bool,
+}
 
 impl Signals {
     /// Starts to listen for `name`.
     pub fn listen(&self, name: &str) -> Listener {
+        self.add(name, false)
+    }
+
+    /// Starts to listen for `name`, and not for [`wake_all`](Self::wake_all), of which [`losses`](Self::losses) tells.
+    pub(crate) fn listen_alone(&self, name: &str) -> Listener {
+        self.add(name, true)
+    }
+
+    fn add(&self, name: &str, alone: bool) -> Listener {
         let notify = Arc::new(Notify::new());
         let name = SmolStr::from(name);
         let mut names = self.names.of(&name);
-        let listeners = names.entry(name.clone()).or_default();
-        listeners.push(Arc::clone(&notify));
+        names.entry(name.clone()).or_default().push(Ear {
+            notify: Arc::clone(&notify),
+            alone,
+        });
         drop(names);
         Listener {
             signals: self.clone(),
@@ -44,7 +63,7 @@ impl Signals {
         listeners
             .into_iter()
             .flatten()
-            .for_each(|notify| notify.notify_one());
+            .for_each(|ear| ear.notify.notify_one());
         listeners.is_some()
     }
 
@@ -53,15 +72,23 @@ impl Signals {
         self.names.of(name).contains_key(name)
     }
 
-    /// Wakes everybody, who then look again: for a backend that may have lost signals.
+    /// Has everybody look again: for a backend that may have lost signals. Of the waiters for one slot in one
+    /// handle, the first one does.
     pub fn wake_all(&self) {
         for names in self.names.iter() {
             let names = lock(names);
             names
                 .values()
                 .flatten()
-                .for_each(|notify| notify.notify_one());
+                .filter(|ear| !ear.alone)
+                .for_each(|ear| ear.notify.notify_one());
         }
+        self.losses.send_modify(|count| *count += 1);
+    }
+
+    /// Counts the calls of [`wake_all`](Self::wake_all).
+    pub(crate) fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.subscribe()
     }
 
     /// Has every lock, permit and lease of this process renewed at once: the backend's clock was set, or it may have lost what it
@@ -123,7 +150,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let mut names = self.signals.names.of(&self.name);
         if let Some(listeners) = names.get_mut(&self.name) {
-            listeners.retain(|other| !Arc::ptr_eq(other, &self.notify));
+            listeners.retain(|ear| !Arc::ptr_eq(&ear.notify, &self.notify));
             if listeners.is_empty() {
                 names.remove(&self.name);
             }

@@ -80,6 +80,8 @@ macro_rules! conformance {
             l2_s15_dead_waiters_are_no_reason_to_refuse
             l2_s12_a_dead_holder_is_followed_by_exactly_one
             l2_s13_a_deadline_that_meets_a_hand_off_leaks_nothing
+            l2_one_waiter_asks_for_all
+            l2_a_waiter_that_is_not_polled_is_not_in_the_way
             l3_a_live_guard_is_renewed
             l3_a_failed_renewal_is_tried_again
             l3_max_hold_ends_it
@@ -93,6 +95,7 @@ macro_rules! conformance {
             l6_py08_a_cancelled_release_leaves_nothing
             l6_s32_release_and_renewal_are_tried_while_the_backend_fails
             l7_s33_without_a_backend_nobody_is_locked_out_or_let_in
+            l7_all_waiters_hear_that_the_backend_is_away
             l8_a_lock_can_be_looked_at_and_forced
             o1_py04_one_run_at_a_time_and_the_bodys_errors_are_its_own
             o2_py03_a_long_run_keeps_its_lock

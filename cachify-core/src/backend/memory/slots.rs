@@ -98,9 +98,10 @@ impl Slots {
             if acquire.wait.is_none() {
                 Acquired::Held { retry_in: next }
             } else {
-                state.enqueue(token, max, &mut table.last_place);
+                let place = state.enqueue(token, max, &mut table.last_place);
                 // The sweep hands over at that moment; this is for one whose runtime is not driven.
-                Acquired::Queued { recheck: next }
+                let recheck = next;
+                Acquired::Queued { recheck, place }
             }
         };
         settle(entry, &mut table.due, now, alarm);
@@ -275,7 +276,7 @@ impl State {
     }
 
     /// Gives the caller a place in the queue, unless it has one.
-    fn enqueue(&mut self, token: &Token, max: usize, last_place: &mut u64) {
+    fn enqueue(&mut self, token: &Token, max: usize, last_place: &mut u64) -> u64 {
         let place = match self.waiting.get(token) {
             Some(place) => *place,
             None => {
@@ -286,6 +287,7 @@ impl State {
         };
         let token = token.clone();
         self.queue.insert(place, Waiter { token, max });
+        place
     }
 
     fn leave_queue(&mut self, token: &Token) -> bool {

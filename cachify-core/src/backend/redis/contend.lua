@@ -6,17 +6,26 @@ end
 expire()
 -- The claim of a waiter whose turn it is, or of a request whose answer got lost.
 local mine = redis.call('ZSCORE', holders, token) or hand_over(ARGV[2], ARGV[3], token, max)
+if not mine and more then
+  return {5, 0, now}
+end
 if not mine and (redis.call('ZCARD', holders) >= max or redis.call('EXISTS', queue) == 1) then
   local first = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')
   local left = first[2] and first[2] - now or 1000000
   if not ARGV[8] then
     return {0, left, now}
   end
-  if not redis.call('ZSCORE', queue, token) then
+  local place = tonumber(redis.call('ZSCORE', queue, token) or nil)
+  if not place then
     local last = redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')
-    redis.call('ZADD', queue, (last[2] or 0) + 1, token)
+    -- The time, so that places grow although the queue was empty in between.
+    place = math.max((last[2] or 0) + 1, now)
+    redis.call('ZADD', queue, string.format('%.0f', place), token)
   end
   redis.call('HSET', places, token, string.format('%.0f %d', now + ARGV[8], max))
+  -- One waiter of each process asks again, for all of them.
+  redis.call('HSET', nodes, node_of(token), string.format('%.0f', now + ARGV[9]))
+  redis.call('PEXPIRE', nodes, math.ceil(ARGV[9] / 1000))
   local life = math.ceil(ARGV[8] / 1000) + 5000
   if redis.call('PTTL', queue) < life then
     redis.call('PEXPIRE', queue, life)
@@ -24,7 +33,7 @@ if not mine and (redis.call('ZCARD', holders) >= max or redis.call('EXISTS', que
   if redis.call('PTTL', places) < life then
     redis.call('PEXPIRE', places, life)
   end
-  return {2, math.min(left, 900000), now}
+  return {2, math.min(left, 900000), now, place}
 end
 redis.call('HDEL', places, token)
 local granted = grant()

@@ -38,7 +38,7 @@ impl Shared {
     pub(super) async fn begin(&self, key: &str, begin: Begin<'_>) -> Result<Begun, Error> {
         let start = self.server.time.local();
         let names = [self.entry(key), self.lease(key)];
-        let call = |until| {
+        let call = |until, _| {
             let call = Call::new(&script::BEGIN, &names)
                 .arg(begin.token.as_str())
                 .arg(millis(begin.ttl))
@@ -116,7 +116,7 @@ impl Shared {
         let start = self.server.time.local();
         let connection = self.control.ready().await?;
         let bytes = (entry.encode)(self.server.time.now())?;
-        let call = |until| {
+        let call = |until, _| {
             let call = Call::new(&script::SET, &[self.entry(key), self.lease(key)])
                 .arg(until)
                 .arg(&self.names.wake)

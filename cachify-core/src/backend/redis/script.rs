@@ -73,7 +73,7 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn new(script: &'static Script, names: &[Name<'_>]) -> Self {
-        let mut cmd = Cmd::with_capacity(names.len() + 10, 512);
+        let mut cmd = Cmd::with_capacity(names.len() + 12, 512);
         cmd.arg("EVALSHA")
             .arg(script.hash.get_hash())
             .arg(names.len());

@@ -7,21 +7,21 @@ use redis::Value;
 use tokio::time::timeout;
 
 use super::script::{self, Call, Name};
-use super::{GRANTED, HELD, LONGEST_WAIT, Shared, WAIT, error, fitness, micros, millis};
+use super::{GRANTED, HELD, LONGEST_WAIT, RECHECK, Shared, WAIT, error, fitness, micros, millis};
 use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind, Token};
 use crate::{Error, ErrorKind};
 
 impl Shared {
-    /// The names that belong to a slot, the fence of a lock last.
+    /// The names that belong to a slot.
     pub(super) fn slot<'a>(&'a self, kind: SlotKind, key: &'a str) -> [Name<'a>; 5] {
         let start = match kind {
             SlotKind::Lock => &*self.names.lock,
             SlotKind::Pool => &*self.names.pool,
         };
-        ["}", "}:queue", "}:places", "}:ended", "}:fence"].map(|end| Name(start, key, end))
+        ["}", "}:queue", "}:places", "}:ended", "}:nodes"].map(|end| Name(start, key, end))
     }
 
-    /// What is told to who is handed a slot.
+    /// The second half of the message to a waiter.
     pub(super) fn slot_word(kind: SlotKind, key: &str) -> String {
         let letter = match kind {
             SlotKind::Lock => 'L',
@@ -31,7 +31,7 @@ impl Shared {
     }
 
     pub(super) fn release_call(&self, kind: SlotKind, key: &str, token: &str) -> Call {
-        Call::new(&script::RELEASE, &self.slot(kind, key)[..4])
+        Call::new(&script::RELEASE, &self.slot(kind, key))
             .arg(token)
             .arg(&self.names.wake)
             .arg(Self::slot_word(kind, key))
@@ -76,12 +76,14 @@ impl Shared {
             let _ = timeout(patience, self.subscriber.stand(&self.weak)).await;
         }
         let key = slot.key.as_str();
-        let names = self.slot(slot.kind, key);
+        let [holders, queue, places, ended, nodes] = self.slot(slot.kind, key);
+        let fence = Name(&self.names.fence, "", "");
+        let names = [holders, queue, places, ended, nodes, fence];
         let names = match slot.kind {
             SlotKind::Lock => &names[..],
-            SlotKind::Pool => &names[..4],
+            SlotKind::Pool => &names[..5],
         };
-        let call = |until| {
+        let call = |until, _| {
             let mut call = Call::new(&script::ACQUIRE, names)
                 .arg(acquire.token.as_str())
                 .arg(&self.names.wake)
@@ -92,7 +94,9 @@ impl Shared {
                 .arg(slot.max);
             call.asks_for = Some(acquire.token.clone());
             match acquire.wait {
-                Some(wait) => call.arg(micros(wait.min(LONGEST_WAIT))),
+                Some(wait) => call
+                    .arg(micros(wait.min(LONGEST_WAIT)))
+                    .arg(micros((RECHECK + acquire.within) * 4)),
                 None => call,
             }
         };
@@ -112,40 +116,60 @@ impl Shared {
                 }
                 Acquired::Held { retry_in: time }
             }
-            WAIT => Acquired::Queued { recheck: time },
+            WAIT => Acquired::Queued {
+                recheck: time,
+                place: outcome.place,
+            },
             _ => return Err(error::garbled(&self.server.place)),
         })
     }
 
     pub(super) async fn release(&self, slot: &Slot, token: &Token) -> Result<bool, Error> {
         let call = self.release_of(slot, token);
-        match self.control.run_told(&call).await? {
-            (Value::Int(1), _) => Ok(true),
-            (Value::Int(0), false) => Ok(false),
+        let (mut released, mut again) = (false, false);
+        loop {
+            let (value, twice) = self.control.run_told(&call).await?;
+            let Value::Int(bits @ 0..=3) = value else {
+                return Err(error::garbled(&self.server.place));
+            };
+            released |= bits & 1 == 1;
+            again |= twice;
+            if bits & 2 == 0 {
+                break;
+            }
+        }
+        if again && !released {
             // The first of two may have released it.
-            (Value::Int(0), true) => Err(error::unreachable(
+            return Err(error::unreachable(
                 &self.server.place,
                 "the connection broke",
-            )),
-            _ => Err(error::garbled(&self.server.place)),
+            ));
         }
+        Ok(released)
     }
 
     pub(super) async fn evict(&self, slot: &Slot) -> Result<bool, Error> {
         let start = self.server.time.local();
         let key = slot.key.as_str();
         let names = self.slot(slot.kind, key);
-        let call = |until| {
-            Call::new(&script::EVICT, &names[..4])
+        let call = |until, more| {
+            let call = Call::new(&script::EVICT, &names)
                 .arg(&self.names.wake)
                 .arg(Self::slot_word(slot.kind, key))
-                .arg(until)
+                .arg(until);
+            if more { call.arg("more") } else { call }
         };
         let within = self.server.budget;
         match self.run_until(&self.control, start, within, call).await? {
             Ok(outcome) => Ok(outcome.code != 0),
             Err(_) => Err(error::garbled(&self.server.place)),
         }
+    }
+
+    /// Gives back a claim, or with deadline 0 a place in the queue, of a waiter that is gone. The script refuses a hold.
+    pub(super) fn give_back_claim(&self, kind: SlotKind, key: &str, token: &str, deadline: u64) {
+        let call = self.release_call(kind, key, token);
+        self.give_back(call.arg("claim").arg(deadline));
     }
 
     /// Releases in the background what nobody wants.

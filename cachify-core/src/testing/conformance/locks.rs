@@ -226,6 +226,60 @@ pub async fn l2_s13_a_deadline_that_meets_a_hand_off_leaks_nothing(stage: &Stage
     assert!(!outcomes.contains(&0), "they never met: {outcomes:?}");
 }
 
+pub async fn l2_one_waiter_asks_for_all(stage: &Stage) {
+    const WAITERS: usize = 100;
+    let (a, backend) = stage.faulty();
+    let b = stage.handle();
+    let key = stage.key("crowd");
+    let guard = b.lock(&key).acquire().await.unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut waiters = Vec::new();
+    for n in 0..WAITERS {
+        let (lock, order) = (a.lock(&key), Arc::clone(&order));
+        waiters.push(tokio::spawn(async move {
+            let guard = lock.wait(60 * SECOND).acquire().await.unwrap();
+            order.lock().unwrap().push(n);
+            guard.release().await.unwrap();
+        }));
+        queue_grows_to(&b, SlotKind::Lock, &key, n + 1).await;
+    }
+    let asked = backend.calls(Op::Acquire);
+    sleep(3 * SECOND).await;
+    let looks = backend.calls(Op::Acquire) - asked;
+    assert!((2..=6).contains(&looks), "{looks} in 3 s");
+    let asked = backend.calls(Op::Acquire);
+    guard.release().await.unwrap();
+    soon("everybody", join_all(waiters)).await;
+    assert!(order.lock().unwrap().is_sorted());
+    let claims = backend.calls(Op::Acquire) - asked;
+    assert!((WAITERS..=WAITERS + 10).contains(&claims), "{claims}");
+}
+
+pub async fn l2_a_waiter_that_is_not_polled_is_not_in_the_way(stage: &Stage) {
+    let (a, backend) = stage.faulty();
+    let b = stage.handle();
+    let key = stage.key("asleep");
+    // As if the process was killed.
+    backend.fail(Op::Extend, Fault::Hang);
+    backend.fail(Op::Release, Fault::Hang);
+    let _dead = a.lock(&key).ttl(SECOND).acquire().await.unwrap();
+    let lock = b.lock(&key).wait(30 * SECOND);
+    let mut asleep = pin!(lock.acquire());
+    until("it waits", async || {
+        assert!(poll_once(asleep.as_mut()).is_pending());
+        waiting(&a, SlotKind::Lock, &key).await == 1
+    })
+    .await;
+    let _ = poll_once(asleep.as_mut());
+    let start = Instant::now();
+    let next = b.lock(&key).wait(30 * SECOND).acquire().await.unwrap();
+    // The holder's time, a claim, and what others wait before they look instead of it.
+    assert!(start.elapsed() < 4 * SECOND, "{:?}", start.elapsed());
+    next.release().await.unwrap();
+    let woken = soon("it wakes up", asleep).await.unwrap();
+    woken.release().await.unwrap();
+}
+
 pub async fn l3_a_live_guard_is_renewed(stage: &Stage) {
     let (a, b) = (stage.handle(), stage.handle());
     let key = stage.key("long");
@@ -514,6 +568,32 @@ pub async fn l6_s32_release_and_renewal_are_tried_while_the_backend_fails(stage:
     assert!(!guard.is_lost());
     guard.release().await.unwrap();
     assert!(is_free(&b, &key).await);
+}
+
+pub async fn l7_all_waiters_hear_that_the_backend_is_away(stage: &Stage) {
+    for fault in [Fault::Refuse, Fault::Hang] {
+        let (a, backend) = stage.faulty();
+        let b = stage.handle();
+        let key = stage.key("away");
+        let _guard = b.lock(&key).acquire().await.unwrap();
+        let waiters = (0..50).map(|_| {
+            let lock = a.lock(&key).wait(60 * SECOND);
+            tokio::spawn(async move { kind(lock.acquire().await) })
+        });
+        let waiters: Vec<_> = waiters.collect();
+        queue_grows_to(&b, SlotKind::Lock, &key, 50).await;
+        backend.fail_all(fault);
+        let start = Instant::now();
+        for waiter in soon("all are told", join_all(waiters)).await {
+            let kind = waiter.unwrap();
+            assert!(
+                matches!(kind, Some(ErrorKind::Unavailable | ErrorKind::Timeout)),
+                "{kind:?}"
+            );
+        }
+        assert!(start.elapsed() < 4 * SECOND, "{:?}", start.elapsed());
+        backend.heal();
+    }
 }
 
 pub async fn l8_a_lock_can_be_looked_at_and_forced(stage: &Stage) {

@@ -1,0 +1,121 @@
+//! The messages that processes tell one another by.
+
+use crate::Key;
+use crate::backend::{Node, SlotKind};
+
+/// A message, as it is on the wire: `C KEY` or `DEADLINE TOKEN L KEY`, with `P` for a pool.
+#[derive(Debug, PartialEq)]
+pub(super) enum Word<'a> {
+    /// The lease of this key ended.
+    LeaseEnded(&'a str),
+    /// A waiter of this node has a claim until `deadline`, or with 0, is asked whether it still waits.
+    Turn {
+        deadline: u64,
+        token: &'a str,
+        kind: SlotKind,
+        key: &'a str,
+    },
+}
+
+impl<'a> Word<'a> {
+    /// Reads a message to `node`. `None`: no process of ours sent it.
+    pub(super) fn parse(text: &'a str, node: &Node) -> Option<Self> {
+        let (first, rest) = text.split_once(' ')?;
+        if first == "C" {
+            return Key::is_text(rest).then_some(Self::LeaseEnded(rest));
+        }
+        let (token, rest) = rest.split_once(' ')?;
+        let (kind, key) = rest.split_once(' ')?;
+        let kind = match kind {
+            "L" => SlotKind::Lock,
+            "P" => SlotKind::Pool,
+            _ => return None,
+        };
+        let deadline = micros(first)?;
+        (node.owns(token) && Key::is_text(key)).then_some(Self::Turn {
+            deadline,
+            token,
+            kind,
+            key,
+        })
+    }
+}
+
+/// A number of microseconds, spelled as Redis spells it: digits alone, and few enough for a double.
+fn micros(text: &str) -> Option<u64> {
+    let digits = text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let canonical = text == "0" || !text.starts_with('0');
+    (digits && canonical).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_process_of_ours_says_is_understood() {
+        let node = Node::new("shop");
+        let mine = node.token();
+        let token = mine.as_str();
+        let turn = |kind, key| Word::Turn {
+            deadline: 1_800_000_000_000_000,
+            token,
+            kind,
+            key,
+        };
+        let deadline = "1800000000000000";
+        let lock = format!("{deadline} {token} L a b");
+        assert_eq!(Word::parse(&lock, &node), Some(turn(SlotKind::Lock, "a b")));
+        let pool = format!("{deadline} {token} P x");
+        assert_eq!(Word::parse(&pool, &node), Some(turn(SlotKind::Pool, "x")));
+        let ended = Word::LeaseEnded("read-7");
+        assert_eq!(Word::parse("C read-7", &node), Some(ended));
+
+        let other = Node::new("shop").token();
+        let (unique, name) = token.split_once('@').unwrap_or_default();
+        let (number, secret) = unique.split_once('.').unwrap_or_default();
+        let long = "x".repeat(513);
+        for word in [
+            String::new(),
+            "C".to_owned(),
+            "C ".to_owned(),
+            "c read-7".to_owned(),
+            "C a{b".to_owned(),
+            "C a}b".to_owned(),
+            "C a\nb".to_owned(),
+            format!("C {long}"),
+            format!("again {token} L x"),
+            format!("claim {token} L x"),
+            format!("+1 {token} L x"),
+            format!("-1 {token} L x"),
+            format!("1e3 {token} L x"),
+            format!("0x10 {token} L x"),
+            format!("00 {token} L x"),
+            format!("inf {token} L x"),
+            format!("nan {token} L x"),
+            format!("1.5 {token} L x"),
+            format!("18000000000000000 {token} L x"),
+            format!(" {token} L x"),
+            format!("{deadline}  {token} L x"),
+            format!("{deadline} {token} L"),
+            format!("{deadline} {token} L "),
+            format!("{deadline} {token} l x"),
+            format!("{deadline} {token} LP x"),
+            format!("{deadline} {token} L a{{b"),
+            format!("{deadline} {token} L a\0b"),
+            format!("{deadline} {token} L {long}"),
+            format!("{deadline} {} L x", other.as_str()),
+            format!("{deadline} @{name} L x"),
+            format!("{deadline} {number}@{name} L x"),
+            format!("{deadline} {number}.@{name} L x"),
+            format!("{deadline} .{secret}@{name} L x"),
+            format!("{deadline} {number}.{}@{name} L x", &secret[1..]),
+            format!("{deadline} {number}.{secret}.1@{name} L x"),
+            format!("{deadline} {number}.{secret}@{name}@{name} L x"),
+            format!("{deadline} {number}.{}@{name} L x", "G".repeat(16)),
+            format!("{deadline} {number}.{secret} L x"),
+        ] {
+            assert_eq!(Word::parse(&word, &node), None, "{word:?}");
+        }
+    }
+}
