@@ -64,8 +64,11 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    let builder = || Cachify::builder().memory().capacity(4_000_000);
-    let cachify = builder().connect_lazy().unwrap();
+    let builder = || {
+        let builder = Cachify::builder().memory();
+        builder.capacity(4_000_000).capacity_bytes(4 << 30)
+    };
+    let cachify = Cachify::memory();
     init(cachify.clone()).unwrap();
     let by_hand = ByHand::new(4_000_000);
     heading();
@@ -104,8 +107,23 @@ fn main() {
         })
         .print();
 
-    let (hot, all) = (1_000, 1_000_000);
     let large = builder().connect_lazy().unwrap();
+    runtime.block_on(large.scope(async {
+        for id in 0..keys {
+            row(id).await;
+        }
+    }));
+    Comparison::new("the same where there is room for 4 000 000", 2.0, HITS)
+        .run(floor, || {
+            runtime.block_on(large.scope(async {
+                for n in 0..u64::from(HITS) {
+                    black_box(row(n % keys).await);
+                }
+            }));
+        })
+        .print();
+
+    let (hot, all) = (1_000, 1_000_000);
     runtime.block_on(large.scope(async {
         for id in 0..all {
             row(id).await;

@@ -286,6 +286,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::clock::Clock;
     use crate::testing::{Fault, Faulty};
     use crate::{Cachify, KeyTemplate};
 
@@ -309,8 +310,12 @@ mod tests {
     }
 
     impl GaugeFn for Record {
-        fn increment(&self, _: f64) {}
-        fn decrement(&self, _: f64) {}
+        fn increment(&self, value: f64) {
+            self.0.lock().unwrap().push(format!("up by {value}"));
+        }
+        fn decrement(&self, value: f64) {
+            self.0.lock().unwrap().push(format!("down by {value}"));
+        }
         fn set(&self, value: f64) {
             self.0.lock().unwrap().push(format!("set to {value}"));
         }
@@ -374,6 +379,35 @@ mod tests {
                 .iter()
                 .any(|line| line.starts_with("cachify_unreadable_total "))
         );
+    }
+
+    #[test]
+    fn c11_what_memory_holds_shows() {
+        let record = recorded(async {
+            let clock = Clock::test();
+            let builder = Cachify::builder().capacity(3).capacity_bytes(1 << 20);
+            let cachify = builder.clock(clock).connect_lazy().unwrap();
+            let template = KeyTemplate::parse("row-{id}").unwrap();
+            let cached = |id: u32| cachify.cached(&template.render(&[&id]));
+            for id in 0..5 {
+                cached(id).weigh(|_: &i32| 1000).set(1).await.unwrap();
+            }
+            cached(5).weigh(|_: &i32| 2 << 20).set(1).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+            drop(cachify);
+        });
+        assert!(record.has("cachify_too_large_total row-{id}"));
+        assert!(record.has("cachify_evictions_total"));
+        let lines = record.0.lock().unwrap();
+        let bytes = 3 * (1000 + "row-0".len() + 256);
+        for line in [
+            "up by 3".to_owned(),
+            format!("up by {bytes}"),
+            "down by 3".to_owned(),
+            format!("down by {bytes}"),
+        ] {
+            assert!(lines.contains(&line), "{line}: {lines:?}");
+        }
     }
 
     #[test]

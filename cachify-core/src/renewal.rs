@@ -46,6 +46,8 @@ struct Table {
     overdue: BTreeSet<(Instant, u64)>,
     /// How many disturbances were taken note of.
     disturbances: u64,
+    /// What is being renewed at the moment.
+    renewing: BTreeSet<u64>,
     /// When the task looks again by itself.
     alarm: Option<Instant>,
     last: u64,
@@ -162,6 +164,7 @@ impl Table {
         if let Some((_, due)) = self.items.get_mut(&id) {
             *due = Some(at);
             self.due.insert((at, id));
+            self.renewing.remove(&id);
         }
     }
 
@@ -179,15 +182,13 @@ impl Table {
     /// Schedules at once what was being renewed when the last task ended.
     fn resume(&mut self) {
         let now = Instant::now();
-        for (id, (_, due)) in &mut self.items {
-            if due.is_none() {
-                *due = Some(now);
-                self.due.insert((now, *id));
-            }
+        for id in std::mem::take(&mut self.renewing) {
+            self.schedule(id, now);
         }
     }
 
     fn forget(&mut self, id: u64) {
+        self.renewing.remove(&id);
         if let Some((_, Some(at))) = self.items.remove(&id) {
             let _ = self.due.remove(&(at, id)) || self.overdue.remove(&(at, id));
         }
@@ -206,6 +207,7 @@ impl Table {
         };
         let (item, due) = self.items.get_mut(&id)?;
         *due = None;
+        self.renewing.insert(id);
         Some((id, Weak::clone(item)))
     }
 }

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cachify_core::Cachify;
+use cachify_core::backend::memory::Memory;
+use cachify_core::clock::Clock;
 use futures_util::future::join_all;
 use http::StatusCode;
 use http_support::{
@@ -590,4 +593,31 @@ async fn h1_a_route_known_to_pass_through_costs_one_get() {
     let before = gets.load(Ordering::SeqCst);
     route.get(&[]).await;
     assert_eq!(gets.load(Ordering::SeqCst) - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_answers_count_by_their_size_and_one_client_exhausts_nothing() {
+    let clock = Clock::test();
+    let memory = Memory::builder()
+        .capacity_bytes(32 << 20)
+        .clock(clock.clone())
+        .build();
+    let builder = Cachify::builder().backend(Arc::new(memory.clone()));
+    let cachify = builder.clock(clock).connect_lazy().unwrap();
+    let answer = |_| {
+        let answer = with(text(vec![b'x'; 100_000]), &[("x-note", &"y".repeat(1000))]);
+        std::future::ready(answer)
+    };
+    let route = Route::new(&cachify, rules("search-{query}"), answer);
+    let ask = |n| route.ask(get(&format!("/search?n={n}"), &[]));
+    ask(0).await.unwrap();
+    // Headers twice: a hit keeps its own.
+    let bytes = memory.bytes();
+    assert!((102_000..104_500).contains(&bytes), "{bytes}");
+    for n in 0..2000 {
+        ask(n).await.unwrap();
+        assert!(memory.bytes() <= 32 << 20);
+    }
+    assert!(memory.len() > 250, "{}", memory.len());
+    assert_eq!(route.runs(), 2000);
 }

@@ -103,13 +103,16 @@ fn stands(leases: &Leases, key: &str, token: &Token) -> bool {
 /// weight keeps both bounds.
 #[derive(Clone)]
 struct Share {
-    /// What one entry of the greatest number takes of the bytes.
+    /// What each of the greatest number of entries takes.
     least: u64,
 }
 
+/// So many units to a byte, so that the share of one entry among many is hardly rounded.
+const FINE: u64 = 1 << 16;
+
 impl Weighter<SmolStr, Entry> for Share {
     fn weight(&self, _: &SmolStr, entry: &Entry) -> u64 {
-        entry.bytes.max(self.least)
+        entry.bytes.saturating_mul(FINE).max(self.least)
     }
 }
 
@@ -194,12 +197,13 @@ impl MemoryBuilder {
         // A small share of each part is for entries that were not used yet; what fits only with that does not fit.
         let part = bytes.div_ceil(parts as u64);
         let room = part - part.div_ceil(32);
+        let weight = bytes.saturating_mul(FINE);
         let share = Share {
-            least: bytes.div_ceil(entries as u64).min(room),
+            least: (weight / entries as u64).min(room.saturating_mul(FINE)),
         };
         let options = OptionsBuilder::new()
             .shards(parts)
-            .weight_capacity(bytes)
+            .weight_capacity(weight)
             .estimated_items_capacity(expected)
             .build()
             // Both capacities are given, which is all that can be missing.
