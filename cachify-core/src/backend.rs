@@ -37,9 +37,9 @@ pub type Typed = Arc<dyn Any + Send + Sync>;
 ///
 /// # What an implementation promises
 ///
-/// 1. A lease is a right to [`fill`](Self::fill): of all the leases that [`begin`](Self::begin) gave for one key,
-///    at most one stands at a time, and [`reset`](Self::reset) and [`set`](Self::set) end it. This is what makes a reset win over
-///    a computation that started before it.
+/// 1. A lease is a right to [`fill`](Self::fill) one entry. [`begin`](Self::begin) gives it to one token at a time, unless
+///    a caller [joins](Claim::Join) it. The first fill ends it for all its tokens, and so do [`reset`](Self::reset) and
+///    a begin that [overwrites](Claim::Overwrite). This is what makes a reset win over a computation that started before it.
 /// 2. At most `max` holders of a [`Slot`] are alive at a time, by the backend's own clock.
 /// 3. Waiters are served in the order of their first [`acquire`](Self::acquire), and nobody overtakes a waiter who is alive.
 /// 4. Whoever waits is told through [`signals`](Self::signals): by the key's text for a lease that ended, by the
@@ -65,10 +65,13 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// The entry, if there is one.
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Found>, Error>>;
 
-    /// Asks for the right to fill a missing entry, after looking again whether it is still missing.
+    /// Asks for the right to fill an entry; see [`Claim`].
+    ///
+    /// If the answer does not come in time, the backend must refuse the request when it arrives later.
     fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>>;
 
-    /// Stores an entry if the lease still stands, ends the lease and tells those who wait. `false`: it no longer stood, nothing was stored.
+    /// Stores an entry if the lease still stands, ends the lease for all its tokens and tells those who wait. `false`: it no longer
+    /// stood, nothing was stored.
     ///
     /// The lease ends and those who wait are told even when storing fails.
     fn fill<'a>(
@@ -78,7 +81,9 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         entry: NewEntry<'a>,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Ends a lease without storing anything, and tells those who wait. `false`: it no longer stood.
+    /// Gives a token's part in a lease back without storing anything. `false`: it no longer stood.
+    ///
+    /// With its last token the lease ends, and those who wait are told.
     fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Gives a lease `ttl` from now. `false`: it no longer stood.
@@ -88,16 +93,6 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         token: &'a Token,
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>>;
-
-    /// Stores an entry whatever was there, ends any lease and tells those who wait.
-    ///
-    /// If the answer does not come within `within`, the backend must refuse to do it later.
-    fn set<'a>(
-        &'a self,
-        key: &'a Key,
-        entry: NewEntry<'a>,
-        within: Duration,
-    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Removes the entry and any lease, and tells those who wait. Removing what is not there succeeds.
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>>;
@@ -271,8 +266,23 @@ pub struct Begin<'a> {
     pub token: &'a Token,
     /// How long the lease stands unless it is extended.
     pub ttl: Duration,
+    /// What the lease is wanted for.
+    pub claim: Claim,
     /// What was found and could not be read, bytes or a value of another type: an entry that is still the same counts as missing.
     pub unreadable: Option<&'a Found>,
+}
+
+/// What a [`Begin`] does about an entry that exists and a lease that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Finds the entry, and is [`Busy`](Begun::Busy) while the lease stands.
+    Wait,
+    /// As [`Wait`](Self::Wait), but joins a lease that has not been filled for this long: both tokens may fill it then.
+    ///
+    /// One caller may join when the lease is that old, two more when that time has passed again, then four, and so on.
+    Join(Duration),
+    /// Removes the entry, ends the lease that stands and starts another one. Those who waited for the old lease are told when the new one ends.
+    Overwrite,
 }
 
 /// The answer to [`Backend::begin`].
@@ -282,9 +292,9 @@ pub enum Begun {
     Granted,
     /// There is an entry after all.
     Found(Found),
-    /// Somebody else fills it. The caller's node is told when that ends; a look after `recheck` is due in any case.
+    /// Another token has the lease. The caller's node is told when it ends; a look after `recheck` is due in any case.
     Busy {
-        /// When the other lease ends unless it is extended.
+        /// When the other lease ends unless it is extended, or when it can be joined.
         recheck: Duration,
     },
 }

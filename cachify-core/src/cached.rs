@@ -3,13 +3,15 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backend::{Found, NewEntry, Typed};
+use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
 use crate::cachify::Cachify;
 use crate::codec;
+use crate::lease::{LEASE_TTL, Lease};
 use crate::{Error, Key, Ttl, observe, weight};
 
 mod policy;
@@ -93,10 +95,24 @@ impl Cachify {
 ///
 /// # Two callers at once
 ///
-/// Of all callers in this process who miss the same key, one computes and the others get its value. If the one is cancelled, another one takes
-/// over at once with its own closure. If it fails, the error goes to all of them after [`share_errors`](Self::share_errors); without it the
-/// others try themselves, 1, 2, 4, ... at a time. A panic reaches only the one whose closure panicked. Over Redis, the same holds
-/// among all processes by a lease. A caller waits for others for a bounded time (the handle's `patience`, 30 s by default) and then computes for itself.
+/// Of all callers in this process that miss the same key, one computes and the others get its value.
+/// If that one is cancelled, another takes over at once with its own closure. If it fails, all get
+/// its error after [`share_errors`](Self::share_errors); without it the others try themselves, 1, 2,
+/// 4, ... at a time. A panic reaches only the caller whose closure panicked. Over Redis, the same
+/// holds among all processes by a lease.
+///
+/// A caller waits for the handle's [`patience`](crate::CachifyBuilder::patience), 30 s by default.
+/// Then it computes too; the first computation to finish is stored and goes to all waiting callers.
+/// A slow computation is not repeated by every caller: one starts when the patience has passed, two
+/// more when it has passed again, then four, and so on, in all processes together. The others wait
+/// on, for 16 times the patience at most. A caller that waited that long computes and does not
+/// store. A [reset](Self::reset) or [set](Self::set) ends the wait at once in its own process, and
+/// within about a second in others.
+///
+/// A computation makes progress only while its caller is polled. In a `buffered` stream, or a branch
+/// of `select!` that is polled no more, it keeps others waiting until their patience ends; a warning
+/// then names the template and the time waited. Run such a call in a task of its own
+/// (`tokio::spawn`).
 ///
 /// # When the backend is away
 ///
@@ -397,11 +413,14 @@ impl<P> Cached<P> {
     /// Stores `value`, whatever was there. A computation that is under way cannot overwrite it. Where
     /// [`cache_if`](Self::cache_if), [`ttl_with`](Self::ttl_with) or a time to live of zero refuse the value, this is a [reset](Self::reset).
     ///
+    /// The old entry is removed first, then the new one is stored. A read in between waits for it.
+    ///
     /// # Two callers at once
     ///
-    /// Of writes that overlap, two sets or a set and a reset, the one that the backend carries out last stays, which need not be the one that
-    /// was called last. Who cannot rule that out, by a [lock](Cachify::lock) or otherwise, resets after each change instead, see
-    /// [`update`](Cachify::update): resets do not depend on their order.
+    /// Of writes that overlap, two sets or a set and a reset, the one that begins last at the backend
+    /// wins, which need not be the one that was called last. The other stores nothing and is `Ok`. If
+    /// you cannot rule that out, by a [lock](Cachify::lock) or otherwise, reset after each change
+    /// instead, see [`update`](Cachify::update): resets do not depend on their order.
     ///
     /// # Errors
     ///
@@ -452,15 +471,56 @@ impl<P> Cached<P> {
             None => unreachable!("made of a T above"),
         };
         let weigh = || weigh::<T>(known, &typed);
+        // Before anything is removed: a value that cannot be encoded changes nothing.
+        let bytes = if inner.backend.is_local() {
+            None
+        } else {
+            Some(encode(inner.backend.now())?)
+        };
+        let encode = |now| match &bytes {
+            Some(bytes) => Ok(codec::stamped(bytes.clone(), now)),
+            None => encode(now),
+        };
         let entry = NewEntry {
             value: &typed,
             encode: &encode,
             weigh: &weigh,
             ttl,
         };
-        inner
-            .attempt(inner.backend.set(&self.key, entry, inner.settings.budget))
-            .await
+        inner.attempt(self.overwrite(entry)).await
+    }
+
+    /// Starts a lease of its own, which removes the entry, and fills it.
+    ///
+    /// A later reset or set ends that lease. A copy of either request that arrives after that stores
+    /// nothing: the fill is refused, and no fill follows a begin whose answer was given up.
+    async fn overwrite(&self, entry: NewEntry<'_>) -> Result<(), Error> {
+        let inner = &self.cachify.inner;
+        loop {
+            let lease = Lease::new(inner, &self.key, None);
+            let begin = Begin {
+                token: &lease.token,
+                ttl: LEASE_TTL,
+                claim: Claim::Overwrite,
+                unreadable: None,
+            };
+            lease.asking();
+            let recheck = match inner.backend.begin(&self.key, begin).await? {
+                Begun::Granted => {
+                    lease.granted();
+                    // `false`: overtaken, which is as good as having come earlier.
+                    inner.backend.fill(&self.key, &lease.token, entry).await?;
+                    lease.ended();
+                    inner.flights.end(&self.key, None);
+                    return Ok(());
+                }
+                // The request may have been sent twice: another lease, as in a read.
+                Begun::Busy { recheck } => recheck,
+                Begun::Found(_) => Duration::from_millis(1),
+            };
+            lease.ended();
+            tokio::time::sleep(recheck).await;
+        }
     }
 
     /// Removes the entry; see [`Cachify::reset`].

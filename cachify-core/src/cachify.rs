@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     pub(crate) default_ttl: Ttl,
     pub(crate) lock_ttl: Duration,
     pub(crate) budget: Duration,
-    /// How long a caller waits for the computation of another one.
+    /// How long a caller waits for the computation of another one before it may compute too.
     pub(crate) patience: Duration,
     pub(crate) encoding: Encoding,
 }
@@ -383,6 +383,8 @@ impl Inner {
             Ok(()) => self.insist(self.backend.reset(key)).await,
             Err(error) => Err(error),
         };
+        // Afterwards: the next flight must not begin before the reset.
+        self.flights.end(key, None);
         late.disarm();
         result.map_err(|error| self.unconfirmed(key, error))
     }
@@ -415,6 +417,7 @@ impl Inner {
     /// Queues a reset and has it replayed. `false`: the queue is full.
     fn reset_later(self: &Arc<Self>, key: &Key) -> bool {
         let queued = self.pending.add(key);
+        self.flights.end(key, None);
         if !queued {
             tracing::error!(
                 template = key.template(),

@@ -111,6 +111,14 @@ fn write_plain<T: Serialize>(
     })
 }
 
+/// The same bytes, stored at another time.
+pub(crate) fn stamped(mut bytes: Vec<u8>, stored_at: Moment) -> Vec<u8> {
+    if let Some(stamp) = bytes.get_mut(12..20) {
+        stamp.copy_from_slice(&stored_at.as_micros().to_le_bytes());
+    }
+    bytes
+}
+
 fn too_deep() -> Error {
     Error::new(
         ErrorKind::Codec,

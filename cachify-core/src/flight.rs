@@ -5,15 +5,19 @@
 //!    gone by then drops it in turn.
 //! 3. A flight that is closed takes no more waiters. It is closed before its value is sent to the backend: whoever comes later must not be
 //!    given a value that a reset may already have overtaken.
-//! 4. The lease in the backend belongs to the flight and moves with its leadership, so that a take-over costs no round trip.
+//! 4. The lease in the backend moves with the leadership, so that following a leader who is gone costs no round trip.
+//! 5. A leader may hang. Waiters that run out of patience lead beside it, with leases of their own: 1, then 2, 4, ... of them, a patience
+//!    apart. The first to finish ends the flight. A reset ends it at once, and its waiters look again.
 
 use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::Key;
 use crate::backend::Typed;
@@ -23,25 +27,68 @@ use crate::lease::Lease;
 /// All flights of one handle.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    open: Mutex<HashMap<FlightKey, Open>>,
+    open: Mutex<Table>,
     /// Orders the arrival of callers and the start of computations.
     ticks: AtomicU64,
 }
 
-/// Values of different types never share a flight, even under one key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct FlightKey {
-    key: SmolStr,
-    value: TypeId,
+/// The open flights by key. Values of different types never share a flight, even under one key.
+#[derive(Debug, Default)]
+struct Table(HashMap<SmolStr, Vec<Open>>);
+
+impl Table {
+    fn by_id(&mut self, key: &str, id: u64) -> Option<&mut Open> {
+        self.0.get_mut(key)?.iter_mut().find(|open| open.id == id)
+    }
+
+    fn by_type(&mut self, key: &str, value: TypeId) -> Option<&mut Open> {
+        let mut open = self.0.get_mut(key)?.iter_mut();
+        open.find(|open| open.value == value)
+    }
+
+    fn remove(&mut self, key: &str, id: u64) -> Option<Open> {
+        let open = self.0.get_mut(key)?;
+        let at = open.iter().position(|open| open.id == id)?;
+        let removed = open.swap_remove(at);
+        if open.is_empty() {
+            self.0.remove(key);
+        }
+        Some(removed)
+    }
 }
 
 #[derive(Debug)]
 struct Open {
     id: u64,
+    value: TypeId,
     leaders: usize,
     /// How many are to lead at a time after the present ones failed: 1, 2, 4, ...
     width: usize,
     waiters: VecDeque<Waiter>,
+    /// Those that run out of patience.
+    late: Rounds,
+    /// When the flight was opened, or when the last round of them began.
+    since: Instant,
+}
+
+/// Lets callers pass in rounds: one in the first, then 2, 4, 8, ...
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    width: u32,
+    left: u32,
+}
+
+impl Rounds {
+    /// Whether the caller passes. `over`: the last round is over.
+    pub(crate) fn pass(&mut self, over: bool) -> bool {
+        if over {
+            self.width = self.width.saturating_mul(2).max(1);
+            self.left = self.width;
+        }
+        let passes = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        passes
+    }
 }
 
 /// A caller who waits for the outcome of a flight.
@@ -73,32 +120,52 @@ pub(crate) enum Role {
     Wait(oneshot::Receiver<Word>),
 }
 
+/// What a waiter is to do that ran out of patience.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Compute beside the leaders there are.
+    Lead(Lead),
+    /// Wait on: others compute beside them already.
+    Wait(Instant),
+    /// Look again: the flight is closed.
+    Again,
+}
+
 impl Flights {
     /// A number larger than any before.
     pub(crate) fn tick(&self) -> u64 {
         self.ticks.fetch_add(1, Ordering::SeqCst)
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<FlightKey, Open>> {
+    fn open(&self) -> MutexGuard<'_, Table> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many wait for `key`, whatever the type.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn waiting(&self, key: &Key) -> usize {
-        let open = self.open();
-        let flights = open.iter().filter(|(flight, _)| flight.key == key.as_str());
-        flights.map(|(_, open)| open.waiters.len()).sum()
+        let flights = self.open();
+        let open = flights.0.get(key.as_str()).into_iter().flatten();
+        open.map(|open| open.waiters.len()).sum()
+    }
+
+    /// Ends the flights for `key`, or the one with this `id`. Their leaders compute on for themselves, their waiters look again.
+    pub(crate) fn end(&self, key: &Key, id: Option<u64>) {
+        let mut flights = self.open();
+        let ended = match id {
+            Some(id) => flights.remove(key.as_str(), id).into_iter().collect(),
+            None => flights.0.remove(key.as_str()).unwrap_or_default(),
+        };
+        drop(flights);
+        // Without the lock: this wakes the waiters.
+        drop::<Vec<Open>>(ended);
     }
 
     /// Joins the open flight for `key`, or opens one and leads it.
     pub(crate) fn join<T: 'static>(inner: &Arc<Inner>, key: &Key, arrival: u64) -> Role {
-        let flight = FlightKey {
-            key: key.as_str().into(),
-            value: TypeId::of::<T>(),
-        };
+        let value = TypeId::of::<T>();
         let mut flights = inner.flights.open();
-        if let Some(open) = flights.get_mut(&flight) {
+        if let Some(open) = flights.by_type(key.as_str(), value) {
             let (reply, word) = oneshot::channel();
             // A leader that hangs must not gather those who gave up on it. Half of the room is free after this, so that few have to look.
             if open.waiters.len() == open.waiters.capacity() {
@@ -109,22 +176,36 @@ impl Flights {
             return Role::Wait(word);
         }
         let id = inner.flights.tick();
-        flights.insert(
-            flight.clone(),
-            Open {
-                id,
-                leaders: 1,
-                width: 1,
-                waiters: VecDeque::new(),
-            },
-        );
-        Role::Lead(Lead {
-            inner: Arc::clone(inner),
-            flight,
+        let open = Open {
             id,
-            lease: None,
-            open: true,
-        })
+            value,
+            leaders: 1,
+            width: 1,
+            waiters: VecDeque::new(),
+            late: Rounds::default(),
+            since: Instant::now(),
+        };
+        let key = SmolStr::from(key.as_str());
+        flights.0.entry(key.clone()).or_default().push(open);
+        Role::Lead(Lead::new(inner, key, id))
+    }
+
+    /// Lets a waiter that ran out of `patience` lead beside the leader, if it is one of the few that may.
+    pub(crate) fn overtake<T: 'static>(inner: &Arc<Inner>, key: &Key, patience: Duration) -> Turn {
+        let mut flights = inner.flights.open();
+        let Some(open) = flights.by_type(key.as_str(), TypeId::of::<T>()) else {
+            return Turn::Again;
+        };
+        let now = Instant::now();
+        let over = now.duration_since(open.since) >= patience;
+        if over {
+            open.since = now;
+        }
+        if !open.late.pass(over) {
+            return Turn::Wait(open.since + patience);
+        }
+        open.leaders += 1;
+        Turn::Lead(Lead::new(inner, key.as_str().into(), open.id))
     }
 }
 
@@ -132,7 +213,7 @@ impl Flights {
 #[derive(Debug)]
 pub(crate) struct Lead {
     inner: Arc<Inner>,
-    flight: FlightKey,
+    key: SmolStr,
     id: u64,
     /// The right to store the result; `None` until it was asked for, or where the backend is away.
     pub(crate) lease: Option<Arc<Lease>>,
@@ -140,19 +221,28 @@ pub(crate) struct Lead {
 }
 
 impl Lead {
+    fn new(inner: &Arc<Inner>, key: SmolStr, id: u64) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            key,
+            id,
+            lease: None,
+            open: true,
+        }
+    }
+
+    /// Asks for a lease of this flight.
+    pub(crate) fn new_lease(&mut self, key: &Key) -> Arc<Lease> {
+        let lease = Lease::new(&self.inner, key, Some(self.id));
+        Arc::clone(self.lease.insert(lease))
+    }
+
     /// Closes the flight and returns those who wait. Somebody else may have closed it already: then nobody does.
     #[must_use = "those who wait are told to look again when this is dropped"]
     pub(crate) fn close(&mut self) -> Waiters {
         self.open = false;
-        let mut flights = self.inner.flights.open();
-        if flights
-            .get(&self.flight)
-            .is_some_and(|open| open.id == self.id)
-        {
-            let open = flights.remove(&self.flight);
-            return Waiters(open.map(|open| open.waiters).unwrap_or_default());
-        }
-        Waiters::default()
+        let open = self.inner.flights.open().remove(&self.key, self.id);
+        Waiters(open.map(|open| open.waiters).unwrap_or_default())
     }
 
     /// The computation failed in a way that cannot be shared: the next ones try, twice as many at a time each time.
@@ -160,10 +250,7 @@ impl Lead {
         self.open = false;
         let width = {
             let mut flights = self.inner.flights.open();
-            let Some(open) = flights
-                .get_mut(&self.flight)
-                .filter(|open| open.id == self.id)
-            else {
+            let Some(open) = flights.by_id(&self.key, self.id) else {
                 return;
             };
             open.leaders -= 1;
@@ -183,10 +270,7 @@ impl Lead {
     fn promote(&self) {
         let next = {
             let mut flights = self.inner.flights.open();
-            let Some(open) = flights
-                .get_mut(&self.flight)
-                .filter(|open| open.id == self.id)
-            else {
+            let Some(open) = flights.by_id(&self.key, self.id) else {
                 return;
             };
             let next = loop {
@@ -198,18 +282,13 @@ impl Lead {
             if next.is_some() {
                 open.leaders += 1;
             } else if open.leaders == 0 {
-                flights.remove(&self.flight);
+                flights.remove(&self.key, self.id);
             }
             next
         };
         if let Some(waiter) = next {
-            let lead = Self {
-                inner: Arc::clone(&self.inner),
-                flight: self.flight.clone(),
-                id: self.id,
-                lease: self.lease.clone(),
-                open: true,
-            };
+            let mut lead = Self::new(&self.inner, self.key.clone(), self.id);
+            lead.lease.clone_from(&self.lease);
             // Sent outside of the lock: if the waiter is gone by now, this drops the leadership, which passes it on.
             let _ = waiter.reply.send(Word::Lead(lead));
         }
@@ -221,13 +300,7 @@ impl Drop for Lead {
         if !self.open {
             return;
         }
-        if let Some(open) = self
-            .inner
-            .flights
-            .open()
-            .get_mut(&self.flight)
-            .filter(|open| open.id == self.id)
-        {
+        if let Some(open) = self.inner.flights.open().by_id(&self.key, self.id) {
             open.leaders -= 1;
         }
         self.promote();

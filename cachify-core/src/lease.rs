@@ -18,6 +18,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Lease {
     inner: Weak<Inner>,
     key: Key,
+    /// The flight that it belongs to; none for a set.
+    flight: Option<u64>,
     pub(crate) token: Token,
     state: AtomicU8,
     renewal: OnceLock<Ticket>,
@@ -31,10 +33,11 @@ const ASKING: u8 = 1;
 const GRANTED: u8 = 2;
 
 impl Lease {
-    pub(crate) fn new(inner: &Arc<Inner>, key: &Key) -> Arc<Self> {
+    pub(crate) fn new(inner: &Arc<Inner>, key: &Key, flight: Option<u64>) -> Arc<Self> {
         Arc::new(Self {
             inner: Arc::downgrade(inner),
             key: key.clone(),
+            flight,
             token: inner.node.token(),
             state: AtomicU8::new(ENDED),
             renewal: OnceLock::new(),
@@ -46,9 +49,13 @@ impl Lease {
         self.state.store(ASKING, Ordering::Release);
     }
 
-    /// The backend granted it; it is kept alive from now on.
-    pub(crate) fn granted(self: &Arc<Self>, inner: &Arc<Inner>) {
+    /// The backend granted it.
+    pub(crate) fn granted(&self) {
         self.state.store(GRANTED, Ordering::Release);
+    }
+
+    /// Keeps it alive from now on.
+    pub(crate) fn keep_alive(self: &Arc<Self>, inner: &Arc<Inner>) {
         let disturbances = inner.backend.signals().disturbances();
         let this: Arc<dyn Renewable> = self.clone();
         self.renewal.get_or_init(|| {
@@ -84,8 +91,11 @@ impl Renewable for Lease {
             {
                 Ok(true) => Some(RENEW_EVERY),
                 Ok(false) => {
-                    // A reset ended it: the result of this computation must not be stored.
+                    // A reset ended it, perhaps in another process: the result of this computation must not be stored.
                     self.ended();
+                    if self.flight.is_some() {
+                        inner.flights.end(&self.key, self.flight);
+                    }
                     None
                 }
                 Err(_) => Some(inner.settings.budget.min(RENEW_EVERY)),

@@ -54,6 +54,16 @@ pub(crate) fn computed(key: &Key, took: Duration) {
     tracing::debug!(template = key.template(), ?took, "computed");
 }
 
+/// The patience of a caller ended before another caller's computation did.
+pub(crate) fn overdue(key: &Key, waited: Duration) {
+    tracing::warn!(
+        template = key.template(),
+        ?waited,
+        "another computation of this key has not ended: it may hang, or its future may not be polled, as in a buffered stream; \
+        give it a timeout, or a task of its own"
+    );
+}
+
 /// A computed value could not be stored.
 pub(crate) fn not_stored(key: &Key, error: &Error) {
     static UNENCODABLE: Seen = Seen::new();

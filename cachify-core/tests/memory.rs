@@ -218,8 +218,9 @@ async fn c11_a_value_weighs_what_its_caller_says() {
 
 #[test]
 fn c11_without_a_runtime_what_expired_gives_way_to_what_has_not() {
-    use cachify_core::backend::{Backend, NewEntry, Typed};
+    use cachify_core::backend::{Backend, Begin, Claim, NewEntry, Node, Typed};
 
+    let node = Node::new("test");
     let memory = Memory::builder().capacity(10_000).build();
     let value: Typed = Arc::new(1);
     let set = |id: usize, ttl: Duration| {
@@ -229,7 +230,16 @@ fn c11_without_a_runtime_what_expired_gives_way_to_what_has_not() {
             weigh: &|| 4,
             ttl: ttl.into(),
         };
-        drop(memory.set(&key!("row-{id}"), entry, Duration::from_secs(1)));
+        let (key, token) = (key!("row-{id}"), node.token());
+        let begin = Begin {
+            token: &token,
+            ttl: Duration::from_secs(3),
+            claim: Claim::Overwrite,
+            unreadable: None,
+        };
+        // Memory does its work before the futures are polled.
+        drop(memory.begin(&key, begin));
+        drop(memory.fill(&key, &token, entry));
     };
     for id in 0..5000 {
         set(id, Duration::from_millis(1));

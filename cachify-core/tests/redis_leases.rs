@@ -4,7 +4,7 @@
 
 mod common;
 
-use cachify_core::backend::{Backend, Begun, Found};
+use cachify_core::backend::{Backend, Begun, Claim, Found};
 use cachify_core::{Error, ErrorKind, Ttl};
 use common::{MILLI, Process, SECOND, key, soon};
 use redis_fixture::{Reply, Server};
@@ -92,7 +92,7 @@ async fn c4_a_reset_or_set_ends_the_lease() {
     assert_eq!(process.bytes(&key).await, None);
 
     assert!(is_granted(&process.begin(&key, &token, None).await));
-    process.set(&key, b"set", Ttl::NEVER).await.unwrap();
+    process.set(&key, b"set", Ttl::NEVER).await;
     assert!(
         !process
             .fill(&key, &token, b"old", Ttl::NEVER)
@@ -119,11 +119,70 @@ async fn c3_those_who_wait_are_told_however_the_lease_ends() {
         match end {
             "fill" => assert!(a.fill(&key, &mine, b"v", SECOND).await.unwrap()),
             "confirm" => assert!(a.redis.confirm(&key, &mine).await.unwrap()),
-            "set" => a.set(&key, b"v", SECOND).await.unwrap(),
+            "set" => a.set(&key, b"v", SECOND).await,
             _ => a.redis.reset(&key).await.unwrap(),
         }
         soon(end, listener.signalled()).await;
         a.redis.reset(&key).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn c3_a_lease_that_is_not_filled_can_be_joined_in_rounds() {
+    let server = Server::start();
+    let (a, b) = (Process::new(&server.url()), Process::new(&server.url()));
+    let (row, patience) = (key("row"), 400 * MILLI);
+    assert!(is_granted(&a.begin(&row, &a.node.token(), None).await));
+    let mut joined = Vec::new();
+    let start = tokio::time::Instant::now();
+    while joined.len() < 3 {
+        let token = b.node.token();
+        match b.claim(&row, &token, Claim::Join(patience)).await {
+            Begun::Granted => joined.push((token, start.elapsed())),
+            Begun::Busy { recheck } => {
+                assert!(recheck <= patience, "{recheck:?}");
+                tokio::time::sleep(recheck).await;
+            }
+            Begun::Found(_) => panic!("nothing is stored"),
+        }
+    }
+    // One, then two.
+    let at: Vec<_> = joined.iter().map(|(_, at)| *at).collect();
+    assert!(at[1] >= at[0] + patience / 2, "{at:?}");
+    assert!(is_busy(
+        &b.claim(&row, &b.node.token(), Claim::Join(patience)).await
+    ));
+    // Without patience it stands as before.
+    assert!(is_busy(&b.begin(&row, &b.node.token(), None).await));
+
+    let [first, second, third] = [0, 1, 2].map(|n: usize| &joined[n].0);
+    assert!(b.redis.confirm(&row, first).await.unwrap());
+    assert!(!b.fill(&row, first, b"given back", SECOND).await.unwrap());
+    assert!(b.redis.extend_lease(&row, second, SECOND).await.unwrap());
+    assert!(b.fill(&row, second, b"second", SECOND).await.unwrap());
+    assert!(!b.fill(&row, third, b"third", SECOND).await.unwrap());
+    assert_eq!(b.bytes(&row).await.unwrap(), b"second");
+}
+
+#[tokio::test]
+async fn c4_a_set_or_reset_ends_a_lease_for_all_that_joined() {
+    let server = Server::start();
+    let process = Process::new(&server.url());
+    let row = key("row");
+    for set in [false, true] {
+        let tokens = [process.node.token(), process.node.token()];
+        assert!(is_granted(&process.begin(&row, &tokens[0], None).await));
+        let join = Claim::Join(std::time::Duration::ZERO);
+        assert!(is_granted(&process.claim(&row, &tokens[1], join).await));
+        if set {
+            process.set(&row, b"set", SECOND).await;
+        } else {
+            process.redis.reset(&row).await.unwrap();
+        }
+        for token in &tokens {
+            assert!(!process.fill(&row, token, b"old", SECOND).await.unwrap());
+        }
+        process.redis.reset(&row).await.unwrap();
     }
 }
 
@@ -144,7 +203,7 @@ async fn c6_what_is_unreadable_counts_as_missing_until_it_changes() {
     let server = Server::start();
     let process = Process::new(&server.url());
     let (key, token) = (key("row"), process.node.token());
-    process.set(&key, b"foreign", Ttl::NEVER).await.unwrap();
+    process.set(&key, b"foreign", Ttl::NEVER).await;
 
     let unreadable = bytes(b"other");
     assert_eq!(
@@ -169,7 +228,7 @@ async fn c6_an_empty_entry_is_an_entry() {
     let server = Server::start();
     let process = Process::new(&server.url());
     let (key, token) = (key("row"), process.node.token());
-    process.set(&key, b"", Ttl::NEVER).await.unwrap();
+    process.set(&key, b"", Ttl::NEVER).await;
     assert_eq!(found(process.begin(&key, &token, None).await), b"");
     assert!(is_granted(
         &process.begin(&key, &token, Some(&bytes(b""))).await
@@ -197,7 +256,7 @@ async fn c6_a_key_of_another_type_is_replaced() {
     for end in ["set", "reset", "fill"] {
         server.command(&["SET", "test:cached:{row}:lease", "a string"]);
         match end {
-            "set" => process.set(&key, b"v", SECOND).await.unwrap(),
+            "set" => process.set(&key, b"v", SECOND).await,
             "reset" => process.redis.reset(&key).await.unwrap(),
             _ => assert!(!process.fill(&key, &token, b"v", SECOND).await.unwrap()),
         }
@@ -211,9 +270,9 @@ async fn c1_the_server_counts_the_time_to_live() {
     let (key, token) = (key("row"), process.node.token());
     let pttl = || server.command(&["PTTL", "test:cached:{row}"]).int();
 
-    process.set(&key, b"v", 500 * MILLI).await.unwrap();
+    process.set(&key, b"v", 500 * MILLI).await;
     assert!((1..=500).contains(&pttl()));
-    process.set(&key, b"v", Ttl::NEVER).await.unwrap();
+    process.set(&key, b"v", Ttl::NEVER).await;
     assert_eq!(pttl(), -1);
     process.redis.reset(&key).await.unwrap();
     assert!(is_granted(&process.begin(&key, &token, None).await));

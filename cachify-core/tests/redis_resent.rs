@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use cachify_core::backend::{Acquire, Backend, Begin, Begun, Slot};
+use cachify_core::backend::{Acquire, Backend, Begin, Begun, Claim, Slot};
 use common::{MILLI, Process, SECOND, is_granted, key, lock, pool, soon, until};
 use redis_fixture::{Proxy, Server, Stranded};
 use tokio::sync::Notify;
@@ -53,7 +53,7 @@ impl Stage {
             .fill(&key("other"), &token, b"x", SECOND)
             .await
             .unwrap();
-        process.set(&key("other"), b"x", SECOND).await.unwrap();
+        process.set(&key("other"), b"x", SECOND).await;
         Self {
             server,
             proxy,
@@ -126,6 +126,7 @@ async fn c4_no_lease_comes_back_to_life_after_a_reset() {
         let begin = Begin {
             token: &mine,
             ttl: 3 * SECOND,
+            claim: Claim::Wait,
             unreadable: None,
         };
         process.redis.begin(&asked, begin).await
@@ -185,20 +186,6 @@ async fn c4_s8_no_copy_of_an_earlier_look_revives_the_lease_of_a_later_one() {
 }
 
 #[tokio::test]
-async fn c8_the_first_copy_of_a_set_does_not_come_after_a_later_reset() {
-    let stage = Stage::new().await;
-    let row = key("row");
-    stage.proxy.keep_requests("EVALSHA");
-    let (process, asked) = (Arc::clone(&stage.process), row.clone());
-    let set = tokio::spawn(async move { process.set(&asked, b"old", 60 * SECOND).await });
-    let stranded = stage.strand().await;
-    set.await.unwrap().unwrap();
-    stage.process.redis.reset(&row).await.unwrap();
-    stage.arrives(stranded).await;
-    assert_eq!(stage.process.bytes(&row).await, None);
-}
-
-#[tokio::test]
 async fn l6_a_forced_release_that_comes_late_frees_no_later_holder() {
     let stage = Stage::new().await;
     let (slot, first, second) = (
@@ -220,4 +207,30 @@ async fn l6_a_forced_release_that_comes_late_frees_no_later_holder() {
     stage.arrives(stranded).await;
     let inspection = other.redis.inspect(&slot).await.unwrap();
     assert_eq!(inspection.first.unwrap().0, second.as_str());
+}
+
+#[tokio::test]
+async fn c4_a_set_that_was_given_up_does_not_land_after_a_later_reset() {
+    // Stranded at its first request, and at the one that carries the value.
+    for word in ["EVALSHA", "THE NEW ONE"] {
+        let stage = Stage::new().await;
+        let row = key("row");
+        let writer = common::connect(&stage.proxy.url()).await;
+        let reader = common::connect(&stage.server.url()).await;
+        let set = async |text: &str| writer.cached(&row).set(text.to_owned()).await;
+        set("the old one").await.unwrap();
+        stage.proxy.keep_requests(word);
+        let given_up = tokio::time::timeout(60 * MILLI, set("THE NEW ONE")).await;
+        assert!(given_up.is_err(), "{word}: {given_up:?}");
+        let stranded = stage.strand().await;
+        writer.reset(&row).await.unwrap();
+        stage.arrives(stranded).await;
+        // Everything that arrived has been carried out when a later request is answered.
+        stage.server.command(&["PING"]);
+        let found = reader.cached(&row).peek::<String>().await.unwrap();
+        assert_eq!(found, None, "{word}");
+        let cached = reader.cached(&row);
+        let read = cached.get_or_compute(async || "computed".to_owned());
+        assert_eq!(soon("a read", read).await, "computed");
+    }
 }

@@ -113,6 +113,8 @@ async fn s5_a_user_without_a_command_or_the_keys_is_told_so() {
         "pexpireat",
         "hset",
         "hget",
+        "hmget",
+        "hexists",
         "hkeys",
         "hdel",
         "exists",

@@ -14,10 +14,11 @@ use smol_str::SmolStr;
 
 use super::sharded::{Hasher, Sharded, lock};
 use super::{
-    Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Signals,
-    Slot, Token, Typed,
+    Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Claim, Found, Inspection, NewEntry,
+    Signals, Slot, Token, Typed,
 };
 use crate::clock::{Clock, Moment};
+use crate::flight::Rounds;
 use crate::{Error, ErrorKind, Key, observe};
 
 mod expiry;
@@ -58,7 +59,7 @@ struct Store {
     entries: Entries,
     /// A larger entry does not fit into its part of the table.
     room: u64,
-    /// Guards what must be atomic per key: a reset, a fill, a set, a lease. Hits do not come here.
+    /// Guards what must be atomic per key: a reset, a fill, a lease. Hits do not come here.
     leases: Sharded<Leases>,
     slots: Slots,
     expiry: Expiry,
@@ -89,14 +90,38 @@ struct Entry {
 }
 
 struct LeaseState {
-    token: Token,
-    /// When somebody else may take it. Until that happens it stands: a computation that kept its thread busy, and so its renewal away, is stored.
+    /// Those that may fill; several once a caller joined.
+    tokens: Vec<Token>,
+    /// When another caller may take it. Until that happens it stands: a computation that kept its thread busy, and so its renewal away, is stored.
     deadline: Moment,
+    /// When it was taken, or when callers could join it last.
+    since: Moment,
+    rounds: Rounds,
+}
+
+impl LeaseState {
+    /// Joins it if it is old enough; else says how long to wait.
+    fn join(&mut self, claim: Claim, now: Moment) -> Result<(), Duration> {
+        let left = self.deadline.since(now);
+        let Claim::Join(patience) = claim else {
+            return Err(left);
+        };
+        let over = now.since(self.since) >= patience;
+        if over {
+            self.since = now;
+        }
+        if self.rounds.pass(over) {
+            return Ok(());
+        }
+        Err(left.min(patience.saturating_sub(now.since(self.since))))
+    }
 }
 
 /// Whether `token` has the lease of `key`.
 fn stands(leases: &Leases, key: &str, token: &Token) -> bool {
-    leases.get(key).is_some_and(|lease| lease.token == *token)
+    leases
+        .get(key)
+        .is_some_and(|lease| lease.tokens.contains(token))
 }
 
 /// An entry takes its share of the room: of the bytes or of the number of entries, whichever is more. So one
@@ -399,27 +424,38 @@ impl Backend for Memory {
     fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
         self.0.ensure_sweep();
         let mut leases = self.0.leases(key.as_str());
-        if let Some(value) = self.0.fresh(key.as_str())
+        let mut removed = None;
+        if begin.claim == Claim::Overwrite {
+            leases.remove(key.as_str());
+            removed = self.0.remove(key.as_str());
+        } else if let Some(value) = self.0.fresh(key.as_str())
             && !matches!(begin.unreadable, Some(Found::Typed(unreadable)) if Arc::ptr_eq(unreadable, &value))
         {
             return ready(Ok(Begun::Found(Found::Typed(value))));
         }
         let now = self.0.clock.now();
-        if let Some(lease) = leases.get(key.as_str())
-            && lease.token != *begin.token
+        let deadline = now + begin.ttl;
+        if let Some(lease) = leases.get_mut(key.as_str())
             && lease.deadline > now
         {
-            return ready(Ok(Begun::Busy {
-                recheck: lease.deadline.since(now),
-            }));
+            if !lease.tokens.contains(begin.token) {
+                if let Err(recheck) = lease.join(begin.claim, now) {
+                    return ready(Ok(Begun::Busy { recheck }));
+                }
+                lease.tokens.push(begin.token.clone());
+            }
+            lease.deadline = deadline;
+        } else {
+            let lease = LeaseState {
+                tokens: vec![begin.token.clone()],
+                deadline,
+                since: now,
+                rounds: Rounds::default(),
+            };
+            leases.insert(key.as_str().into(), lease);
         }
-        leases.insert(
-            key.as_str().into(),
-            LeaseState {
-                token: begin.token.clone(),
-                deadline: now + begin.ttl,
-            },
-        );
+        drop(leases);
+        drop(removed);
         ready(Ok(Begun::Granted))
     }
 
@@ -444,13 +480,19 @@ impl Backend for Memory {
 
     fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>> {
         let mut leases = self.0.leases(key.as_str());
-        let stood = stands(&leases, key.as_str(), token);
-        if stood {
+        let Some(lease) = leases
+            .get_mut(key.as_str())
+            .filter(|lease| lease.tokens.contains(token))
+        else {
+            return ready(Ok(false));
+        };
+        lease.tokens.retain(|other| other != token);
+        if lease.tokens.is_empty() {
             leases.remove(key.as_str());
             drop(leases);
             self.0.signals.wake(key.as_str());
         }
-        ready(Ok(stood))
+        ready(Ok(true))
     }
 
     fn extend_lease<'a>(
@@ -461,27 +503,12 @@ impl Backend for Memory {
     ) -> BoxFuture<'a, Result<bool, Error>> {
         let mut leases = self.0.leases(key.as_str());
         let lease = leases.get_mut(key.as_str());
-        let stood = lease.filter(|lease| lease.token == *token).map(|lease| {
-            lease.deadline = self.0.clock.now() + ttl;
-        });
+        let stood = lease
+            .filter(|lease| lease.tokens.contains(token))
+            .map(|lease| {
+                lease.deadline = self.0.clock.now() + ttl;
+            });
         ready(Ok(stood.is_some()))
-    }
-
-    fn set<'a>(
-        &'a self,
-        key: &'a Key,
-        entry: NewEntry<'a>,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        self.0.ensure_sweep();
-        let entry = self.0.entry(key, &entry);
-        let mut leases = self.0.leases(key.as_str());
-        leases.remove(key.as_str());
-        let gone = self.0.store(key, entry);
-        drop(leases);
-        drop(gone);
-        self.0.signals.wake(key.as_str());
-        ready(Ok(()))
     }
 
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {

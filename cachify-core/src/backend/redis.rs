@@ -3,7 +3,7 @@
 //! | name | holds | life |
 //! |---|---|---|
 //! | `PREFIX:cached:{KEY}` | envelope and payload | the entry's |
-//! | `PREFIX:cached:{KEY}:lease` | hash: `t` the token of who may fill, `w:NODE` who waits for that | 3 s, renewed |
+//! | `PREFIX:cached:{KEY}:lease` | hash: `t:TOKEN` may fill, `w:NODE` waits for that; `s`, `n`, `l` for [`Claim::Join`](super::Claim): since when in µs, how many may join, how many of these are left | 3 s, renewed |
 //! | `PREFIX:lock:{KEY}`, `PREFIX:pool:{KEY}` | sorted set: token, deadline in µs | the last deadline |
 //! | `..:queue`, `..:places` | the waiters, in order; until when each waits, and how many holders it accepts | as long as there are waiters |
 //! | `..:nodes` | until when the waiters of each node count as alive | as long as there are waiters |
@@ -321,15 +321,6 @@ impl Backend for Redis {
             .arg(token.as_str())
             .arg(millis(ttl));
         Box::pin(async move { self.0.flag(&self.0.control, &call).await })
-    }
-
-    fn set<'a>(
-        &'a self,
-        key: &'a Key,
-        entry: NewEntry<'a>,
-        within: Duration,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.0.set(key.as_str(), entry, within))
     }
 
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {

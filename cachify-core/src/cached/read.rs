@@ -9,19 +9,27 @@
 //!
 //! What makes a reset win: the flight is closed before its value is sent to be stored, the store is refused if a reset ended the lease,
 //! and a waiter gets the value only if it was stored, or if the computation began after the waiter came.
+//!
+//! A computation may hang. A caller that runs out of patience computes beside it and may store, but only a few do at a time:
+//! in this process by [`Flights::overtake`], among all processes by [`Claim::Join`].
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Cached, Policy, Sharing, Value, decode, weigh};
-use crate::backend::{Begin, Begun, Found, NewEntry, Typed};
-use crate::flight::{Flights, Lead, Role, Word};
-use crate::lease::{LEASE_TTL, Lease};
+use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
+use crate::flight::{Flights, Lead, Role, Turn, Word};
+use crate::lease::LEASE_TTL;
 use crate::observe::{self, Outcome};
 use crate::resilience::Budget;
 use crate::{Key, Ttl, codec};
+
+/// How often patience may run out before a caller computes for itself: by then, 2^16 callers had their turn.
+const ROUNDS: u32 = 16;
 
 impl<P> Cached<P> {
     /// The read path, with how it went. `compute` is told whether its value is going to be stored, unless a reset comes between.
@@ -41,10 +49,12 @@ impl<P> Cached<P> {
             return Ok((value, Outcome::Hit));
         }
         let inner = &self.cachify.inner;
+        let start = Instant::now();
         let mut attempt = Attempt {
             arrival: inner.flights.tick(),
             budget: Budget::new(inner.settings.budget),
-            patience: Instant::now() + inner.settings.patience,
+            start,
+            patience: start + inner.settings.patience,
             unreadable: None,
         };
         if let Some(value) = self.look(&mut attempt).await {
@@ -78,42 +88,60 @@ impl<P> Cached<P> {
         let inner = &self.cachify.inner;
         loop {
             let word = match Flights::join::<T>(inner, &self.key, attempt.arrival) {
-                Role::Lead(lead) => return self.lead(lead, attempt, compute, sharing).await,
-                Role::Wait(_) if self.alone => {
-                    return compute(false).await.map(|value| (value, Outcome::Bypass));
-                }
-                Role::Wait(word) => tokio::time::timeout_at(attempt.patience, word).await,
+                Role::Lead(lead) => Word::Lead(lead),
+                Role::Wait(_) if self.alone => Word::Alone,
+                Role::Wait(word) => self.wait::<T>(word, &mut attempt).await,
             };
             match word {
-                Ok(Ok(Word::Lead(lead))) => {
+                Word::Lead(lead) => {
                     return self.lead(lead, attempt, compute, sharing).await;
                 }
-                Ok(Ok(Word::Value(value))) => {
+                Word::Value(value) => {
                     if let Some(value) = value.downcast_ref::<T>() {
                         return Ok((value.clone(), Outcome::Collapsed));
                     }
                 }
-                Ok(Ok(Word::Error(error))) => {
+                Word::Error(error) => {
                     // Two callers of one key may have different types of error.
                     return match sharing.and_then(|sharing| (sharing.restore)(&error)) {
                         Some(error) => Err(error),
                         None => compute(false).await.map(|value| (value, Outcome::Bypass)),
                     };
                 }
-                Ok(Ok(Word::Again) | Err(_)) => {}
-                Ok(Ok(Word::Alone)) => {
-                    return compute(false).await.map(|value| (value, Outcome::Bypass));
-                }
-                Err(_) => {
-                    tracing::warn!(
-                        template = self.key.template(),
-                        "waited too long for another caller's computation"
-                    );
+                Word::Again => {}
+                Word::Alone => {
                     return compute(false).await.map(|value| (value, Outcome::Bypass));
                 }
             }
             if let Some(value) = self.look(&mut attempt).await {
                 return Ok((value, Outcome::Hit));
+            }
+        }
+    }
+
+    /// Waits for the outcome of a flight. When patience runs out, it may be this caller's turn to compute.
+    async fn wait<T: Value>(
+        &self,
+        mut word: oneshot::Receiver<Word>,
+        attempt: &mut Attempt,
+    ) -> Word {
+        let inner = &self.cachify.inner;
+        let patience = inner.settings.patience;
+        loop {
+            if let Ok(word) = tokio::time::timeout_at(attempt.patience, &mut word).await {
+                return word.unwrap_or(Word::Again);
+            }
+            match Flights::overtake::<T>(inner, &self.key, patience) {
+                Turn::Lead(lead) => return Word::Lead(lead),
+                Turn::Again => {
+                    attempt.patience = Instant::now() + patience;
+                    return Word::Again;
+                }
+                Turn::Wait(_) if attempt.is_over(patience) => {
+                    observe::overdue(&self.key, attempt.start.elapsed());
+                    return Word::Alone;
+                }
+                Turn::Wait(until) => attempt.patience = until,
             }
         }
     }
@@ -192,8 +220,8 @@ impl<P> Cached<P> {
         ))
     }
 
-    /// Obtains the lease for the flight, or an entry that somebody else made meanwhile. With neither, the backend is away or
-    /// patience is over: the value will be computed and not stored.
+    /// Obtains a lease for the flight, or an entry that another caller stored meanwhile. With neither, the backend is away or
+    /// the caller has waited for as long as it may: the value will be computed and not stored.
     async fn begin<T: Value>(&self, lead: &mut Lead, attempt: &mut Attempt) -> Option<T> {
         let inner = &self.cachify.inner;
         if inner.pending.contains(&self.key) {
@@ -203,16 +231,26 @@ impl<P> Cached<P> {
         if lead.lease.as_ref().is_some_and(|lease| lease.is_granted()) {
             return None;
         }
+        let patience = inner.settings.patience;
         let listener = inner.backend.signals().listen(self.key.as_str());
         let mut unreadable_again = 0;
+        let mut overdue = false;
         loop {
             // Never one that ended: another leader may still compute under it what a reset overtook. Nor one that was asked for before: the
             // request may have been sent twice, and a copy that comes late must not bring a lease back to life after a reset.
-            let lease = Lease::new(inner, &self.key);
-            lead.lease = Some(Arc::clone(&lease));
+            let lease = lead.new_lease(&self.key);
+            let claim = if Instant::now() < attempt.patience {
+                Claim::Wait
+            } else {
+                if !std::mem::replace(&mut overdue, true) {
+                    observe::overdue(&self.key, attempt.start.elapsed());
+                }
+                Claim::Join(patience)
+            };
             let begin = Begin {
                 token: &lease.token,
                 ttl: LEASE_TTL,
+                claim,
                 unreadable: attempt.unreadable.as_ref(),
             };
             let budget = attempt.budget;
@@ -223,7 +261,8 @@ impl<P> Cached<P> {
             };
             match attempt.budget.spend(inner, ask).await {
                 Ok(Begun::Granted) => {
-                    lease.granted(inner);
+                    lease.granted();
+                    lease.keep_alive(inner);
                     return None;
                 }
                 Ok(Begun::Found(found)) => {
@@ -240,18 +279,17 @@ impl<P> Cached<P> {
                 }
                 Ok(Begun::Busy { recheck }) => {
                     lease.ended();
-                    // It answers, and the call waits for somebody else's computation, not for it: patience bounds that.
+                    // It answers, and the call waits for another caller's computation, not for it: patience bounds that.
                     attempt.budget = budget;
-                    if self.alone {
+                    if self.alone || attempt.is_over(patience) {
                         lead.lease = None;
                         return None;
                     }
-                    let until = (Instant::now() + recheck).min(attempt.patience);
+                    let mut until = Instant::now() + recheck;
+                    if claim == Claim::Wait {
+                        until = until.min(attempt.patience);
+                    }
                     let _ = tokio::time::timeout_at(until, listener.signalled()).await;
-                    if Instant::now() >= attempt.patience {
-                        lead.lease = None;
-                        return None;
-                    }
                 }
                 Err(_) => {
                     lead.lease = None;
@@ -344,13 +382,19 @@ struct Attempt {
     /// When the call came, in ticks.
     arrival: u64,
     budget: Budget,
-    /// Until when it waits for others.
+    start: Instant,
+    /// When it is the caller's turn to compute beside others, or to ask whether it is.
     patience: Instant,
     /// What was found and could not be read.
     unreadable: Option<Found>,
 }
 
 impl Attempt {
+    /// Whether the caller has waited for as long as it may.
+    fn is_over(&self, patience: Duration) -> bool {
+        self.start.elapsed() >= patience.saturating_mul(ROUNDS)
+    }
+
     fn read<T: Value>(&mut self, key: &Key, found: Found) -> Option<T> {
         let value = decode(&found);
         if value.is_none() {

@@ -138,8 +138,12 @@ impl CachifyBuilder {
         self
     }
 
-    /// How long a cached call waits for another caller's computation of the same key before it computes for itself. Default 30 s, at most
-    /// 100 years.
+    /// How long a cached call waits for another caller's computation of the same key before it may
+    /// compute too. Default 30 s, at most 100 years.
+    ///
+    /// Choose more than the slowest computation takes. One caller starts when the patience has
+    /// passed, two more when it has passed again, then four, and so on; see
+    /// [`Cached`](crate::Cached). No caller waits longer than 16 times the patience.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

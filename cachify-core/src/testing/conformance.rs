@@ -53,6 +53,12 @@ macro_rules! conformance {
             c4_while_nothing_can_be_confirmed_joiners_get_what_began_after_they_came
             c4_no_read_is_older_than_a_reset_before_it
             c3_a_lease_that_was_asked_for_again_is_kept_alive
+            c3_a_computation_that_hangs_elsewhere_is_taken_over
+            c3_the_first_of_those_that_compute_is_stored
+            c3_a_slow_computation_is_no_stampede_among_processes
+            c4_a_reset_elsewhere_frees_those_who_wait_for_a_hung_computation
+            c4_a_set_that_was_overtaken_is_never_seen_again
+            c4_a_read_during_a_set_waits_for_it
             c5_what_is_not_cacheable_is_neither_stored_nor_handed_on
             c6_a_value_of_another_type_is_replaced
             c7_a_backend_that_fails_costs_a_budget_at_most

@@ -25,7 +25,6 @@ pub enum Op {
     Fill,
     Confirm,
     ExtendLease,
-    Set,
     Reset,
     Acquire,
     Extend,
@@ -36,13 +35,12 @@ pub enum Op {
 }
 
 impl Op {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 12] = [
         Self::Get,
         Self::Begin,
         Self::Fill,
         Self::Confirm,
         Self::ExtendLease,
-        Self::Set,
         Self::Reset,
         Self::Acquire,
         Self::Extend,
@@ -270,15 +268,6 @@ impl Backend for Faulty {
         Box::pin(self.call(Op::ExtendLease, move || {
             self.inner.extend_lease(key, token, ttl)
         }))
-    }
-
-    fn set<'a>(
-        &'a self,
-        key: &'a Key,
-        entry: NewEntry<'a>,
-        within: Duration,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.call(Op::Set, move || self.inner.set(key, entry, within)))
     }
 
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {

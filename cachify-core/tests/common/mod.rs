@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use cachify_core::backend::redis::{Redis, RedisOptions};
 use cachify_core::backend::{
-    Acquire, Acquired, Backend, Begin, Begun, Found, NewEntry, Node, Slot, SlotKind, Token, Typed,
+    Acquire, Acquired, Backend, Begin, Begun, Claim, Found, NewEntry, Node, Slot, SlotKind, Token,
+    Typed,
 };
 use cachify_core::clock::Moment;
 use cachify_core::{Cachify, CachifyBuilder, Error, Key, KeyTemplate, Ttl};
@@ -63,7 +64,19 @@ impl Process {
         let begin = Begin {
             token,
             ttl: 3 * SECOND,
+            claim: Claim::Wait,
             unreadable,
+        };
+        self.redis.begin(key, begin).await.unwrap()
+    }
+
+    /// Begins in spite of what there is.
+    pub async fn claim(&self, key: &Key, token: &Token, claim: Claim) -> Begun {
+        let begin = Begin {
+            token,
+            ttl: 3 * SECOND,
+            claim,
+            unreadable: None,
         };
         self.redis.begin(key, begin).await.unwrap()
     }
@@ -86,16 +99,12 @@ impl Process {
         self.redis.fill(key, token, entry).await
     }
 
-    pub async fn set(&self, key: &Key, bytes: &[u8], ttl: impl Into<Ttl>) -> Result<(), Error> {
-        let value: Typed = Arc::new(());
-        let encode = |_: Moment| Ok(bytes.to_vec());
-        let entry = NewEntry {
-            value: &value,
-            encode: &encode,
-            weigh: &|| 0,
-            ttl: ttl.into(),
-        };
-        self.redis.set(key, entry, SECOND).await
+    /// Stores an entry whatever there is.
+    pub async fn set(&self, key: &Key, bytes: &[u8], ttl: impl Into<Ttl>) {
+        let token = self.node.token();
+        let begun = self.claim(key, &token, Claim::Overwrite).await;
+        assert!(matches!(begun, Begun::Granted), "{begun:?}");
+        assert!(self.fill(key, &token, bytes, ttl).await.unwrap());
     }
 
     pub async fn bytes(&self, key: &Key) -> Option<Vec<u8>> {

@@ -282,19 +282,6 @@ impl Backend for Far {
         self.memory.extend_lease(key, token, ttl)
     }
 
-    fn set<'a>(
-        &'a self,
-        key: &'a Key,
-        entry: NewEntry<'a>,
-        within: Duration,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let value = &self.bytes(&entry)?;
-            let entry = NewEntry { value, ..entry };
-            self.memory.set(key, entry, within).await
-        })
-    }
-
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
         self.memory.reset(key)
     }

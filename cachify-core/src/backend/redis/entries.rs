@@ -5,9 +5,9 @@ use std::time::Duration;
 use redis::Value;
 
 use super::script::{self, Call, Name};
-use super::{GRANTED, Shared, error, millis};
+use super::{GRANTED, Shared, error, micros, millis};
 use crate::Error;
-use crate::backend::{Begin, Begun, Found, NewEntry, Token};
+use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Token};
 
 /// The word that the lease of `key` ended.
 pub(super) fn lease_word(key: &str) -> String {
@@ -43,6 +43,11 @@ impl Shared {
                 .arg(begin.token.as_str())
                 .arg(millis(begin.ttl))
                 .arg(until);
+            let call = match begin.claim {
+                Claim::Wait => call.arg("wait"),
+                Claim::Join(patience) => call.arg(micros(patience)),
+                Claim::Overwrite => call.arg("overwrite"),
+            };
             match begin.unreadable {
                 Some(Found::Bytes(bytes)) => call.arg(&bytes[..]),
                 _ => call,
@@ -105,38 +110,5 @@ impl Shared {
             }
         }
         self.flag(&self.data, &call).await
-    }
-
-    pub(super) async fn set(
-        &self,
-        key: &str,
-        entry: NewEntry<'_>,
-        within: Duration,
-    ) -> Result<(), Error> {
-        let start = self.server.time.local();
-        let connection = self.control.ready().await?;
-        let bytes = (entry.encode)(self.server.time.now())?;
-        let call = |until, _| {
-            let call = Call::new(&script::SET, &[self.entry(key), self.lease(key)])
-                .arg(until)
-                .arg(&self.names.wake)
-                .arg(lease_word(key))
-                .arg(&bytes[..]);
-            match entry.ttl.as_millis() {
-                Some(ttl) => call.arg(ttl),
-                None => call,
-            }
-        };
-        let result = match self.run_until(&self.control, start, within, call).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(error::garbled(&self.server.place)),
-            Err(error) => Err(error),
-        };
-        if !self.control.is(connection) {
-            // What the connection carried when it broke may still come, until it is refused for its age: not after this has ended.
-            let passed = self.server.time.local().since(start);
-            tokio::time::sleep(within.saturating_sub(passed)).await;
-        }
-        result
     }
 }

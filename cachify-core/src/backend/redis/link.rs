@@ -109,11 +109,6 @@ impl Link {
         }
     }
 
-    /// Whether this is still the connection in use.
-    pub(super) fn is(&self, id: u64) -> bool {
-        self.0.live_id() == Some(id)
-    }
-
     /// Sends a command and waits for its answer, which may be an error of the server's.
     ///
     /// A connection that turns out to be broken is replaced once: whoever uses this must be able to run twice.

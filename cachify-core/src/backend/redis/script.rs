@@ -25,10 +25,9 @@ macro_rules! scripts {
 }
 
 scripts! {
-    BEGIN: "time.lua" "begin.lua";
+    BEGIN: "time.lua" "tell.lua" "begin.lua";
     FILL: "tell.lua" "fill.lua";
     EXTEND_LEASE: "extend_lease.lua";
-    SET: "time.lua" "tell.lua" "set.lua";
     RESET: "tell.lua" "reset.lua";
     ACQUIRE: "time.lua" "acquire.lua" "slots.lua" "contend.lua";
     EXTEND: "time.lua" "slots.lua" "extend.lua";

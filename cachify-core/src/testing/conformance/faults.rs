@@ -86,17 +86,21 @@ pub async fn c8_s7_a_reset_without_an_answer_is_repeated(stage: &Stage) {
 }
 
 pub async fn c8_a_failed_set_becomes_a_reset(stage: &Stage) {
-    let (cachify, backend) = stage.faulty();
-    let other = stage.handle();
-    let key = stage.key("row");
-    other.cached(&key).set(1).await.unwrap();
-    backend.fail(Op::Set, Fault::Refuse);
-    let set = cachify.cached(&key).set(2).await;
-    assert_eq!(kind(set), Some(ErrorKind::Unconfirmed));
-    until("the old value is gone", async || {
-        other.cached(&key).peek::<i32>().await.unwrap().is_none()
-    })
-    .await;
+    for op in [Op::Begin, Op::Fill] {
+        for fault in [Fault::Refuse, Fault::LoseAnswer, Fault::Reject] {
+            let (cachify, backend) = stage.faulty();
+            let other = stage.handle();
+            let key = stage.key("row");
+            other.cached(&key).set(1).await.unwrap();
+            backend.fail(op, fault);
+            let set = cachify.cached(&key).set(2).await;
+            assert_eq!(kind(set), Some(ErrorKind::Unconfirmed));
+            until("the old value is gone", async || {
+                other.cached(&key).peek::<i32>().await.unwrap().is_none()
+            })
+            .await;
+        }
+    }
 }
 
 pub async fn c8_resets_that_cannot_be_queued_say_so(stage: &Stage) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, yield_now};
 
@@ -182,16 +183,149 @@ pub async fn c4_while_nothing_can_be_confirmed_joiners_get_what_began_after_they
     assert_eq!((old.runs(), new.runs()), (1, 1));
 }
 
+/// A handle of its own that waits for others only so long.
+fn impatient(stage: &Stage) -> Cachify {
+    let inner = stage.handle().inner;
+    let mut settings = inner.settings.clone();
+    settings.patience = SECOND;
+    Cachify::over(
+        Arc::clone(&inner.backend),
+        settings,
+        inner.node.clone(),
+        inner.clock.clone(),
+    )
+}
+
+pub async fn c3_a_computation_that_hangs_elsewhere_is_taken_over(stage: &Stage) {
+    let (a, b) = (stage.handle(), impatient(stage));
+    let (key, hung) = (stage.key("hung"), Work::held());
+    let hanging = hung.read(&a, &key);
+    hung.runs_are(1).await;
+    let start = Instant::now();
+    let reads = (0..10).map(|_| b.cached(&key));
+    let reads = reads.map(|cached| async move { cached.get_or_compute(async || 2_usize).await });
+    let values = soon("they lose patience", join_all(reads)).await;
+    assert_eq!(values, [2; 10]);
+    assert!(start.elapsed() >= 900 * MILLI);
+    assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(a.cached(&key).peek::<usize>().await.unwrap(), Some(2));
+    // What hung has no right to store any more, and keeps no lease alive.
+    a.reset(&key).await.unwrap();
+    let start = Instant::now();
+    assert_eq!(b.cached(&key).get_or_compute(async || 3_usize).await, 3);
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+    hung.let_go();
+    assert_eq!(soon("it goes on", hanging).await.unwrap(), 1);
+    assert_eq!(b.cached(&key).peek::<usize>().await.unwrap(), Some(3));
+}
+
+pub async fn c3_the_first_of_those_that_compute_is_stored(stage: &Stage) {
+    let (a, b) = (stage.handle(), impatient(stage));
+    let key = stage.key("slow");
+    let (slow, hung) = (Work::held(), Work::held());
+    let first = slow.read(&a, &key);
+    slow.runs_are(1).await;
+    let second = hung.read(&b, &key);
+    hung.runs_are(1).await;
+    // Patience was too short: the first computation is as good as the second one.
+    slow.let_go();
+    assert_eq!(soon("the first", first).await.unwrap(), 1);
+    assert_eq!(b.cached(&key).peek::<usize>().await.unwrap(), Some(1));
+    b.reset(&key).await.unwrap();
+    hung.let_go();
+    assert_eq!(soon("the second", second).await.unwrap(), 1);
+    assert_eq!(b.cached(&key).peek::<usize>().await.unwrap(), None);
+}
+
+pub async fn c3_a_slow_computation_is_no_stampede_among_processes(stage: &Stage) {
+    let handles: Vec<_> = (0..8).map(|_| impatient(stage)).collect();
+    let (key, work) = (stage.key("slow"), Work::held());
+    let first = work.read(&handles[0], &key);
+    work.runs_are(1).await;
+    let mut reads: Vec<_> = handles.iter().map(|b| work.read(b, &key)).collect();
+    reads.push(first);
+    let mut starts = Vec::new();
+    for runs in [2, 3, 4] {
+        until("they lose patience", async || work.runs() >= runs).await;
+        starts.push(Instant::now());
+    }
+    // One after a second, two after the next one.
+    assert!(starts[1] - starts[0] >= 500 * MILLI, "{starts:?}");
+    work.let_go();
+    for read in reads {
+        soon("a value", read).await.unwrap();
+    }
+    assert!(work.runs() <= 8, "{}", work.runs());
+}
+
+pub async fn c4_a_reset_elsewhere_frees_those_who_wait_for_a_hung_computation(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let (key, hung, work) = (stage.key("hung"), Work::held(), Work::held());
+    let hanging = hung.read(&a, &key);
+    hung.runs_are(1).await;
+    work.let_go();
+    let waiter = work.read(&a, &key);
+    waiting_are(&a, &key, 1).await;
+    b.reset(&key).await.unwrap();
+    // At the next renewal.
+    assert_eq!(soon("the waiter", waiter).await.unwrap(), 1);
+    assert_eq!(b.cached(&key).peek::<usize>().await.unwrap(), Some(1));
+    hanging.abort();
+}
+
+pub async fn c4_a_set_that_was_overtaken_is_never_seen_again(stage: &Stage) {
+    for by_a_set in [false, true] {
+        let (a, backend) = stage.faulty();
+        let b = stage.handle();
+        let key = stage.key("row");
+        b.cached(&key).set(1).await.unwrap();
+        let gate = backend.before(Op::Fill);
+        let cached = a.cached(&key);
+        let set = tokio::spawn(async move { cached.set(2).await });
+        soon("it is under way", gate.reached()).await;
+        let expected = by_a_set.then_some(3);
+        match expected {
+            Some(value) => b.cached(&key).set(value).await.unwrap(),
+            None => b.reset(&key).await.unwrap(),
+        }
+        gate.open();
+        soon("it ends", set).await.unwrap().unwrap();
+        assert_eq!(b.cached(&key).peek::<i32>().await.unwrap(), expected);
+    }
+}
+
+pub async fn c4_a_read_during_a_set_waits_for_it(stage: &Stage) {
+    let (a, backend) = stage.faulty();
+    let b = stage.handle();
+    let key = stage.key("row");
+    b.cached(&key).set(1).await.unwrap();
+    let gate = backend.before(Op::Fill);
+    let cached = a.cached(&key);
+    let set = tokio::spawn(async move { cached.set(2).await });
+    soon("it is under way", gate.reached()).await;
+    let cached = b.cached(&key);
+    let read = tokio::spawn(async move { cached.get_or_compute(async || 3).await });
+    sleep(20 * MILLI).await;
+    gate.open();
+    soon("it ends", set).await.unwrap().unwrap();
+    assert_eq!(soon("the read", read).await.unwrap(), 2);
+}
+
 pub async fn c12_a_set_that_is_dropped_leaves_no_old_value(stage: &Stage) {
-    for before in [true, false] {
+    for (op, before) in [
+        (Op::Begin, true),
+        (Op::Begin, false),
+        (Op::Fill, true),
+        (Op::Fill, false),
+    ] {
         let (a, backend) = stage.faulty();
         let b = stage.handle();
         let key = stage.key("row");
         b.cached(&key).set(1).await.unwrap();
         let gate = if before {
-            backend.before(Op::Set)
+            backend.before(op)
         } else {
-            backend.after(Op::Set)
+            backend.after(op)
         };
         let cached = a.cached(&key);
         let set = tokio::spawn(async move { cached.set(2).await });
