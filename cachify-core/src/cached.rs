@@ -14,6 +14,7 @@ use crate::codec;
 use crate::lease::{LEASE_TTL, Lease};
 use crate::{Error, Key, Ttl, observe, weight};
 
+mod computing;
 mod policy;
 mod read;
 
@@ -113,6 +114,10 @@ impl Cachify {
 /// of `select!` that is polled no more, it keeps others waiting until their patience ends; a warning
 /// then names the template and the time waited. Run such a call in a task of its own
 /// (`tokio::spawn`).
+///
+/// A computation that asks for its own key does not wait for itself: the inner call computes at once
+/// and is not stored, and a warning names the template. This works within one task. If the
+/// computation spawns a task and waits for it, that task is another caller, and waits.
 ///
 /// # When the backend is away
 ///

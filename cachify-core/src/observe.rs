@@ -64,6 +64,17 @@ pub(crate) fn overdue(key: &Key, waited: Duration) {
     );
 }
 
+/// A computation asked for its own key.
+pub(crate) fn reentrant(key: &Key) {
+    static REENTRANT: Seen = Seen::new();
+    if first_time(&REENTRANT, key.template()) {
+        tracing::warn!(
+            template = key.template(),
+            "a computation asked for its own key, and computed it once more, inside of itself"
+        );
+    }
+}
+
 /// A computed value could not be stored.
 pub(crate) fn not_stored(key: &Key, error: &Error) {
     static UNENCODABLE: Seen = Seen::new();

@@ -1,11 +1,10 @@
 //! Computations that hang, that nobody polls, or that wait for themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fmt::{Debug, Write};
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -14,9 +13,6 @@ use cachify_core::{Cachify, Key, KeyTemplate};
 use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 /// The default.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -151,46 +147,68 @@ async fn c2_a_flight_without_patience_waits_for_nobody() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// The fields of all warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<String>>);
-
-impl Visit for Warnings {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        writeln!(self.0.lock().unwrap(), "{field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+/// Asks for the same key from within its computation, so many times.
+fn nested(cachify: &Cachify, depth: u32) -> Pin<Box<dyn Future<Output = u32> + Send + '_>> {
+    Box::pin(async move {
+        let cached = cachify.cached(&key("nested"));
+        cached
+            .get_or_compute(async || match depth {
+                0 => 1,
+                _ => nested(cachify, depth - 1).await + 1,
+            })
+            .await
+    })
 }
 
 #[tokio::test(start_paused = true)]
-async fn c2_warnings_name_the_template_and_the_time_waited() {
-    let warnings = Warnings::default();
-    let _default = tracing::subscriber::set_default(warnings.clone());
+async fn c2_a_task_that_asks_for_what_it_computes_does_not_wait_for_itself() {
     let cachify = paused();
-    let asleep = cachify.cached(&key("asleep"));
-    let mut unpolled = pin!(asleep.get_or_compute(pending::<i32>));
-    assert!(poll_once(unpolled.as_mut()).is_pending());
-    assert_eq!(asleep.get_or_compute(async || 1).await, 1);
-    let text = std::mem::take(&mut *warnings.0.lock().unwrap());
-    assert!(text.contains("template=\"asleep\""), "{text}");
-    assert!(text.contains("waited=30"), "{text}");
-    assert!(text.contains("polled"), "{text}");
+    let start = Instant::now();
+    assert_eq!(nested(&cachify, 5).await, 6);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let stored = cachify.cached(&key("nested")).peek::<u32>().await.unwrap();
+    assert_eq!(stored, Some(6), "the outermost value");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_circle_through_other_keys_and_types_is_noticed() {
+    let cachify = paused();
+    let (a, b) = (cachify.cached(&key("a")), cachify.cached(&key("b")));
+    let start = Instant::now();
+    let value = a
+        .get_or_compute(async || {
+            let inner = b.get_or_compute(async || {
+                // The same key, another type: they share the lease.
+                let text = a.get_or_compute(async || "2".to_owned()).await;
+                text.parse::<i32>().unwrap() + 1
+            });
+            inner.await + 1
+        })
+        .await;
+    assert_eq!(value, 4);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    // What is behind the computation is an ordinary call again.
+    assert_eq!(a.peek::<i32>().await.unwrap(), Some(4));
+    assert_eq!(b.peek::<i32>().await.unwrap(), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_two_tasks_that_wait_for_each_other_end_after_their_patience() {
+    let cachify = paused();
+    let cross = |mine: &'static str, other: &'static str| {
+        let cachify = cachify.clone();
+        async move {
+            let (mine, other) = (cachify.cached(&key(mine)), cachify.cached(&key(other)));
+            mine.get_or_compute(async || {
+                tokio::task::yield_now().await;
+                other.get_or_compute(async || 1).await + 1
+            })
+            .await
+        }
+    };
+    let (a, b) = (tokio::spawn(cross("a", "b")), tokio::spawn(cross("b", "a")));
+    let start = Instant::now();
+    let values = (a.await.unwrap(), b.await.unwrap());
+    assert!(values.0 >= 2 && values.1 >= 2, "{values:?}");
+    assert!(start.elapsed() <= PATIENCE + Duration::from_secs(1));
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Cached, Policy, Sharing, Value, decode, weigh};
+use super::{Cached, Policy, Sharing, Value, computing, decode, weigh};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
 use crate::flight::{Flights, Lead, Role, Turn, Word};
 use crate::lease::LEASE_TTL;
@@ -86,6 +86,11 @@ impl<P> Cached<P> {
         Fut: Future<Output = Result<T, E>>,
     {
         let inner = &self.cachify.inner;
+        if computing::is_under_way(inner, &self.key) {
+            // To wait would be to wait for itself.
+            observe::reentrant(&self.key);
+            return compute(false).await.map(|value| (value, Outcome::Bypass));
+        }
         loop {
             let word = match Flights::join::<T>(inner, &self.key, attempt.arrival) {
                 Role::Lead(lead) => Word::Lead(lead),
@@ -191,7 +196,7 @@ impl<P> Cached<P> {
         let started = inner.flights.tick();
         let stopwatch = Instant::now();
         let leased = lead.lease.as_ref().is_some_and(|lease| lease.is_granted());
-        let value = match compute(leased).await {
+        let value = match computing::run(inner, &self.key, || compute(leased)).await {
             Ok(value) => value,
             Err(error) => {
                 self.failed(lead, &mut attempt, started, &error, sharing)

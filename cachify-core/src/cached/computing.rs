@@ -1,0 +1,42 @@
+//! The keys that the current task is computing, so that it does not wait for itself.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::Key;
+use crate::cachify::Inner;
+
+tokio::task_local! {
+    static INNERMOST: Arc<Frame>;
+}
+
+/// One computation inside of another one.
+struct Frame {
+    handle: Arc<Inner>,
+    key: Key,
+    outer: Option<Arc<Frame>>,
+}
+
+/// Whether the current task is computing `key`, of whatever type: they share a lease.
+pub(super) fn is_under_way(handle: &Arc<Inner>, key: &Key) -> bool {
+    INNERMOST
+        .try_with(|innermost| {
+            let mut frames = std::iter::successors(Some(innermost), |frame| frame.outer.as_ref());
+            frames.any(|frame| Arc::ptr_eq(&frame.handle, handle) && frame.key == *key)
+        })
+        .unwrap_or(false)
+}
+
+/// Runs a computation of `key`.
+pub(super) async fn run<F: Future>(
+    handle: &Arc<Inner>,
+    key: &Key,
+    compute: impl FnOnce() -> F,
+) -> F::Output {
+    let frame = Arc::new(Frame {
+        handle: Arc::clone(handle),
+        key: key.clone(),
+        outer: INNERMOST.try_with(Arc::clone).ok(),
+    });
+    INNERMOST.scope(frame, async { compute().await }).await
+}
