@@ -166,7 +166,10 @@ pub(super) fn storable(
     let open = directives.public
         || directives.s_maxage.is_some()
         || authorized && directives.must_revalidate;
-    if directives.no_store
+    // RFC 9111, 5.2.2.3: the `no-store` is for caches that do not know the status.
+    let understood = directives.must_understand && status.canonical_reason().is_some();
+    if directives.no_store && !understood
+        || directives.must_understand && !understood
         // Also where they name fields only: to keep the rest is allowed, not asked for.
         || directives.private
         || directives.no_cache
@@ -238,8 +241,24 @@ pub(super) fn initial_age(headers: &HeaderMap, now: SystemTime, delay: Duration)
     apparent.max(corrected).min(LARGEST)
 }
 
+/// Reads a date of any of the three forms, in any case (RFC 9111, 4.2).
 pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+    let text = value.to_str().ok()?;
+    httpdate::parse_http_date(text).ok().or_else(|| {
+        let mut in_word = false;
+        let capitalized: String = text
+            .chars()
+            .map(|letter| {
+                let first = !std::mem::replace(&mut in_word, letter.is_ascii_alphabetic());
+                if first {
+                    letter.to_ascii_uppercase()
+                } else {
+                    letter.to_ascii_lowercase()
+                }
+            })
+            .collect();
+        httpdate::parse_http_date(&capitalized.replace("Gmt", "GMT")).ok()
+    })
 }
 
 fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Refusal> {
@@ -411,6 +430,10 @@ mod tests {
         for (lines, expected) in [
             (&[][..], 0),
             (&[old], 60),
+            (&[("date", "sUn, 06 nOV 1994 08:48:37 gmt")], 60),
+            (&[("date", "Sunday, 06-Nov-94 08:48:37 GMT")], 60),
+            (&[("date", "Sun Nov  6 08:48:37 1994")], 60),
+            (&[("date", "Sun, 06 Nov 1994 08:48:37 CET")], 0),
             (&[ahead], 0),
             (&[("date", "yesterday")], 0),
             (&[("age", "7")], 10),
@@ -426,6 +449,22 @@ mod tests {
         ] {
             assert_eq!(age(lines), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn h1_no_store_is_ignored_only_for_a_status_that_is_understood() {
+        let judge = |status, value| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let headers = headers(&[("cache-control", value)]);
+            storable(status, &headers, &[status], false).is_ok()
+        };
+        assert!(judge(200, "max-age=60, no-store, must-understand"));
+        assert!(!judge(599, "max-age=60, no-store, must-understand"));
+        assert!(!judge(599, "max-age=60, must-understand"));
+        assert!(!judge(
+            200,
+            "max-age=60, no-store, private, must-understand"
+        ));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(super) struct Directives {
     pub(super) private: bool,
     pub(super) public: bool,
     pub(super) must_revalidate: bool,
+    pub(super) must_understand: bool,
     pub(super) only_if_cached: bool,
     pub(super) max_age: Option<u64>,
     pub(super) s_maxage: Option<u64>,
@@ -48,6 +49,7 @@ impl Directives {
             self.private |= is("private");
             self.public |= is("public");
             self.must_revalidate |= is("must-revalidate");
+            self.must_understand |= is("must-understand");
             self.only_if_cached |= is("only-if-cached");
             return true;
         };
