@@ -168,8 +168,7 @@ pub(super) fn storable(
         || authorized && directives.must_revalidate;
     // RFC 9111, 5.2.2.3: the `no-store` is for caches that do not know the status.
     let understood = directives.must_understand && status.canonical_reason().is_some();
-    if directives.no_store && !understood
-        || directives.must_understand && !understood
+    if !understood && (directives.no_store || directives.must_understand)
         // Also where they name fields only: to keep the rest is allowed, not asked for.
         || directives.private
         || directives.no_cache

@@ -297,7 +297,7 @@ struct Exchange<W: Framework, E, F> {
     key: Key,
     /// Whether it has `Authorization`, which the key does not name.
     authorized: bool,
-    /// When it came, in ticks.
+    /// When, in ticks, it looked for variants or found none.
     seen: u64,
     /// As they came.
     headers: HeaderMap,
@@ -414,6 +414,10 @@ where
             }
         }
         self.rules.ignored_cookies.remove(&mut request.headers);
+        if varies.is_none() {
+            // Variants that others saw until now are older than those of an index that is made of this response.
+            self.seen = self.cachify.inner.flights.tick();
+        }
         let asked = Instant::now();
         let response = match call(request).await {
             Ok(response) => response,
