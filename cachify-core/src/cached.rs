@@ -341,7 +341,7 @@ impl<P> Cached<P> {
     ///
     /// # Panics
     ///
-    /// Only if `compute` does, or outside of a tokio runtime.
+    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another caller's computation.
     pub async fn get_or_compute<T, F, Fut>(&self, compute: F) -> T
     where
         T: Value,
@@ -368,7 +368,7 @@ impl<P> Cached<P> {
     ///
     /// # Panics
     ///
-    /// Only if `compute` does, or outside of a tokio runtime.
+    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another caller's computation.
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
         T: Value,
@@ -391,9 +391,6 @@ impl<P> Cached<P> {
     ///
     /// Changes nothing.
     ///
-    /// # Panics
-    ///
-    /// Over Redis, outside of a tokio runtime.
     pub async fn peek<T: Value>(&self) -> Result<Option<T>, Error> {
         let inner = &self.cachify.inner;
         if inner.backend.is_local() {
@@ -437,9 +434,6 @@ impl<P> Cached<P> {
     ///
     /// If this future is dropped after its first poll, the entry is the new one or none.
     ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
     pub async fn set<T>(&self, value: T) -> Result<(), Error>
     where
         T: Value,
@@ -577,7 +571,7 @@ impl<P> SharedErrors<P> {
     ///
     /// # Panics
     ///
-    /// Only if `compute` does, or outside of a tokio runtime.
+    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another caller's computation.
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
         T: Value,

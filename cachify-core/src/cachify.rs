@@ -87,10 +87,6 @@ impl Cachify {
     ///
     /// Dropping the future leaves nothing behind.
     ///
-    /// # Panics
-    ///
-    /// Over Redis, outside of a tokio runtime.
-    ///
     /// # Examples
     ///
     /// ```
@@ -166,10 +162,6 @@ impl Cachify {
     ///
     /// Once the future was polled, every reset happens, even if the future is dropped.
     ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    ///
     /// # Examples
     ///
     /// ```
@@ -209,7 +201,7 @@ impl Cachify {
     ///
     /// # Panics
     ///
-    /// If `change` does, after the resets were queued; and outside of a tokio runtime.
+    /// If `change` does, after the resets were queued.
     ///
     /// # Examples
     ///
@@ -252,10 +244,6 @@ impl Cachify {
     ///
     /// Dropping the future leaves nothing behind.
     ///
-    /// # Panics
-    ///
-    /// Over Redis, outside of a tokio runtime.
-    ///
     /// # Examples
     ///
     /// ```
@@ -287,10 +275,6 @@ impl Cachify {
     /// # Cancel safety
     ///
     /// A dropped future closes nothing; call again.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
     ///
     /// # Examples
     ///

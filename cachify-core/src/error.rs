@@ -33,7 +33,8 @@ pub enum ErrorKind {
     Request,
     /// A value could not be encoded.
     Codec,
-    /// The handle or the server is set up in a way that cannot work; the message names the fix.
+    /// The handle or the server is set up in a way that cannot work, or a call that needs a tokio runtime was made outside of one; the
+    /// message names the fix.
     Configuration,
 }
 

@@ -209,6 +209,10 @@ impl Guard {
     /// # Cancel safety
     ///
     /// Nothing is lost if the future is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub async fn lost(&self) {
         self.holding.lost().await;
     }
@@ -222,6 +226,10 @@ impl Guard {
     /// # Cancel safety
     ///
     /// Dropping the future drops `work`; the guard goes on holding the lock.
+    ///
+    /// # Panics
+    ///
+    /// If `work` does; and outside of a tokio runtime.
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         self.holding.run(work).await
     }

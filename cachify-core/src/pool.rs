@@ -127,6 +127,10 @@ impl Permit {
     /// # Cancel safety
     ///
     /// Nothing is lost if the future is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub async fn lost(&self) {
         self.holding.lost().await;
     }
@@ -140,6 +144,10 @@ impl Permit {
     /// # Cancel safety
     ///
     /// Dropping the future drops `work`; the permit stays.
+    ///
+    /// # Panics
+    ///
+    /// If `work` does; and outside of a tokio runtime.
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         self.holding.run(work).await
     }

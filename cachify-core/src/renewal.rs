@@ -196,15 +196,12 @@ impl Table {
 
     /// Takes one whose time has come.
     fn next_due(&mut self, now: Instant) -> Option<(u64, Weak<dyn Renewable>)> {
-        let is_due = |(at, _): &&(Instant, u64)| *at <= now;
-        let (_, id) = match self.overdue.pop_first() {
-            Some(first) => first,
-            None => {
-                let first = *self.due.first().filter(is_due)?;
-                self.due.remove(&first);
-                first
-            }
-        };
+        if self.overdue.is_empty() {
+            let first = *self.due.first().filter(|(at, _)| *at <= now)?;
+            self.due.remove(&first);
+            self.overdue.insert(first);
+        }
+        let (_, id) = self.overdue.pop_first()?;
         let (item, due) = self.items.get_mut(&id)?;
         *due = None;
         self.renewing.insert(id);
@@ -310,5 +307,27 @@ impl fmt::Debug for Renewal {
         f.debug_struct("Renewal")
             .field("items", &self.0.table().items.len())
             .finish()
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::testing::Faulty;
+    use crate::{Cachify, KeyTemplate};
+
+    #[tokio::test(start_paused = true)]
+    async fn l4_the_backend_is_watched_while_something_is_held() {
+        // As a backend that is somewhere else.
+        let cachify = Faulty::wrap(&Cachify::memory()).0;
+        let key = KeyTemplate::parse("door").unwrap().render(&[]);
+        let items = || cachify.inner.renewal.0.table().items.len();
+        let guard = cachify.lock(&key).acquire().await.unwrap();
+        tokio::time::sleep(Watch::EVERY * 5).await;
+        assert_eq!(items(), 2);
+        guard.release().await.unwrap();
+        tokio::time::sleep(Watch::EVERY * 2).await;
+        assert_eq!(items(), 0);
     }
 }

@@ -62,13 +62,17 @@ pub(crate) async fn limit<T>(
         return result;
     }
     current_runtime()?;
-    match tokio::time::timeout(within, operation).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::new(
-            ErrorKind::Timeout,
-            "the backend did not answer in time; see whether it is overloaded or hung, or raise the handle's `budget`",
-        )),
+    if let Ok(result) = tokio::time::timeout(within, operation).await {
+        return result;
     }
+    #[cfg(feature = "blocking")]
+    if let Some(error) = Box::pin(crate::blocking::explain()).await {
+        return Err(error);
+    }
+    Err(Error::new(
+        ErrorKind::Timeout,
+        "the backend did not answer in time; see whether it is overloaded or hung, or raise the handle's `budget`",
+    ))
 }
 
 /// Returns the runtime that the caller runs on. A timer would panic where there is none.

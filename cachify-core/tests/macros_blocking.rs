@@ -155,6 +155,48 @@ fn l3_a_lock_is_renewed_while_a_sync_body_runs() {
     running.join().unwrap().unwrap();
 }
 
+/// What renews the lock runs on the worker's own runtime.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn l3_a_lock_is_renewed_while_a_sync_body_blocks_a_worker() {
+    #[locked(key = "worker", ttl = "1s", with = cachify)]
+    fn body(cachify: &Cachify) -> Result<bool, Error> {
+        thread::sleep(Duration::from_millis(1500));
+        body::is_locked(cachify)
+    }
+
+    let cachify = Cachify::memory();
+    let other = cachify.clone();
+    let call = tokio::spawn(async move {
+        // Starts the task that renews here.
+        let guard = other.lock(&key!("other")).acquire().await.unwrap();
+        let held = body(&other);
+        drop(guard);
+        held
+    });
+    assert!(call.await.unwrap().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_panic_of_a_sync_body_passes_through() {
+    #[cached(key = "panics", with = cachify)]
+    fn panics(cachify: &Cachify) -> u8 {
+        let _ = cachify;
+        panic!("on purpose")
+    }
+
+    let cachify = Cachify::memory();
+    let call = tokio::spawn(async move { panics(&cachify) });
+    let panic = call.await.unwrap_err().into_panic();
+    assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn sync_functions_run_in_a_local_set() {
+    let local = tokio::task::LocalSet::new();
+    let call = local.run_until(async { squares_are_cached() });
+    call.await;
+}
+
 #[tokio::test]
 async fn block_on_does_not_spin_on_a_tasks_used_up_budget() {
     let gate = Arc::new(tokio::sync::Semaphore::new(1));

@@ -194,10 +194,6 @@ impl CachifyBuilder {
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing behind.
-    ///
-    /// # Panics
-    ///
-    /// Over Redis, outside of a tokio runtime.
     pub async fn connect(self) -> Result<Cachify, Error> {
         let cachify = self.connect_lazy()?;
         cachify.inner.backend.check().await?;

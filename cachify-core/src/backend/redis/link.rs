@@ -87,6 +87,9 @@ struct Live {
     id: u64,
     /// Just made for this caller.
     fresh: bool,
+    /// Where its task runs.
+    #[cfg(feature = "blocking")]
+    runtime: Handle,
 }
 
 impl Link {
@@ -180,6 +183,8 @@ impl Link {
             link: self,
             id: live.id,
         };
+        #[cfg(feature = "blocking")]
+        crate::blocking::awaits(&live.runtime);
         let result = live.connection.send_packed_command(cmd).await;
         std::mem::forget(unanswered);
         let result = result.and_then(Value::extract_error);
@@ -281,6 +286,8 @@ impl Shelf {
                 connection,
                 id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
                 fresh: true,
+                #[cfg(feature = "blocking")]
+                runtime: current_runtime()?,
             }),
             Ok(Err(error)) => Err(server.translate(&error)),
             Err(_) => Err(unreachable(&server.place, "it did not answer in time")),
@@ -325,7 +332,16 @@ impl Drop for Unanswered<'_> {
             return;
         }
         let test = Test(Arc::clone(shelf));
+        #[cfg(feature = "blocking")]
+        let awaited = crate::blocking::awaited();
         runtime.spawn(async move {
+            #[cfg(feature = "blocking")]
+            if let Some(awaited) = awaited
+                && !crate::blocking::runs(awaited).await
+            {
+                // The caller blocks the task of the connection, which is not to blame.
+                return;
+            }
             let ping = cmd("PING");
             let answer = live.connection.send_packed_command(&ping);
             if timeout(test.0.server.budget, answer).await.is_err() {
