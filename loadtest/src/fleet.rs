@@ -18,6 +18,7 @@ use users::{Store, User};
 use crate::flags::App;
 use crate::python::Python;
 use crate::sabotage::Sabotage;
+use crate::scratch;
 
 /// How long a process may take to start, or to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -75,7 +76,7 @@ impl std::ops::Sub for Computed {
 
 impl Fleet {
     pub(crate) async fn start(order: Order<'_>) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
+        let directory = scratch::folder()?;
         let prefix = format!("loadtest-{:016x}", fastrand::u64(..));
         let mut fleet = Self {
             instances: Vec::new(),

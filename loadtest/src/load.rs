@@ -205,6 +205,17 @@ pub(crate) struct Answer {
     pub(crate) hit: bool,
 }
 
+impl Answer {
+    /// The status and the start of the body, on one line.
+    pub(crate) fn in_words(&self) -> String {
+        let body = String::from_utf8_lossy(&self.body);
+        let body: String = body.split_whitespace().collect::<Vec<_>>().join(" ");
+        let start: String = body.chars().take(80).collect();
+        let more = if start.len() < body.len() { "…" } else { "" };
+        format!("{} `{start}{more}`", self.status.as_u16())
+    }
+}
+
 /// Sends a request; `None` if no whole answer came.
 pub(crate) async fn send(request: RequestBuilder) -> Option<Answer> {
     let started = Instant::now();

@@ -20,6 +20,7 @@ mod report;
 mod sabotage;
 mod scenario;
 mod schema;
+mod scratch;
 mod serve;
 mod target;
 mod turns;
@@ -57,7 +58,8 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:?}");
+            // The causes without a backtrace, which tells a user nothing.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::from(2)
         }
     }
@@ -83,6 +85,7 @@ async fn run(flags: Flags) -> Result<bool> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let goose = Goose::new(flags.goose.clone()).context("goose does not take what follows `--`")?;
     let target = Target::new(&flags.target)?;
+    flags.thresholds.validate(&flags.cache)?;
     std::fs::create_dir_all(&flags.output)
         .with_context(|| format!("cannot make {}", flags.output.display()))?;
     let progress = Progress::new();
@@ -97,6 +100,7 @@ async fn run(flags: Flags) -> Result<bool> {
         progress: &progress,
         notes: RefCell::default(),
     };
+    scratch::sweep();
     let quiet = Quiet::new()?;
     let mut versions = machine::versions();
     let runs = match target {

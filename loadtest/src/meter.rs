@@ -22,6 +22,8 @@ struct Counts {
     span: Option<(Instant, Instant)>,
     /// In microseconds.
     times: BTreeMap<&'static str, Vec<u64>>,
+    /// The first failure, in words.
+    failure: Option<String>,
 }
 
 impl Meter {
@@ -59,6 +61,9 @@ impl Meter {
         let took = answer.map_or(Duration::ZERO, |answer| answer.took);
         let status = answer.map(|answer| answer.status.as_u16());
         self.count(FAILED, took);
+        let told = || answer.map_or_else(|| "no whole answer".to_owned(), Answer::in_words);
+        let failure = || format!("{method} got {}", told());
+        self.lock().failure.get_or_insert_with(failure);
         if self.silent {
             return Ok(());
         }
@@ -88,6 +93,11 @@ impl Meter {
     /// How much failed.
     pub(crate) fn failed(&self) -> u64 {
         self.counted(FAILED)
+    }
+
+    /// The first failure, in words.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
     }
 
     /// How long each took that was recorded under a name, in microseconds.
@@ -125,6 +135,11 @@ impl Rounds {
     /// How much failed, in all rounds together.
     pub(crate) fn failed(&self) -> u64 {
         self.counted(FAILED)
+    }
+
+    /// The first failure of all rounds, in words.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.meters.iter().find_map(|meter| meter.failure())
     }
 
     /// All times of all rounds, in microseconds.

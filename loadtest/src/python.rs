@@ -10,6 +10,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::progress::Progress;
+use crate::scratch;
 
 /// The tutorial's app, with our command line.
 const APP: &str = include_str!("../python/app.py");
@@ -43,9 +44,7 @@ impl Python {
     ///
     /// If there is no Python, or its packages cannot be had.
     pub(crate) async fn set_up(progress: &Progress) -> Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("loadtest-python-")
-            .tempdir()?;
+        let directory = scratch::folder()?;
         let environment = directory.path().join("venv");
         progress.begin("python: an environment of its own");
         let make = ["-m", "venv"].map(Path::new);

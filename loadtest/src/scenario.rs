@@ -37,6 +37,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// What it measures, and what it proves.
     pub(crate) about: &'static str,
+    /// The names of its measurements, where it has several.
+    pub(crate) whats: &'static [&'static str],
     pub(crate) of: Of,
     /// Measurements of each app, and those besides: to tell how long it will take.
     pub(crate) parts: (u32, u32),

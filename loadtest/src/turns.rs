@@ -14,7 +14,7 @@ use crate::load::{Goose, Load, Step, repeat};
 use crate::meter::{Meter, Rounds};
 use crate::progress::Progress;
 use crate::scenario::Stage;
-use crate::schema::Run;
+use crate::schema::{Promise, Run};
 
 /// Unmeasured, at the beginning of a round.
 pub(crate) const WARM_UP: Duration = Duration::from_millis(150);
@@ -158,6 +158,18 @@ impl Contender {
         self.rounds.failed() + self.warm_up.failed()
     }
 
+    /// The promise that nothing failed, with an example if something did.
+    pub(crate) fn nothing_failed(&self, text: &str) -> Promise {
+        let failed = self.failed();
+        let example = self.rounds.failure().or_else(|| self.warm_up.failure());
+        let example = example.map(|example| format!("{failed}; for example {example}"));
+        Promise::new(
+            text,
+            failed == 0,
+            example.unwrap_or_else(|| failed.to_string()),
+        )
+    }
+
     /// What was measured; facts, summary and promises are still to be told.
     pub(crate) fn run(&self) -> Run {
         let mut run = Run {
@@ -179,7 +191,9 @@ impl Contender {
             if usage.apps > 0.0 && run.per_second > 0.0 {
                 run.facts["app_cpu_us"] = json!(1e6 * usage.apps / run.per_second);
             }
-            run.limit = usage.limit().map(str::to_owned);
+            // Without the processes of the app, what it used is not known.
+            let known = usage.limit().filter(|_| !self.pids.is_empty());
+            run.limit = known.map(str::to_owned);
         }
         run
     }

@@ -84,10 +84,17 @@ fn what_it_does_not_know_is_an_error_before_anything_starts() {
             ],
             "another host",
         ),
+        (
+            &["--target", "http://127.0.0.1:1", "--hit-path", "/"],
+            "nothing answers at http://127.0.0.1:1",
+        ),
+        (&["--max-p99", "hit/axim=2ms"], "`axim`"),
     ] {
-        let (code, _, stderr) = ended(&mut loadtest(output.path(), arguments));
+        let mut command = loadtest(output.path(), arguments);
+        let (code, _, stderr) = ended(command.env("RUST_BACKTRACE", "1"));
         assert_eq!(code, Some(2), "{stderr}");
         assert!(stderr.contains(text), "{stderr}");
+        assert!(!stderr.contains("backtrace"), "{stderr}");
     }
 }
 
@@ -248,4 +255,6 @@ fn a_service_of_ones_own_is_measured_from_outside() {
     let (code, stdout, stderr) = ended(command.args(["--hit-path", "/users/2"]));
     assert_eq!(code, Some(1), "{stdout}{stderr}");
     assert!(stdout.contains("every answer was a success"), "{stdout}");
+    let stdout = stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(stdout.contains("for example GET got 404"), "{stdout}");
 }

@@ -80,7 +80,8 @@ impl Columns {
         self.lines.push(Line::Free(tone, plain(text)));
     }
 
-    pub(crate) fn show(&self, paint: Paint) -> String {
+    /// Leaves out columns, the first of `spare` first, until the lines fit into `width`.
+    pub(crate) fn show(&self, paint: Paint, width: usize, spare: &[usize]) -> String {
         let mut widths: Vec<usize> = Vec::new();
         for line in &self.lines {
             let Line::Cells(cells) = line else { continue };
@@ -89,6 +90,20 @@ impl Columns {
                 *width = text.chars().count().max(*width);
             }
         }
+        let mut out: Vec<usize> = Vec::new();
+        let room = |out: &[usize]| -> usize {
+            let kept = widths
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| !out.contains(at));
+            kept.map(|(_, width)| width + GAP.len()).sum::<usize>()
+        };
+        for column in spare {
+            if room(&out) <= width + GAP.len() {
+                break;
+            }
+            out.push(*column);
+        }
         let mut shown = String::new();
         for line in &self.lines {
             let mut written = String::new();
@@ -96,6 +111,9 @@ impl Columns {
                 Line::Free(tone, text) => written.push_str(&paint.paint(*tone, text)),
                 Line::Cells(cells) => {
                     for (index, ((tone, text), width)) in cells.iter().zip(&widths).enumerate() {
+                        if out.contains(&index) {
+                            continue;
+                        }
                         let gap = if index == 0 { "" } else { GAP };
                         let space = " ".repeat(width - text.chars().count());
                         let text = paint.paint(*tone, text);
@@ -114,9 +132,31 @@ impl Columns {
     }
 }
 
+/// The most characters of a line: 100, or as many as the terminal has.
+pub(crate) fn width() -> usize {
+    const MOST: usize = 100;
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 {
+        MOST
+    } else {
+        columns.clamp(40, MOST)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_narrow_terminal_has_fewer_columns() {
+        let mut columns = Columns::new(1, &["name", "p50", "p90", "max"]);
+        columns.row(["a", "1", "2", "3"].map(|text| (Tone::Plain, text.to_owned())));
+        let text = "name  p50  max\na       1    3\n";
+        assert_eq!(columns.show(Paint(false), 18, &[2, 1]), text);
+        let text = "name  max\na       3\n";
+        assert_eq!(columns.show(Paint(false), 12, &[2, 1]), text);
+    }
 
     #[test]
     fn colours_do_not_move_columns() {
@@ -124,8 +164,8 @@ mod tests {
         columns.line(Tone::Bold, "a title as long as it likes");
         columns.row([(Tone::Good, "✓ a".into()), (Tone::Plain, "1,000".into())]);
         let text = "name     µs\na title as long as it likes\n✓ a   1,000\n";
-        assert_eq!(columns.show(Paint(false)), text);
-        let coloured = columns.show(Paint(true));
+        assert_eq!(columns.show(Paint(false), 100, &[]), text);
+        let coloured = columns.show(Paint(true), 100, &[]);
         assert!(
             coloured.contains("\x1b[32m✓ a\x1b[0m   1,000"),
             "{coloured}"

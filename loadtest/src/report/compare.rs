@@ -246,7 +246,7 @@ impl<'a> Comparison<'a> {
     }
 
     pub(crate) fn shown(&self, most: Option<f64>, paint: Paint) -> String {
-        let mut text = self.table().show(paint);
+        let mut text = self.table().show(paint, WIDTH, &[]);
         text.push('\n');
         let mut say = |tone: Tone, line: &str| {
             let line = wrap(&plain(line), WIDTH, "  ");

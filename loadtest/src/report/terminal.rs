@@ -2,56 +2,56 @@
 
 use std::fmt::Write as _;
 
-use super::columns::{Columns, Paint, Tone};
+use super::columns::{Columns, Paint, Tone, width};
 use super::groups::{Group, sum};
 use super::text::{cut, many, plain, rate, spread, time, wrap};
 use crate::schema::{Promise, Report, Run};
 
-/// What the text fits into.
-const WIDTH: usize = 100;
+/// The columns that a narrow terminal does without, in this order: p99.9, p90, ±, users, max, p99, kept.
+const SPARE: [usize; 7] = [8, 6, 4, 2, 9, 7, 10];
 
 impl Report {
     /// For standard output.
     pub(crate) fn table(&self) -> String {
-        self.shown(Paint::of_stdout())
+        self.shown(Paint::of_stdout(), width())
     }
 
-    pub(crate) fn shown(&self, paint: Paint) -> String {
-        let mut text = self.figures().show(paint);
+    pub(crate) fn shown(&self, paint: Paint, width: usize) -> String {
+        let mut text = self.figures(width).show(paint, width, &SPARE);
         text.push('\n');
         for note in &self.notes {
-            let _ = writeln!(text, "{}", wrap(&format!("· {}", plain(note)), WIDTH, "  "));
+            let _ = writeln!(text, "{}", wrap(&format!("· {}", plain(note)), width, "  "));
         }
         if !self.notes.is_empty() {
             text.push('\n');
         }
-        self.verdict(paint, &mut text);
+        self.verdict(paint, width, &mut text);
         text
     }
 
-    fn figures(&self) -> Columns {
+    fn figures(&self, width: usize) -> Columns {
         let header = [
             "  app", "cache", "users", "per s", "±", "p50", "p90", "p99", "p99.9", "max", "kept",
         ];
         let mut columns = Columns::new(2, &header);
         for group in self.measurements() {
-            columns.line(Tone::Bold, &cut(&group.name, WIDTH));
+            columns.line(Tone::Bold, &cut(&group.name, width));
             for run in group.runs {
                 columns.row(cells(run));
                 if let Some(remark) = remark(run) {
-                    columns.line(Tone::Dim, &cut(&format!("    {remark}"), WIDTH));
+                    columns.line(Tone::Dim, &cut(&format!("    {remark}"), width));
                 }
             }
         }
         columns
     }
 
-    fn verdict(&self, paint: Paint, text: &mut String) {
+    fn verdict(&self, paint: Paint, width: usize, text: &mut String) {
         let groups = self.scenarios();
-        let width = groups.iter().map(|group| group.name.chars().count()).max();
-        let width = width.unwrap_or_default().min(20);
+        let names = groups.iter().map(|group| group.name.chars().count()).max();
+        let names = names.unwrap_or_default().min(20);
         for group in &groups {
-            scenario(group, width, paint, text);
+            scenario(group, names, paint, width, text);
         }
         for Promise {
             text: wanted,
@@ -63,7 +63,7 @@ impl Report {
             let _ = writeln!(
                 text,
                 "{}",
-                paint.paint(tone(*kept), &wrap(&line, WIDTH, "  "))
+                paint.paint(tone(*kept), &wrap(&line, width, "  "))
             );
         }
         let passed = self.passed();
@@ -78,19 +78,19 @@ impl Report {
 }
 
 /// One line, and one more for each broken promise.
-fn scenario(group: &Group<'_>, width: usize, paint: Paint, text: &mut String) {
+fn scenario(group: &Group<'_>, names: usize, paint: Paint, width: usize, text: &mut String) {
     let tallies = group.tallies();
     let (kept, of) = sum(&tallies);
     let head = format!(
-        "{} {:<width$}  {:>5}",
+        "{} {:<names$}  {:>5}",
         mark(kept == of),
-        cut(&plain(&group.name), width),
+        cut(&plain(&group.name), names),
         format!("{kept}/{of}")
     );
     let promises: Vec<String> = tallies.iter().map(|it| plain(it.text)).collect();
     let indent = " ".repeat(head.chars().count() + 2);
     let line = format!("{head}  {}", promises.join(" · "));
-    let line = wrap(line.trim_end(), WIDTH, &indent);
+    let line = wrap(line.trim_end(), width, &indent);
     let (head, promises) = line.split_at(head.len().min(line.len()));
     let head = paint.paint(tone(kept == of), head);
     let _ = writeln!(text, "{head}{promises}");
@@ -106,7 +106,7 @@ fn scenario(group: &Group<'_>, width: usize, paint: Paint, text: &mut String) {
                     plain(tally.text),
                     plain(seen)
                 );
-                let line = wrap(&line, WIDTH, "      ");
+                let line = wrap(&line, width, "      ");
                 let _ = writeln!(text, "{}", paint.paint(tone, &line));
             }
         }

@@ -65,7 +65,7 @@ fn fields_may_be_new_or_missing_but_not_another_schema() {
 
 #[test]
 fn the_terminal_shows_aligned_lines_that_fit_and_ends_with_the_verdict() {
-    let text = golden().shown(Paint(false));
+    let text = golden().shown(Paint(false), 100);
     for line in text.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
@@ -90,7 +90,7 @@ fn the_terminal_shows_aligned_lines_that_fit_and_ends_with_the_verdict() {
 
 #[test]
 fn the_terminal_names_what_is_broken() {
-    let text = broken().shown(Paint(false));
+    let text = broken().shown(Paint(false), 100);
     assert!(text.contains("✗ hit"), "{text}");
     assert!(
         text.contains(
@@ -107,7 +107,7 @@ fn the_terminal_names_what_is_broken() {
         last.contains("1 of ") && last.contains("BROKEN, 1 threshold crossed"),
         "{last}"
     );
-    assert!(broken().shown(Paint(true)).contains("\x1b[1;31m"));
+    assert!(broken().shown(Paint(true), 100).contains("\x1b[1;31m"));
     assert!(!broken().passed() && golden().passed());
 }
 
@@ -162,7 +162,7 @@ fn no_text_of_a_report_becomes_markup() {
         assert!(!page.contains(markup), "{markup}");
     }
     assert!(page.contains("&lt;script&gt;"));
-    let text = report.shown(Paint(false));
+    let text = report.shown(Paint(false), 100);
     assert!(!text.contains('\x1b'), "{text}");
 }
 
@@ -200,7 +200,7 @@ fn figures_that_make_no_sense_draw_something_and_do_not_panic() {
         let report = Report::parse(json.to_string().as_bytes()).unwrap();
         let page = report.page();
         assert!(!page.contains("\"NaN") && !page.contains("\"inf"));
-        report.shown(Paint(false));
+        report.shown(Paint(false), 100);
         let comparison = compare::Comparison::of(&report, &report);
         assert!(comparison.regressions(0.0).is_empty());
         comparison.shown(Some(0.1), Paint(false));

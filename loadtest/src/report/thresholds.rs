@@ -3,9 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use clap::Args;
 
 use super::text::{rate, time};
+use crate::flags::{App, Cache};
+use crate::scenario;
 use crate::schema::{Promise, Report, Run};
 
 #[derive(Debug, Clone, Default, Args)]
@@ -54,7 +57,7 @@ impl Runs {
 impl<T: FromStr<Err = String>> FromStr for Limit<T> {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (runs, bound) = text
             .split_once('=')
             .ok_or("expected RUNS=BOUND, such as `hit=2ms` or `hit/axum/redis=2ms`")?;
@@ -72,7 +75,7 @@ impl<T: FromStr<Err = String>> FromStr for Limit<T> {
 impl FromStr for Time {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let time: Duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
         Ok(Self(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
     }
@@ -81,7 +84,7 @@ impl FromStr for Time {
 impl FromStr for Rate {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let rate: f64 = text.parse().map_err(|_| "expected a number")?;
         if rate.is_finite() && rate >= 0.0 {
             Ok(Self(rate))
@@ -91,7 +94,47 @@ impl FromStr for Rate {
     }
 }
 
+/// The names of all apps that are measured.
+const APPS: [App; 7] = [
+    App::Axum,
+    App::Poem,
+    App::Warp,
+    App::Floor,
+    App::Lab,
+    App::Python,
+    App::Target,
+];
+
 impl Thresholds {
+    /// Refuses the names that no run has.
+    ///
+    /// # Errors
+    ///
+    /// The first such name, with all that there are.
+    pub(crate) fn validate(&self, caches: &[Cache]) -> Result<()> {
+        let mut known: Vec<String> = ["memory", "redis"].map(str::to_owned).to_vec();
+        known.extend(caches.iter().map(Cache::to_string));
+        for scenario in scenario::ALL {
+            known.push(scenario.name.to_owned());
+            known.extend(scenario.whats.iter().map(|&what| what.to_owned()));
+        }
+        known.extend(APPS.map(|app| app.name().to_owned()));
+        known.sort_unstable();
+        known.dedup();
+        let times = self.max_p50.iter().chain(&self.max_p99);
+        let mut words = times
+            .map(|limit| &limit.runs)
+            .chain(self.min_rps.iter().map(|limit| &limit.runs))
+            .flat_map(|runs| &runs.0);
+        match words.find(|word| !known.contains(word)) {
+            None => Ok(()),
+            Some(word) => bail!(
+                "a threshold names `{word}`, which no run is called; there are {}",
+                known.join(", ")
+            ),
+        }
+    }
+
     /// Each threshold as a promise: kept if there are runs that it is about, and all of them reach it.
     pub(crate) fn check(&self, report: &Report) -> Vec<Promise> {
         let runs = &report.runs;
@@ -215,6 +258,26 @@ mod tests {
     #[test]
     fn a_threshold_about_nothing_is_not_kept() {
         assert_eq!(check("hot=2ms", "hit/memory=1"), [false, false]);
+    }
+
+    #[test]
+    fn a_misspelt_threshold_is_refused() {
+        let validate = |text: &str| {
+            let max_p99 = vec![text.parse().unwrap()];
+            let thresholds = Thresholds {
+                max_p99,
+                ..Thresholds::default()
+            };
+            thresholds.validate(&["rediss://h".parse().unwrap()])
+        };
+        for text in ["hit=1s", "contention/hand-over/axum/rediss=1s", "target=1s"] {
+            assert!(validate(text).is_ok(), "{text}");
+        }
+        let error = validate("hit/axim=1s").unwrap_err().to_string();
+        assert!(
+            error.contains("`axim`") && error.contains("axum"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::versions::World;
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "redis-away",
     about: "Redis is killed and started again; reads go on, updates are refused, both recover",
+    whats: &[],
     of: Of::EachAppOnOurRedis,
     parts: (2, 0),
     run: |stage| run(stage).boxed_local(),
