@@ -12,7 +12,7 @@ use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
 use crate::cachify::Cachify;
 use crate::codec;
 use crate::lease::{LEASE_TTL, Lease};
-use crate::{Error, Key, Ttl, observe, weight};
+use crate::{Error, IntoTime, Key, Ttl, observe, weight};
 
 mod computing;
 mod policy;
@@ -55,11 +55,10 @@ impl Cachify {
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
     /// use cachify_core::{Cachify, key};
-    /// use std::time::Duration;
     ///
     /// let cachify = Cachify::memory();
     /// let id = 7;
-    /// let cached = cachify.cached(&key!("square-{id}")).ttl(Duration::from_secs(300));
+    /// let cached = cachify.cached(&key!("square-{id}")).ttl("5m");
     /// assert_eq!(cached.get_or_compute(async || id * id).await, 49);
     /// assert_eq!(cached.peek::<i32>().await?, Some(49));
     /// # Ok::<(), cachify_core::Error>(()) }).unwrap();
@@ -164,8 +163,13 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
 impl Cached<Fixed> {
     /// How long a stored value lives. Default: the handle's default, 5 minutes if that was not changed. [`Ttl::NEVER`] keeps it until it is reset;
     /// zero stores nothing.
-    pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
-        self.policy.ttl = ttl.into();
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn ttl(mut self, ttl: impl IntoTime<Ttl>) -> Self {
+        self.policy.ttl = ttl.time();
         self
     }
 }
@@ -178,13 +182,12 @@ impl<P> Cached<P> {
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, key};
-    /// use std::time::Duration;
     ///
     /// let cachify = Cachify::memory();
     /// // An absent row is asked for again soon.
     /// let cached = cachify
     ///     .cached(&key!("row"))
-    ///     .ttl_with(|row: &Option<i32>| Duration::from_secs(if row.is_some() { 300 } else { 5 }));
+    ///     .ttl_with(|row: &Option<i32>| if row.is_some() { "5m" } else { "5s" });
     /// assert_eq!(cached.get_or_compute(async || None).await, None);
     /// # });
     /// # Ok::<(), std::io::Error>(())
@@ -192,7 +195,7 @@ impl<P> Cached<P> {
     pub fn ttl_with<T, F, L>(self, ttl: F) -> Cached<TtlWith<P, F>>
     where
         F: Fn(&T) -> L,
-        L: Into<Ttl>,
+        L: IntoTime<Ttl>,
     {
         let Self {
             cachify,

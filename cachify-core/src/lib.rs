@@ -48,7 +48,7 @@ pub use key::{CacheKey, Key, KeyPart, KeyTemplate, Keys, MissingPlaceholder};
 pub use lock::{Guard, Lock};
 pub use once::Once;
 pub use pool::{Permit, Pool};
-pub use ttl::Ttl;
+pub use ttl::{IntoTime, Ttl};
 
 #[cfg(feature = "macros")]
 pub use macros::{CacheKey, cached, key, locked, once, pooled};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backend::SlotKind;
 use crate::hold::{Holding, Request};
-use crate::{Cachify, Error, Key};
+use crate::{Cachify, Error, IntoTime, Key};
 
 impl Cachify {
     /// A lock on `key`: of all who share the backend, one holds it at a time.
@@ -44,22 +44,37 @@ impl Lock {
     /// How long the lock outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At least 1 s.
     ///
     /// A holder that lives renews the lock at every third of it.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.0.ttl = ttl;
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn ttl(mut self, ttl: impl IntoTime<Duration>) -> Self {
+        self.0.ttl = ttl.time();
         self
     }
 
     /// How long to wait for the lock. Default: not at all.
     ///
     /// Those who wait get it in the order in which they came, and nobody overtakes them.
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.0.wait = wait;
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn wait(mut self, wait: impl IntoTime<Duration>) -> Self {
+        self.0.wait = wait.time();
         self
     }
 
     /// How long the lock is renewed at most; then it is lost, even if its holder lives. Default: without end. At least 1 s.
-    pub fn max_hold(mut self, max_hold: Duration) -> Self {
-        self.0.max_hold = Some(max_hold);
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn max_hold(mut self, max_hold: impl IntoTime<Duration>) -> Self {
+        self.0.max_hold = Some(max_hold.time());
         self
     }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::{Cachify, Error, ErrorKind, Guard, Key, Lock};
+use crate::{Cachify, Error, ErrorKind, Guard, IntoTime, Key, Lock};
 
 impl Cachify {
     /// Runs something unless somebody else is running it at the same moment, in any process.
@@ -39,12 +39,22 @@ pub struct Once(Lock);
 impl Once {
     /// How long a run that died blocks the next one. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A run that lives keeps the
     /// lock, however long it takes.
-    pub fn ttl(self, ttl: Duration) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn ttl(self, ttl: impl IntoTime<Duration>) -> Self {
         Self(self.0.ttl(ttl))
     }
 
     /// How long a run may take at most before it is cancelled and the next one may start. Default: without end. At least 1 s.
-    pub fn max_hold(self, max_hold: Duration) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn max_hold(self, max_hold: impl IntoTime<Duration>) -> Self {
         Self(self.0.max_hold(max_hold))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backend::SlotKind;
 use crate::hold::{Holding, Request};
-use crate::{Cachify, Error, Key};
+use crate::{Cachify, Error, IntoTime, Key};
 
 impl Cachify {
     /// A pool of `max` permits on `key`: of all who share the backend, so many hold one at a time.
@@ -40,20 +40,35 @@ pub struct Pool(Request);
 
 impl Pool {
     /// How long a permit outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A holder that lives renews it.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.0.ttl = ttl;
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn ttl(mut self, ttl: impl IntoTime<Duration>) -> Self {
+        self.0.ttl = ttl.time();
         self
     }
 
     /// How long to wait for a permit, first come, first served. Default: not at all.
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.0.wait = wait;
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn wait(mut self, wait: impl IntoTime<Duration>) -> Self {
+        self.0.wait = wait.time();
         self
     }
 
     /// How long a permit is renewed at most; then it is lost. Default: without end. At least 1 s.
-    pub fn max_hold(mut self, max_hold: Duration) -> Self {
-        self.0.max_hold = Some(max_hold);
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn max_hold(mut self, max_hold: impl IntoTime<Duration>) -> Self {
+        self.0.max_hold = Some(max_hold.time());
         self
     }
 

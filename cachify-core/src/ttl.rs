@@ -1,7 +1,10 @@
-//! How long an entry lives.
+//! Times, as options take them, and how long an entry lives.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
+
+use crate::{Error, ErrorKind};
 
 /// How long an entry lives: a number of milliseconds, or for ever.
 ///
@@ -87,6 +90,144 @@ impl From<Duration> for Ttl {
     }
 }
 
+impl FromStr for Ttl {
+    type Err = Error;
+
+    /// Reads what an attribute's `ttl` takes: `"250ms"`, `"5m"`, `"never"`. For settings that are read
+    /// when the program starts.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) if the text is not a time.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text == "never" {
+            return Ok(Self::NEVER);
+        }
+        parse(text)
+            .map(Self::new)
+            .map_err(|why| Error::new(ErrorKind::Configuration, why))
+    }
+}
+
+/// Reads a whole number and its unit. The attributes read the same, see `Time` in `cachify-macros`.
+fn parse(text: &str) -> Result<Duration, String> {
+    let number = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(number);
+    let unit = match unit.trim_start() {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => 0,
+    };
+    if unit == 0 || number.is_empty() {
+        return Err(format!(
+            "`{text}` is not a time: write a whole number and one of `ms`, `s`, `m`, `h`, `d`, such as `250ms` or `5m`"
+        ));
+    }
+    let millis = number.parse().ok().and_then(|n: u64| n.checked_mul(unit));
+    millis
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("the time `{text}` is too long"))
+}
+
+/// A time as options take it: a [`Duration`], a text such as `"250ms"` or `"5m"`, or a whole number of
+/// seconds, which is a `u64`.
+///
+/// A text is a whole number and one of `ms`, `s`, `m`, `h` and `d`, as in the attributes. Where an entry
+/// may live for ever (`T` is [`Ttl`]), it can also be `"never"`, and a `Ttl` is taken as it is.
+///
+/// # Panics
+///
+/// An option that takes a text panics if that is not a time. Read a text that comes from outside of the
+/// program by `text.parse::<Ttl>()?` instead.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use cachify_core::{Cachify, Ttl, key};
+///
+/// let cachify = Cachify::memory();
+/// let cached = cachify.cached(&key!("row"));
+/// cached.clone().ttl("5m");
+/// cached.clone().ttl(300);
+/// cached.clone().ttl(Duration::from_mins(5));
+/// cached.clone().ttl(Ttl::NEVER);
+/// cachify.lock(&key!("row")).wait("250ms");
+/// assert_eq!("5m".parse::<Ttl>()?, Ttl::from(Duration::from_mins(5)));
+/// # Ok::<(), cachify_core::Error>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a time",
+    label = "expected a time",
+    note = "give a `Duration`, a text such as \"250ms\" or \"5m\", or a whole number of seconds, which is a `u64`; only entries can live for `Ttl::NEVER`"
+)]
+pub trait IntoTime<T>: sealed::Time<T> {}
+
+#[diagnostic::do_not_recommend]
+impl<T, S: sealed::Time<T>> IntoTime<T> for S {}
+
+#[allow(unnameable_types, reason = "sealed")]
+mod sealed {
+    use super::{Duration, Ttl, parse};
+
+    pub trait Time<T> {
+        fn time(self) -> T;
+    }
+
+    impl Time<Self> for Duration {
+        fn time(self) -> Self {
+            self
+        }
+    }
+
+    impl Time<Duration> for u64 {
+        fn time(self) -> Duration {
+            Duration::from_secs(self)
+        }
+    }
+
+    impl Time<Duration> for &str {
+        #[track_caller]
+        fn time(self) -> Duration {
+            match parse(self) {
+                Ok(time) => time,
+                Err(why) => panic!("{why}"),
+            }
+        }
+    }
+
+    impl Time<Self> for Ttl {
+        fn time(self) -> Self {
+            self
+        }
+    }
+
+    impl Time<Ttl> for Duration {
+        fn time(self) -> Ttl {
+            Ttl::new(self)
+        }
+    }
+
+    impl Time<Ttl> for u64 {
+        fn time(self) -> Ttl {
+            Ttl::new(Duration::from_secs(self))
+        }
+    }
+
+    impl Time<Ttl> for &str {
+        #[track_caller]
+        fn time(self) -> Ttl {
+            match self.parse() {
+                Ok(ttl) => ttl,
+                Err(why) => panic!("{why}"),
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Ttl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.as_duration() {
@@ -97,6 +238,7 @@ impl fmt::Debug for Ttl {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -113,6 +255,45 @@ mod tests {
     #[test]
     fn the_longest_duration_never_expires() {
         assert_eq!(Ttl::new(Duration::MAX), Ttl::NEVER);
+    }
+
+    #[test]
+    fn a_text_is_a_whole_number_and_a_unit() {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("5s", 5000),
+            ("5 m", 300_000),
+            ("1h", 3_600_000),
+            ("2d", 172_800_000),
+            ("0ms", 0),
+        ] {
+            let ttl = text.parse::<Ttl>().unwrap();
+            assert_eq!(ttl.as_millis(), Some(millis), "{text}");
+        }
+        assert_eq!("never".parse::<Ttl>().unwrap(), Ttl::NEVER);
+        let wrong = [
+            "",
+            "5",
+            "m",
+            "5 minutes",
+            "-1s",
+            "1.5s",
+            "+1s",
+            " 5m",
+            "5m ",
+            "5M",
+            "\u{661}s",
+        ];
+        for text in wrong {
+            let error = text.parse::<Ttl>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            let message = error.to_string();
+            assert!(message.contains("is not a time"), "{text:?}: {message}");
+        }
+        for text in ["18446744073709551616ms", "18446744073709551615s"] {
+            let message = text.parse::<Ttl>().unwrap_err().to_string();
+            assert!(message.contains("too long"), "{text}: {message}");
+        }
     }
 
     #[test]

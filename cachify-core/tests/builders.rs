@@ -1,8 +1,10 @@
 //! Core without its attributes, as the design writes it down.
 #![deny(warnings)]
+#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 
+use cachify_core::clock::Clock;
 use cachify_core::{Cachify, Error, ErrorKind, key};
 use serde::{Deserialize, Serialize};
 
@@ -104,4 +106,81 @@ async fn k3_a_lock_and_a_pool_and_an_entry_of_one_key_never_meet_in_memory() -> 
     permit.release().await?;
     assert!(cachify.lock(&key).is_locked().await?);
     guard.release().await
+}
+
+/// Where `call` panicked, and what it said.
+fn panic_of(call: impl FnOnce() + std::panic::UnwindSafe) -> (u32, String) {
+    use std::sync::{Arc, Mutex};
+
+    let seen = Arc::new(Mutex::new((0, String::new())));
+    let here = std::thread::current().id();
+    let before = std::panic::take_hook();
+    let to = Arc::clone(&seen);
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() == here {
+            let line = info.location().map_or(0, std::panic::Location::line);
+            *to.lock().unwrap() = (line, info.payload_as_str().unwrap_or_default().to_owned());
+        }
+    }));
+    assert!(std::panic::catch_unwind(call).is_err());
+    std::panic::set_hook(before);
+    seen.lock().unwrap().clone()
+}
+
+#[test]
+fn a_text_that_is_not_a_time_panics_at_the_call() {
+    let calls: [fn(); 4] = [
+        || drop(Cachify::builder().default_ttl("5 minutes")),
+        || drop(Cachify::memory().cached(&key!("row")).ttl("5 minutes")),
+        || drop(Cachify::memory().lock(&key!("row")).wait("5 minutes")),
+        || drop(Cachify::memory().pool(&key!("row"), 1).ttl("5 minutes")),
+    ];
+    let first = line!() - 5;
+    for (line, call) in (first..).zip(calls) {
+        let (at, message) = panic_of(call);
+        assert_eq!(at, line, "{message}");
+        assert!(
+            message.starts_with("`5 minutes` is not a time"),
+            "{message}"
+        );
+    }
+    let (_, message) = panic_of(|| drop(Cachify::memory().pool(&key!("row"), 1).ttl("never")));
+    assert!(message.starts_with("`never` is not a time"), "{message}");
+}
+
+#[tokio::test]
+async fn times_in_code_are_written_as_in_attributes() {
+    let clock = Clock::test();
+    let cachify = Cachify::builder()
+        .clock(clock.clone())
+        .default_ttl(60)
+        .lock_ttl("10s")
+        .connect_lazy()
+        .unwrap();
+    let key = key!("row");
+    let for_ms = async |cached: cachify_core::Cached, millis: u64| {
+        cached.set(1).await.unwrap();
+        clock.advance(Duration::from_millis(millis - 1));
+        assert_eq!(cached.peek().await.unwrap(), Some(1));
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    };
+    for_ms(cachify.cached(&key), 60_000).await;
+    for_ms(cachify.cached(&key).ttl("250ms"), 250).await;
+    for_ms(cachify.cached(&key).ttl(300), 300_000).await;
+    let cached = cachify
+        .cached(&key)
+        .ttl_with(|n: &i32| if *n > 1 { "1h" } else { "1s" });
+    cached.set(1).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    let guard = cachify
+        .lock(&key)
+        .ttl("5s")
+        .max_hold(60)
+        .wait("1ms")
+        .acquire()
+        .await;
+    assert!(cachify.lock(&key).ttl_left().await.unwrap() <= Some(Duration::from_secs(5)));
+    drop(guard);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachify_core::http::HoldRules;
-use cachify_core::{Cachify, Error};
+use cachify_core::{Cachify, Error, IntoTime};
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use crate::Rejection;
@@ -71,12 +71,24 @@ macro_rules! hold {
         impl $Middleware {
             /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A request that lives
             /// keeps its hold, however long it takes.
-            pub fn ttl(self, ttl: Duration) -> Self {
+            ///
+            /// # Panics
+            ///
+            /// If a text is not a time.
+            #[track_caller]
+            pub fn ttl(self, ttl: impl IntoTime<Duration>) -> Self {
+                let ttl = ttl.time();
                 self.with(|hold| hold.rules.ttl(ttl))
             }
 
             /// How long a request may take before it is stopped and the next one may start. Default: without end. At least 1 s.
-            pub fn max_hold(self, max_hold: Duration) -> Self {
+            ///
+            /// # Panics
+            ///
+            /// If a text is not a time.
+            #[track_caller]
+            pub fn max_hold(self, max_hold: impl IntoTime<Duration>) -> Self {
+                let max_hold = max_hold.time();
                 self.with(|hold| hold.rules.max_hold(max_hold))
             }
 
@@ -175,7 +187,13 @@ impl LockMiddleware {
     }
 
     /// How long a request waits for the lock. Default: not at all.
-    pub fn wait(self, wait: Duration) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn wait(self, wait: impl IntoTime<Duration>) -> Self {
+        let wait = wait.time();
         self.with(|hold| hold.rules.wait(wait))
     }
 
@@ -271,7 +289,13 @@ impl PoolMiddleware {
     }
 
     /// How long a request waits for a permit. Default: not at all.
-    pub fn wait(self, wait: Duration) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn wait(self, wait: impl IntoTime<Duration>) -> Self {
+        let wait = wait.time();
         self.with(|hold| hold.rules.wait(wait))
     }
 

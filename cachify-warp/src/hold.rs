@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachify_core::{Cachify, Error, Guard, Key, Permit};
+use cachify_core::{Cachify, Error, Guard, IntoTime, Key, Permit};
 use warp::Reply;
 use warp::reply::Response;
 
@@ -86,13 +86,25 @@ macro_rules! hold {
         impl $Type {
             /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A request that lives
             /// keeps its hold, however long it takes.
-            pub fn ttl(mut self, ttl: Duration) -> Self {
+            ///
+            /// # Panics
+            ///
+            /// If a text is not a time.
+            #[track_caller]
+            pub fn ttl(mut self, ttl: impl IntoTime<Duration>) -> Self {
+                let ttl = ttl.time();
                 self.0.ttl = Some(ttl);
                 self
             }
 
             /// How long a request may keep its hold; then it is lost, and the next one may start. Default: without end. At least 1 s.
-            pub fn max_hold(mut self, max_hold: Duration) -> Self {
+            ///
+            /// # Panics
+            ///
+            /// If a text is not a time.
+            #[track_caller]
+            pub fn max_hold(mut self, max_hold: impl IntoTime<Duration>) -> Self {
+                let max_hold = max_hold.time();
                 self.0.max_hold = Some(max_hold);
                 self
             }
@@ -173,7 +185,13 @@ impl Lock {
     }
 
     /// How long a request waits for the lock, first come, first served. Default: not at all.
-    pub fn wait(mut self, wait: Duration) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn wait(mut self, wait: impl IntoTime<Duration>) -> Self {
+        let wait = wait.time();
         self.0.wait = wait;
         self
     }
@@ -256,7 +274,13 @@ impl Pool {
     }
 
     /// How long a request waits for a permit, first come, first served. Default: not at all.
-    pub fn wait(mut self, wait: Duration) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn wait(mut self, wait: impl IntoTime<Duration>) -> Self {
+        let wait = wait.time();
         self.0.wait = wait;
         self
     }

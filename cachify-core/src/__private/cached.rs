@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use super::{Returned, Source};
 use crate::observe::{self, Outcome};
-use crate::{CacheIf, Cached, Error, Key, Policy, Ttl, TtlWith, Value};
+use crate::{CacheIf, Cached, Error, IntoTime, Key, Policy, Ttl, TtlWith, Value};
 
 /// The tag. It comes first wherever a tag is used, so that all complaints of a type that cannot be cached are the same, and are told once.
 pub fn cacheable<R>(tag: R) -> R
@@ -59,7 +59,7 @@ pub fn ttl_with<R, P, F, L>(_: R, cached: Cached<P>, ttl: F) -> Cached<TtlWith<P
 where
     R: Returned,
     F: Fn(&R::Value) -> L,
-    L: Into<Ttl>,
+    L: IntoTime<Ttl>,
 {
     cached.ttl_with(ttl)
 }

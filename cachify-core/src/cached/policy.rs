@@ -1,6 +1,6 @@
 //! Which values are stored, and for how long.
 
-use crate::Ttl;
+use crate::{IntoTime, Ttl};
 
 /// Decides whether a value is stored, and for how long.
 ///
@@ -35,9 +35,9 @@ pub struct TtlWith<P, F> {
     pub(super) ttl: F,
 }
 
-impl<T, P: Policy<T>, F: Fn(&T) -> L, L: Into<Ttl>> Policy<T> for TtlWith<P, F> {
+impl<T, P: Policy<T>, F: Fn(&T) -> L, L: IntoTime<Ttl>> Policy<T> for TtlWith<P, F> {
     fn ttl(&self, value: &T) -> Option<Ttl> {
-        self.inner.ttl(value).map(|_| (self.ttl)(value).into())
+        self.inner.ttl(value).map(|_| (self.ttl)(value).time())
     }
 
     fn weight(&self, value: &T) -> Option<usize> {

@@ -9,7 +9,7 @@ use crate::backend::memory::{Memory, MemoryBuilder};
 use crate::backend::{Backend, Node};
 use crate::clock::Clock;
 use crate::codec::Encoding;
-use crate::{Error, ErrorKind, Ttl};
+use crate::{Error, ErrorKind, IntoTime, Ttl};
 
 /// Builds a [`Cachify`]. Without a backend named, it is this process's memory.
 ///
@@ -117,15 +117,25 @@ impl CachifyBuilder {
 
     /// How long entries live for which nothing else is said. Default 5 minutes. Counted in milliseconds; [`Ttl::NEVER`] keeps them until they
     /// are reset.
-    pub fn default_ttl(mut self, ttl: impl Into<Ttl>) -> Self {
-        self.default_ttl = ttl.into();
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn default_ttl(mut self, ttl: impl IntoTime<Ttl>) -> Self {
+        self.default_ttl = ttl.time();
         self
     }
 
     /// How long locks and permits live without renewal, for which nothing else is said: how long a dead process blocks the others. Default 30 s;
     /// at least 1 s.
-    pub fn lock_ttl(mut self, ttl: Duration) -> Self {
-        self.lock_ttl = ttl;
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    #[track_caller]
+    pub fn lock_ttl(mut self, ttl: impl IntoTime<Duration>) -> Self {
+        self.lock_ttl = ttl.time();
         self
     }
 

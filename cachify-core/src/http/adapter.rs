@@ -7,8 +7,14 @@ macro_rules! __cachify_cache_options {
     ($Options:ident) => {
         impl $Options {
             /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
-            pub fn ttl(self, ttl: impl ::core::convert::Into<$crate::Ttl>) -> Self {
-                self.with(|rules| rules.ttl(ttl.into()))
+            ///
+            /// # Panics
+            ///
+            /// If a text is not a time.
+            #[track_caller]
+            pub fn ttl(self, ttl: impl $crate::IntoTime<$crate::Ttl>) -> Self {
+                let ttl = ttl.time();
+                self.with(|rules| rules.ttl(ttl))
             }
 
             /// Which statuses are cached. Default 200, 203, 301 and 308.

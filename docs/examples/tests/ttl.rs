@@ -41,11 +41,18 @@ async fn country(code: &str) -> String {
 }
 // ANCHOR_END: forms
 
+// ANCHOR: code
+async fn rates(cachify: &Cachify) -> Vec<u64> {
+    let cached = cachify.cached(&key!("rates")).ttl("5m");
+    cached.get_or_compute(async || vec![1, 2]).await
+}
+// ANCHOR_END: code
+
 // ANCHOR: by_value
 /// A user who is there may be kept for an hour; that there is none, for ten seconds.
 #[cached(
     key = "read_user-{user_id}",
-    ttl_with = |user| Duration::from_secs(if user.is_some() { 3600 } else { 10 }),
+    ttl_with = |user| if user.is_some() { "1h" } else { "10s" },
 )]
 async fn read_user(user_id: i64) -> Result<Option<User>, DbError> {
     find(user_id).await
@@ -128,6 +135,7 @@ async fn the_value_decides() {
 async fn the_defaults_are_those_of_the_handle() {
     let cachify = connect().await.unwrap();
     assert_eq!(dashboard(&cachify).await, [1, 2, 3]);
+    assert_eq!(rates(&cachify).await, [1, 2]);
     let cachify = bounded().await.unwrap();
     assert_eq!(picture(&cachify).await, [1, 2, 3]);
     assert_eq!(
