@@ -8,12 +8,12 @@ mod returned;
 use std::borrow::Borrow;
 
 pub use self::cached::{
-    begin, cache_if, cacheable, finish, peek_returned, peek_value, set_returned, set_value,
-    ttl_with,
+    CacheableResponse, begin, cache_if, cacheable, cacheable_response, finish, peek_returned,
+    peek_value, set_returned, set_value, ttl_with,
 };
 pub use self::hold::{
-    Report, Takes, ViaAnswer, ViaReport, is_unavailable, lock, map_err, on_error, once, pool,
-    report, under_guard, under_permit,
+    Report, ReportAway, ReportHeld, Takes, ViaAnswer, ViaReport, is_unavailable, lock, map_err,
+    on_error, once, pool, report, report_away, report_held, under_guard, under_permit,
 };
 pub use self::returned::{
     Fallible, Plain, Returned, Returns, Shared, Sharing, ViaFallible, ViaPlain, ViaShared,

@@ -40,7 +40,8 @@ pub use policy::{CacheIf, Fixed, Policy, TtlWith, Weigh};
 /// that are written and not read, and ambiguous untagged enums, but no skipped fields.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
-    note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`; derive `Clone`, `serde::Serialize` and `serde::Deserialize`"
+    note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`; derive `Clone`, `serde::Serialize` and `serde::Deserialize`",
+    note = "of a `Result` only the `Ok` is a value: compute it by `get_or_try_compute`, which never stores an error"
 )]
 pub trait Value: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
 

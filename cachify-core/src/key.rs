@@ -84,8 +84,8 @@ impl Hash for Key {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a key, because it does not implement `Display`",
     label = "this value is in the key",
-    note = "name a field that is unique, as in `{{order.id}}`, or give the key an expression: `key!(\"order-{{id}}\", id = order.id)`",
-    note = "an `Option` or a list has no text of its own: say what it is to be, as in `key!(\"list-{{page}}\", page = page.unwrap_or(1))`; an attribute takes no expression, so give it a value that has a text"
+    note = "name a field that is unique, as in `{{order.id}}`; of an extractor what it holds, as in `{{id.0}}`, or take it apart: `Path(id): Path<i64>`",
+    note = "give an `Option` or a list a text by an expression: `key!(\"list-{{page}}\", page = page.unwrap_or(1))`, `#[cached(key = \"list-{{page}}\", page = page.unwrap_or(1))]`"
 )]
 pub trait KeyPart: Display {}
 

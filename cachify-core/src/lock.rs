@@ -192,7 +192,10 @@ impl Lock {
 }
 
 /// A lock that is held. Dropping it gives the lock back, in the background.
-#[must_use = "the lock is given back when the guard is dropped"]
+///
+/// Bind it to a name: `let _ = lock.acquire().await?` drops it at once, and the compiler says so only
+/// with `#![warn(let_underscore_drop)]`.
+#[must_use = "the lock is given back when the guard is dropped: bind it to a name, such as `_guard`"]
 #[derive(Debug)]
 pub struct Guard {
     holding: Holding,

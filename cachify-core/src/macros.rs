@@ -55,7 +55,8 @@ pub use cachify_macros::CacheKey;
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `key = "user-{user_id}"` | The key's template. A placeholder names a parameter, a field of one (`{order.id}`) or a name in a parameter's pattern (`Path(user_id): Path<i64>`). | required |
-/// | `ttl = "5m"` | How long a value lives: a whole number of `ms`, `s`, `m`, `h` or `d` in quotes, `300` (seconds), `"never"`, or an expression of type [`Duration`](std::time::Duration) or [`Ttl`](crate::Ttl). | the handle's `default_ttl`: 5 minutes |
+/// | `page = page.unwrap_or(1)` | The value of the placeholder `{page}`: an expression that may use the arguments, as in [`key!`](macro@crate::key). It may not take what the body needs: `name.as_deref()`, not `name`. A placeholder that has the name of an option cannot be given one. | the parameter of that name |
+/// | `ttl = "5m"` | How long a value lives: a whole number of `ms`, `s`, `m`, `h` or `d` in quotes, `300` (seconds), `"never"`, or an expression of what [`Cached::ttl`](crate::Cached::ttl) takes. | the handle's `default_ttl`: 5 minutes |
 /// | `ttl_with = \|value\| ..` | Decides it by the value, instead of `ttl`. | |
 /// | `cache_if = \|value\| ..` | Stores only values for which it holds. | all are stored |
 /// | `jitter = 0.1` | Shortens each life by a random share of up to this much, from `0.0` to `1.0`. | `0.0` |
@@ -67,7 +68,8 @@ pub use cachify_macros::CacheKey;
 /// # Companions
 ///
 /// `reset`, `set` and `peek` belong to a type by the name of the function, which one `use` imports along with it. They take the parameters that the
-/// key names, by reference and in their order; if `with` uses the arguments, the handle comes first. Beside a method they are methods:
+/// key names, by reference and in their order; if `with` uses the arguments, the handle comes first. A parameter that an expression of the key
+/// uses is taken as the function takes it: `list::reset(None)`. If the parameter is a pattern, they take the value of the placeholder instead, by reference. Beside a method they are methods:
 /// `find_reset(&self, ..)`. There is no `set` where `ttl`, `ttl_with`, `cache_if` or `jitter` uses an argument.
 ///
 /// # Several attributes

@@ -120,7 +120,10 @@ impl Pool {
 }
 
 /// A permit that is held. Dropping it gives it back, in the background.
-#[must_use = "the permit is given back when it is dropped"]
+///
+/// Bind it to a name: `let _ = pool.acquire().await?` drops it at once, and the compiler says so only
+/// with `#![warn(let_underscore_drop)]`.
+#[must_use = "the permit is given back when it is dropped: bind it to a name, such as `_permit`"]
 #[derive(Debug)]
 pub struct Permit {
     holding: Holding,

@@ -19,5 +19,5 @@ fn mistakes_in_attributes_are_compile_errors() {
 
 #[test]
 fn mistakes_in_calls_are_compile_errors() {
-    trybuild::TestCases::new().compile_fail("tests/ui/reset_*.rs");
+    trybuild::TestCases::new().compile_fail("tests/ui/call_*.rs");
 }

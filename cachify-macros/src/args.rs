@@ -7,7 +7,7 @@ use quote::{ToTokens, quote};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse as _, ParseStream};
 use syn::spanned::Spanned as _;
-use syn::{Expr, ExprLit, Ident, Lit, LitInt, LitStr, Path, Token};
+use syn::{Expr, ExprLit, ExprUnary, Ident, Lit, LitFloat, LitInt, LitStr, Path, Token, UnOp};
 
 use crate::krate;
 use crate::template::Template;
@@ -87,6 +87,8 @@ pub(crate) struct Layer {
     pub(crate) what: What,
     pub(crate) span: Span,
     pub(crate) template: Template,
+    /// Expressions for placeholders: `page = page.unwrap_or(1)`.
+    pub(crate) values: Vec<(Ident, Expr)>,
     pub(crate) with: Option<Expr>,
     pub(crate) ttl: Option<Time>,
     pub(crate) ttl_with: Option<Expr>,
@@ -133,6 +135,7 @@ impl Layer {
         let (mut wait, mut max_hold, mut max, mut on_contended) = (None, None, None, None);
         let (mut on_error, mut on_unavailable, mut map_err) = (None, None, None);
         let mut place = Place::default();
+        let mut values: Vec<(Ident, Expr)> = Vec::new();
         while !input.is_empty() {
             let name = input.call(Ident::parse_any).map_err(|error| {
                 syn::Error::new(
@@ -141,8 +144,12 @@ impl Layer {
                 )
             })?;
             let text = name.to_string();
-            if !what.options().contains(&&*text) && !COMMON.contains(&&*text) {
-                return Err(unknown(what, &name));
+            let is_option = what.options().contains(&&*text) || COMMON.contains(&&*text);
+            if !is_option && !input.peek(Token![=]) {
+                let template = key.clone().map(Template::new).transpose()?;
+                if template.is_none_or(|template| !template.has(&name)) {
+                    return Err(unknown(what, &name));
+                }
             }
             if seen.contains(&text) {
                 return Err(syn::Error::new(
@@ -150,7 +157,10 @@ impl Layer {
                     format!("`{text}` is given twice"),
                 ));
             }
-            if text == "method" {
+            if !is_option {
+                value_follows(&name, input)?;
+                values.push((name, input.parse()?));
+            } else if text == "method" {
                 place.method = Some(name.span());
             } else {
                 value_follows(&name, input)?;
@@ -185,10 +195,16 @@ impl Layer {
                 format!("`{what}` needs a key: `key = \"user-{{user_id}}\"`"),
             ));
         };
+        // Only now, since the key need not come first.
+        let template = Template::new(key)?;
+        if let Some((name, _)) = values.iter().find(|(name, _)| !template.has(name)) {
+            return Err(unknown(what, name));
+        }
         Ok(Self {
             what,
             span,
-            template: Template::new(key)?,
+            template,
+            values,
             with,
             ttl,
             ttl_with,
@@ -227,7 +243,7 @@ fn unknown(what: What, name: &Ident) -> syn::Error {
     syn::Error::new(
         name.span(),
         format!(
-            "`{what}` has no option `{name}`: it has {}",
+            "`{what}` has no option `{name}`, and the key no `{{{name}}}`: the options are {}",
             names.join(", ")
         ),
     )
@@ -265,26 +281,24 @@ impl Time {
 
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let value: Expr = input.parse()?;
-        let span = value.span();
-        match ungrouped(&value) {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) => match &*text.value() {
-                "never" => Ok(Self::Never(span)),
-                text => match millis(text) {
-                    Some(millis) => Ok(Self::Millis(millis, span)),
-                    None => Err(syn::Error::new(
-                        span,
-                        "this is no length of time: write a whole number and one of `ms`, `s`, `m`, `h`, `d`, as in \"250ms\" or \"5m\"",
-                    )),
-                },
+        let millis = match ungrouped(&value) {
+            Expr::Lit(ExprLit { lit, .. }) => match lit {
+                Lit::Str(text) if text.value() == "never" => return Ok(Self::Never(text.span())),
+                Lit::Str(text) => millis(&text.value()),
+                Lit::Int(number) => seconds(number),
+                Lit::Float(number) => Err(fraction(number)),
+                _ => return Ok(Self::Given(value)),
             },
-            Expr::Lit(ExprLit {
-                lit: Lit::Int(number),
+            Expr::Unary(ExprUnary {
+                op: UnOp::Neg(_),
+                expr,
                 ..
-            }) => seconds(number),
-            _ => Ok(Self::Given(value)),
+            }) if matches!(&**expr, Expr::Lit(_)) => Err(NEGATIVE.to_owned()),
+            _ => return Ok(Self::Given(value)),
+        };
+        match millis {
+            Ok(millis) => Ok(Self::Millis(millis, value.span())),
+            Err(why) => Err(syn::Error::new_spanned(value, why)),
         }
     }
 
@@ -306,29 +320,53 @@ pub(crate) fn ungrouped(value: &Expr) -> &Expr {
     }
 }
 
-fn millis(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let unit = match text[digits..].trim_start() {
+const NEGATIVE: &str =
+    "a time is not negative: write, say, \"5m\"; an entry that is to stay has `ttl = \"never\"`";
+
+const TOO_LONG: &str =
+    "this time is too long: write, say, \"365d\"; an entry that is to stay has `ttl = \"never\"`";
+
+/// Reads a whole number and its unit. `Ttl` in `cachify-core` reads the same.
+fn millis(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim_start() {
         "ms" => 1,
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => return None,
+        _ => 0,
     };
-    text[..digits].parse::<u64>().ok()?.checked_mul(unit)
+    if text.starts_with('-') {
+        return Err(NEGATIVE.to_owned());
+    }
+    if unit == 0 || number.is_empty() {
+        return Err(
+            "this is not a time: write a whole number and one of `ms`, `s`, `m`, `h`, `d`, such as \"250ms\" or \"5m\""
+                .to_owned(),
+        );
+    }
+    let millis = number.parse().ok().and_then(|n: u64| n.checked_mul(unit));
+    millis.ok_or_else(|| TOO_LONG.to_owned())
 }
 
-fn seconds(number: &LitInt) -> syn::Result<Time> {
-    let seconds = match number.suffix() {
-        "" => number.base10_parse::<u64>().ok(),
-        _ => None,
-    };
-    match seconds.and_then(|seconds| seconds.checked_mul(1000)) {
-        Some(millis) => Ok(Time::Millis(millis, number.span())),
-        None => Err(syn::Error::new(
-            number.span(),
-            "a plain number is a whole number of seconds; for other units write \"250ms\" or \"5m\"",
-        )),
+fn seconds(number: &LitInt) -> Result<u64, String> {
+    if !number.suffix().is_empty() {
+        return Err(format!(
+            "a plain number is a number of seconds: write `{}`, or \"250ms\" for another unit",
+            number.base10_digits()
+        ));
     }
+    let seconds = number.base10_parse::<u64>().ok();
+    seconds
+        .and_then(|seconds| seconds.checked_mul(1000))
+        .ok_or_else(|| TOO_LONG.to_owned())
+}
+
+fn fraction(number: &LitFloat) -> String {
+    let millis = number
+        .base10_parse::<f64>()
+        .map_or(1500.0, |seconds| seconds * 1000.0);
+    format!("a plain number is a whole number of seconds: write \"{millis:.0}ms\"")
 }

@@ -14,7 +14,7 @@ use syn::{AttrStyle, Attribute, Ident, ItemFn, Meta, ReturnType, Type};
 
 use crate::args::{Layer, Place, What};
 use crate::function::{Function, names_in};
-use crate::template::{Slot, Template};
+use crate::template::{Given, Slot};
 use crate::{krate, validate};
 
 /// Begins what an attribute is given that another one has taken along already, so that it does nothing and its import is used.
@@ -68,7 +68,14 @@ fn expand(
     let parts = Function::new(item);
     validate::stack(&layers)?;
     let names_self_type = written.contains("Self");
-    validate::function(&parts, &layers[0], place.method.is_some(), names_self_type)?;
+    let has_companions = !matches!(&place.companion, Some(companion) if companion.name.is_none());
+    validate::function(
+        &parts,
+        &layers[0],
+        place.method.is_some(),
+        has_companions,
+        names_self_type,
+    )?;
     for layer in &layers {
         validate::layer(&parts, layer)?;
     }
@@ -242,8 +249,10 @@ impl Context {
     }
 
     /// A layer's key, in the function itself.
-    fn key(&self, template: &Template) -> TokenStream {
-        template.render(&self.private, |slot: &Slot| {
+    fn key(&self, layer: &Layer) -> TokenStream {
+        let template = &layer.template;
+        let given = Given::new(&layer.values);
+        template.render(&self.private, &given, |slot: &Slot| {
             let argument = self.function.argument(template, slot);
             slot.value(&argument.to_token_stream(), template.span())
         })
@@ -252,11 +261,38 @@ impl Context {
     /// A tag of what can be cached.
     fn cacheable(&self, tag: &TokenStream) -> TokenStream {
         let tagged = self.tagged();
-        let checked = self.call("cacheable", &tagged.to_token_stream());
+        let check = if self.is_named_like_a_response() {
+            "cacheable_response"
+        } else {
+            "cacheable"
+        };
+        let checked = self.call(check, &tagged.to_token_stream());
         quote!({
             let __cachify_tag = #tag;
             #checked
         })
+    }
+
+    /// Whether what is cached has the name of a response of one of the frameworks. Then the complaint
+    /// about a type that cannot be cached is another one.
+    fn is_named_like_a_response(&self) -> bool {
+        const RESPONSES: [&str; 9] = [
+            "Form",
+            "Html",
+            "Json",
+            "Payload",
+            "PlainText",
+            "Redirect",
+            "Response",
+            "Sse",
+            "Xml",
+        ];
+        let ok = companions::ok_of(&self.returns);
+        let Type::Path(value) = ok.as_ref().unwrap_or(&self.returns) else {
+            return false;
+        };
+        let last = value.path.segments.last();
+        last.is_some_and(|last| RESPONSES.iter().any(|name| last.ident == name))
     }
 
     /// The variable that has the tag. It is at the type, like the calls: there the compiler is to point if it cannot be cached.

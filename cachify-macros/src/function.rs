@@ -85,10 +85,15 @@ impl Function {
 
     /// Whether `expression` uses an argument.
     pub(crate) fn is_used_by(&self, expression: &Expr) -> bool {
+        self.used_by(expression).next().is_some()
+    }
+
+    /// The arguments that `expression` uses.
+    pub(crate) fn used_by(&self, expression: &Expr) -> impl Iterator<Item = &Binding> {
         let mut values = Values::default();
         values.visit_expr(expression);
-        let is_used = |binding: &Binding| values.used.contains(&binding.name);
-        self.bindings.iter().any(is_used)
+        let is_used = move |binding: &&Binding| values.used.contains(&binding.name);
+        self.bindings.iter().filter(is_used)
     }
 
     /// The type that it returns, with `_` for an `impl Trait`.
@@ -222,6 +227,24 @@ fn collect_names(tokens: TokenStream, into: &mut BTreeSet<String>) {
     }
 }
 
+/// The names that the literals of a macro call may capture, as in `format!("{page:>3}")`.
+fn collect_captures(tokens: TokenStream, into: &mut BTreeSet<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => collect_captures(group.stream(), into),
+            TokenTree::Literal(literal) => {
+                for part in literal.to_string().split('{').skip(1) {
+                    let name = part
+                        .split(|c: char| !c.is_alphanumeric() && c != '_')
+                        .next();
+                    into.extend(name.map(str::to_owned));
+                }
+            }
+            TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+        }
+    }
+}
+
 /// The names that an expression uses as values: not those of fields, methods, types or its own closures' parameters.
 #[derive(Default)]
 struct Values {
@@ -250,6 +273,7 @@ impl<'ast> Visit<'ast> for Values {
 
     fn visit_macro(&mut self, call: &'ast Macro) {
         collect_names(call.tokens.clone(), &mut self.used);
+        collect_captures(call.tokens.clone(), &mut self.used);
     }
 }
 

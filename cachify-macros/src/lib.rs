@@ -9,6 +9,7 @@ mod expand;
 mod function;
 mod krate;
 mod parse;
+mod place;
 mod template;
 mod validate;
 

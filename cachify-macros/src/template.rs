@@ -1,10 +1,11 @@
 //! A key template in source code, and the code that renders it.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::Parser as _;
-use syn::{Ident, Index, LitStr, Member};
+use syn::spanned::Spanned as _;
+use syn::{Expr, Ident, Index, LitStr, Member};
 
 use crate::parse::{Parsed, parse};
 
@@ -25,7 +26,30 @@ pub(crate) struct Slot {
     then: String,
 }
 
+/// Values that placeholders are given by name, as in `page = page.unwrap_or(1)`.
+#[derive(Default)]
+pub(crate) struct Given<'a>(Vec<(&'a Ident, &'a Expr)>);
+
+impl<'a> Given<'a> {
+    pub(crate) fn new(values: impl IntoIterator<Item = &'a (Ident, Expr)>) -> Self {
+        Self(
+            values
+                .into_iter()
+                .map(|(name, value)| (name, value))
+                .collect(),
+        )
+    }
+
+    fn position(&self, slot: &Slot) -> Option<usize> {
+        self.0.iter().position(|(name, _)| slot.is_of(name))
+    }
+}
+
 impl Template {
+    pub(crate) fn has(&self, name: &Ident) -> bool {
+        self.slots.iter().any(|slot| slot.is_of(name))
+    }
+
     pub(crate) fn new(lit: LitStr) -> syn::Result<Self> {
         let text = lit.value();
         let Parsed { head, slots } =
@@ -72,21 +96,41 @@ impl Template {
         }
     }
 
-    /// An expression that renders the template. `value` gives an expression for each placeholder.
+    /// An expression that renders the template. `value` gives an expression for each placeholder that
+    /// `given` has no value for.
     pub(crate) fn render(
         &self,
         private: &TokenStream,
+        given: &Given<'_>,
         value: impl Fn(&Slot) -> TokenStream,
     ) -> TokenStream {
         let statics = self.statics(private);
+        let names = given.0.iter();
+        let names: Vec<_> = names
+            .map(|(name, _)| format_ident!("__cachify_value_{}", name.unraw()))
+            .collect();
         let values = self.slots.iter().map(|slot| {
-            let value = value(slot);
-            quote_spanned!(self.span()=> &#value)
+            let Some(at) = given.position(slot) else {
+                let value = value(slot);
+                return quote_spanned!(self.span()=> &#value);
+            };
+            // At the expression, for the compiler to point there at what has no text.
+            let (name, span) = (&names[at], given.0[at].1.span());
+            let value = slot.value(&quote_spanned!(span=> (*#name)), span);
+            quote_spanned!(span=> &#value)
         });
+        let render = quote!(__CACHIFY_TEMPLATE.render(&[#(#values),*]));
+        let render = if names.is_empty() {
+            render
+        } else {
+            // Bound once, so that an expression whose name stands twice is evaluated once.
+            let expressions = given.0.iter().map(|(_, expression)| expression);
+            quote!(match (#(&(#expressions),)*) { (#(#names,)*) => #render })
+        };
         // The key is finished in a statement of its own: the references, which may not be `Send`, end there.
         quote!({
             #statics
-            let __cachify_key = __CACHIFY_TEMPLATE.render(&[#(#values),*]);
+            let __cachify_key = #render;
             __cachify_key
         })
     }
@@ -128,6 +172,11 @@ impl Slot {
             fields,
             then,
         })
+    }
+
+    /// Whether the placeholder begins with `name`.
+    pub(crate) fn is_of(&self, name: &Ident) -> bool {
+        self.root.unraw() == name.unraw()
     }
 
     /// The value that the placeholder names, if `root` is what its first name stands for.

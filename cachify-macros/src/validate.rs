@@ -2,10 +2,15 @@
 
 use quote::ToTokens as _;
 use syn::visit::{self, Visit};
-use syn::{Expr, ExprLit, Ident, Item, Lit, ReturnType, TraitBound, TypePath};
+use syn::{
+    Expr, ExprLit, GenericArgument, Ident, Item, Lit, PathArguments, ReturnType, TraitBound, Type,
+    TypePath, TypeReference,
+};
 
 use crate::args::{Layer, Time, What, ungrouped};
 use crate::function::{Function, names_in};
+use crate::place::{self, Place};
+use crate::template::Slot;
 
 /// Begins every name that an expansion puts into a function's body.
 pub(crate) const MARK: &str = "__cachify_";
@@ -14,6 +19,7 @@ pub(crate) fn function(
     function: &Function,
     first: &Layer,
     is_method: bool,
+    has_companions: bool,
     options_name_self_type: bool,
 ) -> syn::Result<()> {
     let sig = &function.item.sig;
@@ -49,12 +55,29 @@ pub(crate) fn function(
             ),
         ));
     }
-    let names_self_type = || options_name_self_type || names_self_type(function);
-    if !is_method && !function.has_receiver() && names_self_type() {
+    let is_without_self = !is_method && !function.has_receiver();
+    // Only what may be wrong is looked up in the file.
+    let indented = sig.fn_token.span.unwrap().start().column() > 1;
+    let place = (has_companions && (function.has_receiver() || is_method || indented))
+        .then(|| place::of(&sig.ident))
+        .flatten();
+    if place == Some(Place::Trait) {
         return Err(syn::Error::new(
             first.span,
             format!(
-                "`{}` on an associated function without `self` needs to know: add `method`",
+                "`{}` cannot add companions to the methods of a trait: add `companion = none`",
+                first.what
+            ),
+        ));
+    }
+    let is_associated = place == Some(Place::Inherent)
+        || options_name_self_type
+        || is_without_self && names_self_type(function);
+    if is_without_self && is_associated {
+        return Err(syn::Error::new(
+            first.span,
+            format!(
+                "`{}` cannot see that this function is in an `impl` block, since it has no `self`: add `method`",
                 first.what
             ),
         ));
@@ -109,13 +132,76 @@ pub(crate) fn layer(function: &Function, layer: &Layer) -> syn::Result<()> {
             "`ttl_with` decides alone how long a value lives: leave out `ttl`",
         ));
     }
-    if layer.what == What::Cached && function.returns_impl() {
-        return Err(syn::Error::new_spanned(
-            &function.item.sig.output,
-            "a cached value needs a type with a name, since it outlives the function: name it instead of `impl ..`",
-        ));
+    if layer.what == What::Cached {
+        return value(function);
     }
     Ok(())
+}
+
+/// What cannot be cached, as far as its name tells.
+fn value(function: &Function) -> syn::Result<()> {
+    let output = &function.item.sig.output;
+    if function.returns_impl() {
+        let names = names_in(output.to_token_stream());
+        let is_response = ["IntoResponse", "Reply"]
+            .iter()
+            .any(|name| names.contains(*name));
+        let message = if is_response {
+            "a response cannot be cached: cache the value that it is made of, in a function of its own, or put the cache layer of the adapter on the route"
+        } else {
+            "a cached value needs a type with a name, since it outlives the function: name it instead of `impl ..`"
+        };
+        return Err(syn::Error::new_spanned(output, message));
+    }
+    let ReturnType::Type(_, returns) = output else {
+        return Ok(());
+    };
+    match reference(returns) {
+        Some(reference) => {
+            let owned = match &*reference.elem {
+                Type::Path(path) if path.path.is_ident("str") => "`String` or `Arc<str>`",
+                Type::Slice(_) => "a `Vec` or an `Arc<[..]>`",
+                _ => "the value itself or an `Arc` of it",
+            };
+            Err(syn::Error::new_spanned(
+                reference,
+                format!(
+                    "a cached value outlives the call, so it cannot be a reference: return {owned}"
+                ),
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A reference in what is cached of a type: the type itself, what a `Result` has as its `Ok`, what the
+/// usual containers hold.
+fn reference(ty: &Type) -> Option<&TypeReference> {
+    match ty {
+        Type::Reference(reference) => Some(reference),
+        Type::Group(group) => reference(&group.elem),
+        Type::Paren(paren) => reference(&paren.elem),
+        Type::Array(array) => reference(&array.elem),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(reference),
+        Type::Path(TypePath { path, .. }) => {
+            let last = path.segments.last()?;
+            let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+                return None;
+            };
+            let mut types = arguments.args.iter().filter_map(|argument| match argument {
+                GenericArgument::Type(ty) => Some(ty),
+                _ => None,
+            });
+            let held = match &*last.ident.to_string() {
+                "Result" | "Option" | "Vec" | "VecDeque" | "Box" | "Arc" | "HashSet"
+                | "BTreeSet" => 1,
+                "HashMap" | "BTreeMap" => 2,
+                _ => 0,
+            };
+            types.by_ref().take(held).find_map(reference)
+        }
+        _ => None,
+    }
 }
 
 /// Which attributes go together, and what they must not say twice.
@@ -140,7 +226,8 @@ pub(crate) fn stack(layers: &[Layer]) -> syn::Result<()> {
 }
 
 fn placeholders(function: &Function, layer: &Layer) -> syn::Result<()> {
-    for slot in &layer.template.slots {
+    let given = |slot: &&Slot| layer.values.iter().any(|(name, _)| slot.is_of(name));
+    for slot in layer.template.slots.iter().filter(|slot| !given(slot)) {
         let known = match &*slot.root.to_string() {
             "self" => function.has_receiver(),
             _ => function.binding(&slot.root).is_some(),

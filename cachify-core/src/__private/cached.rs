@@ -17,6 +17,25 @@ where
     tag
 }
 
+/// What has the name of a response and can be cached all the same.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is a response, which cannot be cached",
+    note = "cache the value that the response is made of, in a function of its own; or put the cache layer of the adapter on the route"
+)]
+pub trait CacheableResponse: Value {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Value> CacheableResponse for T {}
+
+/// As [`cacheable`], for a type that has the name of a response.
+pub fn cacheable_response<R>(tag: R) -> R
+where
+    R: Returned,
+    R::Value: CacheableResponse,
+{
+    tag
+}
+
 /// The value if it is in memory; else how to get it. Takes the key, so that the function's future does not keep it.
 #[inline]
 #[expect(clippy::needless_pass_by_value, reason = "see above")]

@@ -77,6 +77,36 @@ pub fn report<R: Report>(error: Error) -> R {
     R::report(error)
 }
 
+/// As [`Report`], where `on_locked` or `on_full` is given: asks for what is missing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say that the backend is away",
+    label = "has no error that implements `From<cachify_core::Error>`",
+    note = "give the attribute `on_unavailable = ..`, or `map_err = ..` or `on_error = ..`, or return a `Result` whose error implements `From<cachify_core::Error>`"
+)]
+pub trait ReportAway: Report {}
+
+#[diagnostic::do_not_recommend]
+impl<R: Report> ReportAway for R {}
+
+pub fn report_away<R: ReportAway>(error: Error) -> R {
+    R::report(error)
+}
+
+/// As [`Report`], where `on_unavailable` is given: asks for what is missing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say that the lock is held, or the pool full",
+    label = "has no error that implements `From<cachify_core::Error>`",
+    note = "give the attribute `on_locked = ..` (`on_full = ..` for a pool), or `map_err = ..` or `on_error = ..`, or return a `Result` whose error implements `From<cachify_core::Error>`"
+)]
+pub trait ReportHeld: Report {}
+
+#[diagnostic::do_not_recommend]
+impl<R: Report> ReportHeld for R {}
+
+pub fn report_held<R: ReportHeld>(error: Error) -> R {
+    R::report(error)
+}
+
 /// `on_error = ..`, with the type that the closure gets.
 pub fn on_error<R>(answer: impl FnOnce(Error) -> R, error: Error) -> R {
     answer(error)

@@ -1,4 +1,4 @@
-use cachify_core::cached;
+use cachify_core::{cached, key};
 
 #[cached(key = user_id)]
 async fn read_user(user_id: i64) -> i64 {
@@ -18,6 +18,10 @@ async fn with_ttl_only(user_id: i64) -> i64 {
 #[cached("user-{user_id}")]
 async fn without_name(user_id: i64) -> i64 {
     user_id
+}
+
+fn bare(name: &str) {
+    key!(name);
 }
 
 fn main() {}

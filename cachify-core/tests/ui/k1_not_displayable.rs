@@ -15,6 +15,14 @@ struct Page {
     page: Option<u32>,
 }
 
+// As in poem.
+struct Path<T>(T);
+
+#[cached(key = "user-{id}", companion = none)]
+async fn read_user(id: Path<i64>) -> i64 {
+    id.0
+}
+
 fn main() {
     let order = Order { id: 1 };
     key!("order-{order}");

@@ -16,7 +16,7 @@ pub(super) fn body(
     let private = &context.private;
     let tag = context.tag(&context.returns);
     let source = context.source(layer);
-    let key = context.key(&layer.template);
+    let key = context.key(layer);
     let tagged = context.tagged();
     let begin = context.call("begin", &quote!(#tagged, #source, #key));
     let cached = policy(

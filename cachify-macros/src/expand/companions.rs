@@ -322,7 +322,7 @@ struct Stored {
 }
 
 /// The type in the `Ok` of what is written as a `Result`. An alias of another name is taken and given whole.
-fn ok_of(returns: &Type) -> Option<Type> {
+pub(super) fn ok_of(returns: &Type) -> Option<Type> {
     let Type::Path(TypePath { path, .. }) = returns else {
         return None;
     };

@@ -47,7 +47,7 @@ fn answer(answer: &Expr) -> TokenStream {
 /// How the lock or permit is taken, and the function that works under it.
 fn request(context: &Context, layer: &Layer) -> (TokenStream, TokenStream) {
     let private = &context.private;
-    let (source, key) = (context.source(layer), context.key(&layer.template));
+    let (source, key) = (context.source(layer), context.key(layer));
     let times = [
         ("ttl", &layer.ttl),
         ("wait", &layer.wait),
@@ -126,5 +126,10 @@ fn told(context: &Context, layer: &Layer) -> TokenStream {
         let arguments = quote!(#map_err, __cachify_error);
         return context.call_at(map_err.span(), "map_err", &arguments);
     }
-    context.call("report", &quote!(__cachify_error))
+    let report = match (&layer.on_contended, &layer.on_unavailable) {
+        (Some(_), None) => "report_away",
+        (None, Some(_)) => "report_held",
+        _ => "report",
+    };
+    context.call(report, &quote!(__cachify_error))
 }

@@ -10,7 +10,7 @@ use syn::{Attribute, Data, DeriveInput, Expr, Field, Ident, LitStr, Path, Token,
 
 use crate::args::value_follows;
 use crate::krate;
-use crate::template::{Slot, Template};
+use crate::template::{Given, Slot, Template};
 
 /// `"template", name = expression, ..`
 pub(crate) struct KeyInput {
@@ -26,7 +26,7 @@ impl Parse for KeyInput {
                 .error("the key is empty: give it some text, such as `key!(\"user-{user_id}\")`"));
         }
         let mut this = Self {
-            template: Template::new(input.parse()?)?,
+            template: Template::new(literal(input)?)?,
             values: Vec::new(),
             krate: None,
         };
@@ -58,6 +58,18 @@ impl Parse for KeyInput {
     }
 }
 
+/// The template. The compiler suggests a bare name where a placeholder is misspelt.
+fn literal(input: ParseStream<'_>) -> syn::Result<LitStr> {
+    let name = input.fork().call(Ident::parse_any);
+    input.parse().map_err(|error| {
+        let name = name.map_or_else(|_| "id".to_owned(), |name| name.to_string());
+        let message = format!(
+            "the key is a template in quotes, with names in braces: `key!(\"user-{{{name}}}\")`"
+        );
+        syn::Error::new(error.span(), message)
+    })
+}
+
 /// `crate = ".."`
 pub(crate) fn crate_option(input: ParseStream<'_>) -> syn::Result<Path> {
     input.parse::<Token![crate]>()?;
@@ -71,47 +83,15 @@ pub(crate) fn key(input: &KeyInput) -> syn::Result<TokenStream> {
         values,
         krate,
     } = input;
-    for (name, _) in values {
-        if !template
-            .slots
-            .iter()
-            .any(|slot| slot.root.unraw() == name.unraw())
-        {
-            return Err(syn::Error::new(
-                name.span(),
-                format!("`{name}` is given, but the template has no `{{{name}}}`"),
-            ));
-        }
+    if let Some((name, _)) = values.iter().find(|(name, _)| !template.has(name)) {
+        return Err(syn::Error::new(
+            name.span(),
+            format!("`{name}` is given, but the template has no `{{{name}}}`"),
+        ));
     }
     let private = krate::private(krate.as_ref());
-    // Bound once, so that an expression whose name stands twice is evaluated once.
-    let names = values
-        .iter()
-        .map(|(name, _)| quote::format_ident!("__cachify_value_{}", name.unraw()));
-    let bound: Vec<_> = names.collect();
-    let rendered = template.render(&private, |slot| {
-        let given = values
-            .iter()
-            .position(|(name, _)| name.unraw() == slot.root.unraw());
-        let root = given.map_or_else(
-            || slot.root.to_token_stream(),
-            |at| {
-                let name = &bound[at];
-                quote!((*#name))
-            },
-        );
-        slot.value(&root, template.span())
-    });
-    if values.is_empty() {
-        return Ok(rendered);
-    }
-    let expressions = values.iter().map(|(_, expression)| expression);
-    // In a statement of its own, for the sake of temporaries that are not `Send`.
-    Ok(quote!({
-        let __cachify_key = match (#(&(#expressions),)*) {
-            (#(#bound,)*) => #rendered,
-        };
-        __cachify_key
+    Ok(template.render(&private, &Given::new(values), |slot| {
+        slot.value(&slot.root.to_token_stream(), template.span())
     }))
 }
 

@@ -35,6 +35,21 @@ async fn companions(db: &Db) -> Result<(), cachify_core::Error> {
 }
 // ANCHOR_END: companions
 
+// ANCHOR: expressions
+#[cached(
+    key = "list_users-{page}-{order}",
+    page = page.unwrap_or(1),
+    order = order.as_deref().unwrap_or("name"),
+)]
+async fn list_users(page: Option<u32>, order: Option<String>) -> Vec<String> {
+    vec![format!("page {page:?} by {order:?}")]
+}
+
+async fn after_an_insert() -> Result<(), cachify_core::Error> {
+    list_users::reset(None, None).await // the first page
+}
+// ANCHOR_END: expressions
+
 // ANCHOR: methods
 struct Users {
     cachify: Cachify,
@@ -174,6 +189,17 @@ async fn a_function_is_cached_and_reset() {
     assert_eq!(db.reads(), 2);
     companions(&db).await.unwrap();
     assert_eq!(read_user::peek(&7).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_option_is_part_of_a_key_by_an_expression() {
+    let test = async {
+        let first = list_users(None, None).await;
+        assert_eq!(list_users(Some(1), Some("name".to_owned())).await, first);
+        after_an_insert().await.unwrap();
+        assert_eq!(list_users::peek(None, None).await.unwrap(), None);
+    };
+    Cachify::memory().scope(test).await;
 }
 
 #[tokio::test]

@@ -9,7 +9,17 @@ use syn::{Expr, Ident, Type};
 use super::{Companions, Method};
 use crate::args::Layer;
 use crate::function::Binding;
-use crate::template::Slot;
+use crate::template::{Given, Slot};
+
+/// Where a companion has the value of a placeholder from.
+enum Part<'a> {
+    /// The argument that the placeholder names.
+    Argument(&'a Slot),
+    /// An expression of these arguments.
+    Of(Vec<&'a Binding>),
+    /// The caller: the expression uses an argument whose type is inside a pattern.
+    Whole(&'a Slot, Vec<&'a Binding>),
+}
 
 impl Companions<'_> {
     pub(super) fn method(&self, layers: &[&Layer], method: Method<'_>) -> syn::Result<TokenStream> {
@@ -57,31 +67,50 @@ impl Companions<'_> {
         Ok(quote! {
             #cfgs
             #[doc = #doc]
-            #[allow(dead_code, clippy::too_many_arguments)]
+            #[allow(dead_code, clippy::needless_pass_by_value, clippy::too_many_arguments)]
             #vis #asyncness fn #ident #impl_generics (#(#params),*) -> ::core::result::Result<#output, #private::Error> #where_clause {
                 #body
             }
         })
     }
 
-    /// The parameters that the layers' templates name, in the order of the signature, by reference.
+    /// The parameters that the layers' templates name, in the order of the signature: by reference, but
+    /// as the function takes them where an expression uses them, so that it means the same here.
     fn params(&self, layers: &[&Layer]) -> Vec<TokenStream> {
         let function = &self.context.function;
         let private = &self.context.private;
-        let slots = || layers.iter().flat_map(|layer| &layer.template.slots);
+        let parts = || layers.iter().flat_map(|layer| self.parts(layer));
         let mut params = Vec::new();
+        let mut seen = BTreeSet::new();
         for binding in &function.bindings {
-            let named = slots().filter(|slot| {
-                let found = function.binding(&slot.root);
-                found.is_some_and(|found| found.name == binding.name)
-            });
-            let mut seen = BTreeSet::new();
-            for slot in named {
-                let (ident, ty) = if let Some(ty) = &binding.ty {
-                    (binding.ident.clone(), self.by_reference(ty))
-                } else {
-                    let any = quote!(&(impl #private::KeyPart + ?::core::marker::Sized));
-                    (self.part(slot, binding), any)
+            let is_this = |other: &Binding| other.name == binding.name;
+            let is_used = || {
+                let is_of =
+                    |part| matches!(part, Part::Of(used) if used.iter().any(|used| is_this(used)));
+                parts().any(is_of)
+            };
+            if let Some(ty) = binding.ty.as_ref().filter(|_| is_used()) {
+                let (ident, mut ty) = (&binding.ident, ty.clone());
+                function.elide(&mut ty);
+                params.push(quote!(#ident: #ty));
+                continue;
+            }
+            for part in parts() {
+                let (ident, ty) = match (part, &binding.ty) {
+                    (Part::Argument(slot), Some(ty)) if self.is_of(slot, binding) => {
+                        (binding.ident.clone(), self.by_reference(ty))
+                    }
+                    (Part::Argument(slot), None) if self.is_of(slot, binding) => {
+                        let any = quote!(&(impl #private::KeyPart + ?::core::marker::Sized));
+                        (self.part(slot, &binding.ident), any)
+                    }
+                    (Part::Whole(slot, used), _)
+                        if used.first().is_some_and(|used| is_this(used)) =>
+                    {
+                        let any = quote!(&(impl #private::KeyPart + ?::core::marker::Sized));
+                        (self.part(slot, &slot.root), any)
+                    }
+                    _ => continue,
                 };
                 if seen.insert(ident.to_string()) {
                     params.push(quote!(#ident: #ty));
@@ -89,6 +118,27 @@ impl Companions<'_> {
             }
         }
         params
+    }
+
+    fn is_of(&self, slot: &Slot, binding: &Binding) -> bool {
+        let found = self.context.function.binding(&slot.root);
+        found.is_some_and(|found| found.name == binding.name)
+    }
+
+    /// Where a companion has the values of a layer's placeholders from.
+    fn parts<'l>(&'l self, layer: &'l Layer) -> impl Iterator<Item = Part<'l>> {
+        layer.template.slots.iter().map(|slot| {
+            let given = layer.values.iter().find(|(name, _)| slot.is_of(name));
+            let Some((_, expression)) = given else {
+                return Part::Argument(slot);
+            };
+            let used: Vec<_> = self.context.function.used_by(expression).collect();
+            if used.iter().any(|binding| binding.ty.is_none()) {
+                Part::Whole(slot, used)
+            } else {
+                Part::Of(used)
+            }
+        })
     }
 
     fn by_reference(&self, ty: &Type) -> TokenStream {
@@ -143,9 +193,17 @@ impl Companions<'_> {
     pub(super) fn key(&self, layer: &Layer) -> TokenStream {
         let template = &layer.template;
         let function = &self.context.function;
-        template.render(&self.context.private, |slot| {
+        let is_typed =
+            |(_, value): &&(Ident, Expr)| function.used_by(value).all(|used| used.ty.is_some());
+        let given = Given::new(layer.values.iter().filter(is_typed));
+        template.render(&self.context.private, &given, |slot| {
+            if layer.values.iter().any(|(name, _)| slot.is_of(name)) {
+                return self.part(slot, &slot.root).to_token_stream();
+            }
             match function.binding(&slot.root) {
-                Some(binding) if binding.ty.is_none() => self.part(slot, binding).to_token_stream(),
+                Some(binding) if binding.ty.is_none() => {
+                    self.part(slot, &binding.ident).to_token_stream()
+                }
                 _ => {
                     let argument = function.argument(template, slot);
                     slot.value(&argument.to_token_stream(), template.span())
@@ -155,9 +213,9 @@ impl Companions<'_> {
     }
 
     /// The parameter for a placeholder whose type is inside a pattern.
-    fn part(&self, slot: &Slot, binding: &Binding) -> Ident {
+    fn part(&self, slot: &Slot, root: &Ident) -> Ident {
         if slot.fields.is_empty() {
-            return binding.ident.clone();
+            return root.clone();
         }
         let name = slot.name.replace('.', "_");
         let name = self.context.function.free_name(name);
