@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ struct Store {
     leases: Sharded<Leases>,
     slots: Slots,
     expiry: Expiry,
-    last_id: AtomicU64,
+    last_id: AtomicU32,
     size: Size,
     sweeping: AtomicBool,
     alarm: Arc<Alarm>,
@@ -83,10 +83,10 @@ struct Size {
 struct Entry {
     value: Typed,
     expires: Moment,
-    /// No other entry has it.
-    id: u64,
+    /// No other entry that expires at the same moment has it. Entries are copied by each hit, so they are small.
+    id: u32,
     /// What it takes in memory, by estimate.
-    bytes: u64,
+    bytes: u32,
 }
 
 struct LeaseState {
@@ -137,7 +137,7 @@ const FINE: u64 = 1 << 16;
 
 impl Weighter<SmolStr, Entry> for Share {
     fn weight(&self, _: &SmolStr, entry: &Entry) -> u64 {
-        entry.bytes.saturating_mul(FINE).max(self.least)
+        (u64::from(entry.bytes) * FINE).max(self.least)
     }
 }
 
@@ -192,8 +192,8 @@ impl MemoryBuilder {
     /// the value what [`Cached::weigh`](crate::Cached::weigh) says, or else what its `Serialize` shows of text,
     /// lists and numbers. A stored HTTP answer knows its size.
     ///
-    /// The room is divided into parts of at least 8 MiB. An entry that does not fit into one is not kept; it is
-    /// counted in `cachify_too_large_total`, and logged once for each template.
+    /// The room is divided into parts of at least 8 MiB. An entry that does not fit into one is not kept, nor is one
+    /// of more than 4 GiB; it is counted in `cachify_too_large_total`, and logged once for each template.
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.bytes = bytes.max(1);
         self
@@ -243,7 +243,7 @@ impl MemoryBuilder {
             leases: Sharded::default(),
             slots: Slots::default(),
             expiry: Expiry::default(),
-            last_id: AtomicU64::new(0),
+            last_id: AtomicU32::new(0),
             size: Size::default(),
             sweeping: AtomicBool::new(false),
             alarm: Arc::default(),
@@ -312,10 +312,11 @@ impl Store {
     fn entry(&self, key: &Key, entry: &NewEntry<'_>) -> Option<Entry> {
         let bytes = (key.as_str().len() as u64).saturating_add((entry.weigh)() as u64);
         let bytes = bytes.saturating_add(OVERHEAD);
-        if bytes > self.room {
+        let fits = u32::try_from(bytes).ok().filter(|_| bytes <= self.room);
+        let Some(bytes) = fits else {
             observe::too_large(key);
             return None;
-        }
+        };
         let ttl = entry.ttl.as_duration();
         Some(Entry {
             value: Arc::clone(entry.value),
@@ -334,13 +335,17 @@ impl Store {
         };
         // Listed first: from the moment it is stored it can be evicted, and is then taken off the list.
         let due = self.expiry.add(key.as_str(), &entry, self.clock.now());
-        self.size.bytes.fetch_add(entry.bytes, Ordering::Relaxed);
+        self.size
+            .bytes
+            .fetch_add(entry.bytes.into(), Ordering::Relaxed);
         let mut gone = Vec::new();
         self.entries
             .insert_with_lifecycle(key.as_str().into(), entry, &mut gone);
         for (gone, entry) in &gone {
             self.expiry.remove(gone, entry);
-            self.size.bytes.fetch_sub(entry.bytes, Ordering::Relaxed);
+            self.size
+                .bytes
+                .fetch_sub(entry.bytes.into(), Ordering::Relaxed);
             if gone != key.as_str() {
                 self.size.evicted.fetch_add(1, Ordering::Relaxed);
             }
@@ -354,16 +359,20 @@ impl Store {
         let removed = self.entries.remove(key);
         if let Some((key, entry)) = &removed {
             self.expiry.remove(key, entry);
-            self.size.bytes.fetch_sub(entry.bytes, Ordering::Relaxed);
+            self.size
+                .bytes
+                .fetch_sub(entry.bytes.into(), Ordering::Relaxed);
         }
         removed
     }
 
     /// Removes an entry that was taken off the list, unless another one stands in its place.
-    fn take(&self, key: &str, id: u64) -> Option<(SmolStr, Entry)> {
+    fn take(&self, key: &str, id: u32) -> Option<(SmolStr, Entry)> {
         let taken = self.entries.remove_if(key, |entry| entry.id == id);
         if let Some((_, entry)) = &taken {
-            self.size.bytes.fetch_sub(entry.bytes, Ordering::Relaxed);
+            self.size
+                .bytes
+                .fetch_sub(entry.bytes.into(), Ordering::Relaxed);
         }
         taken
     }

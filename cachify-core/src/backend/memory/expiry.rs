@@ -16,12 +16,12 @@ pub(super) struct Expiry(Sharded<Part>);
 
 /// Ordered trees, because a heap or a hash map moves all it holds when it grows.
 #[derive(Default)]
-pub(super) struct Part(BTreeMap<(Moment, u64), SmolStr>);
+pub(super) struct Part(BTreeMap<(Moment, u32), SmolStr>);
 
 impl Expiry {
     /// Takes note of an entry. Returns up to two neighbours that are due: without
     /// a runtime no sweep comes, and what has expired must not take the room of what has not.
-    pub(super) fn add(&self, key: &str, entry: &Entry, now: Moment) -> [Option<(SmolStr, u64)>; 2] {
+    pub(super) fn add(&self, key: &str, entry: &Entry, now: Moment) -> [Option<(SmolStr, u32)>; 2] {
         if entry.expires == NEVER {
             return [None, None];
         }
@@ -45,7 +45,7 @@ impl Expiry {
 
 impl Part {
     /// Takes out an entry that has expired: its key and its id.
-    pub(super) fn pop_due(&mut self, now: Moment) -> Option<(SmolStr, u64)> {
+    pub(super) fn pop_due(&mut self, now: Moment) -> Option<(SmolStr, u32)> {
         let first = self.0.first_entry()?;
         if first.key().0 > now {
             return None;
