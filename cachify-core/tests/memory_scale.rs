@@ -39,6 +39,14 @@ fn thread_time() -> Duration {
     )
 }
 
+/// Makes the work in the background due: its task starts, and then its time comes.
+async fn sweep_is_due() -> Duration {
+    tokio::task::yield_now().await;
+    let before = thread_time();
+    tokio::time::advance(2 * SECOND).await;
+    thread_time() - before
+}
+
 /// The longest time that another task kept this thread while `over` did not hold.
 async fn longest_poll(mut over: impl FnMut() -> bool) -> Duration {
     let mut longest = Duration::ZERO;
@@ -58,9 +66,9 @@ async fn c11_entries_that_expire_together_do_not_stall_the_thread() {
         cached.set(id).await.unwrap();
     }
     assert_eq!(memory.len(), 100_000);
-    tokio::time::advance(2 * SECOND).await;
-    let longest = longest_poll(|| memory.is_empty()).await;
-    assert!(longest < 20 * MILLI, "{longest:?}");
+    let first = sweep_is_due().await;
+    let longest = longest_poll(|| memory.is_empty()).await.max(first);
+    assert!(longest < 5 * MILLI, "{longest:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,14 +78,14 @@ async fn c11_overwriting_does_not_stall_the_thread() {
         let cached = cachify.cached(&key!("row-{id}", id = n % 60_000));
         cached.set(n).await.unwrap();
     }
-    tokio::time::advance(SECOND).await;
+    let first = sweep_is_due().await;
     let mut polls = 0;
     let longest = longest_poll(|| {
         polls += 1;
         polls > 100
     });
-    let longest = longest.await;
-    assert!(longest < 20 * MILLI, "{longest:?}");
+    let longest = longest.await.max(first);
+    assert!(longest < 5 * MILLI, "{longest:?}");
     assert_eq!(memory.len(), 60_000);
 }
 
@@ -89,14 +97,14 @@ async fn l2_many_held_locks_do_not_stall_another() {
         let lock = cachify.lock(&key!("lock-{id}")).ttl(3600 * SECOND);
         guards.push(lock.acquire().await.unwrap());
     }
-    tokio::time::advance(SECOND).await;
+    let first = sweep_is_due().await;
     let mut polls = 0;
     let longest = longest_poll(|| {
         polls += 1;
         polls > 100
     });
-    let longest = longest.await;
-    assert!(longest < 20 * MILLI, "{longest:?}");
+    let longest = longest.await.max(first);
+    assert!(longest < 5 * MILLI, "{longest:?}");
 }
 
 struct Waiter {
