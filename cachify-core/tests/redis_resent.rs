@@ -187,26 +187,30 @@ async fn c4_s8_no_copy_of_an_earlier_look_revives_the_lease_of_a_later_one() {
 
 #[tokio::test]
 async fn l6_a_forced_release_that_comes_late_frees_no_later_holder() {
-    let stage = Stage::new().await;
-    let (slot, first, second) = (
-        lock("door"),
-        stage.process.node.token(),
-        stage.process.node.token(),
-    );
-    let other = Process::new(&stage.server.url());
-    assert!(is_granted(other.acquire(&slot, &first, None).await));
-    stage.process.redis.evict(&lock("other")).await.unwrap();
-    stage.proxy.keep_requests("EVALSHA");
-    let (process, asked) = (Arc::clone(&stage.process), slot.clone());
-    let evicted = tokio::spawn(async move { process.redis.evict(&asked).await });
-    let stranded = stage.strand().await;
-    assert!(evicted.await.unwrap().unwrap());
-    assert!(is_granted(other.acquire(&slot, &second, None).await));
-    // Longer than the budget, in which a request stays in force.
-    tokio::time::sleep(300 * MILLI).await;
-    stage.arrives(stranded).await;
-    let inspection = other.redis.inspect(&slot).await.unwrap();
-    assert_eq!(inspection.first.unwrap().0, second.as_str());
+    for (slot, request) in [
+        (lock("door"), "the first"),
+        (pool("door", 1), "the first"),
+        (lock("gate"), "the last"),
+    ] {
+        let stage = Stage::new().await;
+        let (first, second) = (stage.process.node.token(), stage.process.node.token());
+        let other = Process::new(&stage.server.url());
+        assert!(is_granted(other.acquire(&slot, &first, None).await));
+        assert!(!stage.process.redis.evict(&lock("other")).await.unwrap());
+        let word = match request {
+            "the first" => "EVALSHA",
+            _ => first.as_str().to_owned().leak(),
+        };
+        stage.proxy.keep_requests(word);
+        let (process, asked) = (Arc::clone(&stage.process), slot.clone());
+        let evicted = tokio::spawn(async move { process.redis.evict(&asked).await });
+        let stranded = stage.strand().await;
+        assert!(evicted.await.unwrap().unwrap());
+        assert!(is_granted(other.acquire(&slot, &second, None).await));
+        stage.arrives(stranded).await;
+        let inspection = other.redis.inspect(&slot).await.unwrap();
+        assert_eq!(inspection.first.unwrap().0, second.as_str(), "{request}");
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,11 @@
--- KEYS: holders, queue, places, ended, nodes. ARGV: channel, what, not after[, 'more': it ran before]
--- Answers {whether somebody held it, 0, now}, or {5, 0, now} to be run again.
-if in_vain(ARGV[3]) then
-  return {3, 0, now}
+-- KEYS: holders, queue, places, ended, nodes. ARGV: channel, what[, tokens]
+-- Without tokens, answers those that hold the slot. With them, takes it from these, and answers 1 to be run again.
+if not ARGV[3] then
+  return redis.call('ZRANGEBYSCORE', holders, string.format('(%.0f', now), '+inf')
 end
-local held = 1
-if not ARGV[4] then
-  held = redis.call('ZCOUNT', holders, string.format('(%.0f', now), '+inf')
-  redis.call('DEL', holders)
+for i = 3, #ARGV do
+  redis.call('ZREM', holders, ARGV[i])
+  redis.call('HDEL', places, ARGV[i])
 end
 hand_over(ARGV[1], ARGV[2])
-if more and held > 0 then
-  return {5, 0, now}
-end
-return {held > 0 and 1 or 0, 0, now}
+return more and 1 or 0

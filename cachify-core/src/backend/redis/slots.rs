@@ -148,22 +148,23 @@ impl Shared {
         Ok(released)
     }
 
+    /// Takes the slot from its holders by their names, so that a copy of the request that arrives late
+    /// does not free a later holder.
     pub(super) async fn evict(&self, slot: &Slot) -> Result<bool, Error> {
-        let start = self.server.time.local();
         let key = slot.key.as_str();
         let names = self.slot(slot.kind, key);
-        let call = |until, more| {
-            let call = Call::new(&script::EVICT, &names)
+        let call = || {
+            Call::new(&script::EVICT, &names)
                 .arg(&self.names.wake)
                 .arg(Self::slot_word(slot.kind, key))
-                .arg(until);
-            if more { call.arg("more") } else { call }
         };
-        let within = self.server.budget;
-        match self.run_until(&self.control, start, within, call).await? {
-            Ok(outcome) => Ok(outcome.code != 0),
-            Err(_) => Err(error::garbled(&self.server.place)),
+        let holders: Vec<String> = redis::from_redis_value(self.control.run(&call()).await?)
+            .map_err(|_| error::garbled(&self.server.place))?;
+        for tokens in holders.chunks(100) {
+            let evict = tokens.iter().fold(call(), Call::arg);
+            while self.flag(&self.control, &evict).await? {}
         }
+        Ok(!holders.is_empty())
     }
 
     /// Gives back a claim, or with deadline 0 a place in the queue, of a waiter that is gone. The script refuses a hold.
