@@ -1,6 +1,7 @@
 //! What waiting for a lock costs: `cargo bench -p cachify-core --bench waiting`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,9 +102,12 @@ impl Crowd {
         let key = key!("door");
         let holder = cachify.lock(&key).acquire().await.unwrap();
         let order = Arc::new(Mutex::new(Vec::with_capacity(count)));
-        let waiters = (0..count).map(|n| {
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let waiters = (0..count).map(|_| {
             let (lock, order) = (cachify.lock(&key).wait(WAIT), Arc::clone(&order));
+            let arrived = Arc::clone(&arrived);
             tokio::spawn(async move {
+                let n = arrived.fetch_add(1, Ordering::Relaxed);
                 let guard = lock.acquire().await.unwrap();
                 order.lock().unwrap().push(n);
                 guard.release().await.unwrap();
@@ -131,12 +135,9 @@ impl Crowd {
         }
         let served = start.elapsed();
         let order = self.order.lock().unwrap();
-        // The tasks started in parallel on two threads, so that neighbours may have swapped.
-        let late = order
-            .iter()
-            .enumerate()
-            .filter(|(at, n)| n.abs_diff(*at) > 1000);
-        assert_eq!(late.count(), 0, "out of order");
+        // A thread may have been stopped between counting and asking.
+        let late = (order.iter().enumerate()).filter(|(at, n)| n.abs_diff(*at) > 1000);
+        assert!(late.count() <= order.len() / 100, "out of order");
         served
     }
 
@@ -174,7 +175,7 @@ async fn semaphore(count: usize) -> Duration {
 
 fn percent(name: &str, cpu: impl Fn() -> Duration, runtime: &Runtime) {
     let before = cpu();
-    runtime.block_on(tokio::time::sleep(IDLE));
+    runtime.block_on(async { tokio::time::sleep(IDLE).await });
     let used = (cpu() - before).as_secs_f64() / IDLE.as_secs_f64();
     row(name, used * 100.0, 5.0, " %");
 }

@@ -239,7 +239,9 @@ impl<'a> Waiter<'a> {
             return Some((at.min(own), rank == 0));
         }
         // Those before it had their time.
-        line.waiters = line.waiters.split_off(&self.key);
+        for _ in 0..rank {
+            line.waiters.pop_first();
+        }
         line.due = looked;
         line.losses = losses;
         None
