@@ -129,13 +129,20 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Who holds the slot.
     fn inspect<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<Inspection, Error>>;
 
-    /// Whether the backend answers and is fit for use: asked at connect, and by the circuit breaker before it trusts the backend again.
+    /// Checks at connect that the backend answers and is fit for everything it may be asked to do.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Looks whether the backend's clock was set, and calls [`Signals::disturb`] if so. Called once a second while this process
     /// holds anything.
     fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Checks that operations are answered again: the circuit breaker stays open until this succeeds.
+    ///
+    /// It asks for no more than operations need. A backend that cannot do everything is better than none.
+    fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.check()
     }
 }
 

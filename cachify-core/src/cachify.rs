@@ -568,6 +568,7 @@ impl Drop for Claim {
 /// Asks an absent backend again and again whether it is back.
 async fn probe(claim: Claim) {
     let mut backoff = Backoff(Backoff::FIRST);
+    let mut warned = None;
     loop {
         backoff.pause().await;
         let Some(inner) = claim
@@ -577,11 +578,16 @@ async fn probe(claim: Claim) {
         else {
             return;
         };
-        match limit(inner.settings.budget, inner.backend.check()).await {
-            Ok(()) => {
-                return inner.breaker.recover();
-            }
-            Err(error) => tracing::debug!(%error, "the backend is still away"),
+        let Err(error) = limit(inner.settings.budget, inner.backend.probe()).await else {
+            return inner.breaker.recover();
+        };
+        // Waiting does not help: say so, once for each reason.
+        let reason = (error.kind() == ErrorKind::Configuration).then(|| error.to_string());
+        if reason.is_some() && reason != warned {
+            tracing::warn!(%error, "the backend is not used until it is set up right");
+            warned = reason;
+        } else {
+            tracing::debug!(%error, "the backend is still away");
         }
     }
 }

@@ -93,6 +93,8 @@ struct Inner {
     retry_after: Option<Duration>,
     /// It is about something that is to run once at a time.
     once: bool,
+    /// Overrides what the kind says about the backend: see [`Error::is_down`].
+    down: Option<bool>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -112,6 +114,7 @@ impl Error {
             message: message.into(),
             retry_after: None,
             once: false,
+            down: None,
             source: None,
         }))
     }
@@ -167,6 +170,19 @@ impl Error {
     pub(crate) fn of_once(mut self) -> Self {
         self.inner_mut().once = true;
         self
+    }
+
+    /// Says whether other operations would fail as well, where the kind alone does not tell.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub(crate) fn with_down(mut self, down: bool) -> Self {
+        self.inner_mut().down = Some(down);
+        self
+    }
+
+    /// Whether the backend as a whole failed, which the circuit breaker counts, rather than this one operation.
+    pub(crate) fn is_down(&self) -> bool {
+        self.0.down.unwrap_or_else(|| self.is_unavailable())
     }
 
     #[cfg(feature = "http")]

@@ -39,6 +39,8 @@ mod ttl;
 mod waiting;
 mod weight;
 
+#[cfg(feature = "tls")]
+pub use backend::redis::Pem;
 pub use cached::{CacheIf, Cached, Fixed, Policy, SharedErrors, TtlWith, Value, Weigh};
 pub use cachify::{Cachify, CachifyBuilder};
 pub use codec::Encoding;

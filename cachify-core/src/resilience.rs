@@ -117,7 +117,7 @@ impl Breaker {
 
     /// Takes note of how an operation ended.
     pub(crate) fn record(&self, error: Option<&Error>) {
-        if error.is_some_and(Error::is_unavailable) {
+        if error.is_some_and(Error::is_down) {
             if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= BREAK_AFTER
                 && !self.open.swap(true, Ordering::AcqRel)
                 && !self.is_closed()

@@ -4,10 +4,10 @@
 
 mod common;
 
-use cachify_core::ErrorKind;
 use cachify_core::backend::Backend;
+use cachify_core::{Cachify, ErrorKind};
 use common::{Process, SECOND, connect, is_granted, key, lock, soon, until};
-use redis_fixture::Server;
+use redis_fixture::{Reply, Server};
 
 fn fill_up(server: &Server) {
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -71,7 +71,7 @@ async fn l6_s19_on_a_full_server_locks_can_be_given_back_and_handed_over() {
         .try_acquire(&lock("other"), &late, None)
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("maxmemory"), "{error}");
     assert_eq!(server.command(&["EXISTS", "test:lock:{other}"]).int(), 0);
 
@@ -83,6 +83,49 @@ async fn l6_s19_on_a_full_server_locks_can_be_given_back_and_handed_over() {
     assert!(is_granted(process.acquire(&slot, &waiter, wait).await));
     assert!(process.release(&slot, &waiter).await);
     assert_eq!(process.redis.inspect(&slot).await.unwrap().held, 0);
+}
+
+/// Refuses locks on `server` as unavailable, for the reason, and goes on to answer from the cache.
+async fn refuses_locks_and_hits(server: &Server, handle: &Cachify, reason: &str) {
+    for id in 0..10 {
+        // Each one new: of a lock that was released just now, something may be left to overwrite.
+        let door = key(&format!("door-{}-{id}", reason.len()));
+        let taken = handle.lock(&door).acquire().await;
+        let error = taken.map(drop).expect_err(reason);
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    let kept = handle.cached(&key("kept"));
+    assert_eq!(kept.peek::<i32>().await.unwrap(), Some(1));
+    assert!(!server.command(&["GET", "test:cached:{kept}"]).is_nil());
+}
+
+#[tokio::test]
+async fn c7_a_server_that_cannot_store_is_unavailable_for_locks_and_goes_on_to_be_read() {
+    let server = Server::start();
+    server.command(&["CONFIG", "SET", "save", "900 1000000"]);
+    let handle = connect(&server.url()).await;
+    handle.cached(&key("kept")).set(1).await.unwrap();
+
+    // It cannot put the file in place of a directory.
+    let socket = server.unix_url();
+    let socket = std::path::Path::new(socket.strip_prefix("redis+unix://").unwrap());
+    let file = socket.with_file_name("dump.rdb");
+    std::fs::create_dir(&file).unwrap();
+    let answers = async |command: &'static str, error: &'static str| {
+        until(error, async || {
+            server.command(&[command]);
+            matches!(server.command(&["SET", "probe", ""]), Reply::Error(text) if text.contains(error))
+        })
+        .await;
+    };
+    answers("BGSAVE", "MISCONF").await;
+    refuses_locks_and_hits(&server, &handle, "save to disk").await;
+    server.command(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+
+    fill_up(&server);
+    answers("PING", "OOM").await;
+    refuses_locks_and_hits(&server, &handle, "maxmemory").await;
 }
 
 #[tokio::test]

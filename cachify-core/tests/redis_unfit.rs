@@ -101,9 +101,9 @@ async fn s5_s20_a_user_without_channels_is_told_so() {
 async fn s5_a_user_without_a_command_or_the_keys_is_told_so() {
     let server = Server::start();
     let url = user(&server, &["~test:*", "&test:*", "+@all", "-evalsha"]);
-    assert!(refused(&url).await.to_string().contains("+evalsha"));
+    assert!(refused(&url).await.to_string().contains("right `+evalsha`"));
     let url = user(&server, &["~other:*", "&test:*", "+@all"]);
-    assert!(refused(&url).await.to_string().contains("~test:*"));
+    assert!(refused(&url).await.to_string().contains("right `~test:*`"));
     for command in [
         "get",
         "set",
@@ -126,17 +126,21 @@ async fn s5_a_user_without_a_command_or_the_keys_is_told_so() {
         "zrangebyscore",
         "zrangebyscore",
         "zrem",
+        "eval",
+        "time",
+        "ping",
     ] {
         let url = user(
             &server,
             &["~test:*", "&test:*", "+@all", &format!("-{command}")],
         );
         let error = refused(&url).await;
-        assert!(
-            error.to_string().contains(&format!("+{command}")),
-            "{error}"
-        );
+        let right = format!("lacks the right `+{command}`");
+        assert!(error.to_string().contains(&right), "{error}");
     }
+    let url = user(&server, &["~test:*", "&test:*", "+@all", "-select"]) + "/3";
+    let error = refused(&url).await;
+    assert!(error.to_string().contains("+select"), "{error}");
 }
 
 #[tokio::test]
@@ -166,23 +170,9 @@ async fn c4_a_word_that_may_not_be_said_does_not_undo_a_reset() {
 }
 
 #[tokio::test]
-async fn s5_the_rights_that_the_book_names_are_enough() {
+async fn s5_without_info_the_policy_stays_unknown_and_everything_works() {
     let server = Server::start();
-    let rights = [
-        "~test:*",
-        "&test:*",
-        "+@read",
-        "+@write",
-        "+@scripting",
-        "+@pubsub",
-        "+@connection",
-        "+time",
-        "+info",
-    ];
-    let handle = builder(&user(&server, &rights)).connect().await.unwrap();
-    everything_works(&handle).await;
-    // Without INFO, some things stay unknown.
-    let url = user(&server, &[&rights[..], &["-info"]].concat());
+    let url = user(&server, &["~test:*", "&test:*", "+@all", "-info"]);
     everything_works(&builder(&url).connect().await.unwrap()).await;
 }
 
@@ -239,12 +229,11 @@ fn older_server() -> String {
         for stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
                 let mut out = stream.try_clone().unwrap();
-                // Of `*1\r\n$4\r\nTIME\r\n` the last line says what is asked.
+                // Of `*1\r\n$5\r\nHELLO\r\n` the third line says what is asked.
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     let answer = match line.as_str() {
+                        "HELLO" => "*2\r\n$7\r\nversion\r\n$6\r\n6.0.16\r\n",
                         "TIME" => "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n",
-                        "server" => "$20\r\nredis_version:6.0.16\r\n",
-                        "memory" | "replication" => "$0\r\n\r\n",
                         _ => continue,
                     };
                     if out.write_all(answer.as_bytes()).is_err() {
@@ -265,6 +254,119 @@ async fn s5_a_server_that_is_too_old_is_refused() {
     let lazy = builder(&url).connect_lazy().unwrap();
     let error = lazy.lock(&key("door")).acquire().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+}
+
+/// A server that `connect` refuses, and the words of the error.
+struct Unfit {
+    server: Server,
+    /// What the URL ends in.
+    end: &'static str,
+    words: &'static [&'static str],
+}
+
+fn unfit(args: &[&str], end: &'static str, words: &'static [&'static str]) -> Unfit {
+    let server = server(args);
+    Unfit { server, end, words }
+}
+
+fn renamed(command: &str, words: &'static [&'static str]) -> Unfit {
+    unfit(&["--rename-command", command, ""], "", words)
+}
+
+#[tokio::test]
+async fn s5_a_setting_that_cannot_work_is_told_with_its_fix() {
+    let sentinel = Unfit {
+        server: Server::builder().sentinel().spawn(),
+        end: "",
+        words: &["Sentinel", "primary"],
+    };
+    let cases = [
+        unfit(&[], "/16", &["no database 16", "`databases`"]),
+        unfit(&["--databases", "1"], "/1", &["no database 1"]),
+        unfit(
+            &["--cluster-enabled", "yes"],
+            "",
+            &["cluster", "single server"],
+        ),
+        unfit(
+            &["--cluster-enabled", "yes"],
+            "/1",
+            &["cluster", "single server"],
+        ),
+        sentinel,
+        renamed("HELLO", &["`HELLO`", "rename-command"]),
+        renamed("TIME", &["`TIME`", "rename-command"]),
+        renamed("PING", &["`PING`", "rename-command"]),
+        renamed("INFO", &["`INFO`", "rename-command"]),
+        renamed("EVAL", &["`EVAL`", "rename-command"]),
+        renamed("EVALSHA", &["`EVALSHA`", "rename-command"]),
+        renamed("SUBSCRIBE", &["`SUBSCRIBE`", "rename-command"]),
+        renamed("PUBLISH", &["`PUBLISH`", "rename-command"]),
+        renamed("GET", &["`GET`", "rename-command"]),
+        renamed("ZADD", &["`ZADD`", "rename-command"]),
+    ];
+    for Unfit { server, end, words } in cases {
+        let error = refused(&format!("{}{end}", server.url())).await;
+        for word in words {
+            assert!(error.to_string().contains(word), "{word}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s5_a_node_of_a_cluster_is_refused_whatever_it_holds() {
+    let server = server(&["--cluster-enabled", "yes"]);
+    // By half of the keys one could think that this is a server like any other.
+    server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    let url = user(
+        &server,
+        &["~test:*", "&test:*", "+@all", "-info", "-cluster"],
+    );
+    for _ in 0..10 {
+        assert!(refused(&url).await.to_string().contains("cluster"));
+    }
+    let lazy = builder(&server.url()).connect_lazy().unwrap();
+    for id in 0..10 {
+        let row = key(&format!("row-{id}"));
+        let error = lazy.cached(&row).peek::<i32>().await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Configuration || error.is_unavailable());
+        assert_eq!(lazy.cached(&row).get_or_compute(async || id).await, id);
+        assert!(lazy.lock(&row).acquire().await.is_err());
+    }
+    assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+}
+
+#[tokio::test]
+async fn s5_a_url_that_cannot_work_is_told_with_its_fix() {
+    for (url, word) in [
+        ("redis+sentinel://u:s3cret@host/primary/0", "Sentinel"),
+        #[cfg(feature = "tls")]
+        ("rediss://u:s3cret@host#insecure", "tls_authorities"),
+    ] {
+        let error = builder(url).connect_lazy().map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(word) && !shown.contains("s3cret"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn s5_a_policy_that_changes_is_noticed() {
+    let server = server(&["--maxmemory", "64mb"]);
+    let handle = builder(&server.url()).connect().await.unwrap();
+    let take = async || handle.lock(&key("door")).acquire().await;
+    take().await.unwrap().release().await.unwrap();
+
+    server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    tokio::time::pause();
+    tokio::time::advance(31 * SECOND).await;
+    tokio::time::resume();
+    // One caller looks.
+    let _ = take().await;
+    assert_eq!(take().await.unwrap_err().kind(), ErrorKind::Configuration);
+
+    server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    common::until("locks are fine", async || take().await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -342,13 +444,65 @@ async fn every_form_of_address_works() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_unavailable() {
+async fn s5_every_failure_to_connect_says_its_own_reason() {
     let server = Server::start();
-    let url = server.url();
+    let tcp = server.url();
+    let unix = server.unix_url();
+    let full = Server::builder().arg("--maxclients").arg("1").spawn();
+    // The fixture's own connection may still be there.
+    let mut only = full.client().unwrap();
+    while !matches!(only.command(&["PING"]), Ok(Reply::Status(_))) {
+        only = full.client().unwrap();
+    }
+    let mute = Server::start();
+    mute.pause();
     server.kill();
-    let error = builder(&url).connect().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    builder(&url).connect_lazy().unwrap();
+    let away = ErrorKind::Unavailable;
+    for (url, kind, reason) in [
+        (tcp, away, "the connection was refused"),
+        (unix, away, "the connection was refused"),
+        (
+            "unix:///nowhere/redis.sock".to_owned(),
+            away,
+            "no such socket",
+        ),
+        (
+            format!("unix:///{}", "long/".repeat(50)),
+            ErrorKind::Configuration,
+            "path",
+        ),
+        (
+            "redis://no-such-host.invalid".to_owned(),
+            away,
+            "host name cannot be resolved",
+        ),
+        (full.url(), away, "maxclients"),
+        (mute.url(), away, "did not answer in time"),
+        (closing(), away, "the connection was closed"),
+    ] {
+        let url = match url.strip_prefix("redis://") {
+            Some(place) => format!("redis://app:s3cret@{place}"),
+            None => format!("{url}?user=app&pass=s3cret"),
+        };
+        let error = builder(&url).connect().await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{url}: {error}");
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(reason), "{url}: {shown}");
+        assert!(
+            !shown.contains("s3cret") && !shown.contains("app:"),
+            "{shown}"
+        );
+        builder(&url).connect_lazy().unwrap();
+    }
+    drop(only);
+}
+
+/// An address where every connection is accepted and closed.
+fn closing() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    url
 }
 
 #[test]

@@ -1,51 +1,17 @@
 //! No crate writes `unsafe`, and none can start to unnoticed. No log tells what a key or a value says.
 #![allow(clippy::unwrap_used)]
 
-use std::fmt::{Debug, Write};
+#[path = "common/log.rs"]
+mod log;
+
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cachify_core::clock::Clock;
 use cachify_core::testing::{Fault, Faulty};
 use cachify_core::{Cachify, cached, key, once};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
-
-/// All that is logged, at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl Visit for Log {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        writeln!(self.0.lock().unwrap(), "{field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &Attributes<'_>) -> Id {
-        span.record(&mut self.clone());
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, values: &Record<'_>) {
-        values.record(&mut self.clone());
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
+use log::Log;
 
 #[cached(key = "row-{id}", with = cachify)]
 async fn row(cachify: &Cachify, id: &str) -> String {
@@ -98,7 +64,7 @@ async fn s1_no_log_tells_a_key_or_a_value() {
         drop(held);
     }
     let _ = cachify.close(Duration::from_secs(1)).await;
-    let log = log.0.lock().unwrap();
+    let log = log.text();
     for told in ["row-{id}", "door-{id}", "pool-{id}", "lost", "left alone"] {
         assert!(
             log.contains(told),

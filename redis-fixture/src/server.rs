@@ -41,6 +41,7 @@ pub fn shared() -> String {
 #[must_use]
 pub struct Builder {
     args: Vec<String>,
+    sentinel: bool,
     #[cfg(feature = "containers")]
     container: bool,
 }
@@ -49,6 +50,12 @@ impl Builder {
     /// Adds an argument for the server, such as `--maxmemory` or its value.
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
+        self
+    }
+
+    /// Starts a Sentinel that watches nothing, not a server.
+    pub fn sentinel(mut self) -> Self {
+        self.sentinel = true;
         self
     }
 
@@ -77,6 +84,7 @@ impl Builder {
         for _ in 0..20 {
             let local = Local {
                 program: program.clone(),
+                sentinel: self.sentinel,
                 args: self.args.clone(),
                 dir: Dir::new(),
                 port: free_port(),
@@ -262,6 +270,7 @@ impl Server {
 #[derive(Debug)]
 struct Local {
     program: PathBuf,
+    sentinel: bool,
     args: Vec<String>,
     port: u16,
     dir: Dir,
@@ -293,6 +302,12 @@ impl Local {
         .map(String::from)
         .collect();
         args.extend_from_slice(&self.args);
+        if self.sentinel {
+            // It keeps its state in its configuration file, which comes first.
+            let config = self.dir.0.join("sentinel.conf");
+            fs::write(&config, "").expect("a file in our own directory");
+            args.splice(..0, [config.display().to_string(), "--sentinel".to_owned()]);
+        }
 
         let mut process = Process::spawn(&self.program, &args, &self.dir.0);
         let end = Instant::now() + START;

@@ -14,7 +14,7 @@
 //! Each operation is one command or one script. What is not idempotent carries the server's time after which it is refused.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -34,18 +34,26 @@ mod error;
 mod fitness;
 mod link;
 mod options;
+mod reach;
+mod rights;
 mod script;
 mod slots;
 mod subscriber;
 mod time;
+#[cfg(feature = "tls")]
+mod tls;
 mod word;
 
 use entries::lease_word;
 use link::{Link, Resent, Server};
 pub use options::RedisOptions;
+use reach::unreachable;
+use rights::Rights;
 use script::Call;
 use subscriber::Subscriber;
 use time::ServerTime;
+#[cfg(feature = "tls")]
+pub use tls::{Pem, TlsOptions};
 use word::Word;
 
 /// For so long a request stays in force at most: less than its release is remembered for, so that it never comes after that, and much
@@ -77,11 +85,7 @@ struct Shared {
     subscriber: Subscriber,
     signals: Signals,
     allow_evicting_locks: bool,
-    /// The server may evict locks.
-    evicting: AtomicBool,
-    /// The connection by which the server was last looked at.
-    looked: AtomicU64,
-    looking: tokio::sync::Mutex<()>,
+    policy: fitness::Policy,
     weak: Weak<Shared>,
 }
 
@@ -103,17 +107,22 @@ impl Redis {
     ///
     /// [`Configuration`](crate::ErrorKind::Configuration) if the URL is not understood.
     pub fn lazy(options: RedisOptions) -> Result<Self, Error> {
-        let (client, place) = options::open(&options.url)?;
         let signals = Signals::default();
+        let node = options.node.clone();
+        let node = node.unwrap_or_else(|| Node::new("redis"));
+        let address = options::open(&options, &node)?;
         let server = Arc::new(Server {
-            client,
-            place,
+            rights: Rights {
+                prefix: options.prefix.clone(),
+                select: address.database.is_some(),
+            },
+            address,
             patience: options.budget.max(CONNECT),
             budget: options.budget,
             time: ServerTime::new(options.clock, signals.clone()),
             resent: Resent::default(),
+            known: AtomicBool::new(false),
         });
-        let node = options.node.unwrap_or_else(|| Node::new("redis"));
         let prefix = options.prefix;
         let names = Names {
             cached: format!("{prefix}:cached:{{"),
@@ -134,9 +143,7 @@ impl Redis {
             subscriber: Subscriber::default(),
             signals,
             allow_evicting_locks: options.allow_evicting_locks,
-            evicting: AtomicBool::new(false),
-            looked: AtomicU64::new(0),
-            looking: tokio::sync::Mutex::default(),
+            policy: fitness::Policy::default(),
             weak: Weak::clone(weak),
         })))
     }
@@ -215,7 +222,7 @@ impl Shared {
         loop {
             let sent = time.local();
             let Some(left) = within.checked_sub(sent.since(start)) else {
-                return Err(error::late(&self.server.place));
+                return Err(error::late(&self.server.address.place));
             };
             let until = time.now() + left.min(LONGEST_ANSWER);
             let (value, again) = link.run_told(&call(until.as_micros(), more)).await?;
@@ -231,14 +238,14 @@ impl Shared {
                     Value::Int(now),
                     Value::Int(place),
                 ] => (code, number, now, place),
-                _ => return Err(error::garbled(&self.server.place)),
+                _ => return Err(error::garbled(&self.server.address.place)),
             };
             time.sample(sent, now.cast_unsigned());
             match code {
                 // In time by our clock: then the server's clock was set, and now we know.
                 LATE => {}
                 MORE => more = true,
-                ENDED => return Err(error::late(&self.server.place)),
+                ENDED => return Err(error::late(&self.server.address.place)),
                 _ => {
                     return Ok(Ok(Outcome {
                         code,
@@ -257,8 +264,8 @@ impl Shared {
         let sent = self.server.time.local();
         let answer = self.control.ask(&redis::cmd("TIME")).await?;
         let value = answer.map_err(|error| self.server.translate(&error))?;
-        let (seconds, micros): (u64, u64) =
-            redis::from_redis_value(value).map_err(|_| error::garbled(&self.server.place))?;
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(value)
+            .map_err(|_| error::garbled(&self.server.address.place))?;
         let now = seconds.saturating_mul(1_000_000).saturating_add(micros);
         self.server.time.sample(sent, now);
         Ok(())
@@ -267,7 +274,7 @@ impl Shared {
     async fn flag(&self, link: &Link, call: &Call) -> Result<bool, Error> {
         match link.run(call).await? {
             Value::Int(flag) => Ok(flag != 0),
-            _ => Err(error::garbled(&self.server.place)),
+            _ => Err(error::garbled(&self.server.address.place)),
         }
     }
 }
@@ -275,7 +282,7 @@ impl Shared {
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")
-            .field("place", &self.0.server.place)
+            .field("place", &self.0.server.address.place)
             .field("prefix", &self.0.names.prefix)
             .finish_non_exhaustive()
     }
@@ -373,15 +380,16 @@ impl Backend for Redis {
             current_runtime()?;
             match timeout(CHECK, fitness::check(&self.0)).await {
                 Ok(result) => result,
-                Err(_) => Err(error::unreachable(
-                    &self.0.server.place,
-                    "it did not answer in time",
-                )),
+                Err(_) => Err(unreachable(&self.0.server.address.place, reach::LATE)),
             }
         })
     }
 
     fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(self.0.watch())
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(fitness::probe(&self.0))
     }
 }

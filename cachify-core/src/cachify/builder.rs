@@ -48,6 +48,13 @@ pub struct CachifyBuilder {
         allow(dead_code, reason = "only Redis evicts locks")
     )]
     allow_evicting_locks: bool,
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only Redis shows it")
+    )]
+    client_name: Option<String>,
+    #[cfg(feature = "tls")]
+    tls: crate::backend::redis::TlsOptions,
     clock: Clock,
 }
 
@@ -71,6 +78,9 @@ impl Default for CachifyBuilder {
             encoding: Encoding::default(),
             memory: Memory::builder(),
             allow_evicting_locks: false,
+            client_name: None,
+            #[cfg(feature = "tls")]
+            tls: crate::backend::redis::TlsOptions::default(),
             clock: Clock::default(),
         }
     }
@@ -187,6 +197,37 @@ impl CachifyBuilder {
         self
     }
 
+    /// Names the connections to Redis, as `CLIENT LIST` shows them: printable ASCII without spaces, or nothing. Default: the prefix and
+    /// what [`owner`](Self::owner) says, with a random part.
+    ///
+    /// The user needs no right for it. The connection that listens for messages stays without a name.
+    #[cfg(feature = "redis")]
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = Some(name.into());
+        self
+    }
+
+    /// Trusts the authorities with these certificates, and no others, to vouch for a `rediss://` server.
+    ///
+    /// By default, those in the file that the environment's `SSL_CERT_FILE` names are trusted, or else the public authorities that
+    /// Mozilla lists. A file is read by [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy), and not again.
+    #[cfg(feature = "tls")]
+    pub fn tls_authorities(mut self, certificates: impl Into<crate::Pem>) -> Self {
+        self.tls.authorities = Some(certificates.into());
+        self
+    }
+
+    /// Shows these certificates, the client's own first, to a `rediss://` server that asks for them, and proves them by the private key.
+    #[cfg(feature = "tls")]
+    pub fn tls_identity(
+        mut self,
+        certificates: impl Into<crate::Pem>,
+        key: impl Into<crate::Pem>,
+    ) -> Self {
+        self.tls.identity = Some((certificates.into(), key.into()));
+        self
+    }
+
     /// Reads the time from `clock`: for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -261,12 +302,17 @@ impl CachifyBuilder {
     fn remote(&self, url: &str, node: &Node) -> Result<Arc<dyn Backend>, Error> {
         use crate::backend::redis::{Redis, RedisOptions};
 
-        let options = RedisOptions::new(url)
+        let mut options = RedisOptions::new(url)
             .prefix(&self.prefix)
             .node(node.clone())
             .budget(self.settings().budget)
             .allow_evicting_locks(self.allow_evicting_locks)
             .clock(self.clock.clone());
+        if let Some(name) = &self.client_name {
+            options = options.client_name(name);
+        }
+        #[cfg(feature = "tls")]
+        let options = options.tls(self.tls.clone());
         Ok(Arc::new(Redis::lazy(options)?))
     }
 

@@ -314,4 +314,8 @@ impl Backend for Faulty {
     fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.watch()
     }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.call(Op::Check, move || self.inner.probe()))
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use cachify_core::{Cachify, Error, ErrorKind, key};
+use cachify_core::{Cachify, Error, ErrorKind, Pem, key};
 use redis_fixture::{Reply, Server};
 
 // ANCHOR: connect
@@ -33,6 +33,29 @@ async fn connect_both(entries: &str, locks: &str) -> Result<Handles, Error> {
 }
 // ANCHOR_END: two
 
+// ANCHOR: tls
+fn over_tls(url: &str) -> cachify_core::CachifyBuilder {
+    Cachify::builder()
+        .redis(url) // rediss://cache.internal
+        .tls_authorities(Pem::file("/etc/ssl/internal-ca.pem"))
+        .tls_identity(
+            Pem::file("/run/tls/client.pem"),
+            Pem::file("/run/tls/client.key"),
+        )
+}
+// ANCHOR_END: tls
+
+#[tokio::test]
+async fn certificates_are_read_when_the_handle_is_made() {
+    let error = over_tls("rediss://localhost").connect_lazy().map(drop);
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(
+        error.to_string().contains("/etc/ssl/internal-ca.pem"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn the_user_of_the_book_has_all_rights_that_are_needed() {
     let server = Server::start();
@@ -44,7 +67,15 @@ async fn the_user_of_the_book_has_all_rights_that_are_needed() {
     let reply = server.command(&words);
     assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
 
-    let cachify = connect(&server.url().replace("redis://", "redis://app:s3cret@")).await;
+    let url = server.url().replace("redis://", "redis://app:s3cret@");
+    // And no more than cachify itself advises.
+    server.command(&["ACL", "SETUSER", "app", "-get"]);
+    let advice = connect(&url).await.unwrap_err().to_string();
+    let rights = acl.split_once("resetkeys").unwrap().1.trim();
+    assert!(advice.contains(rights), "{advice}");
+    server.command(&["ACL", "SETUSER", "app", "+get"]);
+
+    let cachify = connect(&url).await;
     let cachify = cachify.unwrap();
     let entry = cachify.cached(&key!("name-7"));
     assert_eq!(entry.get_or_compute(async || 1).await, 1);

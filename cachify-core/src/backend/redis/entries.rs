@@ -28,7 +28,7 @@ impl Shared {
         match self.data.ask(&cmd).await? {
             Ok(Value::BulkString(bytes)) => Ok(Some(Found::Bytes(bytes))),
             Ok(Value::Nil) => Ok(None),
-            Ok(_) => Err(error::garbled(&self.server.place)),
+            Ok(_) => Err(error::garbled(&self.server.address.place)),
             // No bytes at all are unreadable, too, and `begin` finds the same.
             Err(error) if error::code(&error) == "WRONGTYPE" => Ok(Some(Found::Bytes(Vec::new()))),
             Err(error) => Err(self.server.translate(&error)),
@@ -59,7 +59,7 @@ impl Shared {
         {
             Ok(outcome) => outcome,
             Err(Value::BulkString(bytes)) => return Ok(Begun::Found(Found::Bytes(bytes))),
-            Err(_) => return Err(error::garbled(&self.server.place)),
+            Err(_) => return Err(error::garbled(&self.server.address.place)),
         };
         if outcome.code == GRANTED {
             if outcome.again {

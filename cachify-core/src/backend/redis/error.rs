@@ -1,63 +1,123 @@
 //! What Redis says, in our words: by its code alone, since its texts may quote keys, values and passwords.
 
-use std::error::Error as _;
-
 use redis::{ErrorKind as Kind, RedisError};
 
+use super::link::Server;
+use super::reach::broken;
 use crate::{Error, ErrorKind};
 
-/// Translates an error of the server at `place`, which is shown.
-pub(super) fn translate(error: &RedisError, place: &str) -> Error {
-    let unavailable = ErrorKind::Unavailable;
-    let configuration = ErrorKind::Configuration;
-    let (kind, message) = match (error.kind(), code(error)) {
-        (Kind::Io, _) => return unreachable(place, &io_reason(error)),
-        (Kind::Parse | Kind::UnexpectedReturnType | Kind::RESP3NotSupported, _) => {
-            return garbled(place);
-        }
-        (Kind::AuthenticationFailed, _) | (_, "NOAUTH" | "WRONGPASS") => (
-            configuration,
-            format!("Redis at {place} refuses the user or the password; see those in the URL"),
-        ),
-        (_, "NOPERM") => (
-            configuration,
-            format!(
-                "Redis at {place} forbids a command or key to this user, who needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@connection \
-                 +time +info`"
+/// The words by which the server says that it does not know a command; the command follows in quotes.
+const UNKNOWN: &str = "unknown command ";
+
+impl Server {
+    /// Translates an error of this server.
+    pub(super) fn translate(&self, error: &RedisError) -> Error {
+        let place = &self.address.place;
+        let unavailable = ErrorKind::Unavailable;
+        let configuration = ErrorKind::Configuration;
+        let detail = error.detail().unwrap_or_default();
+        // What a script calls fails for that script alone.
+        let whole = !detail.contains("script");
+        let (kind, down, message) = match (error.kind(), code(error)) {
+            (Kind::Io | Kind::InvalidClientConfig, _) => return broken(error, place),
+            (Kind::Parse | Kind::UnexpectedReturnType | Kind::RESP3NotSupported, _) => {
+                return garbled(place);
+            }
+            (Kind::AuthenticationFailed, _) | (_, "NOAUTH" | "WRONGPASS") => (
+                configuration,
+                true,
+                format!(
+                    "Redis at {place} refuses the user or the password; see those in the URL, and whether the user is `on`"
+                ),
             ),
-        ),
-        (_, "OOM") => (
-            configuration,
-            format!("Redis at {place} is full; raise its `maxmemory` or free some"),
-        ),
-        (_, "MISCONF") => (
-            configuration,
-            format!("Redis at {place} refuses to write while it cannot save to disk; see its log"),
-        ),
-        (_, "WRONGTYPE") => (
-            configuration,
-            format!(
-                "a key in Redis at {place} holds what some other program put there; give cachify a prefix of its own"
+            (_, "NOPERM") => {
+                let down = error.code() == Some("NOPERM") && whole;
+                return self.missing(&self.rights.lacking(detail)).with_down(down);
+            }
+            (_, "OOM") => (
+                unavailable,
+                false,
+                format!("Redis at {place} is full; raise its `maxmemory` or free some"),
             ),
-        ),
-        (_, "MOVED" | "ASK" | "CROSSSLOT") => (
-            configuration,
-            format!("Redis at {place} is one node of a cluster; connect to a single server"),
-        ),
-        (_, "READONLY") => (
-            unavailable,
-            format!("Redis at {place} is a read-only replica; connect to its primary"),
-        ),
-        (_, "LOADING") => (
-            unavailable,
-            format!("Redis at {place} is still loading its data"),
-        ),
-        (_, code) => (
-            unavailable,
-            format!("Redis at {place} answered with an error ({code})"),
-        ),
-    };
-    Error::new(kind, message)
+            (_, "MISCONF") => (
+                unavailable,
+                false,
+                format!(
+                    "Redis at {place} refuses to write while it cannot save to disk; see its log"
+                ),
+            ),
+            (_, "WRONGTYPE") => (
+                configuration,
+                false,
+                format!(
+                    "a key in Redis at {place} holds what some other program put there; give cachify a prefix of its own"
+                ),
+            ),
+            (_, "MOVED" | "ASK" | "CROSSSLOT") => (configuration, true, cluster(place)),
+            (_, "DENIED") => (
+                configuration,
+                true,
+                format!(
+                    "Redis at {place} is in protected mode; give it a password or bind it to an address"
+                ),
+            ),
+            (_, "READONLY") => (
+                unavailable,
+                true,
+                format!("Redis at {place} is a read-only replica; connect to its primary"),
+            ),
+            (_, "LOADING") => (
+                unavailable,
+                true,
+                format!("Redis at {place} is still loading its data"),
+            ),
+            (_, "ERR") if detail.contains("max number of clients") => (
+                unavailable,
+                true,
+                format!("Redis at {place} has as many connections as its `maxclients` allows"),
+            ),
+            (_, "ERR") if detail.starts_with(UNKNOWN) => {
+                return self.unknown(quoted(&detail[UNKNOWN.len()..]));
+            }
+            (_, code) => (
+                unavailable,
+                true,
+                format!("Redis at {place} answered with an error ({code})"),
+            ),
+        };
+        Error::new(kind, message).with_down(down)
+    }
+
+    /// The user lacks a right.
+    pub(super) fn missing(&self, right: &str) -> Error {
+        let (place, rights) = (&self.address.place, &self.rights);
+        Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "the user of Redis at {place} lacks the right `{right}`; `{rights}` gives what is needed and no more"
+            ),
+        )
+    }
+
+    /// The server has no such command.
+    pub(super) fn unknown(&self, command: &str) -> Error {
+        let place = &self.address.place;
+        Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "Redis at {place} does not know the command `{command}`; take it out of `rename-command`, or use Redis 6.2 or later"
+            ),
+        )
+        .with_down(true)
+    }
+}
+
+/// The word in quotes at the start of `text`, if it is one that a command may have.
+fn quoted(text: &str) -> &str {
+    let word = text.get(1..).unwrap_or_default();
+    let word = word.split(['\'', '`', '"']).next().unwrap_or_default();
+    let is_command = word.len() < 20 && word.bytes().all(|b| b.is_ascii_alphanumeric());
+    if is_command { word } else { "?" }
 }
 
 /// The error's code: of what a script called, if it was that.
@@ -85,20 +145,9 @@ pub(super) fn code(error: &RedisError) -> &str {
     inside.unwrap_or(code)
 }
 
-fn io_reason(error: &RedisError) -> String {
-    let io = error
-        .source()
-        .and_then(|source| source.downcast_ref::<std::io::Error>());
-    io.map_or_else(
-        || "the connection was closed".to_owned(),
-        |io| io.kind().to_string(),
-    )
-}
-
-pub(super) fn unreachable(place: &str, reason: &str) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        format!("Redis at {place} cannot be reached: {reason}"),
+pub(super) fn cluster(place: &str) -> String {
+    format!(
+        "Redis at {place} is one node of a cluster, which is not supported yet; connect to a single server"
     )
 }
 

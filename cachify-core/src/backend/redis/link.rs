@@ -5,31 +5,37 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::future::join3;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind as Kind, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind as Kind, RedisError, Value};
 use redis::{ServerErrorKind, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::LONGEST_ANSWER;
-use super::error::{code, translate, unreachable};
+use super::error::{code, garbled};
+use super::fitness::greet;
+use super::options::Address;
+use super::reach::{LATE, unreachable, wrong_scheme};
+use super::rights::Rights;
 use super::script::Call;
 use super::time::ServerTime;
-use crate::Error;
 use crate::backend::Token;
 use crate::resilience::current_runtime;
+use crate::{Error, ErrorKind};
 
 /// Where the server is, and what all connections to it share.
 pub(super) struct Server {
-    pub(super) client: Client,
-    /// The address without user and password.
-    pub(super) place: String,
+    pub(super) address: Address,
+    pub(super) rights: Rights,
     /// How long an attempt to connect goes on: those who wait for it may give up sooner.
     pub(super) patience: Duration,
     pub(super) budget: Duration,
     pub(super) time: ServerTime,
     pub(super) resent: Resent,
+    /// A connection was made once.
+    pub(super) known: AtomicBool,
 }
 
 /// The tokens that were asked for by a connection that broke: what it carried may still arrive, until it is refused for its age.
@@ -59,10 +65,14 @@ impl Resent {
 }
 
 impl Server {
-    pub(super) fn translate(&self, error: &RedisError) -> Error {
-        translate(error, &self.place)
+    /// Whether a connection was made once.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
     }
 }
+
+/// How long a server that refused us for what it is, or for what we are, is not asked again. Some callers pass the circuit breaker.
+const REFUSED: Duration = Duration::from_millis(250);
 
 /// A connection. When it breaks, the next caller makes another one.
 #[derive(Clone)]
@@ -71,11 +81,18 @@ pub(super) struct Link(Arc<Shelf>);
 struct Shelf {
     server: Arc<Server>,
     live: RwLock<Option<Live>>,
-    /// The attempt to connect that is under way.
-    attempt: Mutex<Option<Attempt>>,
+    attempts: Mutex<Attempts>,
     /// A connection that left somebody without an answer is being tested.
     testing: AtomicBool,
     last: AtomicU64,
+}
+
+#[derive(Default)]
+struct Attempts {
+    /// The attempt to connect that is under way.
+    running: Option<Attempt>,
+    /// When and why the last one was refused.
+    refused: Option<(Instant, Error)>,
 }
 
 /// Where the outcome of an attempt will be.
@@ -97,7 +114,7 @@ impl Link {
         Self(Arc::new(Shelf {
             server,
             live: RwLock::default(),
-            attempt: Mutex::default(),
+            attempts: Mutex::default(),
             testing: AtomicBool::new(false),
             last: AtomicU64::new(0),
         }))
@@ -202,15 +219,20 @@ impl Link {
                 if let Some(live) = self.0.live() {
                     return Ok(live);
                 }
-                let mut attempt = self.0.attempt();
+                let mut attempts = self.0.attempts();
                 // The last attempt may have ended between the two looks.
                 if let Some(live) = self.0.live() {
                     return Ok(live);
                 }
-                match &*attempt {
+                if let Some((when, error)) = &attempts.refused
+                    && when.elapsed() < REFUSED
+                {
+                    return Err(error.clone());
+                }
+                match &attempts.running {
                     // Unless its runtime went away meanwhile.
                     Some(attempt) if attempt.has_changed().is_ok() => (attempt.clone(), false),
-                    _ => (attempt.insert(self.attempt()?).clone(), true),
+                    _ => (attempts.running.insert(self.attempt()?).clone(), true),
                 }
             };
             let outcome = match attempt.wait_for(Option::is_some).await {
@@ -222,7 +244,7 @@ impl Link {
                 // Another runtime was ended while it connected; the caller's can do it.
                 None if !is_ours => {}
                 None => {
-                    let place = &self.0.server.place;
+                    let place = &self.0.server.address.place;
                     return Err(unreachable(place, "the runtime that connected was ended"));
                 }
             }
@@ -237,14 +259,22 @@ impl Link {
         runtime.spawn(async move {
             let outcome = shelf.connect().await;
             // Under the lock, so that nobody sees neither the attempt nor the connection.
-            let mut attempt = shelf.attempt();
-            if let Ok(live) = &outcome {
-                shelf.put(Live {
-                    fresh: false,
-                    ..live.clone()
-                });
-            }
-            *attempt = None;
+            let mut attempts = shelf.attempts();
+            attempts.running = None;
+            attempts.refused = match &outcome {
+                Ok(live) => {
+                    shelf.put(Live {
+                        fresh: false,
+                        ..live.clone()
+                    });
+                    None
+                }
+                Err(error) if error.kind() == ErrorKind::Configuration => {
+                    Some((Instant::now(), error.clone()))
+                }
+                Err(_) => None,
+            };
+            drop(attempts);
             let _ = sender.send(Some(outcome));
         });
         Ok(attempt)
@@ -275,37 +305,74 @@ impl Shelf {
         }
     }
 
-    fn attempt(&self) -> MutexGuard<'_, Option<Attempt>> {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self) -> Result<Live, Error> {
         let server = &self.server;
-        match timeout(server.patience, open(server)).await {
-            Ok(Ok(connection)) => Ok(Live {
-                connection,
-                id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
-                fresh: true,
-                #[cfg(feature = "blocking")]
-                runtime: current_runtime()?,
-            }),
-            Ok(Err(error)) => Err(server.translate(&error)),
-            Err(_) => Err(unreachable(&server.place, "it did not answer in time")),
+        let Address { client, place, .. } = &server.address;
+        let error = match timeout(server.patience, open(server)).await {
+            Ok(Ok(connection)) => {
+                server.known.store(true, Ordering::Release);
+                return Ok(Live {
+                    connection,
+                    id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
+                    fresh: true,
+                    #[cfg(feature = "blocking")]
+                    runtime: current_runtime()?,
+                });
+            }
+            Ok(Err(error)) => error,
+            Err(_) => unreachable(place, LATE),
+        };
+        if error.kind() == ErrorKind::Configuration || server.is_known() {
+            return Err(error);
         }
+        let address = client.get_connection_info().addr();
+        let wrong = wrong_scheme(address, place, server.budget).await;
+        Err(wrong.unwrap_or(error))
     }
 }
 
-async fn open(server: &Server) -> Result<MultiplexedConnection, RedisError> {
+async fn open(server: &Server) -> Result<MultiplexedConnection, Error> {
     // Whoever calls limits the time.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None);
-    let client = &server.client;
-    let mut connection = client
+    let address = &server.address;
+    let translate = |error| server.translate(&error);
+    let connection = address
+        .client
         .get_multiplexed_async_connection_with_config(&config)
-        .await?;
+        .await
+        .map_err(translate)?;
+    let ask = async |cmd: &Cmd| {
+        let answer = connection.clone().send_packed_command(cmd).await;
+        answer.and_then(Value::extract_error)
+    };
+    let select = async {
+        match address.database {
+            Some(database) => ask(cmd("SELECT").arg(database)).await,
+            None => Ok(Value::Okay),
+        }
+    };
     let sent = server.time.local();
-    let (seconds, micros): (u64, u64) = cmd("TIME").query_async(&mut connection).await?;
+    let (hello, select, time) = join3(ask(&address.hello), select, ask(&cmd("TIME"))).await;
+    // By the first of them, others may fail as well.
+    greet(server, hello)?;
+    if let Err(error) = select {
+        let message = match (code(&error), address.database) {
+            ("ERR", Some(database)) => format!(
+                "Redis at {} has no database {database}; use one below its `databases`",
+                address.place
+            ),
+            _ => return Err(translate(error)),
+        };
+        return Err(Error::new(ErrorKind::Configuration, message).with_down(true));
+    }
+    let time = redis::from_redis_value(time.map_err(translate)?);
+    let (seconds, micros): (u64, u64) = time.map_err(|_| garbled(&address.place))?;
     let now = seconds.saturating_mul(1_000_000).saturating_add(micros);
     server.time.sample(sent, now);
     Ok(connection)

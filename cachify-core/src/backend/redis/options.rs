@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::{Client, IntoConnectionInfo, ProtocolVersion};
+use redis::{Client, Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, cmd};
 
 use crate::backend::Node;
 use crate::clock::Clock;
@@ -18,6 +18,9 @@ pub struct RedisOptions {
     pub(super) node: Option<Node>,
     pub(super) budget: Duration,
     pub(super) allow_evicting_locks: bool,
+    pub(super) client_name: Option<String>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: super::tls::TlsOptions,
     pub(super) clock: Clock,
 }
 
@@ -30,6 +33,9 @@ impl RedisOptions {
             node: None,
             budget: Duration::from_millis(250),
             allow_evicting_locks: false,
+            client_name: None,
+            #[cfg(feature = "tls")]
+            tls: super::tls::TlsOptions::default(),
             clock: Clock::default(),
         }
     }
@@ -58,6 +64,19 @@ impl RedisOptions {
         self
     }
 
+    /// Names the connections, as `CLIENT LIST` shows them. Default `PREFIX:NODE`.
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = Some(name.into());
+        self
+    }
+
+    /// Sets what TLS trusts and shows.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: super::tls::TlsOptions) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Reads the time from `clock`.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -75,12 +94,38 @@ impl fmt::Debug for RedisOptions {
     }
 }
 
-/// The client for `url`, and the address as it may be shown.
-pub(super) fn open(url: &str) -> Result<(Client, String), Error> {
+/// How to reach a server, as the URL says.
+pub(super) struct Address {
+    /// Connects without logging in: see [`hello`](Self::hello).
+    pub(super) client: Client,
+    /// Connects and logs in, to subscribe.
+    pub(super) listener: Client,
+    /// Logs in, names the connection and asks what the server is. Every user may send it, whatever its rights.
+    pub(super) hello: Cmd,
+    /// Another database than 0.
+    pub(super) database: Option<i64>,
+    /// The address without user and password, to be shown.
+    pub(super) place: String,
+}
+
+/// Understands the URL.
+pub(super) fn open(options: &RedisOptions, node: &Node) -> Result<Address, Error> {
     let wrong = |message: &'static str| Error::new(ErrorKind::Configuration, message);
+    let url = options.url.as_str();
+    if url.contains("+sentinel:") {
+        return Err(wrong(
+            "the URL names a Sentinel, which is not supported yet; connect to the primary",
+        ));
+    }
     if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
         return Err(wrong(
             "the URL asks for TLS, but cachify was built without its feature `tls`; turn it on",
+        ));
+    }
+    if url.ends_with("#insecure") {
+        return Err(wrong(
+            "the URL ends in `#insecure`, which would trust any server with the password and the data; give the server's authority with the builder's \
+             `tls_authorities` or `SSL_CERT_FILE` instead",
         ));
     }
     let info = url.into_connection_info().map_err(|_| {
@@ -90,20 +135,52 @@ pub(super) fn open(url: &str) -> Result<(Client, String), Error> {
              password are percent-encoded",
         )
     })?;
-    let redis = info
-        .redis_settings()
-        .clone()
+    let name = match &options.client_name {
+        Some(name) if name.bytes().all(|b| b.is_ascii_graphic()) => name.clone(),
+        Some(_) => {
+            return Err(wrong(
+                "the client name may only have printable ASCII characters without spaces",
+            ));
+        }
+        None => format!("{}:{}", options.prefix, node.as_str()),
+    };
+    let settings = info.redis_settings();
+    let user = settings.username().unwrap_or("default");
+    let database = Some(settings.db()).filter(|database| *database != 0);
+    let mut hello = cmd("HELLO");
+    hello.arg(2);
+    let anonymous = redis::RedisConnectionInfo::default()
         .set_protocol(ProtocolVersion::RESP2)
         .set_skip_set_lib_name();
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
-    let place = info.addr().to_string();
-    #[cfg(feature = "tls")]
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Without one, the first connection would panic. Whoever installs another one first is served by that.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut known = anonymous.clone();
+    if let Some(password) = settings.password() {
+        hello.arg("AUTH").arg(user).arg(password);
+        known = known.set_username(user).set_password(password);
     }
-    let client = Client::open(info)
-        .map_err(|_| wrong("the URL names a server that cannot be connected to from here"))?;
-    Ok((client, place))
+    if !name.is_empty() {
+        hello.arg("SETNAME").arg(name);
+    }
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let place = info.addr().to_string();
+    let info = info.set_tcp_settings(tcp);
+    let client = |settings| {
+        let info = info.clone().set_redis_settings(settings);
+        #[cfg(feature = "tls")]
+        return options.tls.client(info);
+        #[cfg(not(feature = "tls"))]
+        plain(info)
+    };
+    Ok(Address {
+        client: client(anonymous)?,
+        listener: client(known)?,
+        hello,
+        database,
+        place,
+    })
+}
+
+/// A client that uses TLS only if the URL says so, and then trusts the public authorities.
+pub(super) fn plain(info: ConnectionInfo) -> Result<Client, Error> {
+    let wrong = "the URL names a server that cannot be connected to from here";
+    Client::open(info).map_err(|_| Error::new(ErrorKind::Configuration, wrong))
 }

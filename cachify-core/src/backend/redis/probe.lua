@@ -1,4 +1,5 @@
--- Tries everything that the other scripts do, on a name that no key has. Answers the name of the first command that is not permitted.
+-- Tries everything that the other scripts do, on a name that no key has. Answers the name of the first command that is not permitted,
+-- `channel` if it is the channel that is not, or the name in a list if the server does not know the command.
 -- KEYS: a name. ARGV: the channel
 local key = KEYS[1]
 for _, command in ipairs({
@@ -10,7 +11,10 @@ for _, command in ipairs({
   local answer = redis.pcall(unpack(command))
   local problem = type(answer) == 'table' and answer.err
   if problem and (string.find(problem, 'NOPERM', 1, true) or string.find(problem, 'ACL', 1, true) or string.find(problem, "can't run", 1, true)) then
-    return command[1]
+    return string.find(problem, 'channel', 1, true) and 'channel' or command[1]
+  end
+  if problem and string.find(problem, 'nknown', 1, true) then
+    return {command[1]}
   end
   if problem and string.find(problem, 'READONLY', 1, true) then
     return answer

@@ -118,6 +118,9 @@ mod tests {
         {
             let tried = PROBE.source.contains(&format!("{{'{command}'"));
             assert!(tried, "{command} is not tried");
+            let right = format!("+{}", command.to_lowercase());
+            let mut rights = super::super::rights::COMMANDS.split_whitespace();
+            assert!(rights.any(|have| have == right), "{right} is not advised");
         }
     }
 }

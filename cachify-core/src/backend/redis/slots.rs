@@ -1,11 +1,11 @@
 //! Locks and pools.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::Value;
 use tokio::time::timeout;
 
+use super::reach::unreachable;
 use super::script::{self, Call, Name};
 use super::{GRANTED, HELD, LONGEST_WAIT, RECHECK, Shared, WAIT, error, fitness, micros, millis};
 use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind, Token};
@@ -59,17 +59,7 @@ impl Shared {
             ));
         }
         let start = self.server.time.local();
-        let connection = self.control.ready().await?;
-        if self.looked.load(Ordering::Acquire) != connection {
-            // One looks for all who come while it does.
-            let _looking = self.looking.lock().await;
-            if self.looked.load(Ordering::Acquire) != connection {
-                fitness::look(self).await?;
-            }
-        }
-        if self.evicting.load(Ordering::Acquire) && !self.allow_evicting_locks {
-            return Err(fitness::evicting(&self.server.place));
-        }
+        fitness::admit_slots(self).await?;
         if acquire.wait.is_some() && !self.subscriber.stands() {
             // Who does not listen is passed over. Without a subscription, looking again must do.
             let patience = acquire.wait.unwrap_or_default().min(acquire.within / 2);
@@ -102,7 +92,7 @@ impl Shared {
         };
         let outcome = self.run_until(&self.control, start, acquire.within, call);
         let Ok(outcome) = outcome.await? else {
-            return Err(error::garbled(&self.server.place));
+            return Err(error::garbled(&self.server.address.place));
         };
         let time = Duration::from_micros(outcome.number);
         Ok(match outcome.code {
@@ -120,7 +110,7 @@ impl Shared {
                 recheck: time,
                 place: outcome.place,
             },
-            _ => return Err(error::garbled(&self.server.place)),
+            _ => return Err(error::garbled(&self.server.address.place)),
         })
     }
 
@@ -130,7 +120,7 @@ impl Shared {
         loop {
             let (value, twice) = self.control.run_told(&call).await?;
             let Value::Int(bits @ 0..=3) = value else {
-                return Err(error::garbled(&self.server.place));
+                return Err(error::garbled(&self.server.address.place));
             };
             released |= bits & 1 == 1;
             again |= twice;
@@ -140,8 +130,8 @@ impl Shared {
         }
         if again && !released {
             // The first of two may have released it.
-            return Err(error::unreachable(
-                &self.server.place,
+            return Err(unreachable(
+                &self.server.address.place,
                 "the connection broke",
             ));
         }
@@ -159,7 +149,7 @@ impl Shared {
                 .arg(Self::slot_word(slot.kind, key))
         };
         let holders: Vec<String> = redis::from_redis_value(self.control.run(&call()).await?)
-            .map_err(|_| error::garbled(&self.server.place))?;
+            .map_err(|_| error::garbled(&self.server.address.place))?;
         for tokens in holders.chunks(100) {
             let evict = tokens.iter().fold(call(), Call::arg);
             while self.flag(&self.control, &evict).await? {}
@@ -190,7 +180,8 @@ impl Shared {
         let call = Call::new(&script::INSPECT, &names[..2]);
         let value = self.control.run(&call).await?;
         let (held, waiting, first, left): (usize, usize, String, u64) =
-            redis::from_redis_value(value).map_err(|_| error::garbled(&self.server.place))?;
+            redis::from_redis_value(value)
+                .map_err(|_| error::garbled(&self.server.address.place))?;
         Ok(Inspection {
             held,
             first: (held != 0).then(|| (first, Duration::from_micros(left))),

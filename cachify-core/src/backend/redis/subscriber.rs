@@ -11,8 +11,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Shared, error, fitness};
-use crate::Error;
+use super::Shared;
+use super::reach::{LATE, unreachable};
+use crate::{Error, ErrorKind};
 
 /// How often the connection is tested: one that is dead without knowing tells nothing for so long.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -75,14 +76,21 @@ impl Subscriber {
         self.wanted.notify_one();
     }
 
-    /// Waits until the subscription stands, or until the next attempt failed.
+    /// Waits until the subscription stands, or until the next attempt failed. Does not wait where the last one was refused.
     pub(super) async fn stand(&self, shared: &Weak<Shared>) -> Result<(), Error> {
-        if self.stands() {
+        let mut state = self.state.subscribe();
+        let State {
+            stands,
+            attempts: before,
+            error,
+        } = state.borrow_and_update().clone();
+        if stands {
             return Ok(());
         }
-        let mut state = self.state.subscribe();
-        let before = state.borrow_and_update().attempts;
         self.start(shared);
+        if let Some(error) = error.filter(is_refusal) {
+            return Err(error);
+        }
         match state
             .wait_for(|state| state.stands || state.attempts > before)
             .await
@@ -120,13 +128,20 @@ impl Drop for Standing<'_> {
     }
 }
 
+/// Whether the server does not permit the subscription: trying sooner does not help.
+fn is_refusal(error: &Error) -> bool {
+    error.kind() == ErrorKind::Configuration
+}
+
 async fn run(weak: Weak<Shared>) {
     let mut pause = FIRST_PAUSE;
+    let mut warned = None;
     loop {
         let Some(shared) = weak.upgrade() else {
             return;
         };
         let wanted = Arc::clone(&shared.subscriber.wanted);
+        let mut refused = false;
         match subscribe(&shared).await {
             Ok((sink, stream)) => {
                 shared.subscriber.attempted(None);
@@ -147,14 +162,21 @@ async fn run(weak: Weak<Shared>) {
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, "no subscription to Redis");
+                refused = is_refusal(&error);
+                let reason = refused.then(|| error.to_string());
+                if refused && reason != warned {
+                    tracing::warn!(%error, "no subscription to Redis: waiting callers look again by themselves, which takes longer");
+                    warned = reason;
+                } else {
+                    tracing::debug!(%error, "no subscription to Redis");
+                }
                 shared.subscriber.attempted(Some(error));
                 drop(shared);
             }
         }
         let wanted = std::pin::pin!(async {
             // Even then, not at once.
-            sleep(FIRST_PAUSE).await;
+            sleep(if refused { LONGEST_PAUSE } else { FIRST_PAUSE }).await;
             wanted.notified().await;
         });
         let paused = std::pin::pin!(sleep(pause));
@@ -167,22 +189,13 @@ async fn run(weak: Weak<Shared>) {
 async fn subscribe(shared: &Shared) -> Result<(PubSubSink, PubSubStream), Error> {
     let server = &shared.server;
     let attempt = async {
-        let (mut sink, stream) = server.client.get_async_pubsub().await?.split();
+        let (mut sink, stream) = server.address.listener.get_async_pubsub().await?.split();
         sink.subscribe(&shared.own_channel).await?;
         Ok::<_, redis::RedisError>((sink, stream))
     };
     match timeout(server.patience, attempt).await {
-        Ok(result) => result.map_err(|error| {
-            if fitness::is_forbidden(&error) {
-                fitness::missing_channels(shared)
-            } else {
-                server.translate(&error)
-            }
-        }),
-        Err(_) => Err(error::unreachable(
-            &server.place,
-            "it did not answer in time",
-        )),
+        Ok(result) => result.map_err(|error| server.translate(&error)),
+        Err(_) => Err(unreachable(&server.address.place, LATE)),
     }
 }
 
