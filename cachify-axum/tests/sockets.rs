@@ -1,5 +1,5 @@
 //! H6 over real sockets: what happens when a client goes away.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -161,7 +161,8 @@ fn waiters() {
         settle().await;
         let (start, before) = (Instant::now(), process_time());
         tokio::time::sleep(Duration::from_secs(10)).await;
-        let idle = (process_time() - before).as_secs_f64() / start.elapsed().as_secs_f64();
+        let idle =
+            process_time().saturating_sub(before).as_secs_f64() / start.elapsed().as_secs_f64();
         println!(
             "{:<58} {:>10.1}% {:>10.1}%  {}",
             "100 000 waiters that just wait: of one processor",
@@ -177,7 +178,7 @@ fn waiters() {
         settle().await;
         line(
             "cancelling them",
-            process_time() - before,
+            process_time().saturating_sub(before),
             Duration::from_secs(1),
         );
         assert!(cachify.lock(&key).is_locked().await.unwrap());
@@ -213,7 +214,7 @@ async fn settle() {
     loop {
         let before = process_time();
         tokio::time::sleep(Duration::from_millis(200)).await;
-        if process_time() - before < Duration::from_millis(60) {
+        if process_time().saturating_sub(before) < Duration::from_millis(60) {
             return;
         }
     }
@@ -255,13 +256,13 @@ fn runtime() -> Runtime {
 async fn pulse() -> Duration {
     let before = thread_time();
     tokio::task::yield_now().await;
-    thread_time() - before
+    thread_time().saturating_sub(before)
 }
 
 async fn busy<F: Future>(work: F) -> (Duration, F::Output) {
     let before = thread_time();
     let output = work.await;
-    (thread_time() - before, output)
+    (thread_time().saturating_sub(before), output)
 }
 
 fn stall(name: &str, measured: Duration) {

@@ -176,7 +176,7 @@ async fn semaphore(count: usize) -> Duration {
 fn percent(name: &str, cpu: impl Fn() -> Duration, runtime: &Runtime) {
     let before = cpu();
     runtime.block_on(async { tokio::time::sleep(IDLE).await });
-    let used = (cpu() - before).as_secs_f64() / IDLE.as_secs_f64();
+    let used = cpu().saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64();
     row(name, used * 100.0, 5.0, " %");
 }
 

@@ -44,7 +44,7 @@ async fn sweep_is_due() -> Duration {
     tokio::task::yield_now().await;
     let before = thread_time();
     tokio::time::advance(2 * SECOND).await;
-    thread_time() - before
+    thread_time().saturating_sub(before)
 }
 
 /// The longest time that another task kept this thread while `over` did not hold.
@@ -53,7 +53,7 @@ async fn longest_poll(mut over: impl FnMut() -> bool) -> Duration {
     while !over() {
         let before = thread_time();
         tokio::task::yield_now().await;
-        longest = longest.max(thread_time() - before);
+        longest = longest.max(thread_time().saturating_sub(before));
     }
     longest
 }
@@ -173,7 +173,7 @@ async fn l2_a_long_queue_is_left_and_served_in_little_time() {
         ));
         turn = waiter.token;
     }
-    let took = thread_time() - before;
+    let took = thread_time().saturating_sub(before);
     assert!(took < 8 * SECOND, "{took:?}");
 }
 

@@ -5,7 +5,7 @@
 //! job that fails leaves no row, and runs again at the next start.
 #![allow(clippy::print_stdout)]
 
-use cachify_core::{Cachify, Error, key};
+use cachify_core::{Cachify, key};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -70,8 +70,8 @@ async fn main() -> Result<(), BoxError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use cachify_core::ErrorKind;
     use cachify_core::backend::memory::Memory;
+    use cachify_core::{Error, ErrorKind};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Barrier;

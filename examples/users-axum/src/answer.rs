@@ -68,7 +68,7 @@ impl From<JsonRejection> for Failure {
 pub(crate) fn unread(error: &axum::Error) -> Problem {
     let too_long = error
         .source()
-        .is_some_and(|cause| cause.is::<LengthLimitError>());
+        .is_some_and(<dyn Error>::is::<LengthLimitError>);
     let (status, detail) = if too_long {
         (StatusCode::PAYLOAD_TOO_LARGE, "expected up to 2 MiB")
     } else {

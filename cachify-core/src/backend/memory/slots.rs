@@ -277,13 +277,12 @@ impl State {
 
     /// Gives the caller a place in the queue, unless it has one.
     fn enqueue(&mut self, token: &Token, max: usize, last_place: &mut u64) -> u64 {
-        let place = match self.waiting.get(token) {
-            Some(place) => *place,
-            None => {
-                *last_place += 1;
-                self.waiting.insert(token.clone(), *last_place);
-                *last_place
-            }
+        let place = if let Some(place) = self.waiting.get(token) {
+            *place
+        } else {
+            *last_place += 1;
+            self.waiting.insert(token.clone(), *last_place);
+            *last_place
         };
         let token = token.clone();
         self.queue.insert(place, Waiter { token, max });

@@ -185,7 +185,7 @@ pub async fn p3_py19_a_pool_within_itself_gives_everything_back(stage: &Stage) {
         });
         inner.await.unwrap()
     });
-    let third = inner.await.unwrap();
+    let third = Box::pin(inner).await.unwrap();
     assert_eq!(kind(third), Some(ErrorKind::Full));
     assert_eq!(size(&cachify, &key).await, 0);
 }
