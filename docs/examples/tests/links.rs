@@ -1,5 +1,6 @@
-//! Every link, include and anchor of the book leads somewhere, and all Rust in it is included from what is compiled. So do the links
-//! of all other pages of the repository, whose Rust is compared with what is compiled, as a README can include nothing.
+//! Checks that links lead somewhere, in the book and in the other pages of the repository, and that
+//! the Rust on them equals what is compiled. With `UPDATE_BOOK=1` in the environment it first
+//! writes the compiled code into the pages.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -8,12 +9,18 @@ use std::path::{Path, PathBuf};
 
 #[path = "links/text.rs"]
 mod text;
-use text::{directives, excerpt, files, ids, targets, without_code};
+use text::{Code, Page, directives, excerpt, files, filled, ids, targets, without_code};
 
 #[test]
 fn nothing_in_the_book_is_broken() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let repository = docs.join("..").canonicalize().unwrap();
+    if std::env::var_os("UPDATE_BOOK").is_some() {
+        let pages = files(&docs.join("src"), "md");
+        for page in pages.iter().chain(&others(&repository)) {
+            update(page);
+        }
+    }
     let complaints = check(
         &docs.join("src"),
         &[docs.join("examples"), docs.join("../examples/recipes")],
@@ -46,6 +53,29 @@ fn every_test_that_the_table_of_conformance_names_exists() {
     }
 }
 
+/// Writes the code that the page names into it.
+fn update(page: &Path) {
+    let text = fs::read_to_string(page).unwrap();
+    let filled = filled(&text, |place| {
+        let (path, anchor) = resolve(page, place);
+        let source = fs::read_to_string(path).ok()?;
+        let lines = excerpt(&source, anchor).ok()?;
+        Some(lines.into_iter().map(str::to_owned).collect())
+    });
+    if filled != text {
+        fs::write(page, filled).unwrap();
+    }
+}
+
+/// The file and the anchor of `PATH:ANCHOR` or `PATH`, as seen from a page.
+fn resolve<'a>(page: &Path, place: &'a str) -> (PathBuf, Option<&'a str>) {
+    let (file, anchor) = match place.split_once(':') {
+        Some((file, anchor)) => (file, Some(anchor)),
+        None => (place, None),
+    };
+    (page.parent().unwrap().join(file), anchor)
+}
+
 /// The repository's pages outside of the book.
 fn others(repository: &Path) -> Vec<PathBuf> {
     let beside = |directory: &Path| {
@@ -70,14 +100,14 @@ fn others(repository: &Path) -> Vec<PathBuf> {
     pages
 }
 
-/// What is wrong with the book in `src`, and with `others`. Each anchor in the files of `sources` must be on some page.
+/// Lists what is wrong with the book in `src`, and with `others`. Each anchor in the files of
+/// `sources` must be on some page.
 fn check(src: &Path, sources: &[PathBuf], others: &[PathBuf]) -> Vec<String> {
     let src = src.canonicalize().unwrap();
     let mut book = Book {
         complaints: Vec::new(),
         listed: BTreeSet::new(),
-        included: BTreeSet::new(),
-        included_pages: BTreeSet::new(),
+        repeated: BTreeSet::new(),
         src,
     };
     let pages = files(&book.src, "md");
@@ -85,8 +115,7 @@ fn check(src: &Path, sources: &[PathBuf], others: &[PathBuf]) -> Vec<String> {
         book.page(page);
     }
     for page in &pages {
-        let is_part = book.included_pages.contains(page);
-        if !book.listed.contains(page) && !is_part && !page.ends_with("SUMMARY.md") {
+        if !book.listed.contains(page) && !page.ends_with("SUMMARY.md") {
             book.complain(page, 0, "is not in SUMMARY.md");
         }
     }
@@ -104,16 +133,8 @@ struct Book {
     complaints: Vec<String>,
     /// The pages that SUMMARY.md links to.
     listed: BTreeSet<PathBuf>,
-    /// Anchors that some page includes.
-    included: BTreeSet<(PathBuf, String)>,
-    /// Pages that are a part of another page.
-    included_pages: BTreeSet<PathBuf>,
-}
-
-/// A fenced block that is being read.
-struct Fence<'a> {
-    mark: &'a str,
-    is_rust: bool,
+    /// Anchors whose code is on some page.
+    repeated: BTreeSet<(PathBuf, String)>,
 }
 
 impl Book {
@@ -124,59 +145,64 @@ impl Book {
 
     fn page(&mut self, page: &Path) {
         let text = fs::read_to_string(page).unwrap();
-        let mut fence: Option<Fence<'_>> = None;
-        for (number, line) in (1..).zip(text.lines()) {
+        let parsed = Page::parse(&text);
+        for (number, line) in parsed.prose {
             for directive in directives(line) {
                 self.include(page, number, directive);
-            }
-            let trimmed = line.trim_start();
-            if let Some(open) = &fence {
-                if trimmed.trim_end() == open.mark {
-                    fence = None;
-                } else if open.is_rust && !trimmed.is_empty() && !trimmed.starts_with("{{#include ")
-                {
-                    self.complain(page, number, "Rust that nothing compiles: include it");
-                }
-                continue;
-            }
-            if let Some(info) = trimmed.strip_prefix("```") {
-                fence = Some(Fence {
-                    mark: "```",
-                    is_rust: info.starts_with("rust"),
-                });
-                continue;
             }
             for target in targets(&without_code(line)) {
                 self.link(page, number, &target);
             }
         }
-        if fence.is_some() {
-            self.complain(page, text.lines().count(), "a code block is not closed");
+        for code in &parsed.codes {
+            let mut lines = (code.line..).zip(&code.lines);
+            if let Some((line, _)) = lines.find(|(_, line)| line.trim().starts_with("{{#")) {
+                let what = "code that a reader of the source does not see: `same as`, please";
+                self.complain(page, line + 1, what);
+            }
+            self.code(page, code, false);
         }
     }
 
+    /// An include outside of code blocks, which is a diagram.
     fn include(&mut self, page: &Path, line: usize, directive: &str) {
-        let Some(argument) = directive.strip_prefix("include ") else {
+        let Some(file) = directive.strip_prefix("include ") else {
             let what = format!("`{{{{#{directive}}}}}`: only `include` is checked, so use that");
             return self.complain(page, line, &what);
         };
-        let (file, anchor) = match argument.trim().split_once(':') {
-            Some((file, anchor)) => (file, Some(anchor)),
-            None => (argument.trim(), None),
-        };
-        let Ok(path) = page.parent().unwrap().join(file).canonicalize() else {
-            return self.complain(page, line, &format!("there is no file {file} to include"));
-        };
-        let Some(anchor) = anchor else {
-            self.included_pages.insert(path);
+        if !page.parent().unwrap().join(file.trim()).exists() {
+            self.complain(page, line, &format!("there is no file {file} to include"));
+        }
+    }
+
+    /// Code that says what it repeats must be equal to it, and Rust must say so unless a doctest
+    /// compiles it.
+    fn code(&mut self, page: &Path, code: &Code<'_>, is_doctest: bool) {
+        if !code.is_closed {
+            return self.complain(page, code.line, "the code block is not closed");
+        }
+        let Some(place) = code.same else {
+            if code.info.starts_with("rust") && !is_doctest {
+                let what = "Rust that nothing compiles: say what it is the same as";
+                self.complain(page, code.line, what);
+            }
             return;
+        };
+        let (path, anchor) = resolve(page, place);
+        let Ok(path) = path.canonicalize() else {
+            let what = format!("there is no {place} to be the same as");
+            return self.complain(page, code.line, &what);
         };
         let text = fs::read_to_string(&path).unwrap();
         match excerpt(&text, anchor) {
-            Ok(_) => {
-                self.included.insert((path, anchor.to_owned()));
+            Ok(expected) if expected == code.lines => {
+                (self.repeated).insert((path, anchor.unwrap_or_default().to_owned()));
             }
-            Err(what) => self.complain(page, line, &format!("{file}: {what}")),
+            Ok(_) => {
+                let what = format!("is not the same as {place}: `UPDATE_BOOK=1` makes it so");
+                self.complain(page, code.line, &what);
+            }
+            Err(what) => self.complain(page, code.line, &format!("{place}: {what}")),
         }
     }
 
@@ -214,30 +240,13 @@ impl Book {
     fn other(&mut self, page: &Path) {
         let text = fs::read_to_string(page).unwrap();
         let directory = page.parent().unwrap();
-        let (mut same, mut fence): (Option<String>, Option<Vec<&str>>) = (None, None);
-        for (number, line) in (1..).zip(text.lines()) {
-            if let Some(mut lines) = fence.take() {
-                if line != "```" {
-                    lines.push(line);
-                    fence = Some(lines);
-                } else if let Some(same) = same.take() {
-                    self.same(page, number, &same, &lines);
-                }
-                continue;
-            }
-            if line.starts_with("```") {
-                fence = Some(Vec::new());
-                // Those of crates are doctests.
-                let is_tested = directory.join("src/lib.rs").exists();
-                if line.starts_with("```rust") && same.is_none() && !is_tested {
-                    self.complain(page, number, "Rust that nothing compiles");
-                }
-                continue;
-            }
-            let comment = line.strip_prefix("<!-- same as ");
-            if let Some(place) = comment.and_then(|rest| rest.strip_suffix(" -->")) {
-                same = Some(place.to_owned());
-            }
+        let parsed = Page::parse(&text);
+        // The READMEs of crates are doctests.
+        let is_doctest = directory.join("src/lib.rs").exists();
+        for code in &parsed.codes {
+            self.code(page, code, is_doctest);
+        }
+        for (number, line) in parsed.prose {
             for target in targets(&without_code(line)) {
                 let file = target.split('#').next().unwrap_or_default();
                 // A page's own headings, other sites, and items of Rust.
@@ -251,31 +260,15 @@ impl Book {
         }
     }
 
-    /// What a README repeats must be what is compiled.
-    fn same(&mut self, page: &Path, line: usize, place: &str, lines: &[&str]) {
-        let (file, anchor) = place.split_once(':').unwrap_or((place, ""));
-        let Ok(path) = page.parent().unwrap().join(file).canonicalize() else {
-            return self.complain(page, line, &format!("there is no {file}"));
-        };
-        let text = fs::read_to_string(&path).unwrap();
-        match excerpt(&text, anchor) {
-            Ok(expected) if expected == lines => {
-                self.included.insert((path, anchor.to_owned()));
-            }
-            Ok(_) => self.complain(page, line, &format!("is not the same as {place}")),
-            Err(what) => self.complain(page, line, &format!("{file}: {what}")),
-        }
-    }
-
     fn source(&mut self, source: &Path) {
         let text = fs::read_to_string(source).unwrap();
         for (number, line) in (1..).zip(text.lines()) {
             if let Some(anchor) = line.trim_start().strip_prefix("// ANCHOR: ")
                 && !self
-                    .included
+                    .repeated
                     .contains(&(source.to_owned(), anchor.trim().to_owned()))
             {
-                self.complain(source, number, "no page includes this anchor");
+                self.complain(source, number, "no page has the code of this anchor");
             }
         }
     }
@@ -299,12 +292,13 @@ const CODE: &str = "// ANCHOR: whole\nfn f() {}\n// ANCHOR_END: whole\n";
 #[test]
 fn what_is_whole_passes() {
     let page = "# A heading\n[up](#a-heading) [self](page.md#a-heading) [out](https://example.org/none) `[code](none.md)`\n\
-                ```rust\n{{#include ../code/code.rs:whole}}\n```\n```sh\n[no link](none.md)\n```\n";
+                <!-- same as ../code/code.rs:whole -->\n<!-- try: not: an example -->\n```rust\nfn f() {}\n```\n```sh\n[no link](none.md)\n```\n";
     assert_eq!(complaints(page, CODE), [""; 0]);
 }
 
 #[test]
 fn what_is_broken_is_told() {
+    let same = "<!-- same as ../code/code.rs:whole -->\n```rust\nfn f() {}\n```\n";
     let include = "```rust\n{{#include ../code/code.rs:whole}}\n```\n";
     for (page, source, complaint) in [
         ("[gone](none.md)", "", "page.md:1: there is no none.md"),
@@ -313,11 +307,13 @@ fn what_is_broken_is_told() {
         ("[gone](page.md#none)", "", "has that id"),
         ("[out](../outside.md)", "", "is not part of the book"),
         ("{{#include ../none.rs}}", "", "there is no file ../none.rs"),
-        (include, "", "there is no `ANCHOR: whole`"),
-        (include, "// ANCHOR: whole\nf\n", "no `ANCHOR_END: whole`"),
-        (include, "// ANCHOR: whole\n// ANCHOR_END: whole\n", "empty"),
-        (include, &[CODE, CODE].concat(), "more than one"),
-        ("", CODE, "no page includes this anchor"),
+        (same, "", "there is no `ANCHOR: whole`"),
+        (same, "// ANCHOR: whole\nf\n", "no `ANCHOR_END: whole`"),
+        (same, "// ANCHOR: whole\n// ANCHOR_END: whole\n", "empty"),
+        (same, &[CODE, CODE].concat(), "more than one"),
+        (same, &CODE.replace("f()", "g()"), "is not the same"),
+        (include, CODE, "page.md:2: code that a reader"),
+        ("", CODE, "no page has the code of this anchor"),
         ("```rust\nfn f() {}\n```", "", "nothing compiles"),
         ("{{#playground ../code/code.rs}}", "", "only `include`"),
         ("```sh\n", "", "is not closed"),
@@ -327,6 +323,29 @@ fn what_is_broken_is_told() {
             found.iter().any(|found| found.contains(complaint)),
             "{page}: {found:?}"
         );
+    }
+}
+
+#[test]
+fn code_is_written_into_the_page_that_names_it() {
+    let root = tempfile::tempdir().unwrap();
+    let page = root.path().join("page.md");
+    let code = "// ANCHOR: a\nfn a() {\n    // ANCHOR: b\n    b();\n    // ANCHOR_END: b\n}\n// ANCHOR_END: a\n";
+    fs::write(root.path().join("code.rs"), code).unwrap();
+    let text = |a: &str, b: &str| {
+        format!(
+            "<!-- same as code.rs:a -->\n```rust\n{a}```\n\n\
+             <!-- same as code.rs:b -->\n\n```rust\n{b}```\n\n\
+             <!-- same as code.rs:none -->\n```rust\nnone\n```\n\n```rust\nmine\n```\n"
+        )
+    };
+    let expected = text("fn a() {\n    b();\n}\n", "    b();\n");
+    for outdated in [text("", ""), text("old\n", "older\n\noldest\n")] {
+        fs::write(&page, outdated).unwrap();
+        for _ in 0..2 {
+            update(&page);
+            assert_eq!(fs::read_to_string(&page).unwrap(), expected);
+        }
     }
 }
 

@@ -16,7 +16,6 @@ pub(crate) struct Block {
     pub(crate) place: String,
     /// `sh`, `console` or `rust`; nothing for a comment by itself.
     pub(crate) kind: String,
-    /// With its includes put in.
     pub(crate) lines: Vec<String>,
     /// What the comment before it says, as in `<!-- try: serve -->`.
     pub(crate) how: String,
@@ -47,13 +46,7 @@ impl Page {
                     blocks.push(block);
                     continue;
                 }
-                match trimmed
-                    .strip_prefix("{{#include ")
-                    .and_then(|rest| rest.strip_suffix("}}"))
-                {
-                    Some(what) => block.lines.extend(include(what)?),
-                    None => block.lines.push(line.to_owned()),
-                }
+                block.lines.push(line.to_owned());
                 open = Some(block);
             } else if let Some(info) = trimmed.strip_prefix("```") {
                 open = Some(Block {
@@ -76,7 +69,10 @@ impl Page {
                     }),
                     None => comment.clone_into(&mut how),
                 }
-            } else if !trimmed.is_empty() && !how.is_empty() {
+            } else if !trimmed.is_empty()
+                && !trimmed.starts_with("<!-- same as ")
+                && !how.is_empty()
+            {
                 return Err(format!("{}: `try: {how}` is not before a block", place()));
             }
         }
@@ -126,7 +122,7 @@ mod tests {
     #[test]
     fn blocks_have_places_and_comments() {
         let text = "a\n```sh\nls\n```\n<!-- try: serve -->\n```sh\ncargo run\n```\n```rust\nno\n```\n\
-                    <!-- try: src/main.rs -->\n\n```rust\n{{#include x.rs:y}}\n```\n<!-- try: a = b.rs -->\n```\nno\n```\n";
+                    <!-- try: src/main.rs -->\n<!-- same as x.rs:y -->\n\n```rust\nfn y() {}\n\n```\n<!-- try: a = b.rs -->\n```\nno\n```\n";
         let page = parse(text).unwrap();
         let found: Vec<_> = page
             .blocks
@@ -142,8 +138,8 @@ mod tests {
         let expected = [
             ("p.md:2", "", "ls"),
             ("p.md:6", "serve", "cargo run"),
-            ("p.md:14", "src/main.rs", "<x.rs:y>"),
-            ("p.md:17", "a", "<b.rs>"),
+            ("p.md:15", "src/main.rs", "fn y() {}|"),
+            ("p.md:19", "a", "<b.rs>"),
         ];
         assert_eq!(
             found,

@@ -5,26 +5,97 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The lines between an anchor's two ends.
-pub(super) fn excerpt<'a>(text: &'a str, anchor: &str) -> Result<Vec<&'a str>, String> {
-    let end_of = |mark: &str| {
-        let mut found = text.lines().enumerate().filter(|(_, line)| {
-            line.trim_start()
-                .trim_start_matches(['/', '#'])
-                .trim()
-                .strip_prefix(mark)
-                .is_some_and(|name| name.trim() == anchor)
-        });
+/// A page, taken apart.
+pub(super) struct Page<'a> {
+    /// The lines outside of code blocks, by number.
+    pub(super) prose: Vec<(usize, &'a str)>,
+    pub(super) codes: Vec<Code<'a>>,
+}
+
+/// A fenced code block.
+pub(super) struct Code<'a> {
+    /// The number of the line that opens it.
+    pub(super) line: usize,
+    pub(super) info: &'a str,
+    /// The place that a comment above it names: `<!-- same as PATH:ANCHOR -->`.
+    pub(super) same: Option<&'a str>,
+    pub(super) lines: Vec<&'a str>,
+    pub(super) is_closed: bool,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn parse(text: &'a str) -> Self {
+        let (mut prose, mut codes) = (Vec::new(), Vec::<Code<'a>>::new());
+        let mut same = None;
+        for (number, line) in (1..).zip(text.lines()) {
+            let trimmed = line.trim();
+            if let Some(code) = codes.last_mut().filter(|code| !code.is_closed) {
+                match trimmed {
+                    "```" => code.is_closed = true,
+                    _ => code.lines.push(line),
+                }
+            } else if let Some(info) = trimmed.strip_prefix("```") {
+                codes.push(Code {
+                    line: number,
+                    info,
+                    same: same.take(),
+                    lines: Vec::new(),
+                    is_closed: false,
+                });
+            } else {
+                let place = trimmed.strip_prefix("<!-- same as ");
+                if let Some(place) = place.and_then(|rest| rest.strip_suffix(" -->")) {
+                    same = Some(place);
+                } else if !trimmed.is_empty() && !trimmed.starts_with("<!-- ") {
+                    same = None;
+                }
+                prose.push((number, line));
+            }
+        }
+        Self { prose, codes }
+    }
+}
+
+/// The page `text`, where each block that names a place has the code that `code` finds there.
+pub(super) fn filled(text: &str, code: impl Fn(&str) -> Option<Vec<String>>) -> String {
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    for block in Page::parse(text).codes.iter().rev() {
+        if let Some(found) = block.same.and_then(&code) {
+            lines.splice(block.line..block.line + block.lines.len(), found);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The lines between the two ends of `anchor`, or all lines, without the marks of other anchors.
+pub(super) fn excerpt<'a>(text: &'a str, anchor: Option<&str>) -> Result<Vec<&'a str>, String> {
+    let mark_of = |line: &'a str| {
+        let comment = line.trim_start().trim_start_matches(['/', '#']).trim();
+        let (mark, name) = comment.split_once(": ")?;
+        matches!(mark, "ANCHOR" | "ANCHOR_END").then_some((mark, name.trim()))
+    };
+    let end_of = |mark: &str, anchor: &str| {
+        let mut found = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| mark_of(line) == Some((mark, anchor)));
         match (found.next(), found.next()) {
             (Some((line, _)), None) => Ok(line),
-            (None, _) => Err(format!("there is no `{mark} {anchor}`")),
-            _ => Err(format!("there is more than one `{mark} {anchor}`")),
+            (None, _) => Err(format!("there is no `{mark}: {anchor}`")),
+            _ => Err(format!("there is more than one `{mark}: {anchor}`")),
         }
     };
-    let (from, to) = (end_of("ANCHOR:")?, end_of("ANCHOR_END:")?);
-    let lines: Vec<_> = text.lines().take(to).skip(from + 1).collect();
+    let (from, to) = match anchor {
+        Some(anchor) => (end_of("ANCHOR", anchor)? + 1, end_of("ANCHOR_END", anchor)?),
+        None => (0, text.lines().count()),
+    };
+    let lines = text.lines().take(to).skip(from);
+    let lines: Vec<_> = lines.filter(|line| mark_of(line).is_none()).collect();
     if lines.iter().all(|line| line.trim().is_empty()) {
-        return Err(format!("the anchor `{anchor}` is empty"));
+        let what = anchor.map_or("the file".to_owned(), |anchor| {
+            format!("the anchor `{anchor}`")
+        });
+        return Err(format!("{what} is empty"));
     }
     Ok(lines)
 }
