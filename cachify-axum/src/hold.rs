@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use cachify_core::http::HoldRules;
+use cachify_core::http::{BodyRules, HoldRules};
 use cachify_core::{Cachify, Error, IntoTime};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::layer::{Path, take_ready, well_formed};
+use crate::layer::{Path, broken, take_ready, well_formed};
 use crate::{Rejection, ResponseFuture};
 
 /// What the three layers have in common.
@@ -46,6 +48,10 @@ impl Hold {
             Ok(key) => key,
             Err(error) => return Ok(self.refuse(error)),
         };
+        let body = match whole(self.rules.body(), body).await {
+            Ok(body) => body,
+            Err(error) => return Ok(self.refuse(error)),
+        };
         let work = async {
             let response = inner.call(Request::from_parts(parts, body)).await?;
             Ok(response.into_response())
@@ -65,6 +71,25 @@ impl Hold {
     }
 }
 
+/// Reads a body, without changing what the handler gets of it.
+async fn whole(rules: &BodyRules, body: Body) -> Result<Body, Error> {
+    if body.is_end_stream() {
+        return Ok(body);
+    }
+    let read = async |body: Body, limit: usize| {
+        if body.size_hint().lower() > limit as u64 {
+            return None;
+        }
+        match Limited::new(body, limit).collect().await {
+            Ok(read) if read.trailers().is_some() => Some(Body::new(read)),
+            Ok(read) => Some(Body::from(read.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => None,
+            Err(error) => Some(broken(error)),
+        }
+    };
+    rules.read(body, read).await
+}
+
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rules.fmt(f)
@@ -80,36 +105,18 @@ macro_rules! hold {
         pub struct $Layer(Arc<Hold>);
 
         impl $Layer {
-            /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A request that lives
-            /// keeps its hold, however long it takes.
-            ///
-            /// # Panics
-            ///
-            /// If a text is not a time.
-            #[track_caller]
-            pub fn ttl(self, ttl: impl IntoTime<Duration>) -> Self {
-                let ttl = ttl.time();
-                self.with(|hold| hold.rules.ttl(ttl))
-            }
-
-            /// How long a request may take before it is stopped and the next one may start. Default: without end. At least 1 s.
-            ///
-            /// # Panics
-            ///
-            /// If a text is not a time.
-            #[track_caller]
-            pub fn max_hold(self, max_hold: impl IntoTime<Duration>) -> Self {
-                let max_hold = max_hold.time();
-                self.with(|hold| hold.rules.max_hold(max_hold))
-            }
-
-            /// What to answer if it cannot be known who holds what, or what was held got lost. Default: 503 and a problem document.
+            /// Sets the answer to all other errors: the backend is away, the lock or permit got lost, the request makes no key, or its body
+            /// is too slow or too long. Default: 503 and a problem document.
             pub fn on_error<R: IntoResponse>(
                 self,
                 answer: impl Fn(Error) -> R + Send + Sync + 'static,
             ) -> Self {
                 let answer = move |error| answer(error).into_response();
                 self.with(|hold| hold.on_error = Some(Arc::new(answer)))
+            }
+
+            fn rules(self, change: impl FnOnce(&mut HoldRules)) -> Self {
+                self.with(|hold| change(&mut hold.rules))
             }
 
             fn with(mut self, change: impl FnOnce(&mut Hold)) -> Self {
@@ -125,6 +132,8 @@ macro_rules! hold {
                 self.with(|hold| hold.on_contended = Some(Arc::new(answer)))
             }
         }
+
+        cachify_core::__cachify_hold_options!($Layer);
 
         impl<S> Layer<S> for $Layer {
             type Service = $Service<S>;
@@ -169,12 +178,18 @@ hold! {
     /// Runs a route under a lock: of the requests with one key, one at a time, in all processes.
     ///
     /// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then answered 423. The [key](crate::CacheLayer#the-key) is as for
-    /// a cached route, and the lock the same as that of a guard, a macro or an extractor of that key. A request that does not
-    /// fill the key is answered 500.
+    /// a cached route, and the lock the same as that of a guard, a macro or an extractor of that key. A request that lacks
+    /// a part of the key is answered 400.
+    ///
+    /// # Bodies
+    ///
+    /// The body of a request is read before the lock is taken, so that a client that stalls keeps nobody out: up to 2 MiB, which
+    /// [`body_limit`](Self::body_limit) changes, and for up to 10 s, which [`body_time`](Self::body_time) changes. A longer body is
+    /// answered 413, a slower one 408. With [`stream_body`](Self::stream_body) the handler reads the body itself.
     ///
     /// # When the lock is lost
     ///
-    /// The handler is dropped, and the answer is 503. The same happens to it when its client goes away; the lock is then free at once.
+    /// The handler is dropped, and the answer is 503. So it is after [`max_hold`](Self::max_hold), 1 minute by default. The same happens to it when its client goes away; the lock is then free at once.
     ///
     /// # Examples
     ///
@@ -215,7 +230,7 @@ impl LockLayer {
     #[track_caller]
     pub fn wait(self, wait: impl IntoTime<Duration>) -> Self {
         let wait = wait.time();
-        self.with(|hold| hold.rules.wait(wait))
+        self.rules(|rules| rules.wait(wait))
     }
 
     /// What to answer while another request holds the lock. Default: 423 and a problem document.
@@ -315,7 +330,7 @@ impl PoolLayer {
     #[track_caller]
     pub fn wait(self, wait: impl IntoTime<Duration>) -> Self {
         let wait = wait.time();
-        self.with(|hold| hold.rules.wait(wait))
+        self.rules(|rules| rules.wait(wait))
     }
 
     /// What to answer while all permits are out. Default: 429 and a problem document.

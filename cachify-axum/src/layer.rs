@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
@@ -207,6 +208,11 @@ impl Path {
     }
 }
 
+/// Makes a body that ends the way another one did.
+pub(crate) fn broken(error: BoxError) -> Body {
+    Body::from_stream(stream::once(ready(Err::<Bytes, _>(error))))
+}
+
 /// How axum's responses are handled.
 struct Axum;
 
@@ -236,11 +242,7 @@ impl Framework for Axum {
                 Err(Response::from_parts(parts, Body::new(read)))
             }
             Ok(read) => Ok(Response::from_parts(parts, read.to_bytes())),
-            Err(error) => {
-                // It ends the way the other one did.
-                let broken = stream::once(ready(Err::<Bytes, _>(error)));
-                Err(Response::from_parts(parts, Body::from_stream(broken)))
-            }
+            Err(error) => Err(Response::from_parts(parts, broken(error))),
         }
     }
 

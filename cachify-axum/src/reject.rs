@@ -29,9 +29,6 @@ cachify_core::__cachify_rejection! {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let (status, headers, body) = problem(&self.0);
-        if status.is_server_error() {
-            tracing::warn!(error = %self.0, %status, "answered with a problem");
-        }
         (status, headers, body).into_response()
     }
 }

@@ -49,7 +49,7 @@ fn assert_problem(answer: &Answer, status: u16) {
         .map(|seconds| seconds.parse::<u64>().unwrap());
     assert_eq!(
         retry.is_some_and(|seconds| seconds > 0),
-        ![400, 500].contains(&status)
+        ![400, 408, 413, 500].contains(&status)
     );
 }
 
@@ -168,11 +168,18 @@ async fn l4_a_layer_that_loses_its_lock_stops_the_handler() {
 }
 
 #[tokio::test]
-async fn h5_a_request_that_does_not_fill_the_key_is_500() {
+async fn h5_a_request_that_does_not_fill_the_key_is_the_clients_mistake() {
     let door = Door::shut();
-    let lock = LockLayer::new(&Cachify::memory(), "x-{query.page}");
-    let app = waiting(&door, |route| route.layer(lock));
-    assert_problem(&ask(&app, "/7").await, 500);
+    for (template, status) in [
+        ("x-{query.page}", 400),
+        ("x-{header.x-tenant}", 400),
+        // No request has it.
+        ("x-{other}", 500),
+    ] {
+        let lock = LockLayer::new(&Cachify::memory(), template);
+        let app = waiting(&door, |route| route.layer(lock));
+        assert_problem(&ask(&app, "/7").await, status);
+    }
     assert_eq!(door.came(), 0);
 }
 

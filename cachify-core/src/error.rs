@@ -31,6 +31,10 @@ pub enum ErrorKind {
     Template,
     /// A request lacks what a key is made of, or has it in another form.
     Request,
+    /// The body of a request did not arrive in the time that its route gives it.
+    SlowBody,
+    /// The body of a request is longer than what its route reads.
+    LongBody,
     /// A value could not be encoded.
     Codec,
     /// The handle or the server is set up in a way that cannot work, or a call that needs a tokio runtime was made outside of one; the
@@ -51,6 +55,8 @@ impl ErrorKind {
             Self::NotQueued => "not queued",
             Self::Template => "template",
             Self::Request => "request",
+            Self::SlowBody => "slow body",
+            Self::LongBody => "long body",
             Self::Codec => "codec",
             Self::Configuration => "configuration",
         }

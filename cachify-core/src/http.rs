@@ -50,9 +50,10 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderName, StatusCode};
+use tokio::sync::Semaphore;
 
-pub use self::hold::HoldRules;
-pub use self::problem::problem;
+pub use self::hold::{BodyRules, HoldRules};
+pub use self::problem::{problem, problem_status};
 pub use self::request_key::{RequestKey, read_key, sorted_query};
 pub use self::serve::Framework;
 
@@ -75,7 +76,8 @@ pub struct CacheRules {
     ttl: Option<Ttl>,
     statuses: Vec<StatusCode>,
     limit: usize,
-    detach: bool,
+    /// One permit for each computation that may outlive its client.
+    detached: Option<Arc<Semaphore>>,
     listen: bool,
     only_explicit: bool,
     ignored_cookies: Ignored,
@@ -107,7 +109,7 @@ impl CacheRules {
             ttl: None,
             statuses: cacheable::STATUSES.to_vec(),
             limit: 1 << 20,
-            detach: false,
+            detached: None,
             listen: false,
             only_explicit: false,
             ignored_cookies: Ignored::default(),
@@ -137,9 +139,14 @@ impl CacheRules {
         self.limit = bytes;
     }
 
-    /// Lets a computation finish and fill although its client went away. Default: it is cancelled, and somebody who waits takes over.
-    pub fn detach(&mut self, detach: bool) {
-        self.detach = detach;
+    /// How many computations [`detach`](Self::detach) lets outlive their clients at the same time, unless another number is given.
+    pub const DETACHED: usize = 1000;
+
+    /// Lets so many computations at a time finish and fill although their clients went away. Those beyond are cancelled with their
+    /// clients, and a caller that waits takes over. Default: 0.
+    pub fn detach(&mut self, at_most: usize) {
+        let permits = at_most.min(Semaphore::MAX_PERMITS);
+        self.detached = (at_most > 0).then(|| Arc::new(Semaphore::new(permits)));
     }
 
     /// Listens to `Cache-Control` of requests. Default: ignored.

@@ -228,6 +228,20 @@ const fn kind(kind: SlotKind) -> &'static str {
 
 static UNREADABLE: Seen = Seen::new();
 
+/// A computation is not detached from its client, because too many are.
+#[cfg(feature = "http")]
+pub(crate) fn not_detached(key: &Key) {
+    static NOT_DETACHED: Seen = Seen::new();
+    #[cfg(feature = "metrics")]
+    metrics::counter!("cachify_not_detached_total", "template" => label(key)).increment(1);
+    if first_time(&NOT_DETACHED, key.template()) {
+        tracing::warn!(
+            template = key.template(),
+            "too many computations run detached from their clients: others end with theirs; see `detach_up_to`"
+        );
+    }
+}
+
 /// A request does not fill its route's key: it passes through uncached.
 #[cfg(feature = "http")]
 pub(crate) fn unfilled(missing: &crate::MissingPlaceholder) {
@@ -238,6 +252,70 @@ pub(crate) fn unfilled(missing: &crate::MissingPlaceholder) {
             placeholder = missing.name(),
             "a request does not fill the key of a cached route, and passes through uncached"
         );
+    }
+}
+
+/// An error was answered over HTTP with `status`.
+///
+/// A refusal is the everyday work of a lock and goes to `debug`. What someone must look at is a warning, at most once per minute for
+/// each template and kind: a failing backend fails every request.
+#[cfg(feature = "http")]
+pub(crate) fn answered(error: &Error, status: u16) {
+    static ANSWERED: Answered = Answered(std::sync::Mutex::new(std::collections::BTreeMap::new()));
+    let kind = error.kind();
+    let (kind, template) = (kind.as_str(), error.template());
+    // Without a template, it is a value of the client that did not parse.
+    let is_unkeyed = error.kind() == ErrorKind::Request && template.is_some();
+    if (status >= 500 || is_unkeyed)
+        && let Some(unlogged) = ANSWERED.due(kind, template, tokio::time::Instant::now())
+    {
+        tracing::warn!(kind, status, unlogged, %error, "answered with a problem");
+    } else {
+        tracing::debug!(kind, status, %error, "answered with a problem");
+    }
+}
+
+/// When an error of each kind and template was logged last, and how many were not logged since then.
+#[cfg(feature = "http")]
+struct Answered(std::sync::Mutex<Times>);
+
+#[cfg(feature = "http")]
+type Times = std::collections::BTreeMap<
+    (&'static str, Option<smol_str::SmolStr>),
+    (tokio::time::Instant, u64),
+>;
+
+#[cfg(feature = "http")]
+impl Answered {
+    const EVERY: Duration = Duration::from_mins(1);
+
+    /// Returns how many errors were not logged, if it is time to log one again.
+    fn due(
+        &self,
+        kind: &'static str,
+        template: Option<&str>,
+        now: tokio::time::Instant,
+    ) -> Option<u64> {
+        let mut times = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let name = (kind, template.map(Into::into));
+        if let Some((last, unlogged)) = times.get_mut(&name) {
+            if now.saturating_duration_since(*last) < Self::EVERY {
+                *unlogged += 1;
+                return None;
+            }
+            *last = now;
+            return Some(std::mem::take(unlogged));
+        }
+        if times.len() >= TEMPLATES {
+            times.retain(|_, (last, _)| now.saturating_duration_since(*last) < Self::EVERY);
+        }
+        (times.len() < TEMPLATES).then(|| {
+            times.insert(name, (now, 0));
+            0
+        })
     }
 }
 

@@ -239,7 +239,7 @@ fn slow(cachify: &cachify_core::Cachify, detach: bool) -> (Route, Arc<AtomicBool
     let ended = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&ended);
     let mut rules = rules("slow");
-    rules.detach(detach);
+    rules.detach(usize::from(detach));
     let route = Route::new(cachify, rules, move |_| {
         let ended = Arc::clone(&ended);
         async move {
@@ -281,9 +281,35 @@ async fn h6_a_detached_computation_finishes_and_fills() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn h6_no_more_computations_are_detached_than_may_be() {
+    for cachify in backends() {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&ended);
+        let mut rules = rules("slow-{query}");
+        rules.detach(2);
+        let route = Route::new(&cachify, rules, move |_| {
+            let ended = Arc::clone(&ended);
+            async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                ended.fetch_add(1, Ordering::SeqCst);
+                text("slow")
+            }
+        });
+        // Twice, as those that ended make room.
+        for round in 1..=2 {
+            let clients = (0..5).map(|n| route.ask(get(&format!("/?{round}{n}"), &[])));
+            let clients = tokio::time::timeout(Duration::from_millis(50), join_all(clients));
+            assert!(clients.await.is_err());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(seen.load(Ordering::SeqCst), 2 * round);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn h6_a_panic_of_a_detached_computation_reaches_its_client() {
     let mut rules = rules("panics");
-    rules.detach(true);
+    rules.detach(1);
     let route = Route::new(&memory(), rules, |_| async { panic!("on purpose") });
     let panic = tokio::spawn(route.ask(get("/", &[]))).await.unwrap_err();
     let message = panic.into_panic();

@@ -1,16 +1,20 @@
 //! Routes that run under a lock, once at a time, or so many at a time.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachify_core::http::HoldRules;
+use bytes::Bytes;
+use cachify_core::http::{BodyRules, HoldRules};
 use cachify_core::{Cachify, Error, IntoTime};
-use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use poem::{Body, Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use crate::Rejection;
 use crate::extract::Params;
-use crate::middleware::{put_head, take_head, well_formed};
+use crate::middleware::{broken, least_length, put_head, take_head, well_formed};
 
 /// What the three kinds of middleware have in common.
 #[derive(Clone)]
@@ -40,6 +44,11 @@ impl Hold {
             Err(error) => return self.refuse(error),
         };
         put_head(&mut request, parts);
+        let body = request.take_body();
+        match whole(self.rules.body(), body).await {
+            Ok(body) => request.set_body(body),
+            Err(error) => return self.refuse(error),
+        }
         let work = async { inner.call(request).await.map(IntoResponse::into_response) };
         let response = self.rules.run(&self.cachify, &key, work).await;
         response.unwrap_or_else(|error| self.refuse(error))
@@ -52,6 +61,27 @@ impl Hold {
             _ => Err(Rejection(error).into()),
         }
     }
+}
+
+/// Reads a body, without changing what the handler gets of it.
+async fn whole(rules: &BodyRules, body: Body) -> Result<Body, Error> {
+    if body.is_empty() {
+        return Ok(body);
+    }
+    let read = async |body: BoxBody<Bytes, io::Error>, limit: usize| {
+        if least_length(&body) > limit as u64 {
+            return None;
+        }
+        match Limited::new(body, limit).collect().await {
+            Ok(read) if read.trailers().is_some() => {
+                Some(read.map_err(|never| match never {}).boxed())
+            }
+            Ok(read) => Some(Body::from(read.to_bytes()).into()),
+            Err(error) if error.is::<LengthLimitError>() => None,
+            Err(error) => Some(broken(error)),
+        }
+    };
+    rules.read(body.into(), read).await.map(Body::from)
 }
 
 impl fmt::Debug for Hold {
@@ -69,30 +99,8 @@ macro_rules! hold {
         pub struct $Middleware(Arc<Hold>);
 
         impl $Middleware {
-            /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A request that lives
-            /// keeps its hold, however long it takes.
-            ///
-            /// # Panics
-            ///
-            /// If a text is not a time.
-            #[track_caller]
-            pub fn ttl(self, ttl: impl IntoTime<Duration>) -> Self {
-                let ttl = ttl.time();
-                self.with(|hold| hold.rules.ttl(ttl))
-            }
-
-            /// How long a request may take before it is stopped and the next one may start. Default: without end. At least 1 s.
-            ///
-            /// # Panics
-            ///
-            /// If a text is not a time.
-            #[track_caller]
-            pub fn max_hold(self, max_hold: impl IntoTime<Duration>) -> Self {
-                let max_hold = max_hold.time();
-                self.with(|hold| hold.rules.max_hold(max_hold))
-            }
-
-            /// What to answer if it cannot be known who holds what, or what was held got lost. Default: a [`Rejection`], 503 and a
+            /// Sets the answer to all other errors: the backend is away, the lock or permit got lost, the request makes no key, or its body
+            /// is too slow or too long. Default: a [`Rejection`], 503 and a
             /// problem document.
             pub fn on_error<R: IntoResponse>(
                 self,
@@ -100,6 +108,10 @@ macro_rules! hold {
             ) -> Self {
                 let answer = move |error| answer(error).into_response();
                 self.with(|hold| hold.on_error = Some(Arc::new(answer)))
+            }
+
+            fn rules(self, change: impl FnOnce(&mut HoldRules)) -> Self {
+                self.with(|hold| change(&mut hold.rules))
             }
 
             fn with(mut self, change: impl FnOnce(&mut Hold)) -> Self {
@@ -115,6 +127,8 @@ macro_rules! hold {
                 self.with(|hold| hold.on_contended = Some(Arc::new(answer)))
             }
         }
+
+        cachify_core::__cachify_hold_options!($Middleware);
 
         impl<E: Endpoint> Middleware<E> for $Middleware {
             type Output = $Endpoint<E>;
@@ -146,12 +160,18 @@ hold! {
     /// Runs a route under a lock: of the requests with one key, one at a time, in all processes.
     ///
     /// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then answered 423. The [key](crate::CacheMiddleware#the-key) is
-    /// as for a cached route, and the lock the same as that of a guard, a macro or an extractor of that key. A request that does not
-    /// fill the key is answered 500.
+    /// as for a cached route, and the lock the same as that of a guard, a macro or an extractor of that key. A request that lacks
+    /// a part of the key is answered 400.
+    ///
+    /// # Bodies
+    ///
+    /// The body of a request is read before the lock is taken, so that a client that stalls keeps nobody out: up to 2 MiB, which
+    /// [`body_limit`](Self::body_limit) changes, and for up to 10 s, which [`body_time`](Self::body_time) changes. A longer body is
+    /// answered 413, a slower one 408. With [`stream_body`](Self::stream_body) the handler reads the body itself.
     ///
     /// # When the lock is lost
     ///
-    /// The handler is dropped, and the answer is 503. The same happens to it when its client goes away, as far as
+    /// The handler is dropped, and the answer is 503. So it is after [`max_hold`](Self::max_hold), 1 minute by default. The same happens to it when its client goes away, as far as
     /// [the server tells](crate::HangupListener); the lock is then free at once.
     ///
     /// # Examples
@@ -194,7 +214,7 @@ impl LockMiddleware {
     #[track_caller]
     pub fn wait(self, wait: impl IntoTime<Duration>) -> Self {
         let wait = wait.time();
-        self.with(|hold| hold.rules.wait(wait))
+        self.rules(|rules| rules.wait(wait))
     }
 
     /// What to answer while another request holds the lock. Default: a [`Rejection`], 423 and a problem document.
@@ -296,7 +316,7 @@ impl PoolMiddleware {
     #[track_caller]
     pub fn wait(self, wait: impl IntoTime<Duration>) -> Self {
         let wait = wait.time();
-        self.with(|hold| hold.rules.wait(wait))
+        self.rules(|rules| rules.wait(wait))
     }
 
     /// What to answer while all permits are out. Default: a [`Rejection`], 429 and a problem document.

@@ -213,11 +213,7 @@ impl Framework for Poem {
             // They cannot be stored.
             Ok(read) if read.trailers().is_some() => read.map_err(|never| match never {}).boxed(),
             Ok(read) => return Ok(http::Response::from_parts(head, read.to_bytes())),
-            Err(error) => {
-                // It ends the way the other one did.
-                let end = ready(Err::<Bytes, _>(io::Error::other(error)));
-                Body::from_bytes_stream(stream::once(end)).into()
-            }
+            Err(error) => broken(error),
         };
         Err(Answer::of(http::Response::from_parts(head, body), None))
     }
@@ -225,6 +221,19 @@ impl Framework for Poem {
     fn build(response: http::Response<Bytes>) -> Answer {
         Answer::of(response.map(|bytes| BoxBody::from(Body::from(bytes))), None)
     }
+}
+
+/// Makes a body that ends the way another one did.
+pub(crate) fn broken(error: Box<dyn std::error::Error + Send + Sync>) -> BoxBody<Bytes, io::Error> {
+    let error = error
+        .downcast()
+        .map_or_else(io::Error::other, |error| *error);
+    let end = ready(Err::<Bytes, _>(error));
+    Body::from_bytes_stream(stream::once(end)).into()
+}
+
+pub(crate) fn least_length(body: &impl BodyExt) -> u64 {
+    body.size_hint().lower()
 }
 
 fn exact_length(body: &impl BodyExt) -> Option<u64> {

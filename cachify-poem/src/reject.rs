@@ -1,6 +1,6 @@
 //! Errors as responses.
 
-use cachify_core::http::problem;
+use cachify_core::http::{problem, problem_status};
 use poem::error::ResponseError;
 use poem::http::StatusCode;
 use poem::{Body, Response};
@@ -39,14 +39,11 @@ cachify_core::__cachify_rejection! {
 
 impl ResponseError for Rejection {
     fn status(&self) -> StatusCode {
-        problem(&self.0).0
+        problem_status(&self.0)
     }
 
     fn as_response(&self) -> Response {
         let (status, headers, body) = problem(&self.0);
-        if status.is_server_error() {
-            tracing::warn!(error = %self.0, %status, "answered with a problem");
-        }
         let mut response = Response::builder().status(status).body(Body::from(body));
         *response.headers_mut() = headers;
         response

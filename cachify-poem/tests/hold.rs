@@ -53,7 +53,7 @@ fn assert_problem(answer: &Answer, status: u16) {
         .map(|seconds| seconds.parse::<u64>().unwrap());
     assert_eq!(
         retry.is_some_and(|seconds| seconds > 0),
-        ![400, 500].contains(&status)
+        ![400, 408, 413, 500].contains(&status)
     );
 }
 
@@ -190,11 +190,13 @@ async fn l4_a_middleware_that_loses_its_lock_stops_the_handler() {
 }
 
 #[tokio::test]
-async fn h5_a_request_that_does_not_fill_the_key_is_500() {
+async fn h5_a_request_that_does_not_fill_the_key_is_the_clients_mistake() {
     let cachify = Cachify::memory();
     let door = Door::shut();
-    let app = at_id(waiting(&door).with(LockMiddleware::new(&cachify, "x-{query.page}")));
-    assert_problem(&app.put("/7").await, 500);
+    for template in ["x-{query.page}", "x-{header.x-tenant}"] {
+        let app = at_id(waiting(&door).with(LockMiddleware::new(&cachify, template)));
+        assert_problem(&app.put("/7").await, 400);
+    }
     // Around the route, there are no path parameters yet.
     let outside = Route::new().at("/:id", put(waiting(&door)));
     let outside = outside.with(LockMiddleware::new(&cachify, "x-{id}"));

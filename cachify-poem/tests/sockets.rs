@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachify_poem::{
-    CacheKey, CacheMiddleware, Cachify, HangupListener, LockMiddleware, Locked, ScopeMiddleware,
-    key,
+    CacheKey, CacheMiddleware, Cachify, HangupListener, LockMiddleware, Locked, PoolMiddleware,
+    ScopeMiddleware, key,
 };
 use poem::endpoint::make;
 use poem::listener::{Acceptor as _, Listener as _, TcpListener};
 use poem::web::{Data, LocalAddr};
-use poem::{Addr, Endpoint as _, EndpointExt as _, IntoEndpoint, Server, get, handler, put};
+use poem::{Addr, Endpoint as _, EndpointExt as _, IntoEndpoint, Route, Server, get, handler, put};
 use serde::Deserialize;
 use support::{Door, backends};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -42,6 +42,28 @@ async fn read(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// Sends the head of an upload, and the first of its bytes once they are asked for. Returns what was answered instead otherwise.
+async fn upload(address: std::net::SocketAddr, framing: &str) -> Result<TcpStream, String> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "PUT / HTTP/1.1\r\nhost: test\r\nconnection: close\r\nexpect: 100-continue\r\n{framing}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut said = [0; 25];
+    stream.read_exact(&mut said).await.unwrap();
+    if !said.starts_with(b"HTTP/1.1 100") {
+        return Err(String::from_utf8_lossy(&said).into_owned() + &read(stream).await);
+    }
+    let first = if framing.contains("chunked") {
+        "8\r\n"
+    } else {
+        ""
+    };
+    let first = format!("{first}12345678");
+    stream.write_all(first.as_bytes()).await.unwrap();
+    Ok(stream)
 }
 
 /// Tells when it is dropped.
@@ -161,5 +183,56 @@ async fn h6_a_client_that_goes_away_releases_what_its_request_held() {
             let patient = lock.clone().wait(Duration::from_secs(10));
             patient.acquire().await.unwrap().release().await.unwrap();
         }
+    }
+}
+
+#[handler]
+fn length(body: Vec<u8>) -> String {
+    body.len().to_string()
+}
+
+#[tokio::test]
+async fn p1_l6_a_stalled_upload_holds_nothing() {
+    for cachify in backends() {
+        let pool = PoolMiddleware::new(&cachify, "upload", 1).body_limit(100);
+        let pool = pool.body_time(Duration::from_millis(500));
+        let address = serve(Route::new().at("/", put(length.with(pool)))).await;
+        for framing in ["content-length: 40", "transfer-encoding: chunked"] {
+            let stalled = upload(address, framing).await.unwrap();
+            // Nothing was taken for it, so the pool of one has room.
+            let other = read(send(address, "PUT").await).await;
+            assert!(other.starts_with("HTTP/1.1 200"), "{other}");
+            let answer = read(stalled).await;
+            assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+            assert!(answer.contains("application/problem+json"), "{answer}");
+        }
+        // It is refused before any of it is sent.
+        let long = upload(address, "content-length: 101").await.unwrap_err();
+        assert!(long.starts_with("HTTP/1.1 413"), "{long}");
+        let mut long = upload(address, "transfer-encoding: chunked").await.unwrap();
+        let rest = format!("\r\n64\r\n{}\r\n", "x".repeat(100));
+        long.write_all(rest.as_bytes()).await.unwrap();
+        let answer = read(long).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        // What arrives is what was sent.
+        let mut whole = upload(address, "content-length: 40").await.unwrap();
+        whole.write_all(&[b'x'; 32]).await.unwrap();
+        let answer = read(whole).await;
+        assert!(answer.ends_with("\r\n\r\n40"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn l3_p1_a_streamed_upload_is_bounded_by_max_hold() {
+    for cachify in backends() {
+        let lock = LockMiddleware::new(&cachify, "upload").stream_body();
+        let lock = lock.max_hold(Duration::from_secs(1));
+        let address = serve(Route::new().at("/", put(length.with(lock)))).await;
+        let stalled = upload(address, "content-length: 40").await.unwrap();
+        let lock = cachify.lock(&key!("upload"));
+        assert!(lock.is_locked().await.unwrap());
+        let answer = read(stalled).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(!lock.is_locked().await.unwrap());
     }
 }

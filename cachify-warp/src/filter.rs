@@ -82,6 +82,12 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// The handler is as for [`cached`](Self::cached), and runs in the scope of the lock's handle.
     ///
+    /// # Bodies
+    ///
+    /// Filters that come before are done before the lock is taken: `.and(warp::body::json())` reads the whole body first, so that a
+    /// client that stalls keeps nobody out. The body of [`warp::body::stream()`] is read by the handler, under the lock;
+    /// [`Lock::max_hold`], 1 minute by default, bounds how long. warp itself gives bodies no time limit.
+    ///
     /// # When the lock is lost
     ///
     /// The handler is dropped, and the answer is 503. The same happens to it when its client goes away; the lock is then free at once.
@@ -146,6 +152,11 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// Until the handler drops the guard, at its end; or when a filter that comes later rejects, or the client goes away. A guard that is dropped gives the lock
     /// back in the background, maybe after the response was sent; [`Guard::finish`] and [`Guard::release`] wait for it, so that the client can come again at once.
+    ///
+    /// # Bodies
+    ///
+    /// Put the filter of the body before this one: `.and(warp::body::json()).locked(..)`. After it, the body is read while the lock is
+    /// held, and a client that stalls keeps the lock without end, unless [`Lock::max_hold`] is set.
     ///
     /// # When the lock is lost
     ///
@@ -269,7 +280,7 @@ where
         async move {
             let (hold, key) = &*held;
             let key = key(&args);
-            Ok::<_, Rejection>((args, hold.take(key).await?))
+            Ok::<_, Rejection>((args, hold.take(key, None).await?))
         }
     }))
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cachify_core::http::HoldRules;
 use cachify_core::{Cachify, Error, Guard, IntoTime, Key, Permit};
 use warp::Reply;
 use warp::reply::Response;
@@ -20,6 +21,7 @@ struct Terms {
     ttl: Option<Duration>,
     wait: Duration,
     max_hold: Option<Duration>,
+    no_max_hold: bool,
     on_contended: Option<Arc<dyn Fn() -> Response + Send + Sync>>,
     on_error: Option<Arc<dyn Fn(Error) -> Response + Send + Sync>>,
 }
@@ -32,6 +34,7 @@ impl Terms {
             ttl: None,
             wait: Duration::ZERO,
             max_hold: None,
+            no_max_hold: false,
             on_contended: None,
             on_error: None,
         }
@@ -66,7 +69,12 @@ impl fmt::Debug for Terms {
 pub(crate) trait Take: Send + Sync + 'static {
     type Guard: Send + 'static;
 
-    fn take(&self, key: Key) -> impl Future<Output = Result<Self::Guard, warp::Rejection>> + Send;
+    /// `max_hold`: the default.
+    fn take(
+        &self,
+        key: Key,
+        max_hold: Option<Duration>,
+    ) -> impl Future<Output = Result<Self::Guard, warp::Rejection>> + Send;
 
     /// Runs `work`, in the scope of the handle, as long as it has hold, and lets go.
     fn run<F: Future<Output: Send> + Send>(
@@ -97,7 +105,9 @@ macro_rules! hold {
                 self
             }
 
-            /// How long a request may keep its hold; then it is lost, and the next one may start. Default: without end. At least 1 s.
+            /// Sets how long a request may keep its hold; then it is lost, and the next one may start. At least 1 s. Default: 1 minute
+            /// where the filter runs the handler, which it then stops, as in [`then_locked`](crate::FilterExt::then_locked). A guard
+            /// that the handler gets is kept without end.
             ///
             /// # Panics
             ///
@@ -106,6 +116,12 @@ macro_rules! hold {
             pub fn max_hold(mut self, max_hold: impl IntoTime<Duration>) -> Self {
                 let max_hold = max_hold.time();
                 self.0.max_hold = Some(max_hold);
+                self
+            }
+
+            /// Lets the handler take as long as it likes: one that hangs then blocks the others without end.
+            pub fn no_max_hold(mut self) -> Self {
+                (self.0.max_hold, self.0.no_max_hold) = (None, true);
                 self
             }
 
@@ -131,13 +147,17 @@ macro_rules! hold {
         impl Take for $Type {
             type Guard = $Guard;
 
-            async fn take(&self, key: Key) -> Result<$Guard, warp::Rejection> {
+            async fn take(
+                &self,
+                key: Key,
+                max_hold: Option<Duration>,
+            ) -> Result<$Guard, warp::Rejection> {
                 let make: fn(&Terms, &Key) -> _ = $hold;
                 let mut hold = make(&self.0, &key);
                 if let Some(ttl) = self.0.ttl {
                     hold = hold.ttl(ttl);
                 }
-                if let Some(max_hold) = self.0.max_hold {
+                if let Some(max_hold) = self.0.max_hold.or(max_hold) {
                     hold = hold.max_hold(max_hold);
                 }
                 hold.acquire().await.map_err(|error| self.0.refuse(error))
@@ -148,7 +168,8 @@ macro_rules! hold {
                 key: Key,
                 work: F,
             ) -> Result<F::Output, warp::Rejection> {
-                let guard = self.take(key).await?;
+                let max_hold = (!self.0.no_max_hold).then_some(HoldRules::MAX_HOLD);
+                let guard = self.take(key, max_hold).await?;
                 let work = self.0.cachify.scope(work);
                 let output = guard.run(work).await.map_err(|error| self.0.refuse(error))?;
                 guard.finish().await;

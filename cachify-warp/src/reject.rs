@@ -36,9 +36,6 @@ impl Reject for Rejection {}
 impl Reply for Rejection {
     fn into_response(self) -> Response {
         let (status, headers, body) = problem(&self.0);
-        if status.is_server_error() {
-            tracing::warn!(error = %self.0, %status, "answered with a problem");
-        }
         let mut response = Response::new(body.into());
         *response.status_mut() = status;
         *response.headers_mut() = headers;

@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachify_warp::{Cache, Cachify, FilterExt, Guard, Lock, get_or_head, key};
+use bytes::Bytes;
+use cachify_warp::{Cache, Cachify, FilterExt, Guard, Lock, Permit, Pool, get_or_head, key};
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _};
 use support::{App, Door, app, backends};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,6 +35,28 @@ async fn read(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// Sends the head of an upload, and the first of its bytes once they are asked for. Returns what was answered instead otherwise.
+async fn upload(address: SocketAddr, framing: &str) -> Result<TcpStream, String> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "PUT / HTTP/1.1\r\nhost: test\r\nconnection: close\r\nexpect: 100-continue\r\n{framing}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut said = [0; 25];
+    stream.read_exact(&mut said).await.unwrap();
+    if !said.starts_with(b"HTTP/1.1 100") {
+        return Err(String::from_utf8_lossy(&said).into_owned() + &read(stream).await);
+    }
+    let first = if framing.contains("chunked") {
+        "8\r\n"
+    } else {
+        ""
+    };
+    let first = format!("{first}12345678");
+    stream.write_all(first.as_bytes()).await.unwrap();
+    Ok(stream)
 }
 
 /// Tells when it is dropped.
@@ -181,5 +206,58 @@ async fn h6_a_client_that_goes_away_releases_what_its_request_held() {
                 .unwrap();
             guard.release().await.unwrap();
         }
+    }
+}
+
+#[tokio::test]
+async fn p1_l6_a_stalled_upload_holds_nothing_where_its_body_comes_first() {
+    for cachify in backends() {
+        let body = || warp::put().and(warp::body::bytes());
+        let pool = || Pool::new(&cachify, 1);
+        let handled = body().then_pooled(
+            pool(),
+            |_| key!("upload"),
+            async |body: Bytes| body.len().to_string(),
+        );
+        let guarded =
+            body()
+                .pooled(pool(), |_| key!("upload"))
+                .then(async |body: Bytes, permit: Permit| {
+                    permit.finish().await;
+                    body.len().to_string()
+                });
+        for filter in [app(handled), app(guarded)] {
+            let address = serve(filter).await;
+            let mut stalled = upload(address, "content-length: 40").await.unwrap();
+            let other = read(send(address, "PUT").await).await;
+            assert!(other.starts_with("HTTP/1.1 200"), "{other}");
+            stalled.write_all(&[b'x'; 32]).await.unwrap();
+            let answer = read(stalled).await;
+            assert!(answer.ends_with("\r\n\r\n40"), "{answer}");
+        }
+    }
+}
+
+fn pieces<T: 'static>(body: impl Stream<Item = T> + Send + 'static) -> BoxStream<'static, ()> {
+    body.map(drop).boxed()
+}
+
+#[tokio::test]
+async fn l3_p1_a_streamed_upload_is_bounded_by_max_hold() {
+    for cachify in backends() {
+        let lock = Lock::new(&cachify).max_hold(Duration::from_secs(1));
+        let route = warp::put().and(warp::body::stream());
+        let route = route.map(|body| pieces(body)).then_locked(
+            lock,
+            |_| key!("upload"),
+            async |body: BoxStream<'static, ()>| body.count().await.to_string(),
+        );
+        let address = serve(app(route)).await;
+        let stalled = upload(address, "content-length: 40").await.unwrap();
+        let lock = cachify.lock(&key!("upload"));
+        assert!(lock.is_locked().await.unwrap());
+        let answer = read(stalled).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(!lock.is_locked().await.unwrap());
     }
 }

@@ -32,8 +32,16 @@ macro_rules! __cachify_cache_options {
 
             /// Lets a handler finish, and its response be cached, although the client went away. Default: the handler is dropped, and a request
             /// that waits for its response takes over.
+            ///
+            /// At most 1000 handlers run like this at a time; see [`detach_up_to`](Self::detach_up_to).
             pub fn detach(self) -> Self {
-                self.with(|rules| rules.detach(true))
+                self.detach_up_to($crate::http::CacheRules::DETACHED)
+            }
+
+            /// [Detaches](Self::detach) so many handlers at a time. Those beyond are dropped when their clients go away, and counted as
+            /// `cachify_not_detached_total`.
+            pub fn detach_up_to(self, at_most: usize) -> Self {
+                self.with(|rules| rules.detach(at_most))
             }
 
             /// Listens to `Cache-Control` of requests: `no-cache` replaces the stored response, `max-age` and `min-fresh` do if it is
@@ -59,6 +67,65 @@ macro_rules! __cachify_cache_options {
                 names: impl ::core::iter::IntoIterator<Item = S>,
             ) -> Self {
                 self.with(|rules| rules.ignore_cookies(names))
+            }
+        }
+    };
+}
+
+/// The options of a held route, on a type with a `fn rules(self, impl FnOnce(&mut HoldRules)) -> Self`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cachify_hold_options {
+    ($Options:ident) => {
+        impl $Options {
+            /// Sets how long the hold of a request whose process died blocks the others. Default: the handle's `lock_ttl`, 30 s. At
+            /// least 1 s. A request that lives renews its hold.
+            ///
+            /// # Panics
+            ///
+            /// If a text is not a time.
+            #[track_caller]
+            pub fn ttl(self, ttl: impl $crate::IntoTime<::core::time::Duration>) -> Self {
+                let ttl = ttl.time();
+                self.rules(|rules| rules.ttl(ttl))
+            }
+
+            /// Sets how long the handler may take before it is stopped, so that the next one may start. Default: 1 minute. At least 1 s.
+            ///
+            /// # Panics
+            ///
+            /// If a text is not a time.
+            #[track_caller]
+            pub fn max_hold(self, max_hold: impl $crate::IntoTime<::core::time::Duration>) -> Self {
+                let max_hold = max_hold.time();
+                self.rules(|rules| rules.max_hold(Some(max_hold)))
+            }
+
+            /// Lets the handler take as long as it likes: one that hangs then blocks the others without end.
+            pub fn no_max_hold(self) -> Self {
+                self.rules(|rules| rules.max_hold(None))
+            }
+
+            /// Sets the longest body that is read before anything is held, in bytes. Default: 2 MiB. A longer one is answered 413.
+            pub fn body_limit(self, bytes: usize) -> Self {
+                self.rules(|rules| rules.body_mut().limit(bytes))
+            }
+
+            /// Sets how long a body may take to arrive, before anything is held. Default: 10 s. A slower one is answered 408.
+            ///
+            /// # Panics
+            ///
+            /// If a text is not a time.
+            #[track_caller]
+            pub fn body_time(self, time: impl $crate::IntoTime<::core::time::Duration>) -> Self {
+                let time = time.time();
+                self.rules(|rules| rules.body_mut().time(time))
+            }
+
+            /// Leaves the body to the handler, for long uploads. A client that stalls then keeps the hold until
+            /// [`max_hold`](Self::max_hold) stops the handler.
+            pub fn stream_body(self) -> Self {
+                self.rules(|rules| rules.body_mut().stream())
             }
         }
     };

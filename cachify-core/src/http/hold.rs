@@ -10,10 +10,102 @@ use crate::backend::SlotKind;
 use crate::hold::Request;
 use crate::{Cachify, Error, ErrorKind, Key};
 
+/// How a request's body is read before anything is held for the request.
+///
+/// A client decides how fast its body arrives. A route that waits for it while it holds a lock or a permit lets one stalled client
+/// keep out all others.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::ErrorKind;
+/// use cachify_core::http::BodyRules;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let mut rules = BodyRules::default();
+/// rules.limit(4);
+/// let read = async |body: &'static str, limit| (body.len() <= limit).then_some(body);
+/// assert_eq!(rules.read("four", read).await?, "four");
+/// let error = rules.read("longer", read).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::LongBody);
+/// # Ok::<(), cachify_core::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct BodyRules {
+    limit: usize,
+    time: Duration,
+    streams: bool,
+}
+
+impl Default for BodyRules {
+    fn default() -> Self {
+        Self {
+            limit: 2 << 20,
+            time: Duration::from_secs(10),
+            streams: false,
+        }
+    }
+}
+
+impl BodyRules {
+    /// Sets the longest body that is read, in bytes. Default: 2 MiB.
+    pub fn limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+        self.streams = false;
+    }
+
+    /// Sets how long a body may take to arrive. Default: 10 s.
+    pub fn time(&mut self, time: Duration) {
+        self.time = time;
+        self.streams = false;
+    }
+
+    /// Leaves bodies to the handler.
+    pub fn stream(&mut self) {
+        self.streams = true;
+    }
+
+    /// Reads a body by `read`, which is given the limit and returns the body as the handler shall have it, or `None` if it is longer.
+    ///
+    /// # Errors
+    ///
+    /// [`SlowBody`](ErrorKind::SlowBody) if the body does not arrive in time, [`LongBody`](ErrorKind::LongBody) if it is too long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `read`. Nothing is held meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn read<B>(
+        &self,
+        body: B,
+        read: impl AsyncFnOnce(B, usize) -> Option<B>,
+    ) -> Result<B, Error> {
+        if self.streams {
+            return Ok(body);
+        }
+        match tokio::time::timeout(self.time, read(body, self.limit)).await {
+            Ok(Some(body)) => Ok(body),
+            Ok(None) => Err(Error::new(
+                ErrorKind::LongBody,
+                "the body of a request is longer than what is read before a lock or permit is taken; raise the limit, or stream it",
+            )),
+            Err(_) => Err(Error::new(
+                ErrorKind::SlowBody,
+                "the body of a request did not arrive in time; nothing was held for it",
+            )),
+        }
+    }
+}
+
 /// Under which lock or permit a route runs.
 ///
-/// An adapter renders the [`key`](Self::key) of a request, has [`run`](Self::run) run the inner service, and answers errors with
-/// [`problem`](super::problem) or as its user says.
+/// An adapter renders the [`key`](Self::key) of a request, [reads](BodyRules::read) its body, has [`run`](Self::run) run the inner
+/// service, and answers errors with [`problem`](super::problem) or as its user says.
 #[derive(Debug, Clone)]
 pub struct HoldRules {
     key: RequestKey,
@@ -23,9 +115,15 @@ pub struct HoldRules {
     ttl: Option<Duration>,
     wait: Duration,
     max_hold: Option<Duration>,
+    body: BodyRules,
 }
 
 impl HoldRules {
+    /// How long a handler may take by default.
+    ///
+    /// Most proxies and clients give up on a response after a minute.
+    pub const MAX_HOLD: Duration = Duration::from_mins(1);
+
     /// One request at a time for each key; the others may wait.
     ///
     /// # Errors
@@ -39,7 +137,8 @@ impl HoldRules {
             once: false,
             ttl: None,
             wait: Duration::ZERO,
-            max_hold: None,
+            max_hold: Some(Self::MAX_HOLD),
+            body: BodyRules::default(),
         })
     }
 
@@ -73,9 +172,19 @@ impl HoldRules {
         self.wait = wait;
     }
 
-    /// How long a request may take before it is stopped. Default: without end. At least 1 s.
-    pub fn max_hold(&mut self, max_hold: Duration) {
-        self.max_hold = Some(max_hold);
+    /// Sets how long a handler may take before it is stopped; `None` is without end. Default: 1 minute. At least 1 s.
+    pub fn max_hold(&mut self, max_hold: Option<Duration>) {
+        self.max_hold = max_hold;
+    }
+
+    /// Returns how bodies are read, to change it.
+    pub fn body_mut(&mut self) -> &mut BodyRules {
+        &mut self.body
+    }
+
+    /// Returns how bodies are read.
+    pub fn body(&self) -> &BodyRules {
+        &self.body
     }
 
     /// How requests are keyed.
@@ -83,23 +192,27 @@ impl HoldRules {
         &self.key
     }
 
-    /// The key of a request; `param` returns the path parameter of a name.
+    /// Renders the key of a request; `param` returns the path parameter of a name.
     ///
     /// # Errors
     ///
-    /// [`Template`](crate::ErrorKind::Template) if the request does not fill a placeholder; [`Request`](crate::ErrorKind::Request) if its
-    /// path is not UTF-8, for then no framework has its parameters.
+    /// [`Request`](ErrorKind::Request) if the client could have sent what is missing: a query parameter, a header, a path of UTF-8.
+    /// [`Template`](ErrorKind::Template) if no request of the route can fill a placeholder: its path has no such parameter.
     pub fn key<'a>(
         &self,
         request: &'a Parts,
         param: impl Fn(&str) -> Option<&'a str>,
     ) -> Result<Key, Error> {
         self.key.render(request, param).map_err(|missing| {
-            if std::str::from_utf8(&decoded(request.uri.path())).is_ok() {
+            let name = missing.name();
+            let message = if !is_path_parameter(name) {
+                format!("a request lacks `{{{name}}}`, which the key of its route is made of")
+            } else if std::str::from_utf8(&decoded(request.uri.path())).is_err() {
+                "the path of a request is not UTF-8".to_owned()
+            } else {
                 return missing.into();
-            }
-            Error::new(ErrorKind::Request, "the path of a request is not UTF-8")
-                .with_template(missing.template())
+            };
+            Error::new(ErrorKind::Request, message).with_template(missing.template())
         })
     }
 
@@ -130,4 +243,9 @@ impl HoldRules {
         holding.finish().await;
         Ok(output)
     }
+}
+
+/// Whether the route, rather than each request, decides if a placeholder has a value.
+fn is_path_parameter(name: &str) -> bool {
+    name != "host" && !name.contains('.')
 }

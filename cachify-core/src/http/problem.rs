@@ -1,12 +1,12 @@
-//! What an error of ours is over HTTP.
+//! Maps errors to problem responses.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, observe};
 
-/// The status, headers and body that an error is answered with, the same in every framework.
+/// Maps an [`Error`] to the status, headers and body of a response, the same in every framework, and logs it.
 ///
 /// | error | status | `Retry-After` |
 /// |---|---|---|
@@ -14,9 +14,16 @@ use crate::{Error, ErrorKind};
 /// | [`Full`](ErrorKind::Full) | 429 | as above |
 /// | [`Lost`](ErrorKind::Lost), [`Unavailable`](ErrorKind::Unavailable), [`Timeout`](ErrorKind::Timeout), [`Unconfirmed`](ErrorKind::Unconfirmed), [`NotQueued`](ErrorKind::NotQueued) | 503 | 1 s |
 /// | [`Request`](ErrorKind::Request) | 400 | |
+/// | [`SlowBody`](ErrorKind::SlowBody) | 408 | |
+/// | [`LongBody`](ErrorKind::LongBody) | 413 | |
 /// | others: mistakes in the program | 500 | |
 ///
-/// The body is a problem document (RFC 9457). It says nothing of keys, templates and causes.
+/// The body is a problem document (RFC 9457). It names no key, template or cause.
+///
+/// # Logging
+///
+/// A status of 5xx, and a request that does not fill the key of its route, is a warning, at most once per minute for each template
+/// and kind; the field `unlogged` counts those in between. The others are events of level `debug`. No event names a key.
 ///
 /// # Examples
 ///
@@ -31,7 +38,31 @@ use crate::{Error, ErrorKind};
 /// assert_eq!(headers["content-type"], "application/problem+json");
 /// ```
 pub fn problem(error: &Error) -> (StatusCode, HeaderMap, Bytes) {
-    let (status, title, detail) = match error.kind() {
+    let (status, title, detail) = described(error);
+    observe::answered(error, status.as_u16());
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    if !matches!(status.as_u16(), 400 | 408 | 413 | 500) {
+        headers.insert(RETRY_AFTER, retry_after(error).into());
+    }
+    let body = format!(
+        r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}"}}"#,
+        status.as_u16()
+    );
+    (status, headers, body.into())
+}
+
+/// Returns the status of [`problem`], without logging the error.
+pub fn problem_status(error: &Error) -> StatusCode {
+    described(error).0
+}
+
+/// The status, title and detail.
+fn described(error: &Error) -> (StatusCode, &'static str, &'static str) {
+    match error.kind() {
         ErrorKind::Held if !error.is_of_once() => (
             StatusCode::LOCKED,
             "Locked",
@@ -65,27 +96,24 @@ pub fn problem(error: &Error) -> (StatusCode, HeaderMap, Bytes) {
         ErrorKind::Request => (
             StatusCode::BAD_REQUEST,
             "Bad request",
-            "The path or the query is not of the form that is needed here.",
+            "A part of the request that is needed here is missing or not of the expected form.",
+        ),
+        ErrorKind::SlowBody => (
+            StatusCode::REQUEST_TIMEOUT,
+            "Request timeout",
+            "The body did not arrive in time.",
+        ),
+        ErrorKind::LongBody => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Content too large",
+            "The body is longer than what is accepted here.",
         ),
         _ => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "Internal server error",
             "The server is not set up for this request.",
         ),
-    };
-    let mut headers = HeaderMap::with_capacity(4);
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
-    if !matches!(status.as_u16(), 400 | 500) {
-        headers.insert(RETRY_AFTER, retry_after(error).into());
     }
-    let body = format!(
-        r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}"}}"#,
-        status.as_u16()
-    );
-    (status, headers, body.into())
 }
 
 /// Whole seconds, rounded up.
@@ -113,13 +141,15 @@ mod tests {
             (ErrorKind::Unconfirmed, 503),
             (ErrorKind::NotQueued, 503),
             (ErrorKind::Request, 400),
+            (ErrorKind::SlowBody, 408),
+            (ErrorKind::LongBody, 413),
             (ErrorKind::Template, 500),
             (ErrorKind::Codec, 500),
         ] {
             let error = Error::new(kind, "secret").with_template("user-{id}");
             let (found, headers, body) = problem(&error);
             assert_eq!(found, status, "{kind}");
-            let again = !matches!(status, 400 | 500);
+            let again = !matches!(status, 400 | 408 | 413 | 500);
             assert_eq!(headers.contains_key(RETRY_AFTER), again, "{kind}");
             let body = String::from_utf8_lossy(&body).into_owned();
             assert!(body.contains(&format!(r#""status":{status}"#)), "{body}");

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{CACHE_STATUS, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -147,11 +148,16 @@ impl CacheRules {
             fwd,
             framework: PhantomData,
         };
-        if !self.detach {
+        let Some(detached) = self.may_detach(&exchange.key) else {
             // In a box, so that a hit does not carry the state of a miss around.
             return Box::pin(exchange.run()).await;
-        }
-        let work = exchange.run().in_current_span();
+        };
+        let work = async move {
+            let response = exchange.run().await;
+            drop(detached);
+            response
+        };
+        let work = work.in_current_span();
         // A task inherits no scope.
         let task = match Cachify::current() {
             Some(current) => tokio::spawn(current.scope(work)),
@@ -165,6 +171,15 @@ impl CacheRules {
                 Err(_) => std::future::pending().await,
             },
         }
+    }
+
+    /// Lets one more computation outlive its client, if it shall and there are not too many of them.
+    fn may_detach(&self, key: &Key) -> Option<OwnedSemaphorePermit> {
+        let Some(detached) = &self.detached else {
+            return None;
+        };
+        let permit = Arc::clone(detached).try_acquire_owned();
+        permit.inspect_err(|_| observe::not_detached(key)).ok()
     }
 
     fn lifetime(&self, cachify: &Cachify) -> Ttl {

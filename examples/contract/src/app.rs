@@ -208,11 +208,16 @@ impl App {
 
     /// Sends an update but for the end of its body, and waits until the app has read that.
     pub async fn half_an_update(&self, id: i64) -> TcpStream {
+        self.half_a_request("PUT", &format!("/users/{id}")).await
+    }
+
+    /// Sends a request but for 33 bytes of its body, once the app asks for the body.
+    pub async fn half_a_request(&self, method: &str, path: &str) -> TcpStream {
         let address = self.url.strip_prefix("http://").expect("an address");
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         let half = format!(
-            "PUT /users/{id} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
-             content-length: 40\r\nexpect: 100-continue\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: 40\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"
         );
         stream.write_all(half.as_bytes()).await.expect("it reads");
         // The app asks for the body when its handler wants to read it.
@@ -222,6 +227,16 @@ impl App {
         assert!(said.starts_with(b"HTTP/1.1 100"), "{said:?}");
         stream.write_all(b"{\"name\"").await.expect("it reads");
         stream
+    }
+
+    /// Sends the rest of [half a request](Self::half_a_request), and reads to the end of the connection.
+    pub async fn end_of_a_request(mut stream: TcpStream) -> String {
+        stream.write_all(&[b' '; 33]).await.expect("it reads");
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        let read = timeout(PATIENCE, read).await.expect("in time");
+        read.expect("text");
+        answer
     }
 
     /// Asks the process to end, as an operator or a container does.

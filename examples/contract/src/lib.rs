@@ -123,6 +123,7 @@ macro_rules! http {
                 h6_s34_a_client_that_goes_away_passes_its_computation_on
                 h6_a_detached_computation_finishes_and_fills
                 h6_a_client_that_goes_away_releases_what_its_request_held
+                p1_l6_a_slow_upload_costs_others_nothing
                 c4_a_read_in_flight_does_not_outlive_a_reset
             );
         }
@@ -147,6 +148,7 @@ macro_rules! http {
                 h6_s34_a_client_that_goes_away_passes_its_computation_on
                 h6_a_detached_computation_finishes_and_fills
                 h6_a_client_that_goes_away_releases_what_its_request_held
+                p1_l6_a_slow_upload_costs_others_nothing
                 c3_two_processes_compute_once
                 c4_a_read_in_flight_does_not_outlive_a_reset
                 c4_a_read_in_flight_elsewhere_does_not_outlive_a_reset

@@ -11,7 +11,7 @@
 //! | GET `/detached/{name}` | cached under `detached-{name}`, finishes without its client |
 //! | GET `/missing/{name}` | cached under `missing-{name}`, 404 as well |
 //! | GET `/small/{name}` | cached under `small-{name}`, up to 10 bytes |
-//! | PUT `/lock/{name}`, `/once/{name}`, `/pool/{name}` | run under that lock, once, or two at a time |
+//! | PUT `/lock/{name}`, `/once/{name}`, `/pool/{name}` | reads its body, and runs under that lock, once, or two at a time |
 //! | POST `/reset/{name}` | forgets `page-{name}` |
 //! | GET `/runs/{name}` | how often the handler of that name was called, cached or not |
 

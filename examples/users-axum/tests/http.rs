@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
@@ -47,15 +47,15 @@ async fn serve(setup: Setup) {
         )
         .route(
             "/lock/{name}",
-            put(named).layer(LockLayer::new(&cachify, "hold-{name}")),
+            put(uploaded).layer(LockLayer::new(&cachify, "hold-{name}")),
         )
         .route(
             "/once/{name}",
-            put(named).layer(OnceLayer::new(&cachify, "hold-{name}")),
+            put(uploaded).layer(OnceLayer::new(&cachify, "hold-{name}")),
         )
         .route(
             "/pool/{name}",
-            put(named).layer(PoolLayer::new(&cachify, "hold-{name}", 2)),
+            put(uploaded).layer(PoolLayer::new(&cachify, "hold-{name}", 2)),
         )
         .route(
             "/reset/{name}",
@@ -75,6 +75,15 @@ async fn named(
     State(probe): State<Probe>,
     Path(name): Path<String>,
     headers: HeaderMap,
+) -> impl IntoResponse {
+    response(probe.answer(&name, &headers).await)
+}
+
+async fn uploaded(
+    State(probe): State<Probe>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    _: Bytes,
 ) -> impl IntoResponse {
     response(probe.answer(&name, &headers).await)
 }

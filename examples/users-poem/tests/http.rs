@@ -47,15 +47,15 @@ async fn serve(setup: Setup) {
         )
         .at(
             "/lock/:name",
-            put(named).with(LockMiddleware::new(&cachify, "hold-{name}")),
+            put(uploaded).with(LockMiddleware::new(&cachify, "hold-{name}")),
         )
         .at(
             "/once/:name",
-            put(named).with(OnceMiddleware::new(&cachify, "hold-{name}")),
+            put(uploaded).with(OnceMiddleware::new(&cachify, "hold-{name}")),
         )
         .at(
             "/pool/:name",
-            put(named).with(PoolMiddleware::new(&cachify, "hold-{name}", 2)),
+            put(uploaded).with(PoolMiddleware::new(&cachify, "hold-{name}", 2)),
         )
         .at("/reset/:name", post(reset))
         .at("/runs/:name", get(runs))
@@ -74,6 +74,16 @@ async fn named(
     Data(probe): Data<&Probe>,
     Path(name): Path<String>,
     headers: &HeaderMap,
+) -> Response {
+    response(probe.answer(&name, headers).await)
+}
+
+#[handler]
+async fn uploaded(
+    Data(probe): Data<&Probe>,
+    Path(name): Path<String>,
+    headers: &HeaderMap,
+    _: Vec<u8>,
 ) -> Response {
     response(probe.answer(&name, headers).await)
 }

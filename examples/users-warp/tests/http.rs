@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use cachify_warp::{
     Cache, Cachify, FilterExt, Lock, Once, Pool, Rejection, get_or_head, key, query, recover,
     with_cachify,
@@ -12,6 +13,7 @@ use users_contract::{Answer, Probe, Setup};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::header::AUTHORIZATION;
+
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::{Reply, Response};
 
@@ -72,20 +74,22 @@ async fn serve(setup: Setup) {
         |(name, ..)| key!("small-{name}"),
         named,
     );
-    let lock = at("lock").and(warp::put()).then_locked(
+    // The body comes before what is held.
+    let held = |kind| at(kind).and(warp::put()).and(warp::body::bytes());
+    let lock = held("lock").then_locked(
         Lock::new(&cachify),
         |(name, ..)| key!("hold-{name}"),
-        named,
+        uploaded,
     );
-    let once = at("once").and(warp::put()).then_once(
+    let once = held("once").then_once(
         Once::new(&cachify),
         |(name, ..)| key!("hold-{name}"),
-        named,
+        uploaded,
     );
-    let pool = at("pool").and(warp::put()).then_pooled(
+    let pool = held("pool").then_pooled(
         Pool::new(&cachify, 2),
         |(name, ..)| key!("hold-{name}"),
-        named,
+        uploaded,
     );
     let reset = warp::path!("reset" / String)
         .and(warp::post())
@@ -128,6 +132,10 @@ async fn named(name: String, headers: HeaderMap, probe: Probe) -> Response {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+async fn uploaded(name: String, headers: HeaderMap, probe: Probe, _: Bytes) -> Response {
+    named(name, headers, probe).await
 }
 
 async fn reset(name: String, cachify: Cachify) -> Result<&'static str, Rejection> {

@@ -127,3 +127,22 @@ pub async fn h6_a_client_that_goes_away_releases_what_its_request_held(launch: L
         }
     }
 }
+
+pub async fn p1_l6_a_slow_upload_costs_others_nothing(launch: Launch) {
+    let app = probe(launch).await;
+    for (kind, places) in [("lock", 1), ("once", 1), ("pool", 2)] {
+        let path = format!("/{kind}/{kind}");
+        let mut slow = Vec::new();
+        for _ in 0..places {
+            slow.push(app.half_a_request("PUT", &path).await);
+        }
+        let other = ask(&app, &format!("PUT {path}"), &[]).send().await;
+        assert_eq!(other.unwrap().status(), 200, "{kind}");
+        assert_eq!(runs(&app, kind).await, 1, "the slow ones have not begun");
+        // They are served when the rest arrives, one after the other.
+        for stream in slow {
+            let answer = App::end_of_a_request(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! How errors that were answered over HTTP are logged. Alone in its process: threads without a subscriber would turn the events off.
+#![cfg(feature = "http")]
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cachify_core::http::{HoldRules, problem};
+use cachify_core::{Error, ErrorKind};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// A line for each warning.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<String>>);
+
+impl Warnings {
+    fn take(&self) -> Vec<String> {
+        let text = std::mem::take(&mut *self.0.lock().unwrap());
+        text.lines().map(Into::into).collect()
+    }
+}
+
+impl Visit for Warnings {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0.lock().unwrap(), "{field}={value:?} ").unwrap();
+    }
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+        self.0.lock().unwrap().push('\n');
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn h5_s1_what_is_answered_is_logged_once_per_minute() {
+    let warnings = Warnings::default();
+    let _default = tracing::subscriber::set_default(warnings.clone());
+
+    let down = Error::new(ErrorKind::Unavailable, "the server is away");
+    let late = Error::new(ErrorKind::Timeout, "the server is late");
+    for _ in 0..1000 {
+        problem(&down);
+        problem(&late);
+    }
+    let lines = warnings.take();
+    assert_eq!(lines.len(), 2, "one for each kind: {lines:?}");
+    assert!(lines[0].contains("the server is away"), "{lines:?}");
+    assert!(lines[0].contains("status=503 unlogged=0"), "{lines:?}");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    problem(&down);
+    let lines = warnings.take();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("unlogged=999"), "{lines:?}");
+
+    for kind in [ErrorKind::Held, ErrorKind::Full, ErrorKind::SlowBody] {
+        problem(&Error::new(kind, "refused"));
+    }
+    assert_eq!(warnings.take().len(), 0, "refusals are everyday work");
+
+    let request = http::Request::put("/s3cret").body(()).unwrap();
+    let (parts, ()) = request.into_parts();
+    for (template, kind) in [
+        ("a-{id}-{query.page}", ErrorKind::Request),
+        ("b-{header.x-tenant}", ErrorKind::Request),
+        ("c-{id}-{other}", ErrorKind::Template),
+    ] {
+        let rules = HoldRules::lock(template).unwrap();
+        for _ in 0..1000 {
+            let key = rules.key(&parts, |name| (name == "id").then_some("s3cret"));
+            let error = key.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            problem(&error);
+        }
+        let lines = warnings.take();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains(template), "{lines:?}");
+        assert!(!lines[0].contains("s3cret"), "{lines:?}");
+    }
+}
