@@ -188,6 +188,20 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     }
 }
 
+/// An envelope around any payload, in the name of `T`.
+#[cfg(feature = "testing")]
+pub(crate) fn sealed<T>(format: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + payload.len());
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[format, 0]);
+    out.extend_from_slice(&fingerprint::<T>().to_le_bytes());
+    out.extend_from_slice(&[0; 16]);
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(payload);
+    out
+}
+
 /// Looks through one `MessagePack` value; `None` unless it is whole, and nested at most [`MAX_DEPTH`] deep.
 ///
 /// `rmp_serde` recurses once for each level, and does not count those of enums.

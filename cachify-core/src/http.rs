@@ -37,6 +37,8 @@ mod answer;
 mod cacheable;
 mod cookies;
 mod directives;
+#[cfg(feature = "testing")]
+mod fuzz;
 mod hold;
 mod pass;
 mod problem;
@@ -52,6 +54,8 @@ use http::request::Parts;
 use http::{HeaderName, StatusCode};
 use tokio::sync::Semaphore;
 
+#[cfg(feature = "testing")]
+pub(crate) use self::fuzz::{fuzz_fields, fuzz_stored};
 pub use self::hold::{BodyRules, HoldRules};
 pub use self::problem::{problem, problem_status};
 pub use self::request_key::{RequestKey, read_key, sorted_query};

@@ -39,7 +39,7 @@ impl Key {
     /// Whether `text` has the form of a key's text.
     #[cfg(feature = "redis")]
     pub(crate) fn is_text(text: &str) -> bool {
-        let forbidden = |c: char| c == '{' || c == '}' || c.is_control();
+        let forbidden = |c: char| c == '{' || c == '}' || c.is_ascii_control();
         (1..=render::MAX_LEN).contains(&text.len()) && !text.contains(forbidden)
     }
 

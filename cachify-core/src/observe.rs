@@ -151,6 +151,15 @@ pub(crate) fn breaker(open: Option<&Error>) {
     }
 }
 
+/// A connection to the server at `place` was made, or lost.
+#[cfg(feature = "redis")]
+pub(crate) fn connection(place: &str, made: bool) {
+    let event = if made { "made" } else { "lost" };
+    #[cfg(feature = "metrics")]
+    metrics::counter!("cachify_connections_total", "event" => event).increment(1);
+    tracing::info!(place, event, "connection to the backend");
+}
+
 /// An entry could not be read, and counts as missing.
 pub(crate) fn unreadable(key: &Key) {
     #[cfg(feature = "metrics")]
@@ -507,6 +516,39 @@ mod tests {
         ] {
             assert!(lines.contains(&line), "{line}: {lines:?}");
         }
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn connections_that_are_made_and_lost_are_counted() {
+        let record = Record::default();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        let server = redis_fixture::Server::start();
+        let counted = |event: &str| {
+            let name = format!("cachify_connections_total {event}");
+            record
+                .0
+                .lock()
+                .unwrap()
+                .iter()
+                .filter(|line| **line == name)
+                .count()
+        };
+        with_local_recorder(&record, || {
+            runtime.block_on(async {
+                let cachify = Cachify::connect(&server.url()).await.unwrap();
+                let (made, lost) = (counted("made"), counted("lost"));
+                assert!(made >= 2 && lost == 0, "{made} made, {lost} lost");
+                server.kill();
+                let key = KeyTemplate::parse("row").unwrap().render(&[]);
+                assert!(cachify.reset(&key).await.is_err());
+                assert!(counted("lost") > 0);
+                server.restart();
+                cachify.close(Duration::from_secs(20)).await.unwrap();
+                assert!(counted("made") > made);
+            });
+        });
     }
 
     #[test]

@@ -35,6 +35,8 @@ use crate::{Cachify, Encoding, Error, Key, KeyTemplate, Ttl, codec};
 
 pub mod conformance;
 mod faulty;
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use faulty::{Fault, Faulty, Gate, Op};
 

@@ -5,6 +5,7 @@ mod book;
 mod browser;
 mod commands;
 mod docker;
+mod fuzz;
 mod lint;
 mod packages;
 mod redis;
@@ -28,6 +29,7 @@ cargo xtask COMMAND
   book           Build the book, with an mdbook that is found or fetched, and say where it is.
   commands       Run the commands of READMEs and book in a clean clone of what is committed, and compare what they print.
                  With `--all`, also those that take minutes, as they are written.
+  fuzz [SECONDS] Fuzz everything that reads untrusted bytes, for 60 s per target unless SECONDS says otherwise.
   cold           Build each adapter from nothing, and compare the time with that of its framework.
   ci             lint, test, package, commands; and book, where there is an mdbook.
   redis-image    Build a Docker image from this machine's Redis, for machines that reach no registry.";
@@ -58,7 +60,8 @@ fn command(args: &[String]) -> Result<(), Failure> {
         .split_first()
         .map_or(("", args), |(name, rest)| (name.as_str(), rest));
     let all = name == "commands" && rest == ["--all"];
-    if name != "test" && !rest.is_empty() && !all {
+    let timed = name == "fuzz" && rest.len() == 1;
+    if name != "test" && !rest.is_empty() && !all && !timed {
         return Err(format!("`{name}` takes no arguments\n\n{HELP}"));
     }
     match name {
@@ -69,6 +72,10 @@ fn command(args: &[String]) -> Result<(), Failure> {
         "package" => steps(&[&[("package", package)]]),
         "book" => book::build().map(|page| println!("\n{page}")),
         "commands" => commands::check(all).map(|summary| println!("\n{summary}")),
+        "fuzz" => {
+            let seconds = rest.first().map(String::as_str);
+            fuzz::run_all(seconds).map(|summary| println!("\n{summary}"))
+        }
         "cold" => weight::cold().map(|summary| println!("\n{summary}")),
         "redis-image" => docker::build().map(|image| println!("{image}")),
         "" | "help" | "-h" | "--help" => {

@@ -279,6 +279,17 @@ impl Shared {
     }
 }
 
+/// See [`testing::fuzzing`](crate::testing::fuzzing).
+#[cfg(feature = "testing")]
+pub(crate) fn fuzz_word(bytes: &[u8]) {
+    let node = Node::new("fuzz");
+    // Most messages name a token of their reader.
+    let text = String::from_utf8_lossy(bytes).replace("TOKEN", node.token().as_str());
+    if let Some(Word::LeaseEnded(key) | Word::Turn { key, .. }) = Word::parse(&text, &node) {
+        assert!(Key::is_text(key), "{key:?}");
+    }
+}
+
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")

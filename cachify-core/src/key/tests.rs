@@ -126,6 +126,15 @@ fn k2_a_value_written_in_pieces_is_the_same_value() {
 }
 
 #[test]
+fn k4_every_key_has_the_form_of_a_key() {
+    // Only ASCII has control characters that are escaped: others reach messages as they are.
+    for value in ["\u{83}", "\u{7f}", "\n", "}", "\u{2028}", "a b", ""] {
+        let key = KeyTemplate::parse("row-{a}").unwrap().render(&[&value]);
+        assert!(Key::is_text(key.as_str()), "{:?}", key.as_str());
+    }
+}
+
+#[test]
 fn k4_a_key_has_no_braces_and_is_never_empty() {
     assert_eq!(render("{{{a}}}", &[&"}{"]), "%x7B%7D%7B%x7D");
     assert_eq!(render("{{}}", &[]), "%x7B%x7D");

@@ -23,7 +23,7 @@ use super::script::Call;
 use super::time::ServerTime;
 use crate::backend::Token;
 use crate::resilience::current_runtime;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, observe};
 
 /// Where the server is, and what all connections to it share.
 pub(super) struct Server {
@@ -302,6 +302,8 @@ impl Shelf {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         if live.as_ref().is_some_and(|live| live.id == id) {
             *live = None;
+            drop(live);
+            observe::connection(&self.server.address.place, false);
         }
     }
 
@@ -315,6 +317,7 @@ impl Shelf {
         let error = match timeout(server.patience, open(server)).await {
             Ok(Ok(connection)) => {
                 server.known.store(true, Ordering::Release);
+                observe::connection(place, true);
                 return Ok(Live {
                     connection,
                     id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
