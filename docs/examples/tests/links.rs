@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 #[path = "links/text.rs"]
 mod text;
-use text::{Code, Page, directives, excerpt, files, filled, ids, targets, without_code};
+use text::{Code, Page, excerpt, files, filled, ids, targets, without_code};
+
+/// Where the book is published.
+const BOOK: &str = "https://cachify.github.io/cachify/";
 
 #[test]
 fn nothing_in_the_book_is_broken() {
@@ -147,31 +150,18 @@ impl Book {
         let text = fs::read_to_string(page).unwrap();
         let parsed = Page::parse(&text);
         for (number, line) in parsed.prose {
-            for directive in directives(line) {
-                self.include(page, number, directive);
-            }
             for target in targets(&without_code(line)) {
                 self.link(page, number, &target);
             }
         }
         for code in &parsed.codes {
-            let mut lines = (code.line..).zip(&code.lines);
-            if let Some((line, _)) = lines.find(|(_, line)| line.trim().starts_with("{{#")) {
-                let what = "code that a reader of the source does not see: `same as`, please";
-                self.complain(page, line + 1, what);
-            }
             self.code(page, code, false);
         }
-    }
-
-    /// An include outside of code blocks, which is a diagram.
-    fn include(&mut self, page: &Path, line: usize, directive: &str) {
-        let Some(file) = directive.strip_prefix("include ") else {
-            let what = format!("`{{{{#{directive}}}}}`: only `include` is checked, so use that");
-            return self.complain(page, line, &what);
-        };
-        if !page.parent().unwrap().join(file.trim()).exists() {
-            self.complain(page, line, &format!("there is no file {file} to include"));
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.contains("{{#") {
+                let what = "an include, which shows nothing where the source is read";
+                self.complain(page, number, what);
+            }
         }
     }
 
@@ -249,6 +239,15 @@ impl Book {
         for (number, line) in parsed.prose {
             for target in targets(&without_code(line)) {
                 let file = target.split('#').next().unwrap_or_default();
+                if let Some(place) = target.strip_prefix(BOOK) {
+                    self.published(page, number, place);
+                } else if target.contains("docs/src/") {
+                    self.complain(
+                        page,
+                        number,
+                        "link to the published book, not to its source",
+                    );
+                }
                 // A page's own headings, other sites, and items of Rust.
                 let is_elsewhere = ["://", "::", "mailto:"]
                     .iter()
@@ -257,6 +256,23 @@ impl Book {
                     self.complain(page, number, &format!("there is no {file}"));
                 }
             }
+        }
+    }
+
+    /// A link to the published book, whose pages have the names of their sources.
+    fn published(&mut self, page: &Path, line: usize, place: &str) {
+        let (file, fragment) = match place.split_once('#') {
+            Some((file, fragment)) => (file, Some(fragment)),
+            None => (place, None),
+        };
+        let source = self.src.join(file).with_extension("md");
+        let is_page = file.ends_with(".html") && self.listed.contains(&source);
+        if !is_page && !file.is_empty() {
+            self.complain(page, line, &format!("the book has no page {file}"));
+        } else if let Some(fragment) = fragment
+            && !fs::read_to_string(source).is_ok_and(|text| ids(&text).contains(fragment))
+        {
+            self.complain(page, line, &format!("nothing in {place} has that id"));
         }
     }
 
@@ -306,22 +322,54 @@ fn what_is_broken_is_told() {
         ("<img src=\"none.svg\">", "", "there is no none.svg"),
         ("[gone](page.md#none)", "", "has that id"),
         ("[out](../outside.md)", "", "is not part of the book"),
-        ("{{#include ../none.rs}}", "", "there is no file ../none.rs"),
         (same, "", "there is no `ANCHOR: whole`"),
         (same, "// ANCHOR: whole\nf\n", "no `ANCHOR_END: whole`"),
         (same, "// ANCHOR: whole\n// ANCHOR_END: whole\n", "empty"),
         (same, &[CODE, CODE].concat(), "more than one"),
         (same, &CODE.replace("f()", "g()"), "is not the same"),
-        (include, CODE, "page.md:2: code that a reader"),
+        (include, CODE, "page.md:2: an include"),
         ("", CODE, "no page has the code of this anchor"),
         ("```rust\nfn f() {}\n```", "", "nothing compiles"),
-        ("{{#playground ../code/code.rs}}", "", "only `include`"),
+        ("{{#include page.md}}", "", "page.md:1: an include"),
         ("```sh\n", "", "is not closed"),
     ] {
         let found = complaints(page, source);
         assert!(
             found.iter().any(|found| found.contains(complaint)),
             "{page}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_readme_links_to_the_published_book() {
+    let root = tempfile::tempdir().unwrap();
+    let (src, readme) = (root.path().join("docs/src"), root.path().join("README.md"));
+    fs::create_dir_all(&src).unwrap();
+    fs::write(src.join("SUMMARY.md"), "- [Page](page.md)\n").unwrap();
+    fs::write(src.join("page.md"), "# A heading\n").unwrap();
+    let complaints = |target: &str| {
+        let target = target.replace("BOOK/", BOOK);
+        fs::write(&readme, format!("[book]({target})\n")).unwrap();
+        check(&src, &[], std::slice::from_ref(&readme))
+    };
+    for right in ["BOOK/", "BOOK/page.html", "BOOK/page.html#a-heading"] {
+        assert_eq!(complaints(right), [""; 0], "{right}");
+    }
+    for (wrong, complaint) in [
+        ("docs/src/page.md", "not to its source"),
+        (
+            "https://host/blob/main/docs/src/page.md",
+            "not to its source",
+        ),
+        ("BOOK/none.html", "no page none.html"),
+        ("BOOK/page.md", "no page page.md"),
+        ("BOOK/page.html#none", "has that id"),
+    ] {
+        let found = complaints(wrong);
+        assert!(
+            found.iter().any(|found| found.contains(complaint)),
+            "{wrong}: {found:?}"
         );
     }
 }

@@ -100,13 +100,6 @@ pub(super) fn excerpt<'a>(text: &'a str, anchor: Option<&str>) -> Result<Vec<&'a
     Ok(lines)
 }
 
-/// What stands in `{{#..}}`.
-pub(super) fn directives(line: &str) -> impl Iterator<Item = &str> {
-    line.split("{{#")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("}}").map(|(directive, _)| directive))
-}
-
 /// A line without what stands between backquotes.
 pub(super) fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect::<Vec<_>>().join(" ")
