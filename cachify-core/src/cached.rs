@@ -67,7 +67,7 @@ impl Cachify {
     pub fn cached(&self, key: &Key) -> Cached {
         Cached {
             cachify: self.clone(),
-            key: key.clone(),
+            key: self.own(key).into_owned(),
             policy: Fixed {
                 ttl: self.inner.settings.default_ttl,
             },
@@ -85,10 +85,11 @@ impl Cachify {
     /// As [`local`](Self::local), of any type.
     #[inline]
     pub(crate) fn at_hand(&self, key: &Key) -> Option<Typed> {
-        if !self.inner.pending.is_empty() && self.inner.pending.contains(key) {
+        let key = self.own(key);
+        if !self.inner.pending.is_empty() && self.inner.pending.contains(&key) {
             return None;
         }
-        self.inner.backend.local(key)
+        self.inner.backend.local(&key)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The handle, and how to get one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +16,7 @@ use crate::backend::{Backend, Node};
 use crate::clock::Clock;
 use crate::codec::Encoding;
 use crate::flight::Flights;
+use crate::key::Prefix;
 use crate::renewal::Renewal;
 use crate::resilience::{Breaker, Pending, limit};
 use crate::waiting::Lines;
@@ -29,15 +31,19 @@ pub(crate) use owed::{Debt, Owed};
 
 /// A handle to entries, locks and pools: cheap to clone, safe to share.
 ///
-/// All clones are one handle. When the last one is dropped, and the last guard and permit with it, its background tasks end.
+/// All clones are one handle. When the last one is dropped, with all that [`with_prefix`](Self::with_prefix) made of them and the last
+/// guard and permit, its background tasks end.
 #[derive(Clone)]
 pub struct Cachify {
     pub(crate) inner: Arc<Inner>,
+    /// `None`: the one that the handle was built with.
+    pub(crate) prefix: Option<Prefix>,
 }
 
 /// What a handle was built with.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
+    pub(crate) prefix: String,
     pub(crate) default_ttl: Ttl,
     pub(crate) lock_ttl: Duration,
     pub(crate) budget: Duration,
@@ -114,6 +120,58 @@ impl Cachify {
         )
     }
 
+    /// Makes a handle whose keys begin with `prefix`: its entries, locks and pools never meet those of another prefix.
+    ///
+    /// It costs a look-up, so that a handle can be made for each request of a tenant. Everything but the names is shared: the
+    /// connections to the server, the circuit breaker, the settings, the capacity of memory and the background tasks. Handles with the
+    /// same prefix share their entries and locks, in this process and in others, however they were made:
+    /// [`CachifyBuilder::prefix`] names the same place.
+    ///
+    /// The prefix takes the place of the one that this handle has; it is not appended to it. A user of Redis with limited rights
+    /// needs `~PREFIX:*` and `&PREFIX:*` for each prefix.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) if the prefix is not one or more of letters, digits and `_.:-`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let tenant = cachify.with_prefix("tenant-7")?;
+    /// tenant.cached(&key!("seats")).set(7).await?;
+    /// assert_eq!(cachify.cached(&key!("seats")).peek::<i32>().await?, None);
+    /// # Ok::<(), cachify_core::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_prefix(&self, prefix: &str) -> Result<Self, Error> {
+        let own = prefix == self.inner.settings.prefix;
+        Ok(Self {
+            inner: Arc::clone(&self.inner),
+            prefix: if own {
+                None
+            } else {
+                Some(Prefix::new(prefix)?)
+            },
+        })
+    }
+
+    /// The key as this handle's prefix sets it apart.
+    #[inline]
+    pub(crate) fn own<'a>(&self, key: &'a Key) -> Cow<'a, Key> {
+        key.within(self.prefix.as_ref())
+    }
+
+    fn own_all<'a>(&self, keys: Cow<'a, [Key]>) -> Cow<'a, [Key]> {
+        if keys.iter().all(|key| key.prefix() == self.prefix.as_ref()) {
+            return keys;
+        }
+        keys.iter().map(|key| self.own(key).into_owned()).collect()
+    }
+
     pub(crate) fn over(
         backend: Arc<dyn Backend>,
         settings: Settings,
@@ -121,6 +179,7 @@ impl Cachify {
         clock: Clock,
     ) -> Self {
         Self {
+            prefix: None,
             inner: Arc::new(Inner {
                 backend,
                 settings,
@@ -180,7 +239,7 @@ impl Cachify {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn reset(&self, keys: impl Keys) -> Result<(), Error> {
-        self.inner.reset_each(&keys.list()).await
+        self.inner.reset_each(&self.own_all(keys.list())).await
     }
 
     /// Runs `change`, and resets the key, or [several](Keys), afterwards: whether `change` succeeds,
@@ -218,7 +277,7 @@ impl Cachify {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn update<T>(&self, keys: impl Keys, change: impl Future<Output = T>) -> T {
-        let keys = keys.list();
+        let keys = self.own_all(keys.list());
         let late = self.inner.late_resets(&keys);
         let output = change.await;
         // From here on `reset_each` itself sees to it that they happen.
@@ -268,6 +327,10 @@ impl Cachify {
     /// Waits until what this handle still has to do is done: locks to release, resets to repeat. Then the handle is closed: locks
     /// and pools answer [`Unavailable`](ErrorKind::Unavailable), and cached calls compute what is not in this process's memory.
     ///
+    /// The handle that was built waits for all that [`with_prefix`](Self::with_prefix) made of it, and closes them, too: a program
+    /// that ends needs to close only that one. A handle with a prefix of its own waits for what is left to do under its prefix, and
+    /// closes nothing, since other handles may have the same prefix.
+    ///
     /// # Errors
     ///
     /// [`Timeout`](ErrorKind::Timeout) if `timeout` passes before; the message says what is left. The handle is closed all the same.
@@ -297,30 +360,43 @@ impl Cachify {
         let drained = limit(timeout, async {
             loop {
                 let idle = inner.background.idle.notified();
-                if inner.background.live.load(Ordering::Acquire) == 0
-                    && inner.owed.is_empty()
-                    && inner.pending.is_empty()
-                {
+                if self.left() == (0, 0) {
                     return Ok(());
                 }
                 idle.await;
             }
         })
         .await;
-        inner.breaker.close_for_good();
+        if self.prefix.is_none() {
+            inner.breaker.close_for_good();
+        }
         drained.map_err(|error| {
             if error.kind() != ErrorKind::Timeout {
                 return error;
             }
+            let (releases, resets) = self.left();
             Error::new(
                 ErrorKind::Timeout,
                 format!(
-                    "closed with work left: {} releases, {} resets; the backend may be away",
-                    inner.owed.len(),
-                    inner.pending.len()
+                    "closed with work left: {releases} releases, {resets} resets; the backend may be away"
                 ),
             )
         })
+    }
+
+    /// How many releases and resets [`close`](Self::close) waits for.
+    fn left(&self) -> (usize, usize) {
+        let Inner { owed, pending, .. } = &*self.inner;
+        match &self.prefix {
+            None => {
+                let live = self.inner.background.live.load(Ordering::Acquire);
+                (owed.len().max(live), pending.len())
+            }
+            Some(prefix) => {
+                let own = |key: &Key| key.prefix() == Some(prefix);
+                (owed.count(own), pending.count(own))
+            }
+        }
     }
 }
 
@@ -613,6 +689,7 @@ async fn replay(claim: Claim) {
         match limit(inner.settings.budget, inner.backend.reset(&key)).await {
             Ok(()) => {
                 inner.pending.acknowledge(&key, round);
+                inner.background.idle.notify_waiters();
                 backoff = Backoff(Backoff::FIRST);
             }
             Err(error) => {

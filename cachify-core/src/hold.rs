@@ -47,7 +47,7 @@ impl Request {
             inner: Arc::clone(&cachify.inner),
             slot: Slot {
                 kind,
-                key: key.clone(),
+                key: cachify.own(key).into_owned(),
                 max,
             },
             ttl: cachify.inner.settings.lock_ttl,
@@ -199,6 +199,7 @@ impl Request {
         observe::permits(&self.slot, 1.0);
         Holding {
             inner: Arc::clone(&self.inner),
+            key: self.slot.key.within(None).into_owned(),
             hold,
             released: false,
         }
@@ -348,6 +349,8 @@ impl Renewable for Hold {
 /// Owns a [`Hold`]: its drop gives the slot back.
 pub(crate) struct Holding {
     inner: Arc<Inner>,
+    /// As the caller gave it.
+    key: Key,
     hold: Arc<Hold>,
     /// The backend acknowledged it.
     released: bool,
@@ -355,7 +358,7 @@ pub(crate) struct Holding {
 
 impl Holding {
     pub(crate) fn key(&self) -> &Key {
-        &self.hold.slot.key
+        &self.key
     }
 
     pub(crate) fn is_lost(&self) -> bool {

@@ -2,18 +2,21 @@
 
 mod keys;
 mod parse;
+mod prefix;
 mod render;
 mod template;
 
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::hash::{Hash, Hasher};
 
 use smol_str::SmolStr;
 
 pub use self::keys::Keys;
+pub(crate) use self::prefix::Prefix;
 #[doc(hidden)]
 pub use self::template::Slot;
 pub use self::template::{KeyTemplate, MissingPlaceholder};
@@ -26,14 +29,61 @@ pub use self::template::{KeyTemplate, MissingPlaceholder};
 /// `Debug` shows the template alone, since values can be secrets.
 #[derive(Clone)]
 pub struct Key {
+    /// Behind a prefix, [`SEPARATOR`] and the text that was rendered.
     text: SmolStr,
     template: SmolStr,
+    prefix: Option<Prefix>,
 }
+
+/// Stands between a prefix and the text of a key. It cannot be in either.
+const SEPARATOR: char = '\u{1f}';
 
 impl Key {
     /// The text: never empty, at most 512 bytes, without braces or control characters.
+    ///
+    /// A [`Backend`](crate::backend::Backend) also gets the keys of handles that
+    /// [`with_prefix`](crate::Cachify::with_prefix) made. Their text begins with the prefix and the
+    /// character U+001F, so that keys with different prefixes never are equal.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The prefix of the handle that the key was given to, unless it is the one that was built.
+    pub(crate) fn prefix(&self) -> Option<&Prefix> {
+        self.prefix.as_ref()
+    }
+
+    /// The text without the prefix.
+    pub(crate) fn plain(&self) -> &str {
+        match &self.prefix {
+            Some(prefix) => &self.text[prefix.as_str().len() + SEPARATOR.len_utf8()..],
+            None => &self.text,
+        }
+    }
+
+    /// The key of the same text with `prefix` in place of the prefix that it has.
+    #[inline]
+    pub(crate) fn within(&self, prefix: Option<&Prefix>) -> Cow<'_, Self> {
+        if self.prefix.as_ref() == prefix {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            text: Self::text_within(prefix, self.plain()),
+            template: self.template.clone(),
+            prefix: prefix.cloned(),
+        })
+    }
+
+    fn text_within(prefix: Option<&Prefix>, plain: &str) -> SmolStr {
+        match prefix {
+            Some(prefix) => Self::name_within(prefix.as_str(), plain),
+            None => plain.into(),
+        }
+    }
+
+    /// The text of the key `plain` of a handle with `prefix`.
+    pub(crate) fn name_within(prefix: &str, plain: &str) -> SmolStr {
+        smol_str::format_smolstr!("{prefix}{SEPARATOR}{plain}")
     }
 
     /// Whether `text` has the form of a key's text.
@@ -52,8 +102,9 @@ impl Key {
     #[cfg(feature = "http")]
     pub(crate) fn variant(&self, name: &str) -> Self {
         Self {
-            text: render::variant(&self.text, name),
+            text: Self::text_within(self.prefix(), &render::variant(self.plain(), name)),
             template: self.template.clone(),
+            prefix: self.prefix.clone(),
         }
     }
 }

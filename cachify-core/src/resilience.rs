@@ -204,6 +204,11 @@ impl Pending {
         self.len.load(Ordering::Acquire)
     }
 
+    pub(crate) fn count(&self, select: impl Fn(&Key) -> bool) -> usize {
+        let keys = self.keys();
+        keys.values().filter(|entry| select(&entry.key)).count()
+    }
+
     /// Keeps a reset to be tried again. `false`: there is no room.
     pub(crate) fn add(&self, key: &Key) -> bool {
         let mut keys = self.keys();

@@ -84,6 +84,8 @@ async fn k3_a_prefix_is_refused_that_could_pass_for_something_else() {
             .connect_lazy()
             .map_err(|error| error.kind());
         assert_eq!(error.err(), Some(ErrorKind::Configuration), "{prefix:?}");
+        let error = Cachify::memory().with_prefix(prefix).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{prefix:?}");
     }
     assert!(
         Cachify::builder()

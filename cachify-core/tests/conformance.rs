@@ -38,6 +38,28 @@ mod memory {
     }
 }
 
+/// The promises, for handles with a prefix of their own.
+mod prefixed {
+    use std::sync::Arc;
+
+    use cachify_core::Cachify;
+    use cachify_core::backend::memory::Memory;
+    use cachify_core::clock::Clock;
+    use cachify_core::testing::Stage;
+
+    fn stage() -> Stage {
+        let clock = Clock::test();
+        let memory = Arc::new(Memory::builder().clock(clock.clone()).build());
+        Stage::new(move || {
+            let builder = Cachify::builder().backend(memory.clone());
+            let cachify = builder.clock(clock.clone()).connect_lazy()?;
+            cachify.with_prefix("tenant-7")
+        })
+    }
+
+    cachify_core::conformance!(tokio::test(start_paused = true), stage());
+}
+
 /// A case that is written and not listed would never run.
 #[test]
 fn every_case_is_listed() {
@@ -48,6 +70,7 @@ fn every_case_is_listed() {
         include_str!("../src/testing/conformance/flights.rs"),
         include_str!("../src/testing/conformance/locks.rs"),
         include_str!("../src/testing/conformance/pools.rs"),
+        include_str!("../src/testing/conformance/prefixes.rs"),
     ] {
         for case in file.lines().filter_map(|line| {
             line.strip_prefix("pub async fn ")

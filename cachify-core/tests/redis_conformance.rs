@@ -16,3 +16,18 @@ fn stage() -> Stage {
 }
 
 cachify_core::conformance!(tokio::test, stage());
+
+/// The promises, for handles with a prefix of their own.
+mod prefixed {
+    use super::*;
+
+    fn stage() -> Stage {
+        let url = redis_fixture::shared();
+        Stage::new(move || {
+            let builder = Cachify::builder().redis(&url).prefix("unused");
+            builder.connect_lazy()?.with_prefix("tenant-7")
+        })
+    }
+
+    cachify_core::conformance!(tokio::test, stage());
+}

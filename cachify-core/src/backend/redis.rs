@@ -9,12 +9,12 @@
 //! | `..:nodes` | until when the waiters of each node count as alive | as long as there are waiters |
 //! | `..:ended` | tokens released before their request came | 10 s |
 //! | `PREFIX:fence` | the last fencing token of all locks: began as the time in µs, counts on. A cluster needs one in each hash slot | for ever |
-//! | channel `PREFIX:wake:NODE` | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over, or with 0, whether anybody still waits | |
+//! | channel `PREFIX:wake:NODE`, one for each prefix in use, all on one connection | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over, or with 0, whether anybody still waits | |
 //!
 //! Each operation is one command or one script. What is not idempotent carries the server's time after which it is refused.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ use link::{Link, Resent, Server};
 pub use options::RedisOptions;
 use reach::unreachable;
 use rights::Rights;
-use script::Call;
+use script::{Call, Spot, WAKE};
 use subscriber::Subscriber;
 use time::ServerTime;
 #[cfg(feature = "tls")]
@@ -75,8 +75,8 @@ pub struct Redis(Arc<Shared>);
 
 struct Shared {
     server: Arc<Server>,
-    names: Names,
-    own_channel: String,
+    /// Of the keys that bring no other one.
+    prefix: String,
     node: Node,
     /// For entries: what may be large and must not be in the way of a renewal.
     data: Link,
@@ -87,17 +87,6 @@ struct Shared {
     allow_evicting_locks: bool,
     policy: fitness::Policy,
     weak: Weak<Shared>,
-}
-
-/// What names begin with.
-struct Names {
-    prefix: String,
-    cached: String,
-    lock: String,
-    pool: String,
-    fence: String,
-    probe: String,
-    wake: String,
 }
 
 impl Redis {
@@ -122,20 +111,10 @@ impl Redis {
             time: ServerTime::new(options.clock, signals.clone()),
             resent: Resent::default(),
             known: AtomicBool::new(false),
+            prefixes: AtomicBool::new(false),
         });
-        let prefix = options.prefix;
-        let names = Names {
-            cached: format!("{prefix}:cached:{{"),
-            lock: format!("{prefix}:lock:{{"),
-            pool: format!("{prefix}:pool:{{"),
-            fence: format!("{prefix}:fence"),
-            probe: format!("{prefix}:probe:{{"),
-            wake: format!("{prefix}:wake:"),
-            prefix,
-        };
         Ok(Self(Arc::new_cyclic(|weak| Shared {
-            own_channel: format!("{}{}", names.wake, node.as_str()),
-            names,
+            prefix: options.prefix,
             node,
             data: Link::new(Arc::clone(&server)),
             control: Link::new(Arc::clone(&server)),
@@ -182,14 +161,42 @@ const ENDED: i64 = 4;
 const MORE: i64 = 5;
 
 impl Shared {
-    /// Acts on a message of this process's channel.
+    fn spot<'a>(&'a self, key: &'a Key) -> Spot<'a> {
+        let prefix = match key.prefix() {
+            Some(prefix) => {
+                self.server.prefixes.store(true, Ordering::Relaxed);
+                prefix.as_str()
+            }
+            None => &self.prefix,
+        };
+        let key = key.plain();
+        Spot { prefix, key }
+    }
+
+    /// This node's channel of a prefix, on which it hears of the keys with that prefix.
+    fn channel(&self, prefix: &str) -> String {
+        format!("{prefix}{WAKE}{}", self.node.as_str())
+    }
+
+    /// The prefix that a channel of this node belongs to.
+    fn prefix_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        channel.strip_suffix(self.node.as_str())?.strip_suffix(WAKE)
+    }
+
+    /// Acts on a message of one of this node's channels.
     ///
     /// Anybody with the right to publish may have sent it. It can wake a waiter, which asks the server. Of what this
     /// node has, it can give back only what the server knows as handed over and never claimed.
-    fn heard(&self, text: &str) {
+    fn heard(&self, channel: &str, text: &str) {
+        let Some(prefix) = self.prefix_of(channel) else {
+            return;
+        };
         match Word::parse(text, &self.node) {
             Some(Word::LeaseEnded(key)) => {
-                self.signals.wake(key);
+                if prefix == self.prefix {
+                    self.signals.wake(key);
+                }
+                self.signals.wake(&Key::name_within(prefix, key));
             }
             Some(Word::Turn {
                 deadline,
@@ -199,7 +206,7 @@ impl Shared {
             }) => {
                 if !self.signals.wake(token) {
                     // The waiter is gone: the next one need not wait until the claim is over.
-                    self.give_back_claim(kind, key, token, deadline);
+                    self.give_back_claim(kind, Spot { prefix, key }, token, deadline);
                 }
             }
             None => tracing::debug!("a message that no cachify sends was ignored"),
@@ -294,7 +301,7 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")
             .field("place", &self.0.server.address.place)
-            .field("prefix", &self.0.names.prefix)
+            .field("prefix", &self.0.prefix)
             .finish_non_exhaustive()
     }
 }
@@ -309,11 +316,11 @@ impl Backend for Redis {
     }
 
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Found>, Error>> {
-        Box::pin(self.0.get(key.as_str()))
+        Box::pin(self.0.get(key))
     }
 
     fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
-        Box::pin(self.0.begin(key.as_str(), begin))
+        Box::pin(self.0.begin(key, begin))
     }
 
     fn fill<'a>(
@@ -322,11 +329,11 @@ impl Backend for Redis {
         token: &'a Token,
         entry: NewEntry<'a>,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(self.0.end_lease(key.as_str(), token, Some(entry)))
+        Box::pin(self.0.end_lease(key, token, Some(entry)))
     }
 
     fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(self.0.end_lease(key.as_str(), token, None))
+        Box::pin(self.0.end_lease(key, token, None))
     }
 
     fn extend_lease<'a>(
@@ -335,17 +342,17 @@ impl Backend for Redis {
         token: &'a Token,
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        let call = Call::new(&script::EXTEND_LEASE, &[self.0.lease(key.as_str())])
+        let call = Call::new(&script::EXTEND_LEASE, &[self.0.spot(key).lease()])
             .arg(token.as_str())
             .arg(millis(ttl));
         Box::pin(async move { self.0.flag(&self.0.control, &call).await })
     }
 
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
-        let key = key.as_str();
-        let call = Call::new(&script::RESET, &[self.0.entry(key), self.0.lease(key)])
-            .arg(&self.0.names.wake)
-            .arg(lease_word(key));
+        let spot = self.0.spot(key);
+        let call = Call::new(&script::RESET, &[spot.entry(), spot.lease()])
+            .arg(spot.wake())
+            .arg(lease_word(spot.key));
         Box::pin(async move { self.0.flag(&self.0.control, &call).await.map(drop) })
     }
 
@@ -363,7 +370,7 @@ impl Backend for Redis {
         token: &'a Token,
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        let names = self.0.slot(slot.kind, slot.key.as_str());
+        let names = self.0.spot(&slot.key).slot(slot.kind);
         let call = Call::new(&script::EXTEND, &names[..3])
             .arg(token.as_str())
             .arg(micros(ttl));

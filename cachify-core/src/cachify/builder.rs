@@ -9,6 +9,7 @@ use crate::backend::memory::{Memory, MemoryBuilder};
 use crate::backend::{Backend, Node};
 use crate::clock::Clock;
 use crate::codec::Encoding;
+use crate::key::Prefix;
 use crate::{Error, ErrorKind, IntoTime, Ttl};
 
 /// Builds a [`Cachify`]. Without a backend named, it is this process's memory.
@@ -106,7 +107,8 @@ impl CachifyBuilder {
     }
 
     /// Keeps everything in a backend of your own, which several handles may share. What configures a backend of ours, such as
-    /// [`prefix`](Self::prefix) and [`capacity`](Self::capacity), does not reach it: handles that share it share its keys.
+    /// [`prefix`](Self::prefix) and [`capacity`](Self::capacity), does not reach it: handles that share it share its keys, unless
+    /// [`with_prefix`](Cachify::with_prefix) made them.
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.place = Place::Backend(backend);
         self
@@ -265,20 +267,7 @@ impl CachifyBuilder {
                 "`lock_ttl` must be at least 1 s, so that it can be renewed in time",
             ));
         }
-        if self.prefix.is_empty()
-            || !self
-                .prefix
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
-        {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "the prefix {:?} is not one or more of letters, digits and `_.:-`",
-                    self.prefix
-                ),
-            ));
-        }
+        Prefix::check(&self.prefix)?;
         let label = self
             .label
             .clone()
@@ -327,6 +316,7 @@ impl CachifyBuilder {
 
     pub(super) fn settings(&self) -> Settings {
         Settings {
+            prefix: self.prefix.clone(),
             default_ttl: self.default_ttl,
             lock_ttl: self.lock_ttl,
             // None, and retries would never rest; for ever, and they would have no time in which to come.

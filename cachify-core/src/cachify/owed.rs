@@ -98,8 +98,14 @@ struct Table {
 }
 
 impl Owed {
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    pub(super) fn count(&self, select: impl Fn(&Key) -> bool) -> usize {
+        let table = self.table();
+        let keys = table.debts.values().map(|(debt, _)| debt.key());
+        keys.filter(|key| select(key)).count()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -516,10 +516,10 @@ where
 impl<W: Framework, E, F> Exchange<W, E, F> {
     /// Notes a variant that was stored, and removes those that nothing leads to any more.
     fn note(&self, varies: &Varies, seen: u64, stored: Option<Key>) {
-        let gone = self
-            .rules
-            .variants
-            .note(&self.key, varies.nonce(), seen, stored);
+        let stored = stored.map(|key| self.cachify.own(&key).into_owned());
+        let key = self.cachify.own(&self.key);
+        let variants = &self.rules.variants;
+        let gone = variants.note(&key, varies.nonce(), seen, stored);
         if gone.is_empty() {
             return;
         }

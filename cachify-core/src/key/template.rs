@@ -196,6 +196,7 @@ impl KeyTemplate {
 
     fn key(&self, text: SmolStr) -> Key {
         Key {
+            prefix: None,
             text,
             template: self.text.clone(),
         }

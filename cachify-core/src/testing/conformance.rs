@@ -27,9 +27,10 @@ mod faults;
 mod flights;
 mod locks;
 mod pools;
+mod prefixes;
 mod resets;
 
-pub use self::{cached::*, faults::*, flights::*, locks::*, pools::*, resets::*};
+pub use self::{cached::*, faults::*, flights::*, locks::*, pools::*, prefixes::*, resets::*};
 
 /// Makes a test of each promise: `conformance!(ATTRIBUTE, STAGE)`, where `ATTRIBUTE` makes a test of an async function and `STAGE` is
 /// an expression for a [`Stage`](crate::testing::Stage). An example is at [`testing`](crate::testing).
@@ -114,6 +115,9 @@ macro_rules! conformance {
             p2_py18_a_failed_release_does_not_cost_the_result
             p3_py17_waiters_are_served_in_order_and_full_means_full
             p3_py19_a_pool_within_itself_gives_everything_back
+            k3_handles_with_different_prefixes_never_meet
+            k3_a_prefix_is_one_place_for_all_its_handles
+            s4_a_handle_with_a_prefix_waits_for_its_own_and_closes_nothing
             s4_dropping_the_last_handle_ends_its_tasks
             s4_close_waits_for_releases_and_resets
             s4_a_closed_handle_refuses_locks_and_computes_reads

@@ -132,12 +132,16 @@ impl Faulty {
             inner: Arc::clone(&inner.backend),
             state: Mutex::default(),
         });
-        let wrapped = Cachify::over(
+        let over = Cachify::over(
             faulty.clone(),
             inner.settings.clone(),
             inner.node.clone(),
             inner.clock.clone(),
         );
+        let wrapped = Cachify {
+            prefix: cachify.prefix.clone(),
+            ..over
+        };
         (wrapped, faulty)
     }
 

@@ -83,3 +83,14 @@ fn a_key_shows_its_template_and_not_its_arguments() {
     assert_eq!(format!("{key:?}"), r#"Key("session-{token}")"#);
 }
 // ANCHOR_END: debug
+
+// ANCHOR: prefix
+#[tokio::test]
+async fn tenants_never_meet() -> Result<(), cachify_core::Error> {
+    let cachify = cachify_core::Cachify::memory();
+    let (acme, globex) = (cachify.with_prefix("acme")?, cachify.with_prefix("globex")?);
+    acme.cached(&key!("seats")).set(7).await?;
+    assert_eq!(globex.cached(&key!("seats")).peek::<i32>().await?, None);
+    Ok(())
+}
+// ANCHOR_END: prefix

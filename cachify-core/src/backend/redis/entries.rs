@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::script::{self, Call, Name};
+use super::script::{self, Call, Spot};
 use super::{GRANTED, Shared, error, micros, millis};
-use crate::Error;
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Token};
+use crate::{Error, Key};
 
 /// The word that the lease of `key` ended.
 pub(super) fn lease_word(key: &str) -> String {
     format!("C {key}")
 }
 
+/// Ends a lease without storing anything.
+fn end_call(spot: Spot<'_>, token: &Token) -> Call {
+    Call::new(&script::FILL, &[spot.entry(), spot.lease()])
+        .arg(token.as_str())
+        .arg(spot.wake())
+        .arg(lease_word(spot.key))
+}
+
 impl Shared {
-    pub(super) fn entry<'a>(&'a self, key: &'a str) -> Name<'a> {
-        Name(&self.names.cached, key, "}")
-    }
-
-    pub(super) fn lease<'a>(&'a self, key: &'a str) -> Name<'a> {
-        Name(&self.names.cached, key, "}:lease")
-    }
-
-    pub(super) async fn get(&self, key: &str) -> Result<Option<Found>, Error> {
-        let cmd = script::command("GET", self.entry(key));
+    pub(super) async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
+        let cmd = script::command("GET", self.spot(key).entry());
         match self.data.ask(&cmd).await? {
             Ok(Value::BulkString(bytes)) => Ok(Some(Found::Bytes(bytes))),
             Ok(Value::Nil) => Ok(None),
@@ -35,9 +35,10 @@ impl Shared {
         }
     }
 
-    pub(super) async fn begin(&self, key: &str, begin: Begin<'_>) -> Result<Begun, Error> {
+    pub(super) async fn begin(&self, key: &Key, begin: Begin<'_>) -> Result<Begun, Error> {
         let start = self.server.time.local();
-        let names = [self.entry(key), self.lease(key)];
+        let spot = self.spot(key);
+        let names = [spot.entry(), spot.lease()];
         let call = |until, _| {
             let call = Call::new(&script::BEGIN, &names)
                 .arg(begin.token.as_str())
@@ -64,7 +65,7 @@ impl Shared {
         if outcome.code == GRANTED {
             if outcome.again {
                 // The first request may still come, even after a reset, and would bring this lease back to life. The next look asks for another.
-                self.give_back(self.end_call(key, begin.token));
+                self.give_back(end_call(spot, begin.token));
                 return Ok(Begun::Busy {
                     recheck: Duration::from_millis(1),
                 });
@@ -72,7 +73,7 @@ impl Shared {
             return Ok(Begun::Granted);
         }
         let mut recheck = Duration::from_millis(outcome.number);
-        if !self.subscriber.stands() {
+        if !self.subscriber.stands(key.prefix()) {
             // When it stands, all who wait look again.
             self.subscriber.start(&self.weak);
             recheck = recheck.min(Duration::from_millis(500));
@@ -80,21 +81,13 @@ impl Shared {
         Ok(Begun::Busy { recheck })
     }
 
-    /// Ends a lease without storing anything.
-    fn end_call(&self, key: &str, token: &Token) -> Call {
-        Call::new(&script::FILL, &[self.entry(key), self.lease(key)])
-            .arg(token.as_str())
-            .arg(&self.names.wake)
-            .arg(lease_word(key))
-    }
-
     pub(super) async fn end_lease(
         &self,
-        key: &str,
+        key: &Key,
         token: &Token,
         entry: Option<NewEntry<'_>>,
     ) -> Result<bool, Error> {
-        let mut call = self.end_call(key, token);
+        let mut call = end_call(self.spot(key), token);
         if let Some(entry) = entry {
             let bytes = match (entry.encode)(self.server.time.now()) {
                 Ok(bytes) => bytes,

@@ -1,5 +1,7 @@
 //! What Redis says, in our words: by its code alone, since its texts may quote keys, values and passwords.
 
+use std::sync::atomic::Ordering;
+
 use redis::{ErrorKind as Kind, RedisError};
 
 use super::link::Server;
@@ -31,8 +33,11 @@ impl Server {
                 ),
             ),
             (_, "NOPERM") => {
-                let down = error.code() == Some("NOPERM") && whole;
-                return self.missing(&self.rights.lacking(detail)).with_down(down);
+                let right = self.rights.lacking(detail);
+                // Rights to keys and channels may be missing for one of several prefixes alone.
+                let all = right.starts_with('+') || !self.prefixes.load(Ordering::Relaxed);
+                let down = error.code() == Some("NOPERM") && whole && all;
+                return self.missing(&right).with_down(down);
             }
             (_, "OOM") => (
                 unavailable,
@@ -91,10 +96,15 @@ impl Server {
     /// The user lacks a right.
     pub(super) fn missing(&self, right: &str) -> Error {
         let (place, rights) = (&self.address.place, &self.rights);
+        let each = if self.prefixes.load(Ordering::Relaxed) {
+            ", but each other prefix needs its `~PREFIX:*` and `&PREFIX:*` as well"
+        } else {
+            ""
+        };
         Error::new(
             ErrorKind::Configuration,
             format!(
-                "the user of Redis at {place} lacks the right `{right}`; `{rights}` gives what is needed and no more"
+                "the user of Redis at {place} lacks the right `{right}`; `{rights}` gives what is needed and no more{each}"
             ),
         )
     }

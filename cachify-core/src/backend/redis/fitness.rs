@@ -8,9 +8,12 @@ use redis::{RedisError, Value, cmd};
 use tokio::time::Instant;
 
 use super::link::Server;
-use super::script::{self, Call, Name, PROBE, RESET};
+use super::script::{self, Call, Name, PROBE, RESET, WAKE};
 use super::{Shared, error};
 use crate::{Error, ErrorKind};
+
+/// Names what is tried.
+const PROBED: &str = ":probe:{";
 
 /// Finds what cannot work, by name and with the fix.
 pub(super) async fn check(shared: &Shared) -> Result<(), Error> {
@@ -18,9 +21,9 @@ pub(super) async fn check(shared: &Shared) -> Result<(), Error> {
     let answer = shared.control.ask(&cmd("PING")).await?;
     answer.map_err(|error| server.translate(&error))?;
     look(shared).await?;
-    let names = [Name(&shared.names.probe, shared.node.as_str(), "}")];
+    let names = [Name(&shared.prefix, PROBED, shared.node.as_str(), "}")];
     // With its text: a server that knows it already would not tell whether `EVAL` is permitted.
-    let call = Call::new(&PROBE, &names).arg(&shared.own_channel);
+    let call = Call::new(&PROBE, &names).arg(Name(&shared.prefix, WAKE, shared.node.as_str(), ""));
     match shared.control.ask(&call.with_source()).await? {
         Ok(Value::Int(_)) => {}
         Ok(Value::BulkString(command)) if command == b"channel" => {
@@ -38,15 +41,15 @@ pub(super) async fn check(shared: &Shared) -> Result<(), Error> {
         Err(error) => return Err(server.translate(&error)),
     }
     probe(shared).await?;
-    shared.subscriber.stand(&shared.weak).await
+    shared.subscriber.stand(None, &shared.weak).await
 }
 
 /// Finds out whether operations are answered again: one reads, and one runs a script that writes.
 pub(super) async fn probe(shared: &Shared) -> Result<(), Error> {
-    let name = |end| Name(&shared.names.probe, shared.node.as_str(), end);
+    let name = |end| Name(&shared.prefix, PROBED, shared.node.as_str(), end);
     let read = script::command("GET", name("}"));
     let write = Call::new(&RESET, &[name("}"), name("}:lease")])
-        .arg(&shared.names.wake)
+        .arg(Name(&shared.prefix, WAKE, "", ""))
         .arg("");
     let (read, write) = join(shared.data.ask(&read), shared.control.call(&write)).await;
     for answer in [read?, write?.0] {

@@ -29,6 +29,8 @@ use crate::{Error, ErrorKind, observe};
 pub(super) struct Server {
     pub(super) address: Address,
     pub(super) rights: Rights,
+    /// Keys with other prefixes than that of the rights are used, too.
+    pub(super) prefixes: AtomicBool,
     /// How long an attempt to connect goes on: those who wait for it may give up sooner.
     pub(super) patience: Duration,
     pub(super) budget: Duration,

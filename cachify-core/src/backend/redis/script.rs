@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use redis::{Arg, Cmd, RedisWrite, ToRedisArgs};
 
-use crate::backend::Token;
+use crate::backend::{SlotKind, Token};
 
 /// A script, which is called by its hash.
 pub(super) struct Script {
@@ -37,18 +37,59 @@ scripts! {
     PROBE: "probe.lua";
 }
 
-/// A name in Redis: what it begins with, the key inside of the hash tag, and what it ends with.
+/// A name in Redis: the prefix, what is named, the key inside of the hash tag, and what it ends with.
 #[derive(Clone, Copy)]
 pub(super) struct Name<'a>(
     pub(super) &'a str,
+    pub(super) &'static str,
     pub(super) &'a str,
     pub(super) &'static str,
 );
 
+/// A key and its prefix.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'a> {
+    pub(super) prefix: &'a str,
+    pub(super) key: &'a str,
+}
+
+impl<'a> Spot<'a> {
+    pub(super) fn entry(self) -> Name<'a> {
+        Name(self.prefix, ":cached:{", self.key, "}")
+    }
+
+    pub(super) fn lease(self) -> Name<'a> {
+        Name(self.prefix, ":cached:{", self.key, "}:lease")
+    }
+
+    /// The names that belong to a slot.
+    pub(super) fn slot(self, kind: SlotKind) -> [Name<'a>; 5] {
+        let start = match kind {
+            SlotKind::Lock => ":lock:{",
+            SlotKind::Pool => ":pool:{",
+        };
+        let ends = ["}", "}:queue", "}:places", "}:ended", "}:nodes"];
+        ends.map(|end| Name(self.prefix, start, self.key, end))
+    }
+
+    /// The last fencing token.
+    pub(super) fn fence(self) -> Name<'a> {
+        Name(self.prefix, ":fence", "", "")
+    }
+
+    /// What the channels begin with; a node's name follows.
+    pub(super) fn wake(self) -> Name<'a> {
+        Name(self.prefix, WAKE, "", "")
+    }
+}
+
+/// Stands between a prefix and a node in the name of a channel.
+pub(super) const WAKE: &str = ":wake:";
+
 impl ToRedisArgs for Name<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
         let mut writer = out.writer_for_next_arg();
-        for part in [self.0, self.1, self.2] {
+        for part in [self.0, self.1, self.2, self.3] {
             // Into memory, which does not fail.
             let _ = writer.write_all(part.as_bytes());
         }
@@ -57,7 +98,8 @@ impl ToRedisArgs for Name<'_> {
 
 /// A command that gets a name.
 pub(super) fn command(name: &str, key: Name<'_>) -> Cmd {
-    let mut cmd = Cmd::with_capacity(2, name.len() + key.0.len() + key.1.len() + key.2.len());
+    let len = key.0.len() + key.1.len() + key.2.len() + key.3.len();
+    let mut cmd = Cmd::with_capacity(2, name.len() + len);
     cmd.arg(name).arg(key);
     cmd
 }

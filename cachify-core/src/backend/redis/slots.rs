@@ -6,40 +6,31 @@ use redis::Value;
 use tokio::time::timeout;
 
 use super::reach::unreachable;
-use super::script::{self, Call, Name};
+use super::script::{self, Call, Spot};
 use super::{GRANTED, HELD, LONGEST_WAIT, RECHECK, Shared, WAIT, error, fitness, micros, millis};
 use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind, Token};
 use crate::{Error, ErrorKind};
 
+/// The second half of the message to a waiter.
+fn slot_word(kind: SlotKind, key: &str) -> String {
+    let letter = match kind {
+        SlotKind::Lock => 'L',
+        SlotKind::Pool => 'P',
+    };
+    format!("{letter} {key}")
+}
+
+fn release_call(kind: SlotKind, spot: Spot<'_>, token: &str) -> Call {
+    Call::new(&script::RELEASE, &spot.slot(kind))
+        .arg(token)
+        .arg(spot.wake())
+        .arg(slot_word(kind, spot.key))
+}
+
 impl Shared {
-    /// The names that belong to a slot.
-    pub(super) fn slot<'a>(&'a self, kind: SlotKind, key: &'a str) -> [Name<'a>; 5] {
-        let start = match kind {
-            SlotKind::Lock => &*self.names.lock,
-            SlotKind::Pool => &*self.names.pool,
-        };
-        ["}", "}:queue", "}:places", "}:ended", "}:nodes"].map(|end| Name(start, key, end))
-    }
-
-    /// The second half of the message to a waiter.
-    pub(super) fn slot_word(kind: SlotKind, key: &str) -> String {
-        let letter = match kind {
-            SlotKind::Lock => 'L',
-            SlotKind::Pool => 'P',
-        };
-        format!("{letter} {key}")
-    }
-
-    pub(super) fn release_call(&self, kind: SlotKind, key: &str, token: &str) -> Call {
-        Call::new(&script::RELEASE, &self.slot(kind, key))
-            .arg(token)
-            .arg(&self.names.wake)
-            .arg(Self::slot_word(kind, key))
-    }
-
     /// Releases what this process asked for.
     fn release_of(&self, slot: &Slot, token: &Token) -> Call {
-        let call = self.release_call(slot.kind, slot.key.as_str(), token.as_str());
+        let call = release_call(slot.kind, self.spot(&slot.key), token.as_str());
         if self.server.resent.contains(token) {
             call.arg("again")
         } else {
@@ -60,15 +51,18 @@ impl Shared {
         }
         let start = self.server.time.local();
         fitness::admit_slots(self).await?;
-        if acquire.wait.is_some() && !self.subscriber.stands() {
+        if acquire.wait.is_some() && !self.subscriber.stands(slot.key.prefix()) {
             // Who does not listen is passed over. Without a subscription, looking again must do.
             let patience = acquire.wait.unwrap_or_default().min(acquire.within / 2);
-            let _ = timeout(patience, self.subscriber.stand(&self.weak)).await;
+            let _ = timeout(
+                patience,
+                self.subscriber.stand(slot.key.prefix(), &self.weak),
+            )
+            .await;
         }
-        let key = slot.key.as_str();
-        let [holders, queue, places, ended, nodes] = self.slot(slot.kind, key);
-        let fence = Name(&self.names.fence, "", "");
-        let names = [holders, queue, places, ended, nodes, fence];
+        let spot = self.spot(&slot.key);
+        let [holders, queue, places, ended, nodes] = spot.slot(slot.kind);
+        let names = [holders, queue, places, ended, nodes, spot.fence()];
         let names = match slot.kind {
             SlotKind::Lock => &names[..],
             SlotKind::Pool => &names[..5],
@@ -76,8 +70,8 @@ impl Shared {
         let call = |until, _| {
             let mut call = Call::new(&script::ACQUIRE, names)
                 .arg(acquire.token.as_str())
-                .arg(&self.names.wake)
-                .arg(Self::slot_word(slot.kind, key))
+                .arg(spot.wake())
+                .arg(slot_word(slot.kind, spot.key))
                 .arg(until)
                 .arg(micros(acquire.ttl))
                 .arg(millis(acquire.ttl) + 2)
@@ -141,12 +135,12 @@ impl Shared {
     /// Takes the slot from its holders by their names, so that a copy of the request that arrives late
     /// does not free a later holder.
     pub(super) async fn evict(&self, slot: &Slot) -> Result<bool, Error> {
-        let key = slot.key.as_str();
-        let names = self.slot(slot.kind, key);
+        let spot = self.spot(&slot.key);
+        let names = spot.slot(slot.kind);
         let call = || {
             Call::new(&script::EVICT, &names)
-                .arg(&self.names.wake)
-                .arg(Self::slot_word(slot.kind, key))
+                .arg(spot.wake())
+                .arg(slot_word(slot.kind, spot.key))
         };
         let holders: Vec<String> = redis::from_redis_value(self.control.run(&call()).await?)
             .map_err(|_| error::garbled(&self.server.address.place))?;
@@ -158,8 +152,14 @@ impl Shared {
     }
 
     /// Gives back a claim, or with deadline 0 a place in the queue, of a waiter that is gone. The script refuses a hold.
-    pub(super) fn give_back_claim(&self, kind: SlotKind, key: &str, token: &str, deadline: u64) {
-        let call = self.release_call(kind, key, token);
+    pub(super) fn give_back_claim(
+        &self,
+        kind: SlotKind,
+        spot: Spot<'_>,
+        token: &str,
+        deadline: u64,
+    ) {
+        let call = release_call(kind, spot, token);
         self.give_back(call.arg("claim").arg(deadline));
     }
 
@@ -176,7 +176,7 @@ impl Shared {
     }
 
     pub(super) async fn inspect(&self, slot: &Slot) -> Result<Inspection, Error> {
-        let names = self.slot(slot.kind, slot.key.as_str());
+        let names = self.spot(&slot.key).slot(slot.kind);
         let call = Call::new(&script::INSPECT, &names[..2]);
         let value = self.control.run(&call).await?;
         let (held, waiting, first, left): (usize, usize, String, u64) =

@@ -1,18 +1,21 @@
 //! One connection that hears what others have to tell this process.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join_all, select};
 use redis::aio::{PubSubSink, PubSubStream};
+use smol_str::SmolStr;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Shared;
 use super::reach::{LATE, unreachable};
+use crate::key::Prefix;
 use crate::{Error, ErrorKind};
 
 /// How often the connection is tested: one that is dead without knowing tells nothing for so long.
@@ -20,13 +23,20 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The subscription to this process's channel.
+/// The subscriptions to this process's channels, one for each prefix that is in use.
+#[derive(Default)]
 pub(super) struct Subscriber {
-    state: watch::Sender<State>,
+    own: Channel,
+    /// Those of the prefixes that other handles have. Each is given up when the last of its handles is gone.
+    others: Mutex<HashMap<SmolStr, (Weak<str>, Channel)>>,
     task: Mutex<Option<AbortHandle>>,
-    /// There is somebody who waits for the subscription: no pause.
+    /// A caller waits for a subscription: no pause.
     wanted: Arc<Notify>,
 }
+
+/// Where the subscription to a channel stands.
+#[derive(Clone)]
+struct Channel(watch::Sender<State>);
 
 #[derive(Debug, Clone, Default)]
 struct State {
@@ -36,13 +46,32 @@ struct State {
     error: Option<Error>,
 }
 
-impl Default for Subscriber {
+impl Default for Channel {
     fn default() -> Self {
-        Self {
-            state: watch::Sender::new(State::default()),
-            task: Mutex::default(),
-            wanted: Arc::default(),
-        }
+        Self(watch::Sender::new(State::default()))
+    }
+}
+
+impl Channel {
+    fn stands(&self) -> bool {
+        self.0.borrow().stands
+    }
+
+    fn attempted(&self, error: Option<Error>) {
+        self.0.send_modify(|state| {
+            state.stands = error.is_none();
+            state.attempts += 1;
+            state.error = error;
+        });
+    }
+
+    fn fell(&self) {
+        self.0.send_modify(|state| state.stands = false);
+    }
+
+    /// Whether the server refused it already.
+    fn is_refused(&self) -> bool {
+        self.0.borrow().error.as_ref().is_some_and(is_refusal)
     }
 }
 
@@ -60,8 +89,49 @@ impl Drop for Subscriber {
 }
 
 impl Subscriber {
-    pub(super) fn stands(&self) -> bool {
-        self.state.borrow().stands
+    /// Whether the channel of a prefix is subscribed to. From now on it is wanted.
+    pub(super) fn stands(&self, prefix: Option<&Prefix>) -> bool {
+        self.channel(prefix).stands()
+    }
+
+    fn channel(&self, prefix: Option<&Prefix>) -> Channel {
+        let Some(prefix) = prefix else {
+            return self.own.clone();
+        };
+        let mut others = self.others();
+        if let Some((in_use, channel)) = others.get_mut(prefix.as_str()) {
+            // The last handle may have gone since the task looked, and come back.
+            if in_use.strong_count() == 0 {
+                *in_use = prefix.downgrade();
+            }
+            return channel.clone();
+        }
+        let channel = Channel::default();
+        let entry = (prefix.downgrade(), channel.clone());
+        others.insert(prefix.as_str().into(), entry);
+        channel
+    }
+
+    fn others(&self) -> MutexGuard<'_, HashMap<SmolStr, (Weak<str>, Channel)>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the prefixes of which no handle is left, and returns them.
+    fn unused(&self) -> Vec<SmolStr> {
+        let mut others = self.others();
+        let unused = others.extract_if(|_, (in_use, _)| in_use.strong_count() == 0);
+        unused.map(|(prefix, _)| prefix).collect()
+    }
+
+    /// The channels, with their prefixes; `own` is that of the first.
+    fn channels(&self, own: &str) -> Vec<(SmolStr, Channel)> {
+        let others = self.others();
+        let others = others
+            .iter()
+            .map(|(prefix, (_, channel))| (prefix.clone(), channel.clone()));
+        std::iter::once((own.into(), self.own.clone()))
+            .chain(others)
+            .collect()
     }
 
     /// Starts to subscribe, unless that was done.
@@ -77,8 +147,13 @@ impl Subscriber {
     }
 
     /// Waits until the subscription stands, or until the next attempt failed. Does not wait where the last one was refused.
-    pub(super) async fn stand(&self, shared: &Weak<Shared>) -> Result<(), Error> {
-        let mut state = self.state.subscribe();
+    pub(super) async fn stand(
+        &self,
+        prefix: Option<&Prefix>,
+        shared: &Weak<Shared>,
+    ) -> Result<(), Error> {
+        let channel = self.channel(prefix);
+        let mut state = channel.0.subscribe();
         let State {
             stands,
             attempts: before,
@@ -99,31 +174,21 @@ impl Subscriber {
                 Some(error) if !state.stands => Err(error.clone()),
                 _ => Ok(()),
             },
-            // The sender is in `self`.
+            // The sender is in `channel`.
             Err(_) => Ok(()),
         }
     }
-
-    fn attempted(&self, error: Option<Error>) {
-        self.state.send_modify(|state| {
-            state.stands = error.is_none();
-            state.attempts += 1;
-            state.error = error;
-        });
-    }
-
-    fn fell(&self) {
-        self.state.send_modify(|state| state.stands = false);
-    }
 }
 
-/// Says that the subscription is gone, also when the task ends with its runtime.
+/// Says that the subscriptions are gone, also when the task ends with its runtime.
 struct Standing<'a>(&'a Weak<Shared>);
 
 impl Drop for Standing<'_> {
     fn drop(&mut self) {
         if let Some(shared) = self.0.upgrade() {
-            shared.subscriber.fell();
+            for (_, channel) in shared.subscriber.channels(&shared.prefix) {
+                channel.fell();
+            }
         }
     }
 }
@@ -142,18 +207,17 @@ async fn run(weak: Weak<Shared>) {
         };
         let wanted = Arc::clone(&shared.subscriber.wanted);
         let mut refused = false;
-        match subscribe(&shared).await {
+        // On a new connection, none of these need be unsubscribed.
+        shared.subscriber.unused();
+        match connect(&shared).await {
             Ok((sink, stream)) => {
-                shared.subscriber.attempted(None);
                 let standing = Standing(&weak);
-                // What was said before is lost.
-                shared.signals.wake_all();
                 let budget = shared.server.budget;
                 drop(shared);
                 let since = Instant::now();
                 let listening = std::pin::pin!(listen(&weak, stream));
-                let testing = std::pin::pin!(test(sink, budget));
-                select(listening, testing).await;
+                let tending = std::pin::pin!(tend(&weak, sink, &wanted, budget));
+                select(listening, tending).await;
                 drop(standing);
                 tracing::debug!("the subscription to Redis broke; subscribing anew");
                 if since.elapsed() > LONGEST_PAUSE {
@@ -170,7 +234,9 @@ async fn run(weak: Weak<Shared>) {
                 } else {
                     tracing::debug!(%error, "no subscription to Redis");
                 }
-                shared.subscriber.attempted(Some(error));
+                for (_, channel) in shared.subscriber.channels(&shared.prefix) {
+                    channel.attempted(Some(error.clone()));
+                }
                 drop(shared);
             }
         }
@@ -186,17 +252,59 @@ async fn run(weak: Weak<Shared>) {
     }
 }
 
-async fn subscribe(shared: &Shared) -> Result<(PubSubSink, PubSubStream), Error> {
+/// Connects, and subscribes to all channels that the server permits, one at least.
+async fn connect(shared: &Shared) -> Result<(PubSubSink, PubSubStream), Error> {
     let server = &shared.server;
-    let attempt = async {
-        let (mut sink, stream) = server.address.listener.get_async_pubsub().await?.split();
-        sink.subscribe(&shared.own_channel).await?;
-        Ok::<_, redis::RedisError>((sink, stream))
+    let attempt = server.address.listener.get_async_pubsub();
+    let (sink, stream) = match timeout(server.patience, attempt).await {
+        Ok(Ok(pubsub)) => pubsub.split(),
+        Ok(Err(error)) => return Err(server.translate(&error)),
+        Err(_) => return Err(unreachable(&server.address.place, LATE)),
     };
-    match timeout(server.patience, attempt).await {
-        Ok(result) => result.map_err(|error| server.translate(&error)),
-        Err(_) => Err(unreachable(&server.address.place, LATE)),
+    subscribe(shared, &sink, true).await?;
+    let channels = shared.subscriber.channels(&shared.prefix);
+    let error = channels[0].1.0.borrow().error.clone();
+    match error {
+        Some(error) if !channels.iter().any(|(_, channel)| channel.stands()) => Err(error),
+        _ => Ok((sink, stream)),
     }
+}
+
+/// Subscribes to the channels that are wanted and do not stand, with `again` also to those that the server refused. Fails if the
+/// connection does.
+async fn subscribe(shared: &Shared, sink: &PubSubSink, again: bool) -> Result<(), Error> {
+    let server = &shared.server;
+    let mut channels = shared.subscriber.channels(&shared.prefix);
+    channels.retain(|(_, channel)| !channel.stands() && (again || !channel.is_refused()));
+    let attempts = channels.iter().map(async |(prefix, _)| {
+        let mut sink = sink.clone();
+        sink.subscribe(shared.channel(prefix)).await
+    });
+    let Ok(results) = timeout(server.patience, join_all(attempts)).await else {
+        return Err(unreachable(&server.address.place, LATE));
+    };
+    let mut stands = false;
+    for ((prefix, channel), result) in channels.iter().zip(results) {
+        let Err(error) = result else {
+            channel.attempted(None);
+            stands = true;
+            continue;
+        };
+        let broken = error.is_unrecoverable_error();
+        let error = server.translate(&error);
+        if !broken && !channel.is_refused() && **prefix != shared.prefix {
+            tracing::warn!(%error, prefix = prefix.as_str(), "no subscription for a prefix: waiting callers look again by themselves, which takes longer");
+        }
+        if broken {
+            return Err(error);
+        }
+        channel.attempted(Some(error));
+    }
+    if stands {
+        // What was said before is lost.
+        shared.signals.wake_all();
+    }
+    Ok(())
 }
 
 async fn listen(weak: &Weak<Shared>, mut stream: PubSubStream) {
@@ -205,18 +313,41 @@ async fn listen(weak: &Weak<Shared>, mut stream: PubSubStream) {
             return;
         };
         if let Ok(text) = std::str::from_utf8(message.get_payload_bytes()) {
-            shared.heard(text);
+            shared.heard(message.get_channel_name(), text);
         }
     }
 }
 
-/// Ends when the connection does not answer.
-async fn test(mut sink: PubSubSink, budget: Duration) {
+/// Tests the connection, follows the prefixes that come and go, and ends when the connection does not answer.
+async fn tend(weak: &Weak<Shared>, mut sink: PubSubSink, wanted: &Notify, budget: Duration) {
+    let mut next = Instant::now() + PING_EVERY;
     loop {
-        sleep(PING_EVERY).await;
-        match timeout(budget.max(PING_EVERY), sink.ping::<redis::Value>()).await {
-            Ok(Ok(_)) => {}
-            _ => return,
+        let due = std::pin::pin!(sleep_until(next));
+        let is_due = matches!(
+            select(due, std::pin::pin!(wanted.notified())).await,
+            Either::Left(_)
+        );
+        if is_due {
+            match timeout(budget.max(PING_EVERY), sink.ping::<redis::Value>()).await {
+                Ok(Ok(_)) => {}
+                _ => return,
+            }
+            next = Instant::now() + PING_EVERY;
+        }
+        let Some(shared) = weak.upgrade() else {
+            return;
+        };
+        if is_due {
+            for prefix in shared.subscriber.unused() {
+                let channel = shared.channel(&prefix);
+                match timeout(shared.server.patience, sink.unsubscribe(channel)).await {
+                    Ok(Ok(())) => {}
+                    _ => return,
+                }
+            }
+        }
+        if subscribe(&shared, &sink, is_due).await.is_err() {
+            return;
         }
     }
 }

@@ -203,7 +203,11 @@ pub async fn s4_close_waits_for_releases_and_resets(stage: &Stage) {
 }
 
 pub async fn s4_a_closed_handle_refuses_locks_and_computes_reads(stage: &Stage) {
-    let cachify = stage.handle();
+    // As it was built.
+    let cachify = Cachify {
+        prefix: None,
+        ..stage.handle()
+    };
     let key = stage.key("closed");
     cachify.close(SECOND).await.unwrap();
     let lock = cachify.lock(&key).acquire().await;

@@ -52,7 +52,7 @@ impl Work {
 
 async fn waiting_are(cachify: &Cachify, key: &Key, count: usize) {
     until("they wait", async || {
-        cachify.inner.flights.waiting(key) == count
+        cachify.inner.flights.waiting(&cachify.own(key)) == count
     })
     .await;
 }
@@ -185,15 +185,16 @@ pub async fn c4_while_nothing_can_be_confirmed_joiners_get_what_began_after_they
 
 /// A handle of its own that waits for others only so long.
 fn impatient(stage: &Stage) -> Cachify {
-    let inner = stage.handle().inner;
+    let Cachify { inner, prefix } = stage.handle();
     let mut settings = inner.settings.clone();
     settings.patience = SECOND;
-    Cachify::over(
+    let over = Cachify::over(
         Arc::clone(&inner.backend),
         settings,
         inner.node.clone(),
         inner.clock.clone(),
-    )
+    );
+    Cachify { prefix, ..over }
 }
 
 pub async fn c3_a_computation_that_hangs_elsewhere_is_taken_over(stage: &Stage) {

@@ -1,0 +1,55 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+
+use crate::{Error, ErrorKind};
+
+/// What sets the keys of one handle apart from those of others. Equal ones are one allocation in the whole process, so that
+/// the last handle to go can be noticed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Prefix(Arc<str>);
+
+impl Prefix {
+    pub(crate) fn new(text: &str) -> Result<Self, Error> {
+        static KNOWN: LazyLock<Mutex<HashMap<Box<str>, Weak<str>>>> = LazyLock::new(Mutex::default);
+        Self::check(text)?;
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prefix) = known.get(text).and_then(Weak::upgrade) {
+            return Ok(Self(prefix));
+        }
+        if known.len() == known.capacity() {
+            known.retain(|_, prefix| prefix.strong_count() != 0);
+        }
+        let prefix = Arc::from(text);
+        known.insert(text.into(), Arc::downgrade(&prefix));
+        Ok(Self(prefix))
+    }
+
+    /// Refuses what could not be told from the rest of a name.
+    pub(crate) fn check(text: &str) -> Result<(), Error> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+        if !text.is_empty() && text.bytes().all(is_allowed) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Configuration,
+            format!("the prefix {text:?} is not one or more of letters, digits and `_.:-`"),
+        ))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Tells later whether any handle or key with this prefix is left.
+    #[cfg(feature = "redis")]
+    pub(crate) fn downgrade(&self) -> Weak<str> {
+        Arc::downgrade(&self.0)
+    }
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
