@@ -35,6 +35,11 @@ use crate::Rejection;
 ///     .with_state(Cachify::memory());
 /// ```
 ///
+/// # Bodies
+///
+/// axum reads the body last, so the lock is held meanwhile. [`BodyLayer`](crate::BodyLayer) reads it first: without it, a client that
+/// stalls halfway keeps the lock.
+///
 /// # When the lock is lost
 ///
 /// The handler goes on, unless it asks: [`Guard::run`] stops what it is given. [`LockLayer`](crate::LockLayer) stops the whole handler.

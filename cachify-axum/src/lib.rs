@@ -11,6 +11,8 @@ pub use cachify_core;
 pub use cachify_core::*;
 
 pub use extract::{Locked, Once, Permit};
-pub use hold::{LockLayer, LockService, OnceLayer, OnceService, PoolLayer, PoolService};
+pub use hold::{
+    BodyLayer, BodyService, LockLayer, LockService, OnceLayer, OnceService, PoolLayer, PoolService,
+};
 pub use layer::{CacheLayer, CacheService, ResponseFuture, ScopeLayer, ScopeService};
 pub use reject::Rejection;

@@ -13,7 +13,9 @@ use axum::extract::Request;
 use axum::handler::Handler as _;
 use axum::middleware::Next;
 use axum::routing::{get, put};
-use cachify_axum::{CacheKey, CacheLayer, Cachify, LockLayer, Locked, PoolLayer, ScopeLayer, key};
+use cachify_axum::{
+    BodyLayer, CacheKey, CacheLayer, Cachify, LockLayer, Locked, PoolLayer, ScopeLayer, key,
+};
 use serde::Deserialize;
 use support::{Door, backends};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -213,6 +215,26 @@ async fn p1_l6_a_stalled_upload_holds_nothing() {
         whole.write_all(&[b'x'; 32]).await.unwrap();
         let answer = read(whole).await;
         assert!(answer.ends_with("\r\n\r\n40"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn p1_l6_a_body_layer_keeps_a_stalled_upload_from_a_guard() {
+    for cachify in backends() {
+        let handler = async |locked: Locked<Held>, body: Bytes| {
+            locked.guard.finish().await;
+            body.len().to_string()
+        };
+        let layer = BodyLayer::new().time(Duration::from_millis(500));
+        let app = Router::new()
+            .route("/", put(handler).layer(layer))
+            .with_state(cachify.clone());
+        let address = serve(app).await;
+        let stalled = upload(address, "content-length: 40").await.unwrap();
+        let other = read(send(address, "PUT").await).await;
+        assert!(other.starts_with("HTTP/1.1 200"), "{other}");
+        let answer = read(stalled).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
 }
 

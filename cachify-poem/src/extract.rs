@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use cachify_core::http::{RequestKey, read_key};
+use cachify_core::http::{BodyRules, RequestKey, read_key};
 use cachify_core::{CacheKey, Cachify, Guard};
 use poem::error::GetDataError;
 use poem::{FromRequest, Request, RequestBody, Result};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use crate::Rejection;
+use crate::hold::whole;
 
 /// The lock of a key that the request makes; 423 if somebody else holds it.
 ///
@@ -44,6 +45,11 @@ use crate::Rejection;
 /// It is an argument of an operation as well. But there path parameters are called `param0`, `param1` and so on, in their order, so that a field
 /// needs that name too: `#[serde(alias = "param0")]`.
 ///
+/// # Bodies
+///
+/// The body of the request is read before the lock is taken, up to 2 MiB and for up to 10 s, so that a client that stalls keeps
+/// nobody out. For longer uploads there is [`LockMiddleware`](crate::LockMiddleware).
+///
 /// # When the lock is lost
 ///
 /// The handler goes on, unless it asks: [`Guard::run`] stops what it is given. [`LockMiddleware`](crate::LockMiddleware) stops the whole handler.
@@ -56,8 +62,8 @@ pub struct Locked<K> {
 }
 
 impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
-    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        let (cachify, key) = read::<K>(request)?;
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
+        let (cachify, key) = read::<K>(request, body).await?;
         let lock = cachify.lock(&key.key());
         let guard = lock.acquire().await.map_err(Rejection)?;
         Ok(Self { key, guard })
@@ -99,8 +105,8 @@ pub struct Once<K> {
 }
 
 impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Once<K> {
-    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        let (cachify, key) = read::<K>(request)?;
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
+        let (cachify, key) = read::<K>(request, body).await?;
         let once = cachify.once(&key.key());
         let guard = once.acquire().await.map_err(Rejection)?;
         Ok(Self { key, guard })
@@ -142,8 +148,8 @@ pub struct Permit<K, const MAX: u32> {
 }
 
 impl<'a, K: CacheKey + DeserializeOwned + Send, const MAX: u32> FromRequest<'a> for Permit<K, MAX> {
-    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        let (cachify, key) = read::<K>(request)?;
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
+        let (cachify, key) = read::<K>(request, body).await?;
         let pool = cachify.pool(&key.key(), MAX);
         let permit = pool.acquire().await.map_err(Rejection)?;
         Ok(Self { key, permit })
@@ -151,13 +157,22 @@ impl<'a, K: CacheKey + DeserializeOwned + Send, const MAX: u32> FromRequest<'a> 
 }
 
 /// The handle, and a value whose fields are path parameters, or else query parameters.
-fn read<K: DeserializeOwned>(request: &Request) -> Result<(Cachify, K)> {
+///
+/// The body is in memory then, unless another argument took it.
+async fn read<K>(request: &Request, body: &mut RequestBody) -> Result<(Cachify, K)>
+where
+    K: DeserializeOwned,
+{
     let cachify = request
         .data()
         .cloned()
         .or_else(Cachify::current)
         .ok_or_else(|| GetDataError(std::any::type_name::<Cachify>()))?;
     let key = read_key(Params::all(request).iter(), request.uri().query()).map_err(Rejection)?;
+    if let Ok(unread) = body.take() {
+        let read = whole(&BodyRules::default(), unread).await;
+        *body = RequestBody::new(read.map_err(Rejection)?);
+    }
     Ok((cachify, key))
 }
 

@@ -64,7 +64,7 @@ impl Hold {
 }
 
 /// Reads a body, without changing what the handler gets of it.
-async fn whole(rules: &BodyRules, body: Body) -> Result<Body, Error> {
+pub(crate) async fn whole(rules: &BodyRules, body: Body) -> Result<Body, Error> {
     if body.is_empty() {
         return Ok(body);
     }

@@ -222,6 +222,26 @@ async fn p1_l6_a_stalled_upload_holds_nothing() {
     }
 }
 
+#[handler]
+async fn guarded_length(locked: Locked<Held>, body: Vec<u8>) -> String {
+    locked.guard.finish().await;
+    body.len().to_string()
+}
+
+#[tokio::test]
+async fn p1_l6_a_stalled_upload_takes_no_guard() {
+    for cachify in backends() {
+        let app = Route::new().at("/", put(guarded_length));
+        let address = serve(app.data(cachify)).await;
+        let mut stalled = upload(address, "content-length: 40").await.unwrap();
+        let other = read(send(address, "PUT").await).await;
+        assert!(other.starts_with("HTTP/1.1 200"), "{other}");
+        stalled.write_all(&[b'x'; 32]).await.unwrap();
+        let answer = read(stalled).await;
+        assert!(answer.ends_with("\r\n\r\n40"), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn l3_p1_a_streamed_upload_is_bounded_by_max_hold() {
     for cachify in backends() {

@@ -1,13 +1,10 @@
 //! Every answer that is not a user is a problem: axum's own rejections are turned into one.
 
-use std::error::Error;
-
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::LengthLimitError;
 use users::{Problem, StoreError};
 
 /// [`Path`], with a problem as its rejection.
@@ -62,17 +59,4 @@ impl From<JsonRejection> for Failure {
     fn from(rejection: JsonRejection) -> Self {
         Self(Problem::new(rejection.status(), rejection.body_text()))
     }
-}
-
-/// 413 if the body is too long, 400 if it broke off.
-pub(crate) fn unread(error: &axum::Error) -> Problem {
-    let too_long = error
-        .source()
-        .is_some_and(<dyn Error>::is::<LengthLimitError>);
-    let (status, detail) = if too_long {
-        (StatusCode::PAYLOAD_TOO_LARGE, "expected up to 2 MiB")
-    } else {
-        (StatusCode::BAD_REQUEST, "the body broke off")
-    };
-    Problem::new(status, detail)
 }

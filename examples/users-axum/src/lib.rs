@@ -5,17 +5,15 @@ mod docs;
 
 use std::time::Duration;
 
-use axum::body::to_bytes;
 use axum::extract::{FromRef, Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use cachify_axum::{CacheLayer, Cachify, ErrorKind, LockLayer, OnceLayer, key};
+use cachify_axum::{BodyLayer, CacheLayer, Cachify, ErrorKind, LockLayer, OnceLayer, key};
 use serde_json::json;
-use tokio::time::timeout;
 use users::{
     BodyProblems, Ending, Flags, LockProblems, NewUser, PathProblems, Problem, Store, Updates,
     User, UserId,
@@ -25,9 +23,6 @@ use answer::{Body, Failure, Param};
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The most bytes that a request may have.
-const LONGEST_BODY: usize = 2 << 20;
 
 #[derive(Clone, FromRef)]
 struct App {
@@ -49,12 +44,14 @@ pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Durat
         let lock = LockLayer::new(cachify, "update-user-{user_id}").on_locked(in_progress);
         put(update_user.layer(lock.wait(lock_wait)))
     };
-    let update = update
-        .layer(from_fn_with_state(updates.clone(), to_the_end))
-        .layer(from_fn(whole_body));
+    // The first is the outermost.
+    let update = update.layer((
+        BodyLayer::new(),
+        from_fn_with_state(updates.clone(), to_the_end),
+    ));
     let read = get(read_user.layer(cached));
     Router::new()
-        .route("/users/", post(create_user).layer(from_fn(whole_body)))
+        .route("/users/", post(create_user).layer(BodyLayer::new()))
         .route("/users/{user_id}", read.merge(update))
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
@@ -149,15 +146,6 @@ async fn update_user(
         .update(&key!("read_user-{user_id}"), store.update(user_id, &new))
         .await?;
     Ok(Json(user.ok_or_else(|| Problem::no_user(user_id))?))
-}
-
-/// Reads the body before the update is locked: a client that stops halfway must not keep others out.
-async fn whole_body(request: Request, next: Next) -> Result<Response, Failure> {
-    let (parts, body) = request.into_parts();
-    let body = timeout(users::BODY_TIME, to_bytes(body, LONGEST_BODY)).await;
-    let body = body.map_err(|_| Problem::slow_body())?;
-    let body = body.map_err(|error| answer::unread(&error))?;
-    Ok(next.run(Request::from_parts(parts, body.into())).await)
 }
 
 async fn to_the_end(
