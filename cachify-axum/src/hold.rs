@@ -76,16 +76,11 @@ async fn whole(rules: &BodyRules, body: Body) -> Result<Body, Error> {
     if body.is_end_stream() {
         return Ok(body);
     }
-    let read = async |body: Body, limit: usize| {
-        if body.size_hint().lower() > limit as u64 {
-            return None;
-        }
-        match Limited::new(body, limit).collect().await {
-            Ok(read) if read.trailers().is_some() => Some(Body::new(read)),
-            Ok(read) => Some(Body::from(read.to_bytes())),
-            Err(error) if error.is::<LengthLimitError>() => None,
-            Err(error) => Some(broken(error)),
-        }
+    let read = async |body: Body, limit: usize| match Limited::new(body, limit).collect().await {
+        Ok(read) if read.trailers().is_some() => Some(Body::new(read)),
+        Ok(read) => Some(Body::from(read.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => None,
+        Err(error) => Some(broken(error)),
     };
     rules.read(body, read).await
 }

@@ -14,7 +14,7 @@ use poem::{Body, Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
 use crate::Rejection;
 use crate::extract::Params;
-use crate::middleware::{broken, least_length, put_head, take_head, well_formed};
+use crate::middleware::{broken, put_head, take_head, well_formed};
 
 /// What the three kinds of middleware have in common.
 #[derive(Clone)]
@@ -68,18 +68,14 @@ pub(crate) async fn whole(rules: &BodyRules, body: Body) -> Result<Body, Error> 
     if body.is_empty() {
         return Ok(body);
     }
-    let read = async |body: BoxBody<Bytes, io::Error>, limit: usize| {
-        if least_length(&body) > limit as u64 {
-            return None;
-        }
-        match Limited::new(body, limit).collect().await {
-            Ok(read) if read.trailers().is_some() => {
-                Some(read.map_err(|never| match never {}).boxed())
-            }
-            Ok(read) => Some(Body::from(read.to_bytes()).into()),
-            Err(error) if error.is::<LengthLimitError>() => None,
-            Err(error) => Some(broken(error)),
-        }
+    let read = async |body: BoxBody<Bytes, io::Error>, limit: usize| match Limited::new(body, limit)
+        .collect()
+        .await
+    {
+        Ok(read) if read.trailers().is_some() => Some(read.map_err(|never| match never {}).boxed()),
+        Ok(read) => Some(Body::from(read.to_bytes()).into()),
+        Err(error) if error.is::<LengthLimitError>() => None,
+        Err(error) => Some(broken(error)),
     };
     rules.read(body.into(), read).await.map(Body::from)
 }

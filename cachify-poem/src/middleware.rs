@@ -232,10 +232,6 @@ pub(crate) fn broken(error: Box<dyn std::error::Error + Send + Sync>) -> BoxBody
     Body::from_bytes_stream(stream::once(end)).into()
 }
 
-pub(crate) fn least_length(body: &impl BodyExt) -> u64 {
-    body.size_hint().lower()
-}
-
 fn exact_length(body: &impl BodyExt) -> Option<u64> {
     body.size_hint().exact()
 }
