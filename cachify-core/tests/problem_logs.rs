@@ -64,7 +64,7 @@ async fn h5_s1_what_is_answered_is_logged_once_per_minute() {
     assert_eq!(lines.len(), 2, "one for each kind: {lines:?}");
     assert!(lines[0].contains("the server is away"), "{lines:?}");
     assert!(lines[0].contains("status=503 unlogged=0"), "{lines:?}");
-    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::advance(Duration::from_mins(1)).await;
     problem(&down);
     let lines = warnings.take();
     assert_eq!(lines.len(), 1, "{lines:?}");

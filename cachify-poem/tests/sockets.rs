@@ -185,6 +185,7 @@ async fn h6_a_client_that_goes_away_releases_what_its_request_held() {
 }
 
 #[handler]
+#[allow(clippy::needless_pass_by_value)] // An extractor.
 fn length(body: Vec<u8>) -> String {
     body.len().to_string()
 }

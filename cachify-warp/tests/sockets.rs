@@ -247,7 +247,7 @@ async fn l3_p1_a_streamed_upload_is_bounded_by_max_hold() {
     for cachify in backends() {
         let lock = Lock::new(&cachify).max_hold(Duration::from_secs(1));
         let route = warp::put().and(warp::body::stream());
-        let route = route.map(|body| pieces(body)).then_locked(
+        let route = route.map(pieces).then_locked(
             lock,
             |_| key!("upload"),
             async |body: BoxStream<'static, ()>| body.count().await.to_string(),
