@@ -1,1 +1,1 @@
-//! The book's code: a file of `tests/` or `examples/` for each page, which pages include by anchors.
+//! The book's code: a file of `tests/` or `examples/` for each page, whose anchored parts the pages repeat.

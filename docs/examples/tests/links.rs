@@ -265,9 +265,9 @@ impl Book {
             Some((file, fragment)) => (file, Some(fragment)),
             None => (place, None),
         };
-        let source = self.src.join(file).with_extension("md");
-        let is_page = file.ends_with(".html") && self.listed.contains(&source);
-        if !is_page && !file.is_empty() {
+        let stem = file.strip_suffix(".html").unwrap_or_default();
+        let source = self.src.join(stem).with_extension("md");
+        if !file.is_empty() && !self.listed.contains(&source) {
             self.complain(page, line, &format!("the book has no page {file}"));
         } else if let Some(fragment) = fragment
             && !fs::read_to_string(source).is_ok_and(|text| ids(&text).contains(fragment))

@@ -1,5 +1,10 @@
 //! The page on warming.
-#![allow(clippy::unwrap_used, clippy::unused_async, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::unused_async,
+    clippy::unused_self,
+    clippy::print_stderr
+)]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
