@@ -85,6 +85,17 @@ pub(crate) fn not_stored(key: &Key, error: &Error) {
     tracing::debug!(template = key.template(), %error, "computed, but not stored");
 }
 
+/// An entry is not stored, since entries have used their share of the server's memory.
+#[cfg(feature = "redis")]
+pub(crate) fn no_room(key: &Key) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("cachify_no_room_total", "template" => label(key)).increment(1);
+    tracing::debug!(
+        template = key.template(),
+        "computed, but not stored: no room"
+    );
+}
+
 /// An entry does not fit into the memory backend, and is not kept.
 pub(crate) fn too_large(key: &Key) {
     static TOO_LARGE: Seen = Seen::new();

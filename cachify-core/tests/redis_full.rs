@@ -165,3 +165,61 @@ async fn p2_s16_when_everything_is_flushed_every_holder_hears_it() {
         assert_eq!(permit.release().await.unwrap_err().kind(), ErrorKind::Lost);
     }
 }
+
+#[tokio::test]
+async fn l7_entries_leave_locks_their_share_of_the_memory() {
+    let server = Server::builder()
+        .arg("--maxmemory")
+        .arg("64mb")
+        .arg("--maxmemory-policy")
+        .arg("noeviction")
+        .spawn();
+    let builder = common::builder(&server.url()).entries_share(0.5);
+    let handle = builder.connect().await.unwrap();
+    let value = || "x".repeat(100_000);
+    // What clients choose: twice as much as fits.
+    for n in 0..1300 {
+        let cached = handle.cached(&key(&format!("page-{n}")));
+        assert_eq!(cached.get_or_compute(async || value()).await, value());
+    }
+    let info = server.command(&["INFO", "memory"]).text();
+    let used = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"))
+        .unwrap();
+    let used: u64 = used.trim().parse().unwrap();
+    assert!(used > 28 << 20 && used < 40 << 20, "{used}");
+    for n in 0..100 {
+        let lock = handle.lock(&key(&format!("door-{n}")));
+        lock.acquire().await.unwrap().release().await.unwrap();
+    }
+    // What is stored is still read, and a reset still resets.
+    let first = handle.cached(&key("page-0"));
+    assert!(first.peek::<String>().await.unwrap().is_some());
+    handle.reset(&key("page-0")).await.unwrap();
+    assert!(first.peek::<String>().await.unwrap().is_none());
+    assert_eq!(first.get_or_compute(async || value()).await, value());
+    assert!(first.peek::<String>().await.unwrap().is_none());
+    assert_eq!(
+        server
+            .command(&["EXISTS", "test:cached:{page-0}:lease"])
+            .int(),
+        0
+    );
+
+    server.command(&["CONFIG", "SET", "maxmemory", "256mb"]);
+    until("it stores again", async || {
+        first.get_or_compute(async || value()).await;
+        first.peek::<String>().await.unwrap().is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_share_is_more_than_nothing_and_no_more_than_all() {
+    for share in [0.0, -1.0, 1.1, f64::NAN] {
+        let builder = Cachify::builder().redis("redis://localhost");
+        let error = builder.entries_share(share).connect_lazy().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{share}");
+    }
+}

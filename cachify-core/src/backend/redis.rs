@@ -36,6 +36,7 @@ mod link;
 mod options;
 mod reach;
 mod rights;
+mod room;
 mod script;
 mod slots;
 mod subscriber;
@@ -49,6 +50,7 @@ use link::{Link, Resent, Server};
 pub use options::RedisOptions;
 use reach::unreachable;
 use rights::Rights;
+use room::Room;
 use script::{Call, Spot, WAKE};
 use subscriber::Subscriber;
 use time::ServerTime;
@@ -86,6 +88,7 @@ struct Shared {
     signals: Signals,
     allow_evicting_locks: bool,
     policy: fitness::Policy,
+    room: Room,
     weak: Weak<Shared>,
 }
 
@@ -123,6 +126,7 @@ impl Redis {
             signals,
             allow_evicting_locks: options.allow_evicting_locks,
             policy: fitness::Policy::default(),
+            room: Room::new(options.entries_share),
             weak: Weak::clone(weak),
         })))
     }

@@ -54,6 +54,8 @@ pub struct CachifyBuilder {
         allow(dead_code, reason = "only Redis shows it")
     )]
     client_name: Option<String>,
+    #[cfg(feature = "redis")]
+    entries_share: Option<f64>,
     #[cfg(feature = "tls")]
     tls: crate::backend::redis::TlsOptions,
     clock: Clock,
@@ -80,6 +82,8 @@ impl Default for CachifyBuilder {
             memory: Memory::builder(),
             allow_evicting_locks: false,
             client_name: None,
+            #[cfg(feature = "redis")]
+            entries_share: None,
             #[cfg(feature = "tls")]
             tls: crate::backend::redis::TlsOptions::default(),
             clock: Clock::default(),
@@ -199,6 +203,19 @@ impl CachifyBuilder {
         self
     }
 
+    /// Stores no more entries while the server uses more than this part of its `maxmemory`, such as `0.8`, so that the rest is left
+    /// for locks and pools. Default: entries may fill the server.
+    ///
+    /// Meanwhile values are computed and not stored. That is logged once, and counted in `cachify_no_room_total`. What is stored
+    /// already is read and reset as ever. The memory is looked at when entries are stored, once a second or more often, and not by
+    /// hits; the user needs `+info` for it. More than 0 and at most 1, or else connecting fails with
+    /// [`Configuration`](ErrorKind::Configuration).
+    #[cfg(feature = "redis")]
+    pub fn entries_share(mut self, share: f64) -> Self {
+        self.entries_share = Some(share);
+        self
+    }
+
     /// Names the connections to Redis, as `CLIENT LIST` shows them: printable ASCII without spaces, or nothing. Default: the prefix and
     /// what [`owner`](Self::owner) says, with a random part.
     ///
@@ -297,6 +314,15 @@ impl CachifyBuilder {
             .budget(self.settings().budget)
             .allow_evicting_locks(self.allow_evicting_locks)
             .clock(self.clock.clone());
+        if let Some(share) = self.entries_share {
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    "`entries_share` must be more than 0 and at most 1",
+                ));
+            }
+            options = options.entries_share(share);
+        }
         if let Some(name) = &self.client_name {
             options = options.client_name(name);
         }

@@ -7,7 +7,7 @@ use redis::Value;
 use super::script::{self, Call, Spot};
 use super::{GRANTED, Shared, error, micros, millis};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Token};
-use crate::{Error, Key};
+use crate::{Error, Key, observe};
 
 /// The word that the lease of `key` ended.
 pub(super) fn lease_word(key: &str) -> String {
@@ -97,6 +97,10 @@ impl Shared {
                     return Err(error);
                 }
             };
+            if !self.room.admits(self, bytes.len()).await {
+                observe::no_room(key);
+                return self.flag(&self.data, &call).await;
+            }
             call = call.arg(&bytes[..]);
             if let Some(ttl) = entry.ttl.as_millis() {
                 call = call.arg(ttl);

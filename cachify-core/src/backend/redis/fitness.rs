@@ -255,7 +255,7 @@ async fn look(shared: &Shared) -> Result<(), Error> {
 
 const FIX: &str = "set its `maxmemory-policy` to `noeviction`, or keep locks elsewhere, or call the builder's `allow_evicting_locks`";
 
-fn text(value: Value) -> String {
+pub(super) fn text(value: Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Value::VerbatimString { text, .. } => text,
@@ -265,13 +265,15 @@ fn text(value: Value) -> String {
 
 /// Whether a server of which `INFO memory` says this may evict keys.
 fn evicts(info: &str) -> bool {
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-    };
-    field("maxmemory").is_some_and(|max| max != "0")
-        && field("maxmemory_policy").is_some_and(|policy| policy != "noeviction")
+    field(info, "maxmemory").is_some_and(|max| max != "0")
+        && field(info, "maxmemory_policy").is_some_and(|policy| policy != "noeviction")
+}
+
+/// What `INFO` says of `name`.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub struct RedisOptions {
     pub(super) node: Option<Node>,
     pub(super) budget: Duration,
     pub(super) allow_evicting_locks: bool,
+    pub(super) entries_share: Option<f64>,
     pub(super) client_name: Option<String>,
     #[cfg(feature = "tls")]
     pub(super) tls: super::tls::TlsOptions,
@@ -33,6 +34,7 @@ impl RedisOptions {
             node: None,
             budget: Duration::from_millis(250),
             allow_evicting_locks: false,
+            entries_share: None,
             client_name: None,
             #[cfg(feature = "tls")]
             tls: super::tls::TlsOptions::default(),
@@ -61,6 +63,12 @@ impl RedisOptions {
     /// Allows locks and pools on a server that may evict them. Default `false`.
     pub fn allow_evicting_locks(mut self, allow: bool) -> Self {
         self.allow_evicting_locks = allow;
+        self
+    }
+
+    /// Stores no more entries while more than this part of `maxmemory` is used.
+    pub fn entries_share(mut self, share: f64) -> Self {
+        self.entries_share = Some(share);
         self
     }
 

@@ -1,0 +1,124 @@
+//! How much of the server's memory entries may fill.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::cmd;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::fitness::{field, text};
+
+/// How long the server's memory is believed to be as it was.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// After this process stored one part in so many of what was left, it looks again.
+const PARTS: u64 = 8;
+
+/// Whether there is room for entries, looked at by those that store some.
+pub(super) struct Room {
+    /// Which part of `maxmemory` may be used before no more entries are stored.
+    share: Option<f64>,
+    known: Mutex<Known>,
+    /// Held by the one caller that looks.
+    looking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    asked: Option<Instant>,
+    /// What was left then; `None`: there is no limit.
+    left: Option<u64>,
+    /// What this process stored since.
+    stored: u64,
+}
+
+impl Known {
+    fn is_due(&self) -> bool {
+        let stored = self.left.is_some_and(|left| self.stored > left / PARTS);
+        // Where nothing is left, nothing is stored.
+        self.asked.is_none_or(|at| at.elapsed() >= BELIEVED) || (stored && self.left != Some(0))
+    }
+}
+
+impl Room {
+    pub(super) fn new(share: Option<f64>) -> Self {
+        Self {
+            share,
+            known: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an entry of so many bytes may be stored.
+    pub(super) async fn admits(&self, shared: &Shared, bytes: usize) -> bool {
+        let Some(share) = self.share else {
+            return true;
+        };
+        if self.known().is_due()
+            && let Ok(_looking) = self.looking.try_lock()
+        {
+            self.look(shared, share).await;
+        }
+        let mut known = self.known();
+        known.stored = known.stored.saturating_add(bytes as u64);
+        known.left != Some(0)
+    }
+
+    async fn look(&self, shared: &Shared, share: f64) {
+        let Ok(Ok(info)) = shared.control.ask(cmd("INFO").arg("memory")).await else {
+            // The store itself meets a server that is away.
+            return;
+        };
+        let left = left(&text(info), share);
+        let mut known = self.known();
+        let (was_full, is_full) = (known.left == Some(0), left == Some(0));
+        *known = Known {
+            asked: Some(Instant::now()),
+            left,
+            stored: 0,
+        };
+        drop(known);
+        let place = &shared.server.address.place;
+        if is_full && !was_full {
+            tracing::warn!(
+                place,
+                "the server's memory is used beyond `entries_share`: values are computed and not stored until it falls"
+            );
+        } else if was_full && !is_full {
+            tracing::info!(place, "entries are stored again");
+        }
+    }
+}
+
+/// How many bytes are left below the share of `maxmemory`, as `INFO memory` says; `None` without a limit.
+fn left(info: &str, share: f64) -> Option<u64> {
+    let number = |name| field(info, name)?.parse::<u64>().ok();
+    let max = number("maxmemory").filter(|max| *max != 0)?;
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a size, about"
+    )]
+    let limit = (max as f64 * share) as u64;
+    Some(limit.saturating_sub(number("used_memory")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_a_share_of_the_limit() {
+        let info = "used_memory:70\r\nused_memory_rss:900\r\nmaxmemory:100\r\n";
+        assert_eq!(left(info, 0.8), Some(10));
+        assert_eq!(left(info, 0.7), Some(0));
+        assert_eq!(left(info, 0.5), Some(0));
+        assert_eq!(left("used_memory:70\r\nmaxmemory:0\r\n", 0.5), None);
+        assert_eq!(left("", 0.5), None);
+    }
+}
