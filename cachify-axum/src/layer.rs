@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 
 use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use cachify_core::Cachify;
-use cachify_core::http::{CacheRules, Framework, RequestKey};
+use cachify_core::http::{CacheRules, Framework, RequestKey, Routed};
 use futures_util::{FutureExt as _, stream};
 use http_body_util::{BodyExt as _, Limited};
 use tower_layer::Layer;
@@ -64,9 +64,12 @@ impl<E> fmt::Debug for ResponseFuture<E> {
 ///
 /// # The key
 ///
-/// In the template, `{name}` is a path parameter, `{query.page}` and `{header.accept-language}` are other parts of the request, and `{query}` is
-/// the whole query, sorted: see [`RequestKey`]. The path itself is not part of the key: two routes need two templates. A request that does not fill
-/// the key passes through uncached, and the log says so once.
+/// In the template, `{name}` is a path parameter, `{path}`, `{host}`, `{query.page}`, `{header.accept-language}` and `{cookie.session}` are other
+/// parts of the request, and `{query}` is the whole query, sorted: see [`RequestKey`]. A request that does not fill the key passes
+/// through uncached, and the log says so once.
+///
+/// The path itself is not part of the key, unless the template names `{path}`: two routes need two templates. Where one layer covers several
+/// routes, the first is cached. The others pass through with a warning, and so does what axum does not route: a fallback or a nested service.
 ///
 /// A parameter is the text of the path: to a handler that reads a number, `/users/7` and `/users/07` are the same, to the cache and to locks
 /// they are not, and a reset of the one leaves the other. Where a client gains by that, refuse other spellings, or take a
@@ -102,7 +105,7 @@ impl CacheLayer {
     ///
     /// # Panics
     ///
-    /// If the template is malformed, as a malformed route does.
+    /// If the template is malformed, or names what no part of a request fills, as a malformed route does.
     #[track_caller]
     pub fn new(cachify: &Cachify, template: &str) -> Self {
         Self(Arc::new(Cached {
@@ -118,6 +121,7 @@ impl CacheLayer {
 }
 
 cachify_core::__cachify_cache_options!(CacheLayer);
+cachify_core::__cachify_template_options!(CacheLayer);
 
 /// # Panics
 ///
@@ -162,7 +166,7 @@ where
         let Cached { cachify, rules } = &*self.cached;
         let (mut parts, body) = request.into_parts();
         let path = rules.key().and_then(|key| Path::of(key, &mut parts));
-        let plan = rules.plan(&parts, |name| path.as_ref()?.get(name));
+        let plan = rules.plan(&parts, &Place(&parts, path));
         if let Some(response) = rules.hit::<Axum>(cachify, &plan, &parts) {
             return ResponseFuture(Progress::Ready(Some(response)));
         }
@@ -211,6 +215,24 @@ impl Path {
 /// Makes a body that ends the way another one did.
 pub(crate) fn broken(error: BoxError) -> Body {
     Body::from_stream(stream::once(ready(Err::<Bytes, _>(error))))
+}
+
+/// Where a request was routed.
+struct Place<'a>(&'a Parts, Option<Path>);
+
+impl Routed for Place<'_> {
+    fn route(&self) -> Option<&str> {
+        self.0.extensions.get().map(MatchedPath::as_str)
+    }
+
+    fn path(&self) -> &str {
+        let original = self.0.extensions.get::<OriginalUri>();
+        original.map_or(&self.0.uri, |OriginalUri(uri)| uri).path()
+    }
+
+    fn param(&self, name: &str) -> Option<&str> {
+        self.1.as_ref()?.get(name)
+    }
 }
 
 /// How axum's responses are handled.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Path;
+use axum::extract::{OriginalUri, Path};
 use axum::handler::Handler as _;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -93,7 +93,7 @@ async fn h1_nested_routers_and_fallbacks_are_cached_too() {
         let app = Router::new()
             .nest("/{team}", users)
             .fallback(async |uri: Uri| uri.path().to_owned())
-            .layer(page(&cachify, "fallback-{query}"));
+            .layer(page(&cachify, "fallback-{path}"));
         let nested = Router::new()
             .nest(
                 "/{team}",
@@ -126,13 +126,79 @@ async fn k2_a_parameter_that_is_named_twice_fills_nothing() {
 }
 
 #[tokio::test]
+async fn h9_one_layer_over_several_routes_answers_each_with_its_own() {
+    let route = "cachify; fwd=bypass; detail=route";
+    for cachify in backends() {
+        let app = |template| {
+            let inner = || Router::new().route("/{id}", get(original));
+            Router::new()
+                .route("/users/{id}", get(async || "user"))
+                .route("/orders/{id}", get(async || "order"))
+                .nest("/a", inner())
+                .nest_service("/b", inner())
+                .fallback(original)
+                .layer(page(&cachify, template))
+        };
+        let by_id = app("row-{id}");
+        for (uri, body, said) in [
+            ("/users/7", "user", "cachify; fwd=uri-miss; stored"),
+            ("/orders/7", "order", route),
+            ("/a/7", "/a/7", route),
+            ("/b/7", "/b/7", route),
+            ("/none", "/none", route),
+            ("/users/7", "user", "cachify; hit"),
+        ] {
+            let answer = fetch(&by_id, uri).await;
+            assert_eq!((answer.text(), answer.cache()), (body, said), "{uri}");
+        }
+        let by_path = app("path-{path}");
+        for (uri, body) in [
+            ("/users/7", "user"),
+            ("/orders/7", "order"),
+            ("/a/7", "/a/7"),
+            ("/b/7", "/b/7"),
+            ("/none", "/none"),
+        ] {
+            fetch(&by_path, uri).await;
+            let answer = fetch(&by_path, uri).await;
+            assert_eq!((answer.text(), answer.cache()), (body, "cachify; hit"));
+        }
+    }
+}
+
+async fn original(OriginalUri(uri): OriginalUri) -> String {
+    uri.to_string()
+}
+
+#[tokio::test]
+async fn h9_a_nested_layer_names_the_whole_path() {
+    for cachify in backends() {
+        let cached = page(&cachify, "nested-{path}");
+        let inner = || {
+            Router::new()
+                .route("/{id}", get(original))
+                .layer(cached.clone())
+        };
+        let app = Router::new()
+            .nest("/a", inner())
+            .nest_service("/b", inner());
+        for uri in ["/a/7", "/b/7", "/a/7", "/b/7"] {
+            assert_eq!(fetch(&app, uri).await.text(), uri);
+        }
+    }
+}
+
+#[tokio::test]
 async fn h1_a_request_that_does_not_fill_the_key_passes_through() {
     for cachify in backends() {
         let count = counter();
         let app = Router::new().route("/", get(count.layer(page(&cachify, "page-{query.page}"))));
         for n in ["0", "1"] {
             let answer = fetch(&app, "/").await;
-            assert_eq!((answer.text(), answer.cache()), (n, "cachify; fwd=bypass"));
+            assert_eq!(
+                (answer.text(), answer.cache()),
+                (n, "cachify; fwd=bypass; detail=no-key")
+            );
         }
         for _ in 0..2 {
             assert_eq!(fetch(&app, "/?page=7").await.text(), "2");
@@ -275,12 +341,12 @@ async fn h4_streams_and_large_bodies_pass_through_whole() {
             let answer = fetch(&app, "/stream").await;
             assert_eq!(
                 (answer.text(), answer.cache()),
-                ("abc", "cachify; fwd=uri-miss")
+                ("abc", "cachify; fwd=bypass; detail=streaming")
             );
             let answer = fetch(&app, "/large").await;
             assert_eq!(
                 (answer.body.len(), answer.cache()),
-                (11, "cachify; fwd=uri-miss")
+                (11, "cachify; fwd=bypass; detail=too-large")
             );
         }
     }

@@ -178,6 +178,8 @@ impl Cachify {
         node: Node,
         clock: Clock,
     ) -> Self {
+        #[cfg(feature = "metrics")]
+        crate::observe::describe();
         Self {
             prefix: None,
             inner: Arc::new(Inner {

@@ -13,6 +13,7 @@
 //! | never | bodies over the [`limit`](CacheRules::limit), and streams of unknown length: they pass through whole |
 //! | unless the key names the header | requests with `Authorization`, but for answers that say `public`, `s-maxage` or `must-revalidate` (RFC 9111, 3.5) |
 //! | unless the key names the header | requests with `Cookie`, but for [ignored](CacheRules::ignore_cookies) cookies |
+//! | reset | the key of a POST, PUT, PATCH or DELETE that is answered without an error (RFC 9111, 4.4) |
 //! | passed through | requests with a body, `If-Match`, `If-Unmodified-Since` or `Upgrade` |
 //! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage`, else `max-age`, else `Expires` of the answer leaves if that is less; answers that vary, an hour at most |
 //! | who says so | the first of `Cachify-Cache-Control` and `CDN-Cache-Control` (RFC 9213), else `Cache-Control`, else `Pragma: no-cache` |
@@ -28,12 +29,13 @@
 //! # What the answers carry
 //!
 //! `Cache-Status` (RFC 9211): `cachify; hit; ttl=299`, `cachify; fwd=uri-miss; stored`, `cachify; fwd=vary-miss; collapsed`,
-//! `cachify; fwd=bypass`. Reused ones have an `Age`, and the `Date` when they were made. Successful ones have an `ETag`, a weak one if the inner
+//! `cachify; fwd=bypass; detail=cookie`. Reused ones have an `Age`, and the `Date` when they were made. Successful ones have an `ETag`, a weak one if the inner
 //! service made none. All other headers, but for those of one connection, and the body come back byte for byte. `If-None-Match`, `If-Modified-Since` and single
 //! ranges are taken off the request before the inner call and evaluated on the answer.
 
 mod adapter;
 mod answer;
+mod bypass;
 mod cacheable;
 mod cookies;
 mod directives;
@@ -43,6 +45,7 @@ mod hold;
 mod pass;
 mod problem;
 mod request_key;
+mod routed;
 mod serve;
 mod stored;
 mod variants;
@@ -50,25 +53,30 @@ mod vary;
 
 use std::sync::Arc;
 
+use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use tokio::sync::Semaphore;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::fuzz::{fuzz_fields, fuzz_stored};
 pub use self::hold::{BodyRules, HoldRules};
 pub use self::problem::{problem, problem_status};
-pub use self::request_key::{RequestKey, read_key, sorted_query};
+pub use self::request_key::{RequestKey, hashed, read_key, sorted_query};
+pub use self::routed::{Routed, host};
 pub use self::serve::Framework;
+
+pub(crate) use self::bypass::Why;
 
 use self::answer::Fwd;
 use self::cacheable::Wish;
 use self::cookies::Ignored;
 use self::pass::Passes;
+use self::routed::Met;
 use self::stored::Stored;
 use self::variants::Variants;
 use crate::clock::Moment;
-use crate::{Error, Key, Ttl, observe};
+use crate::{Error, Key, MissingPlaceholder, Ttl, observe};
 
 /// What a route's answers are cached under, which of them, and for how long.
 #[derive(Debug, Clone)]
@@ -85,6 +93,9 @@ pub struct CacheRules {
     listen: bool,
     only_explicit: bool,
     ignored_cookies: Ignored,
+    every_route: bool,
+    every_host: bool,
+    met: Arc<Met>,
     passes: Arc<Passes>,
     /// Keys under which requests with `Authorization` pass through.
     guarded: Arc<Passes>,
@@ -101,6 +112,8 @@ impl CacheRules {
         let key = RequestKey::parse(template)?;
         let mut rules = Self::without_template();
         rules.keyed_by(key.headers().iter().cloned());
+        rules.ignored_cookies = Ignored::keyed(key.cookies());
+        observe::cached_template(template);
         rules.key = Some(key);
         Ok(rules)
     }
@@ -117,6 +130,9 @@ impl CacheRules {
             listen: false,
             only_explicit: false,
             ignored_cookies: Ignored::default(),
+            every_route: false,
+            every_host: false,
+            met: Arc::default(),
             passes: Arc::default(),
             guarded: Arc::default(),
             variants: Arc::default(),
@@ -177,7 +193,20 @@ impl CacheRules {
     /// A request that has no others is answered from the cache. The inner service does not see the ignored ones when it makes a
     /// response that may be stored.
     pub fn ignore_cookies<S: Into<String>>(&mut self, names: impl IntoIterator<Item = S>) {
-        self.ignored_cookies = Ignored::new(names);
+        self.ignored_cookies.set(names);
+    }
+
+    /// Shares entries between routes. Default: only the first route that is seen is cached, unless the key names `{path}`.
+    ///
+    /// For routes that answer alike, and where the framework does not tell the route of a request.
+    pub fn same_on_every_route(&mut self) {
+        self.every_route = true;
+    }
+
+    /// Says that responses do not depend on the host. Default: a warning when requests for a second host get the responses of
+    /// the first, unless the key names `{host}`.
+    pub fn same_on_every_host(&mut self) {
+        self.every_host = true;
     }
 
     /// Whether answers of this status can be stored.
@@ -190,28 +219,43 @@ impl CacheRules {
         self.key.as_ref()
     }
 
-    /// What to do with a request; `param` returns the path parameter of a name.
+    /// What to do with a request.
     ///
-    /// A request that does not fill the key is to be passed through, which the log says once for each template. So is every one
-    /// where there is no template.
-    pub fn plan<'a>(&self, request: &'a Parts, param: impl Fn(&str) -> Option<&'a str>) -> Plan {
-        self.plan_by(request, || match &self.key {
-            Some(key) => key
-                .render(request, param)
-                .inspect_err(observe::unfilled)
-                .ok(),
-            None => None,
+    /// One that does not fill the key is to be passed through, which the log says once for each template. So is one of another route
+    /// than the first, or of an unknown one, unless the key names `{path}` or [`same_on_every_route`](Self::same_on_every_route) is set.
+    /// Where there is no template, every request passes through.
+    pub fn plan(&self, request: &Parts, routed: &impl Routed) -> Plan {
+        let template = self.key.as_ref().map_or("", |key| key.template().as_str());
+        self.plan_by(request, template, || {
+            let key = self.key.as_ref().ok_or(Unkeyed::Template)?;
+            let anywhere = self.every_route || key.names_path();
+            if !anywhere && !self.met.is_same_route(template, routed.route()) {
+                return Err(Unkeyed::Route);
+            }
+            key.render_routed(request, routed)
+                .map_err(Unkeyed::Placeholder)
         })
     }
 
-    /// What to do with a request of this key, which is made only where it is needed.
+    /// What to do with a request of this key.
     ///
     /// The headers that it was made of are to be named by [`keyed_by`](Self::keyed_by).
     pub fn plan_keyed(&self, request: &Parts, key: impl FnOnce() -> Key) -> Plan {
-        self.plan_by(request, || Some(key()))
+        let key = key();
+        let named = key.clone();
+        self.plan_by(request, named.template(), || Ok(key))
     }
 
-    fn plan_by(&self, request: &Parts, key: impl FnOnce() -> Option<Key>) -> Plan {
+    fn plan_by(
+        &self,
+        request: &Parts,
+        template: &str,
+        key: impl FnOnce() -> Result<Key, Unkeyed>,
+    ) -> Plan {
+        let bypass = |why| {
+            observe::passed(template, why);
+            Plan(Step::Forward(Fwd::Bypass(why)))
+        };
         let admitted = cacheable::admit(
             &request.method,
             &request.headers,
@@ -220,7 +264,13 @@ impl CacheRules {
         );
         let authorized = match admitted {
             Ok(authorized) => authorized,
-            Err(fwd) => return Plan(Step::Forward(fwd)),
+            Err(Fwd::Bypass(why)) => return bypass(why),
+            Err(fwd) => {
+                observe::passed(template, Why::Method);
+                let changes = CHANGES.contains(&request.method);
+                let key = changes.then(|| key().ok()).flatten();
+                return Plan(key.map_or(Step::Forward(fwd), Step::Change));
+            }
         };
         let wish = if self.listen {
             Wish::of(&request.headers)
@@ -230,15 +280,37 @@ impl CacheRules {
         let Some(wish) = wish else {
             return Plan(Step::Forward(Fwd::Request));
         };
-        Plan(match key() {
-            Some(key) if !authorized || !self.guarded.contains(&key) => Step::Look(Look {
-                key,
-                wish,
-                authorized,
-            }),
-            _ => Step::Forward(Fwd::Bypass),
-        })
+        let key = match key() {
+            Ok(key) => key,
+            Err(Unkeyed::Route) => return bypass(Why::Route),
+            Err(Unkeyed::Template) => return bypass(Why::NoKey),
+            Err(Unkeyed::Placeholder(missing)) => {
+                observe::unfilled(&missing);
+                return bypass(Why::NoKey);
+            }
+        };
+        if authorized && self.guarded.contains(&key) {
+            return bypass(Why::Authorization);
+        }
+        if !self.every_host && !self.keyed.contains(&HOST) {
+            self.met.see_host(template, request);
+        }
+        Plan(Step::Look(Look {
+            key,
+            wish,
+            authorized,
+        }))
     }
+}
+
+/// Methods after which what is stored may be out of date (RFC 9111, 4.4).
+const CHANGES: [Method; 4] = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+
+/// Why a request has no key.
+enum Unkeyed {
+    Template,
+    Route,
+    Placeholder(MissingPlaceholder),
 }
 
 /// What is to be done with one request: made by [`CacheRules::plan`], carried out by [`CacheRules::serve`].
@@ -250,6 +322,8 @@ pub struct Plan(Step);
 enum Step {
     /// Run the inner service.
     Forward(Fwd),
+    /// Run the inner service, and reset the key unless it answers with an error.
+    Change(Key),
     Look(Look),
 }
 

@@ -26,6 +26,16 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     #[cfg(feature = "metrics")]
+    const ALL: [Self; 6] = [
+        Self::Hit,
+        Self::Miss,
+        Self::Unstored,
+        Self::Collapsed,
+        Self::Bypass,
+        Self::Error,
+    ];
+
+    #[cfg(feature = "metrics")]
     const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -42,7 +52,7 @@ impl Outcome {
 #[inline]
 pub(crate) fn request(key: &Key, outcome: Outcome) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("cachify_requests_total", "template" => label(key), "outcome" => outcome.as_str()).increment(1);
+    metrics::counter!("cachify_requests_total", "template" => label_of(key.template(), Family::Read), "outcome" => outcome.as_str()).increment(1);
     tracing::trace!(template = key.template(), ?outcome, "cached read");
 }
 
@@ -199,6 +209,9 @@ pub(crate) enum Contest {
 
 impl Contest {
     #[cfg(feature = "metrics")]
+    const ALL: [Self; 4] = [Self::Acquired, Self::Contended, Self::Failed, Self::Lost];
+
+    #[cfg(feature = "metrics")]
     const fn as_str(self) -> &'static str {
         match self {
             Self::Acquired => "acquired",
@@ -214,7 +227,7 @@ pub(crate) fn contest(slot: &Slot, contest: Contest, waited: Duration) {
     #[cfg(feature = "metrics")]
     {
         let kind = kind(slot.kind);
-        metrics::counter!("cachify_lock_total", "kind" => kind, "template" => label(&slot.key), "outcome" => contest.as_str())
+        metrics::counter!("cachify_lock_total", "kind" => kind, "template" => label_of(slot.key.template(), slot.kind.into()), "outcome" => contest.as_str())
             .increment(1);
         if contest == Contest::Acquired {
             metrics::histogram!("cachify_lock_wait_seconds", "kind" => kind, "template" => label(&slot.key))
@@ -262,15 +275,101 @@ pub(crate) fn not_detached(key: &Key) {
     }
 }
 
-/// A request does not fill its route's key: it passes through uncached.
+/// Requests that bypass the cache, and routes and hosts that share a key.
 #[cfg(feature = "http")]
-pub(crate) fn unfilled(missing: &crate::MissingPlaceholder) {
-    static UNFILLED: Seen = Seen::new();
-    if first_time(&UNFILLED, missing.template()) {
+mod http {
+    use super::{Seen, first_time};
+    use crate::http::Why;
+
+    /// A cached route of this template was made.
+    #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+    pub(crate) fn cached_template(template: &str) {
+        #[cfg(feature = "metrics")]
+        {
+            super::describe();
+            let _ = super::label_of(template, super::Family::Read);
+            let _ = super::label_of(template, super::Family::Bypass);
+        }
+    }
+
+    /// A request was not looked up.
+    pub(crate) fn passed(template: &str, why: Why) {
+        #[cfg(feature = "metrics")]
+        {
+            let template = super::label_of(template, super::Family::Read);
+            metrics::counter!("cachify_requests_total", "template" => template, "outcome" => "bypass")
+                .increment(1);
+        }
+        bypass(template, why);
+    }
+
+    /// A request, counted as a read already, was answered for its client alone.
+    pub(crate) fn bypass(template: &str, why: Why) {
+        static TOLD: Seen = Seen::new();
+        #[cfg(feature = "metrics")]
+        {
+            let template = super::label_of(template, super::Family::Bypass);
+            metrics::counter!("cachify_bypass_total", "template" => template, "reason" => why.as_str())
+                .increment(1);
+        }
+        let Some(advice) = why.advice() else {
+            return;
+        };
+        if first_time(&TOLD, &format!("{} {template}", why.as_str())) {
+            tracing::info!(
+                template,
+                reason = why.as_str(),
+                "a request bypassed the cache: {advice}"
+            );
+        }
+    }
+
+    /// A request does not fill its route's key: it passes through uncached.
+    pub(crate) fn unfilled(missing: &crate::MissingPlaceholder) {
+        static UNFILLED: Seen = Seen::new();
+        if first_time(&UNFILLED, missing.template()) {
+            tracing::warn!(
+                template = missing.template(),
+                placeholder = missing.name(),
+                "a request does not fill the key of a cached route, and passes through uncached"
+            );
+        }
+    }
+
+    /// A request is of another route than the first one of this template.
+    pub(crate) fn several_routes(template: &str, first: &str, route: &str) {
+        static SEVERAL: Seen = Seen::new();
+        if first_time(&SEVERAL, template) {
+            tracing::warn!(
+                template,
+                first,
+                route,
+                "two routes have the same cache, and the second passes through uncached: give each a template of its \
+                 own, name `{{path}}` in it, or say `same_on_every_route` if they answer alike"
+            );
+        }
+    }
+
+    /// The framework does not tell the route of a request.
+    pub(crate) fn untold_route(template: &str) {
+        static UNTOLD: Seen = Seen::new();
+        if first_time(&UNTOLD, template) {
+            tracing::warn!(
+                template,
+                "the route of a request is not known to its cache, and it passes through uncached: name `{{path}}` in the \
+                 template, put the cache onto each route, or say `same_on_every_route` if all that it covers answer alike"
+            );
+        }
+    }
+
+    /// Requests for two hosts have the same key.
+    pub(crate) fn several_hosts(template: &str, first: &str, host: &str) {
         tracing::warn!(
-            template = missing.template(),
-            placeholder = missing.name(),
-            "a request does not fill the key of a cached route, and passes through uncached"
+            template,
+            first,
+            host,
+            "requests for two hosts share the entries of a cached route: name `{{host}}` in the template if the hosts \
+             answer differently, or say `same_on_every_host` if they do not"
         );
     }
 }
@@ -339,6 +438,11 @@ impl Answered {
     }
 }
 
+#[cfg(feature = "http")]
+pub(crate) use self::http::{
+    bypass, cached_template, passed, several_hosts, several_routes, unfilled, untold_route,
+};
+
 /// A bounded set of templates.
 struct Seen(std::sync::Mutex<std::collections::BTreeSet<String>>);
 
@@ -360,19 +464,170 @@ fn first_time(seen: &Seen, template: &str) -> bool {
     !seen.contains(template) && seen.len() < TEMPLATES && seen.insert(template.to_owned())
 }
 
+/// Describes every metric, and starts those without a template at zero, so that they are there before the first event.
+#[cfg(feature = "metrics")]
+pub(crate) fn describe() {
+    use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+
+    describe_counter!("cachify_requests_total", "Cached reads by outcome.");
+    #[cfg(feature = "http")]
+    describe_counter!(
+        "cachify_bypass_total",
+        "Requests over HTTP that were answered for their client alone, by reason."
+    );
+    describe_histogram!(
+        "cachify_compute_seconds",
+        Unit::Seconds,
+        "How long successful computations took."
+    );
+    describe_counter!(
+        "cachify_unreadable_total",
+        "Entries that could not be read, and were replaced."
+    );
+    describe_counter!(
+        "cachify_too_large_total",
+        "Values that do not fit into the bound of memory, and were not kept."
+    );
+    describe_counter!(
+        "cachify_lock_total",
+        "Attempts to take a lock or permit, and losses, by outcome."
+    );
+    describe_histogram!(
+        "cachify_lock_wait_seconds",
+        Unit::Seconds,
+        "How long the acquired locks and permits were waited for."
+    );
+    describe_gauge!("cachify_pool_permits", "Permits that this process holds.");
+    describe_gauge!(
+        "cachify_memory_entries",
+        "Entries in the memory of this process."
+    );
+    #[cfg(feature = "http")]
+    describe_counter!(
+        "cachify_not_detached_total",
+        "Computations that ended with their clients, because too many ran detached."
+    );
+    describe_gauge!(
+        "cachify_memory_bytes",
+        Unit::Bytes,
+        "What the entries in the memory of this process take, by estimate."
+    );
+    describe_counter!(
+        "cachify_evictions_total",
+        "Entries that made room in memory for others."
+    );
+    describe_gauge!(
+        "cachify_breaker_state",
+        "1 while the backend is left alone after failures, else 0."
+    );
+    counter!("cachify_evictions_total").increment(0);
+    for name in [
+        "cachify_memory_entries",
+        "cachify_memory_bytes",
+        "cachify_breaker_state",
+    ] {
+        gauge!(name).increment(0.0);
+    }
+}
+
+/// Series that start together, when their template is first seen.
+#[cfg(feature = "metrics")]
+#[derive(Clone, Copy)]
+enum Family {
+    Read,
+    #[cfg(feature = "http")]
+    Bypass,
+    Lock,
+    Pool,
+}
+
+#[cfg(feature = "metrics")]
+impl From<SlotKind> for Family {
+    fn from(kind: SlotKind) -> Self {
+        match kind {
+            SlotKind::Lock => Self::Lock,
+            SlotKind::Pool => Self::Pool,
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl Family {
+    /// Starts the series of a template at zero.
+    fn start(self, template: &metrics::SharedString) {
+        use metrics::{counter, gauge};
+
+        let template = || template.clone();
+        let slot = |kind: &'static str| {
+            for contest in Contest::ALL {
+                counter!("cachify_lock_total", "kind" => kind, "template" => template(), "outcome" => contest.as_str())
+                    .increment(0);
+            }
+        };
+        match self {
+            Self::Read => {
+                for outcome in Outcome::ALL {
+                    counter!("cachify_requests_total", "template" => template(), "outcome" => outcome.as_str())
+                        .increment(0);
+                }
+                counter!("cachify_unreadable_total", "template" => template()).increment(0);
+                counter!("cachify_too_large_total", "template" => template()).increment(0);
+            }
+            #[cfg(feature = "http")]
+            Self::Bypass => {
+                counter!("cachify_not_detached_total", "template" => template()).increment(0);
+                for why in crate::http::Why::ALL {
+                    counter!("cachify_bypass_total", "template" => template(), "reason" => why.as_str())
+                        .increment(0);
+                }
+            }
+            Self::Lock => slot(kind(SlotKind::Lock)),
+            Self::Pool => {
+                slot(kind(SlotKind::Pool));
+                gauge!("cachify_pool_permits", "template" => template()).increment(0.0);
+            }
+        }
+    }
+}
+
 /// The label of a key's template: the template, or `other` for all those after the first 1000.
 #[cfg(feature = "metrics")]
 fn label(key: &Key) -> metrics::SharedString {
+    known_label(key.template(), None)
+}
+
+/// The label of a template, whose series of a family start at zero with the first use.
+#[cfg(feature = "metrics")]
+fn label_of(template: &str, family: Family) -> metrics::SharedString {
+    known_label(template, Some(family))
+}
+
+#[cfg(feature = "metrics")]
+fn known_label(template: &str, family: Option<Family>) -> metrics::SharedString {
     use std::collections::HashMap;
+    use std::sync::atomic::{AtomicU8, Ordering};
     use std::sync::{Arc, PoisonError, RwLock};
 
-    static LABELS: RwLock<Option<HashMap<String, Arc<str>>>> = RwLock::new(None);
+    /// A label, and a bit for each family that started.
+    type Label = (Arc<str>, AtomicU8);
+    static LABELS: RwLock<Option<HashMap<String, Label>>> = RwLock::new(None);
 
-    let template = key.template();
+    let text = |(text, started): &Label| {
+        let label = Arc::clone(text).into();
+        if let Some(family) = family {
+            let bit = 1 << (family as u8);
+            if started.load(Ordering::Relaxed) & bit == 0
+                && started.fetch_or(bit, Ordering::Relaxed) & bit == 0
+            {
+                family.start(&label);
+            }
+        }
+        label
+    };
     let known = LABELS.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(labels) = known.as_ref() {
         if let Some(label) = labels.get(template) {
-            return Arc::clone(label).into();
+            return text(label);
         }
         // A flood of templates does not queue up for the lock.
         if labels.len() >= TEMPLATES {
@@ -385,12 +640,11 @@ fn label(key: &Key) -> metrics::SharedString {
     if labels.len() >= TEMPLATES && !labels.contains_key(template) {
         return "other".into();
     }
-    Arc::clone(
+    text(
         labels
             .entry(template.to_owned())
-            .or_insert_with(|| template.into()),
+            .or_insert_with(|| (template.into(), AtomicU8::new(0))),
     )
-    .into()
 }
 
 #[cfg(all(test, feature = "metrics", feature = "testing"))]
@@ -423,6 +677,11 @@ mod tests {
             self.0.lock().unwrap().push(line);
         }
 
+        fn describe(&self, name: &KeyName) {
+            let line = format!("described {}", name.as_str());
+            self.0.lock().unwrap().push(line);
+        }
+
         fn has(&self, line: &str) -> bool {
             self.0.lock().unwrap().iter().any(|have| have == line)
         }
@@ -441,9 +700,15 @@ mod tests {
     }
 
     impl Recorder for Record {
-        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_counter(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.describe(&name);
+        }
+        fn describe_gauge(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.describe(&name);
+        }
+        fn describe_histogram(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.describe(&name);
+        }
 
         fn register_counter(&self, name: &Name, _: &Metadata<'_>) -> Counter {
             self.write(name);
@@ -478,10 +743,47 @@ mod tests {
             }
         });
         let lines = record.0.lock().unwrap();
-        assert_eq!(lines.len(), 1500);
         assert!(lines.iter().all(|line| !line.contains("s3cret")));
-        assert_eq!(lines[1499], "cachify_requests_total other hit");
-        assert!(lines.iter().collect::<BTreeSet<_>>().len() <= TEMPLATES + 1);
+        let hits: Vec<_> = lines.iter().filter(|line| line.ends_with(" hit")).collect();
+        assert_eq!(*hits[hits.len() - 1], "cachify_requests_total other hit");
+        assert!(hits.into_iter().collect::<BTreeSet<_>>().len() <= TEMPLATES + 1);
+    }
+
+    #[test]
+    fn h8_every_metric_is_described_and_starts_before_the_first_event() {
+        let record = recorded(async {
+            let cachify = Cachify::memory();
+            #[cfg(feature = "http")]
+            crate::http::CacheRules::new("started-{id}").unwrap();
+            drop(cachify);
+        });
+        for line in [
+            "described cachify_requests_total",
+            "described cachify_lock_wait_seconds",
+            "cachify_breaker_state",
+            "cachify_evictions_total",
+            "cachify_memory_bytes",
+            #[cfg(feature = "http")]
+            "cachify_requests_total started-{id} unstored",
+            #[cfg(feature = "http")]
+            "cachify_bypass_total started-{id} cookie",
+            #[cfg(feature = "http")]
+            "cachify_unreadable_total started-{id}",
+        ] {
+            assert!(record.has(line), "{line}");
+        }
+        let source = include_str!("observe.rs");
+        for name in source
+            .split('"')
+            .filter(|text| text.starts_with("cachify_"))
+        {
+            if name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            {
+                assert!(record.has(&format!("described {name}")), "{name}");
+            }
+        }
     }
 
     #[test]

@@ -77,7 +77,8 @@ async fn h1_what_must_not_be_stored_is_not() {
             for n in 0..3 {
                 let answer = route.get(&[]).await;
                 assert_eq!(body(&answer), n.to_string(), "{name}: {value}");
-                assert_eq!(status(&answer), "cachify; fwd=uri-miss");
+                let expected = format!("cachify; fwd=bypass; detail={name}");
+                assert_eq!(status(&answer), expected);
                 assert_eq!(header(&answer, name), Some(value));
                 assert_eq!(header(&answer, "etag"), None);
             }
@@ -142,7 +143,8 @@ async fn h1_requests_of_a_person_are_passed_through_unless_the_key_tells_them_ap
             let route = Route::new(&cachify, rules("all"), numbered(|n| text(n.to_string())));
             for n in ["0", "1"] {
                 let answer = route.get(&[(name, "ann")]).await;
-                assert_eq!((body(&answer), status(&answer)), (n, "cachify; fwd=bypass"));
+                let expected = format!("cachify; fwd=bypass; detail={name}");
+                assert_eq!((body(&answer), status(&answer)), (n, &*expected));
             }
 
             let route = Route::new(&cachify, rules(template), numbered(|n| text(n.to_string())));
@@ -170,7 +172,7 @@ async fn h1_other_methods_and_bodies_pass_through() {
     let answer = route.get(&[("content-length", "2")]).await;
     assert_eq!(
         (body(&answer), status(&answer)),
-        ("2", "cachify; fwd=bypass")
+        ("2", "cachify; fwd=bypass; detail=request-body")
     );
 }
 
@@ -309,7 +311,8 @@ async fn h1_requests_with_authorization_share_what_is_open() {
             let answer = route.get(ANN).await;
             assert_eq!(body(&answer) == "0", shared, "{value}");
             if !shared {
-                assert_eq!(status(&answer), "cachify; fwd=bypass");
+                let expected = "cachify; fwd=bypass; detail=authorization";
+                assert_eq!(status(&answer), expected);
             }
             assert_eq!(body(&route.get(&[]).await), "0");
         }
@@ -359,7 +362,7 @@ async fn h1_ignored_cookies_do_not_matter_and_do_not_show() {
         let session = route.get(&[("cookie", "theme=dark; id=7")]).await;
         assert_eq!(
             (body(&session), status(&session)),
-            ("theme=dark; id=7", "cachify; fwd=bypass")
+            ("theme=dark; id=7", "cachify; fwd=bypass; detail=cookie")
         );
         let route = cookies(&["*"], "none");
         for _ in 0..2 {
@@ -541,7 +544,7 @@ async fn h4_a_stream_is_stored_only_if_its_length_is_known() {
         for _ in 0..2 {
             let answer = route.get(&[]).await;
             assert!(matches!(answer.body(), Body::Stream { .. }));
-            assert_eq!(status(&answer), "cachify; fwd=uri-miss");
+            assert_eq!(status(&answer), "cachify; fwd=bypass; detail=streaming");
         }
         assert_eq!(route.runs(), 2);
 

@@ -6,15 +6,17 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cachify_core::http::{CacheRules, Framework};
+use cachify_core::http::{CacheRules, Framework, Routed};
 use cachify_core::{Cachify, Error};
 use futures_util::future::{Either, FutureExt as _, ready};
 use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Limited};
 use poem::http::request::Parts;
-use poem::http::{self, HeaderMap, StatusCode};
-use poem::{Body, Endpoint, IntoResponse, Middleware, Request, Response, ResponseParts, Result};
+use poem::http::{self, HeaderMap, StatusCode, Uri};
+use poem::{
+    Body, Endpoint, IntoResponse, Middleware, PathPattern, Request, Response, ResponseParts, Result,
+};
 
 use crate::extract::Params;
 
@@ -25,9 +27,12 @@ use crate::extract::Params;
 ///
 /// # The key
 ///
-/// In the template, `{name}` is a path parameter, `{query.page}` and `{header.accept-language}` are other parts of the request, and `{query}` is
-/// the whole query, sorted: see [`RequestKey`](cachify_core::http::RequestKey). The path itself is not part of the key: two routes need two templates. A
-/// request that does not fill the key passes through uncached, and the log says so once.
+/// In the template, `{name}` is a path parameter, `{path}`, `{host}`, `{query.page}`, `{header.accept-language}` and `{cookie.session}` are other
+/// parts of the request, and `{query}` is the whole query, sorted: see [`RequestKey`](cachify_core::http::RequestKey). A request that does not fill the key passes
+/// through uncached, and the log says so once.
+///
+/// The path itself is not part of the key, unless the template names `{path}`: two routes need two templates. Where one middleware covers several
+/// routes, the first is cached. The others pass through with a warning, and so does what it sees around a [`Route`](poem::Route).
 ///
 /// A parameter is the text of the path: to a handler that reads a number, `/users/7` and `/users/07` are the same, to the cache and to locks
 /// they are not, and a reset of the one leaves the other. Where a client gains by that, refuse other spellings, or take a
@@ -74,7 +79,7 @@ impl CacheMiddleware {
     ///
     /// # Panics
     ///
-    /// If the template is malformed, as a malformed route does.
+    /// If the template is malformed, or names what no part of a request fills, as a malformed route does.
     #[track_caller]
     pub fn new(cachify: &Cachify, template: &str) -> Self {
         Self {
@@ -90,6 +95,7 @@ impl CacheMiddleware {
 }
 
 cachify_core::__cachify_cache_options!(CacheMiddleware);
+cachify_core::__cachify_template_options!(CacheMiddleware);
 
 /// # Panics
 ///
@@ -124,7 +130,12 @@ impl<E: Endpoint + 'static> Endpoint for CacheEndpoint<E> {
         let CacheMiddleware { cachify, rules } = &self.cached;
         let parts = take_head(&mut request);
         let params = Params::if_read(&request, rules.key());
-        let plan = rules.plan(&parts, |name| params.get(name));
+        let place = Place {
+            request: &request,
+            uri: &parts.uri,
+            params,
+        };
+        let plan = rules.plan(&parts, &place);
         if let Some(answer) = rules.hit::<Poem>(cachify, &plan, &parts) {
             return Either::Left(ready(answer.into_result()));
         }
@@ -152,6 +163,54 @@ pub(crate) fn take_head(request: &mut Request) -> Parts {
     parts.uri = mem::take(request.uri_mut());
     parts.headers = mem::take(request.headers_mut());
     parts
+}
+
+/// Where a request was routed.
+struct Place<'a> {
+    request: &'a Request,
+    /// What nested routes left of the URI.
+    uri: &'a Uri,
+    params: Params,
+}
+
+impl Place<'_> {
+    /// The URI before nested routes stripped it; `None` for a request that was built, as by poem's `TestClient`.
+    fn original(&self) -> Option<&Uri> {
+        Some(self.request.original_uri()).filter(|uri| uri.path() != "/")
+    }
+}
+
+impl Routed for Place<'_> {
+    /// `None` around a `Route` inside of another: poem then shows the pattern of the outer one, which covers a part of the path only.
+    fn route(&self) -> Option<&str> {
+        let PathPattern(pattern) = self.request.data()?;
+        let wild = pattern.rsplit('/').next()?.starts_with('*');
+        let whole = |uri: &Uri| wild || segments(pattern) == segments(uri.path());
+        self.original().is_none_or(whole).then_some(pattern)
+    }
+
+    fn path(&self) -> &str {
+        self.original().unwrap_or(self.uri).path()
+    }
+
+    fn param(&self, name: &str) -> Option<&str> {
+        self.params.get(name)
+    }
+}
+
+/// The number of segments of a path, or of a pattern, whose expressions in `<>` can have slashes of their own.
+fn segments(path: &str) -> usize {
+    let path = path.trim_matches('/');
+    let mut inside = 0_usize;
+    let slashes = path.bytes().filter(|byte| {
+        match byte {
+            b'<' => inside += 1,
+            b'>' => inside = inside.saturating_sub(1),
+            _ => {}
+        }
+        *byte == b'/' && inside == 0
+    });
+    slashes.count() + usize::from(!path.is_empty())
 }
 
 /// Undoes [`take_head`].

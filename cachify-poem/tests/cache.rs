@@ -25,8 +25,11 @@ use poem::{
 };
 use support::{App, Door, backends};
 
+/// Most of the endpoints here are inside of no route.
 fn page(cachify: &Cachify, template: &str) -> CacheMiddleware {
-    CacheMiddleware::new(cachify, template).ttl(Duration::from_mins(5))
+    CacheMiddleware::new(cachify, template)
+        .ttl(Duration::from_mins(5))
+        .same_on_every_route()
 }
 
 /// Answers with its path parameters and which call this is.
@@ -105,7 +108,8 @@ async fn h1_nested_routes_are_cached_and_around_a_route_there_is_no_path_yet() {
 
         let users = || Route::new().at("/:id", get(numbered()));
         let app = App::new(users().with(page(&cachify, "outside-{id}")));
-        assert_eq!(app.get("/7").await.cache(), "cachify; fwd=bypass");
+        let said = "cachify; fwd=bypass; detail=no-key";
+        assert_eq!(app.get("/7").await.cache(), said);
         let app = App::new(users().with(page(&cachify, "outside-{query.page}")));
         for (uri, text, cache) in [
             ("/a?page=1", "a 0", "cachify; fwd=uri-miss; stored"),
@@ -147,7 +151,7 @@ async fn h1_a_request_that_does_not_fill_the_key_passes_through() {
             let answer = app.get("/").await;
             assert_eq!(
                 (answer.text(), answer.cache()),
-                (text, "cachify; fwd=bypass")
+                (text, "cachify; fwd=bypass; detail=no-key")
             );
         }
         for _ in 0..2 {
@@ -366,12 +370,12 @@ async fn h4_streams_and_large_bodies_pass_through_whole() {
             let answer = app.get("/stream").await;
             assert_eq!(
                 (answer.text(), answer.cache()),
-                ("abc", "cachify; fwd=uri-miss")
+                ("abc", "cachify; fwd=bypass; detail=streaming")
             );
             let answer = app.get("/large").await;
             assert_eq!(
                 (answer.body.len(), answer.cache()),
-                (11, "cachify; fwd=uri-miss")
+                (11, "cachify; fwd=bypass; detail=too-large")
             );
         }
     }

@@ -1,4 +1,4 @@
-//! H6 over real sockets: what happens when a client goes away.
+//! Over real sockets: what happens when a client goes away (H6), and which route a request is of (H9), which poem's `TestClient` does not tell.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -10,7 +10,7 @@ use cachify_poem::{
     CacheKey, CacheMiddleware, Cachify, HangupListener, LockMiddleware, Locked, PoolMiddleware,
     ScopeMiddleware, key,
 };
-use poem::endpoint::make;
+use poem::endpoint::{make, make_sync};
 use poem::listener::{Acceptor as _, Listener as _, TcpListener};
 use poem::web::{Data, LocalAddr};
 use poem::{Addr, Endpoint as _, EndpointExt as _, IntoEndpoint, Route, Server, get, handler, put};
@@ -32,8 +32,12 @@ async fn serve<E: IntoEndpoint<Endpoint: 'static>>(app: E) -> std::net::SocketAd
 }
 
 async fn send(address: std::net::SocketAddr, method: &str) -> TcpStream {
+    send_to(address, method, "/").await
+}
+
+async fn send_to(address: std::net::SocketAddr, method: &str, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
 }
@@ -88,7 +92,10 @@ async fn h6_a_client_that_goes_away_passes_its_computation_on() {
                 "done"
             }
         });
-        let address = serve(get(endpoint.with(CacheMiddleware::new(&cachify, "page")))).await;
+        let address = serve(get(
+            endpoint.with(CacheMiddleware::new(&cachify, "page").same_on_every_route())
+        ))
+        .await;
 
         let first = send(address, "GET").await;
         door.until_came(1).await;
@@ -124,7 +131,11 @@ async fn h6_a_detached_computation_finishes_and_fills() {
                 "done".to_owned()
             }
         });
-        let cached = endpoint.with(CacheMiddleware::new(&cachify, "page").detach());
+        let cached = endpoint.with(
+            CacheMiddleware::new(&cachify, "page")
+                .same_on_every_route()
+                .detach(),
+        );
         let gone = Arc::new(Notify::new());
         let told = Arc::clone(&gone);
         let watched = cached.around(move |inner, request| {
@@ -254,5 +265,44 @@ async fn l3_p1_a_streamed_upload_is_bounded_by_max_hold() {
         let answer = read(stalled).await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(!lock.is_locked().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn h9_one_middleware_over_several_routes_answers_each_with_its_own() {
+    const STORED: &str = "cachify; fwd=uri-miss; stored\r\n";
+    const HIT: &str = "cachify; hit";
+    const ROUTE: &str = "cachify; fwd=bypass; detail=route\r\n";
+    let original = || make_sync(|request| request.original_uri().to_string());
+    for cachify in backends() {
+        let cached = |template| CacheMiddleware::new(&cachify, template);
+        let row = cached("row-{id}");
+        let (page, path) = (cached("page"), cached("path-{path}"));
+        // Around a `Route`, nothing tells its routes apart, but the path.
+        let inner = || Route::new().at("/a", original()).at("/b", original());
+        let app = Route::new()
+            .at("/users/:id", original().with(row.clone()))
+            .at("/orders/:id<[^/]+>", original().with(row.clone()))
+            .nest("/in", Route::new().at("/:id", original().with(row)))
+            .nest("/page", inner().with(page))
+            .nest("/path", inner().with(path.clone()))
+            .nest("/also", inner().with(path));
+        let address = serve(app).await;
+        for (path, said) in [
+            ("/users/7", STORED),
+            ("/orders/7", ROUTE),
+            ("/in/7", ROUTE),
+            ("/users/7", HIT),
+            ("/page/a", ROUTE),
+            ("/page/b", ROUTE),
+            ("/path/a", STORED),
+            ("/path/b", STORED),
+            ("/also/a", STORED),
+            ("/path/a", HIT),
+        ] {
+            let answer = read(send_to(address, "GET", path).await).await;
+            assert!(answer.contains(said), "{path}: {answer}");
+            assert!(answer.ends_with(path), "{path}: {answer}");
+        }
     }
 }

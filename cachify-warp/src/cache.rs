@@ -10,6 +10,7 @@ use futures_util::future::Either;
 use futures_util::stream;
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
+use warp::host::Authority;
 use warp::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use warp::reply::Response;
 use warp::{Rejection, Reply};
@@ -52,7 +53,7 @@ impl Cache {
     /// # Examples
     ///
     /// ```
-    /// use cachify_warp::{Cache, Cachify, FilterExt, key};
+    /// use cachify_warp::{Cache, Cachify, FilterExt, http::hashed, key};
     /// use warp::{Filter, http::header};
     ///
     /// async fn inbox(token: String) -> String {
@@ -63,7 +64,14 @@ impl Cache {
     /// let inbox = warp::path!("inbox")
     ///     .and(warp::get())
     ///     .and(warp::header::<String>("authorization"))
-    ///     .cached(cache, |(token,)| key!("inbox-{token}"), inbox);
+    ///     .cached(
+    ///         cache,
+    ///         |(token,)| {
+    ///             let user = hashed(token); // a key is a name in Redis
+    ///             key!("inbox-{user}")
+    ///         },
+    ///         inbox,
+    ///     );
     /// ```
     pub fn keyed_by(self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|rules| rules.keyed_by(headers))
@@ -89,6 +97,7 @@ impl<K, H> Cached<K, H> {
         self: &Arc<Self>,
         args: Args,
         method: Method,
+        host: Option<Authority>,
         headers: HeaderMap,
     ) -> impl Future<Output = Result<Response, Rejection>> + Send + use<Args, Kind, K, H>
     where
@@ -100,6 +109,9 @@ impl<K, H> Cached<K, H> {
         let (mut request, ()) = Request::new(()).into_parts();
         request.method = method;
         request.headers = headers;
+        if let Some(host) = host {
+            request.uri = host.into();
+        }
         let Cache { cachify, rules } = &self.cache;
         let plan = rules.plan_keyed(&request, || (self.key)(&args));
         if let Some(response) = rules.hit::<Warp>(cachify, &plan, &request) {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use cachify_core::http::sorted_query;
 use cachify_core::{Cachify, Guard, Key, Permit};
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, Method};
+use warp::host::Authority;
+use warp::http::{HeaderMap, Method, Request, Uri};
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
@@ -27,7 +28,12 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// a result with a rejection. [What is cached](cachify_core::http) follows from HTTP: responses to GET requests without `Authorization` or `Cookie`, successful
     /// ones that set no cookie and forbid no storing, `Vary` honoured. Rejections are not cached.
     ///
-    /// [`warp::get()`] rejects HEAD requests; [`get_or_head`] lets them in, and GET's entry answers them.
+    /// [`warp::get()`] rejects HEAD requests; [`get_or_head`] lets them in, and GET's entry answers them. POST, PUT, PATCH and DELETE
+    /// requests that a filter lets in run the handler, and reset the key if it answers without an error.
+    ///
+    /// A filter of several paths, such as `a.or(b).unify()`, needs a key that tells them apart. Nothing checks that, since warp does not
+    /// tell which one matched: extract [`warp::path::full()`], or cache each of them. For responses that depend on the host, extract
+    /// [`host`] and say [`keyed_by([header::HOST])`](Cache::keyed_by).
     ///
     /// # Two requests at once
     ///
@@ -69,9 +75,10 @@ pub trait FilterExt: Route<Extract: Extracted> {
         });
         Self::Extract::one(self)
             .and(warp::method())
+            .and(warp::host::optional())
             .and(warp::header::headers_cloned())
-            .and_then(move |args, method: Method, headers: HeaderMap| {
-                cached.serve(args, method, headers)
+            .and_then(move |args, method: Method, host, headers: HeaderMap| {
+                cached.serve(args, method, host, headers)
             })
     }
 
@@ -314,6 +321,37 @@ pub fn with_cachify(
 pub fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Copy + Send + Sync + 'static
 {
     warp::get().or(warp::head()).unify()
+}
+
+/// Extracts the [host](cachify_core::http::host) that a request was sent to, for a key: empty if there is none.
+///
+/// It is the same over all versions of HTTP, in lower case and without a default port.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_warp::{Cache, Cachify, FilterExt, host, key};
+/// use warp::{Filter, http::header};
+///
+/// async fn shop(host: String) -> String {
+///     format!("the shop of {host}")
+/// }
+///
+/// let cache = Cache::new(&Cachify::memory()).keyed_by([header::HOST]);
+/// let shop = warp::path::end()
+///     .and(warp::get())
+///     .and(host())
+///     .cached(cache, |(host,)| key!("shop-{host}"), shop);
+/// ```
+pub fn host() -> impl Filter<Extract = (String,), Error = Rejection> + Copy + Send + Sync + 'static
+{
+    warp::host::optional().map(|authority: Option<Authority>| {
+        let (mut request, ()) = Request::new(()).into_parts();
+        request.uri = authority.map(Uri::from).unwrap_or_default();
+        cachify_core::http::host(&request)
+            .unwrap_or_default()
+            .into_owned()
+    })
 }
 
 /// Extracts the whole query, sorted by the names of its parameters, for a key: empty if there is none.

@@ -12,6 +12,6 @@ pub use cachify_core;
 pub use cachify_core::*;
 
 pub use cache::Cache;
-pub use filter::{FilterExt, get_or_head, query, with_cachify};
+pub use filter::{FilterExt, get_or_head, host, query, with_cachify};
 pub use hold::{Lock, Once, Pool};
 pub use reject::{Rejection, recover};

@@ -212,7 +212,10 @@ async fn h1_requests_of_a_person_pass_through_unless_the_key_tells_them_apart() 
             (answer.text().to_owned(), answer.cache().to_owned())
         };
         for n in ["0", "1"] {
-            let bypass = (n.to_owned(), "cachify; fwd=bypass".to_owned());
+            let bypass = (
+                n.to_owned(),
+                "cachify; fwd=bypass; detail=authorization".to_owned(),
+            );
             assert_eq!(ask(&untold, "ann").await, bypass);
         }
         for (token, n) in [("ann", "0"), ("bob", "1"), ("ann", "0"), ("bob", "1")] {
@@ -419,12 +422,12 @@ async fn h4_streams_and_large_bodies_pass_through_whole() {
             let answer = fetch(&app, "/stream").await;
             assert_eq!(
                 (answer.text(), answer.cache()),
-                ("abc", "cachify; fwd=uri-miss")
+                ("abc", "cachify; fwd=bypass; detail=streaming")
             );
             let answer = fetch(&app, "/large").await;
             assert_eq!(
                 (answer.body.len(), answer.cache()),
-                (11, "cachify; fwd=uri-miss")
+                (11, "cachify; fwd=bypass; detail=too-large")
             );
         }
     }

@@ -57,6 +57,12 @@ macro_rules! __cachify_cache_options {
                 self.with(|rules| rules.only_explicit(true))
             }
 
+            /// Says that responses do not depend on the host. Default: a warning when requests for a second host get the
+            /// responses of the first, unless the key names the host.
+            pub fn same_on_every_host(self) -> Self {
+                self.with($crate::http::CacheRules::same_on_every_host)
+            }
+
             /// Ignores cookies of these names; a trailing `*` stands for any end, and `["*"]` says that responses depend on no cookie.
             /// Default: a request with a cookie passes through uncached, unless the key names it.
             ///
@@ -126,6 +132,23 @@ macro_rules! __cachify_hold_options {
             /// [`max_hold`](Self::max_hold) stops the handler.
             pub fn stream_body(self) -> Self {
                 self.rules(|rules| rules.body_mut().stream())
+            }
+        }
+    };
+}
+
+/// The options of a cached route whose key is a template, beside those of `__cachify_cache_options`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cachify_template_options {
+    ($Options:ident) => {
+        impl $Options {
+            /// Shares entries between routes. Default: the first route that is seen is cached, and others pass through with a
+            /// warning, as does a request whose route the framework does not tell, unless the template names `{path}`.
+            ///
+            /// For routes that answer alike, and for a single endpoint that no router serves.
+            pub fn same_on_every_route(self) -> Self {
+                self.with($crate::http::CacheRules::same_on_every_route)
             }
         }
     };

@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+use super::bypass::Why;
 use super::cacheable::{date, list};
 use super::stored::{Stored, Told};
 use crate::clock::Moment;
@@ -17,8 +18,8 @@ use crate::clock::Moment;
 /// Why a request went on to the inner service, as `Cache-Status` (RFC 9211) tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fwd {
-    /// The rules or the key do not allow an answer from the cache.
-    Bypass,
+    /// A rule keeps the answer from being shared.
+    Bypass(Why),
     /// Neither GET nor HEAD.
     Method,
     /// Nothing was stored under the key.
@@ -53,7 +54,8 @@ impl Origin {
             Self::Collapsed(Fwd::VaryMiss) => "cachify; fwd=vary-miss; collapsed",
             Self::Collapsed(Fwd::Request) => "cachify; fwd=request; collapsed",
             Self::Collapsed(_) => "cachify; fwd=uri-miss; collapsed",
-            Self::Forwarded(Fwd::Bypass) => "cachify; fwd=bypass",
+            // With its reason: see `status`.
+            Self::Forwarded(Fwd::Bypass(_)) => "cachify; fwd=bypass",
             Self::Forwarded(Fwd::Method) => "cachify; fwd=method",
             Self::Forwarded(Fwd::UriMiss) => "cachify; fwd=uri-miss",
             Self::Forwarded(Fwd::VaryMiss) => "cachify; fwd=vary-miss",
@@ -67,6 +69,10 @@ impl Origin {
                 let mut text = String::with_capacity(40);
                 let _ = write!(text, "cachify; hit; ttl={left}");
                 HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("cachify; hit"))
+            }
+            (Self::Forwarded(Fwd::Bypass(why)), _) => {
+                let text = format!("{}; detail={}", self.forwarded(), why.as_str());
+                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(self.forwarded()))
             }
             _ => HeaderValue::from_static(self.forwarded()),
         }

@@ -10,6 +10,7 @@ use http::header::{
 use http::{Method, StatusCode};
 
 use super::answer::Fwd;
+use super::bypass::Why;
 use super::cookies::Ignored;
 use super::directives::{
     Directives, LARGEST, Targeted, cache_control, delta_seconds, pragma_forbids, targeted,
@@ -62,15 +63,26 @@ pub(super) fn admit(
         return Err(Fwd::Method);
     }
     // A precondition for the origin alone (RFC 9111, 4.3.2), another protocol, a body that the key does not tell.
-    let special = [IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE, TRANSFER_ENCODING];
+    let special = [
+        (IF_MATCH, Why::Precondition),
+        (IF_UNMODIFIED_SINCE, Why::Precondition),
+        (UPGRADE, Why::Upgrade),
+        (TRANSFER_ENCODING, Why::Body),
+    ];
     let personal = !keyed.contains(&COOKIE) && !ignored.covers(headers);
-    if personal
-        || special.iter().any(|name| headers.contains_key(name))
-        || headers
-            .get(CONTENT_LENGTH)
-            .is_some_and(|length| length.as_bytes() != b"0")
+    let why = if personal {
+        Some(Why::Cookie)
+    } else if headers
+        .get(CONTENT_LENGTH)
+        .is_some_and(|length| length.as_bytes() != b"0")
     {
-        return Err(Fwd::Bypass);
+        Some(Why::Body)
+    } else {
+        let special = special.iter().find(|(name, _)| headers.contains_key(name));
+        special.map(|&(_, why)| why)
+    };
+    if let Some(why) = why {
+        return Err(Fwd::Bypass(why));
     }
     Ok(headers.contains_key(AUTHORIZATION) && !keyed.contains(&AUTHORIZATION))
 }
@@ -128,9 +140,16 @@ impl Wish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It was an accident, and says nothing about the next answer.
-    Accident,
+    Accident(Why),
     /// The next answer will probably be of the same kind.
-    Kind,
+    Kind(Why),
+}
+
+impl Refusal {
+    pub(super) const fn why(self) -> Why {
+        let (Self::Accident(why) | Self::Kind(why)) = self;
+        why
+    }
 }
 
 /// What the head of an answer says about storing it.
@@ -152,14 +171,20 @@ pub(super) fn storable(
     authorized: bool,
 ) -> Result<Storable, Refusal> {
     if (status.is_server_error() || MOMENTARY.contains(&status)) && !statuses.contains(&status) {
-        return Err(Refusal::Accident);
+        return Err(Refusal::Accident(Why::Status));
     }
-    if !statuses.contains(&status)
-        || !can_be_an_entry(status, 0)
-        || headers.contains_key(TRAILER)
-        || UNSTORED.iter().any(|name| headers.contains_key(name))
-    {
-        return Err(Refusal::Kind);
+    if !statuses.contains(&status) || !can_be_an_entry(status, 0) {
+        return Err(Refusal::Kind(Why::Status));
+    }
+    if headers.contains_key(TRAILER) {
+        return Err(Refusal::Kind(Why::Part));
+    }
+    if let Some(name) = UNSTORED.iter().find(|name| headers.contains_key(*name)) {
+        return Err(Refusal::Kind(if name == SET_COOKIE {
+            Why::SetCookie
+        } else {
+            Why::Part
+        }));
     }
     let (directives, lifetime) = policy(headers)?;
     // RFC 9111, 3.5. `must-revalidate` alone says nothing about users, unless there was one.
@@ -172,10 +197,14 @@ pub(super) fn storable(
         // Also where they name fields only: to keep the rest is allowed, not asked for.
         || directives.private
         || directives.no_cache
-        || lifetime.is_some_and(|lifetime| lifetime.is_zero())
-        || authorized && !open
     {
-        return Err(Refusal::Kind);
+        return Err(Refusal::Kind(Why::CacheControl));
+    }
+    if lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
+        return Err(Refusal::Kind(Why::Expired));
+    }
+    if authorized && !open {
+        return Err(Refusal::Kind(Why::Authorization));
     }
     Ok(Storable {
         vary: vary(headers)?,
@@ -194,15 +223,15 @@ fn policy(headers: &HeaderMap) -> Result<(Directives, Option<Duration>), Refusal
     if let Targeted::Valid(directives) = targeted {
         return Ok((directives, time(&directives)));
     }
-    let ordinary = cache_control(headers).map_err(|_| Refusal::Kind)?;
+    let ordinary = cache_control(headers).map_err(|_| Refusal::Kind(Why::CacheControl))?;
     if ordinary.is_none() && pragma_forbids(headers) {
-        return Err(Refusal::Kind);
+        return Err(Refusal::Kind(Why::CacheControl));
     }
     let directives = ordinary.unwrap_or_default();
     let lifetime = time(&directives).or_else(|| expires(headers));
     // A targeted field that cannot be parsed is ignored, but not taken for permission.
     if targeted == Targeted::Invalid && lifetime.is_none() {
-        return Err(Refusal::Kind);
+        return Err(Refusal::Kind(Why::CacheControl));
     }
     Ok((directives, lifetime))
 }
@@ -269,9 +298,9 @@ fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Refusal> {
                 continue;
             }
             if field == b"*" {
-                return Err(Refusal::Kind);
+                return Err(Refusal::Kind(Why::Vary));
             }
-            fields.push(HeaderName::from_bytes(field).map_err(|_| Refusal::Kind)?);
+            fields.push(HeaderName::from_bytes(field).map_err(|_| Refusal::Kind(Why::Vary))?);
         }
     }
     fields.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -314,13 +343,24 @@ mod tests {
             .collect()
     }
 
-    fn of(status: u16, lines: &[(&'static str, &str)]) -> Result<Storable, Refusal> {
+    /// What the next answer is expected to be.
+    #[derive(Debug, PartialEq)]
+    enum Next {
+        Any,
+        Alike,
+    }
+
+    fn of(status: u16, lines: &[(&'static str, &str)]) -> Result<Storable, Next> {
         storable(
             StatusCode::from_u16(status).unwrap(),
             &headers(lines),
             &STATUSES,
             false,
         )
+        .map_err(|refusal| match refusal {
+            Refusal::Accident(_) => Next::Any,
+            Refusal::Kind(_) => Next::Alike,
+        })
     }
 
     #[test]
@@ -329,10 +369,10 @@ mod tests {
             assert!(of(status, &[]).is_ok(), "{status}");
         }
         for status in [201, 204, 206, 302, 304, 307, 400, 401, 404, 410] {
-            assert_eq!(of(status, &[]), Err(Refusal::Kind), "{status}");
+            assert_eq!(of(status, &[]), Err(Next::Alike), "{status}");
         }
         for status in [408, 409, 423, 425, 429, 500, 503] {
-            assert_eq!(of(status, &[]), Err(Refusal::Accident), "{status}");
+            assert_eq!(of(status, &[]), Err(Next::Any), "{status}");
         }
     }
 
@@ -364,7 +404,7 @@ mod tests {
         ] {
             assert_eq!(
                 of(200, &[(name, value)]),
-                Err(Refusal::Kind),
+                Err(Next::Alike),
                 "{name}: {value}"
             );
         }
@@ -413,11 +453,11 @@ mod tests {
         // What is empty or malformed leaves it to the next one.
         assert_eq!(with(&[(ours, ""), (cdn, "max-age=60")]), minute);
         assert_eq!(with(&[(ours, "max-age=60,"), (cdn, "max-age=60")]), minute);
-        assert_eq!(with(&[(ours, "max-age=60,")]), Err(Refusal::Kind));
+        assert_eq!(with(&[(ours, "max-age=60,")]), Err(Next::Alike));
         let fallback = [(ours, "max-age=9,"), ("cache-control", "max-age=60")];
         assert_eq!(lifetime(&fallback), minute);
         // A time of the wrong type is over.
-        assert_eq!(with(&[(cdn, "max-age=\"60\"")]), Err(Refusal::Kind));
+        assert_eq!(with(&[(cdn, "max-age=\"60\"")]), Err(Next::Alike));
     }
 
     #[test]
@@ -497,12 +537,12 @@ mod tests {
 
     #[test]
     fn h1_requests_of_a_person_bypass_unless_the_key_tells_them_apart() {
-        for (name, value) in [
-            ("authorization", "Bearer x"),
-            ("cookie", "id=1"),
-            ("upgrade", "websocket"),
-            ("if-match", "\"x\""),
-            ("content-length", "3"),
+        for (name, value, why) in [
+            ("authorization", "Bearer x", Why::Authorization),
+            ("cookie", "id=1", Why::Cookie),
+            ("upgrade", "websocket", Why::Upgrade),
+            ("if-match", "\"x\"", Why::Precondition),
+            ("content-length", "3", Why::Body),
         ] {
             let headers = headers(&[(name, value)]);
             let admit = |keyed: &[_]| admit(&Method::GET, &headers, keyed, &Ignored::default());
@@ -510,7 +550,7 @@ mod tests {
             let alone = if name == "authorization" {
                 Ok(true)
             } else {
-                Err(Fwd::Bypass)
+                Err(Fwd::Bypass(why))
             };
             assert_eq!(admit(&[]), alone, "{name}");
             let keyed = [HeaderName::from_static(name)];

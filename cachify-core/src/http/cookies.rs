@@ -4,17 +4,32 @@ use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 /// Names of cookies that the rules ignore; a trailing `*` stands for any end.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ignored(Vec<String>);
+pub(super) struct Ignored {
+    names: Vec<String>,
+    /// Those that the key names are not ignored, but no reason to bypass the cache either.
+    keyed: Vec<String>,
+}
 
 impl Ignored {
-    pub(super) fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
-        Self(names.into_iter().map(Into::into).collect())
+    pub(super) fn keyed(keyed: &[String]) -> Self {
+        Self {
+            names: Vec::new(),
+            keyed: keyed.to_vec(),
+        }
+    }
+
+    pub(super) fn set<S: Into<String>>(&mut self, names: impl IntoIterator<Item = S>) {
+        self.names = names.into_iter().map(Into::into).collect();
+    }
+
+    fn is_keyed(&self, cookie: &[u8]) -> bool {
+        let (name, _) = split(cookie);
+        self.keyed.iter().any(|keyed| keyed.as_bytes() == name)
     }
 
     fn contains(&self, cookie: &[u8]) -> bool {
-        let name = cookie.split(|&byte| byte == b'=').next();
-        let name = name.unwrap_or_default().trim_ascii();
-        self.0
+        let (name, _) = split(cookie);
+        self.names
             .iter()
             .any(|ignored| match ignored.strip_suffix('*') {
                 Some(start) => name.starts_with(start.as_bytes()),
@@ -22,15 +37,16 @@ impl Ignored {
             })
     }
 
-    /// Returns whether a request has no cookies but ignored ones.
+    /// Returns whether a request has no cookies but ignored ones, and those that the key names.
     pub(super) fn covers(&self, headers: &HeaderMap) -> bool {
+        let covered = |cookie| self.is_keyed(cookie) || self.contains(cookie);
         let mut lines = headers.get_all(COOKIE).into_iter();
-        lines.all(|line| cookies(line).all(|cookie| self.contains(cookie)))
+        lines.all(|line| cookies(line).all(covered))
     }
 
-    /// Takes ignored cookies off a request, so that its response cannot depend on them.
+    /// Takes ignored cookies that the key does not name off a request, so that its response cannot depend on them.
     pub(super) fn remove(&self, headers: &mut HeaderMap) {
-        if self.0.is_empty() {
+        if self.names.is_empty() {
             return;
         }
         let lines: Vec<HeaderValue> = headers
@@ -38,7 +54,7 @@ impl Ignored {
             .into_iter()
             .filter_map(|line| {
                 let kept: Vec<_> = cookies(line)
-                    .filter(|cookie| !self.contains(cookie))
+                    .filter(|cookie| self.is_keyed(cookie) || !self.contains(cookie))
                     .collect();
                 HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok()
             })
@@ -49,6 +65,22 @@ impl Ignored {
             headers.append(COOKIE, line);
         }
     }
+}
+
+/// The values of a cookie.
+pub(super) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    let all = headers.get_all(COOKIE).into_iter().flat_map(cookies);
+    all.filter_map(move |cookie| {
+        let (other, value) = split(cookie);
+        (other == name.as_bytes()).then_some(value)
+    })
+}
+
+fn split(cookie: &[u8]) -> (&[u8], &[u8]) {
+    let end = cookie.iter().position(|&byte| byte == b'=');
+    let (name, value) = cookie.split_at(end.unwrap_or(cookie.len()));
+    let value = value.strip_prefix(b"=").unwrap_or(value);
+    (name.trim_ascii(), value.trim_ascii())
 }
 
 fn cookies(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -65,7 +97,8 @@ mod tests {
 
     #[test]
     fn h1_ignored_cookies_are_told_by_their_names() {
-        let ignored = Ignored::new(["_ga*", "theme"]);
+        let mut ignored = Ignored::default();
+        ignored.set(["_ga*", "theme"]);
         for (line, covered, left) in [
             ("", true, None),
             ("_ga=1; _ga_X=2;theme=dark ;", true, None),
@@ -83,7 +116,14 @@ mod tests {
             assert_eq!(rest, left, "{line}");
         }
         let all = HeaderMap::from_iter([(COOKIE, "id=7; x".parse().unwrap())]);
-        assert!(Ignored::new(["*"]).covers(&all));
+        let mut every = Ignored::keyed(&["id".to_owned()]);
+        every.set(["*"]);
+        assert!(every.covers(&all));
+        let mut left = all.clone();
+        every.remove(&mut left);
+        assert_eq!(left.get(COOKIE).unwrap(), "id=7");
+        assert!(Ignored::keyed(&["id".to_owned(), "x".to_owned()]).covers(&all));
+        assert!(!Ignored::keyed(&["id".to_owned()]).covers(&all));
         assert!(!Ignored::default().covers(&all));
     }
 }

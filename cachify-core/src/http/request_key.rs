@@ -2,22 +2,32 @@
 
 use std::borrow::Cow;
 
-use http::header::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 
+use super::cookies::values;
+use super::routed::{Params, Routed, host, wildcard, with_host};
+use super::stored::push_hex;
 use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 
 /// A key template whose placeholders are filled by a request.
 ///
 /// | placeholder | is |
 /// |---|---|
-/// | `{user_id}` | the path parameter of that name, decoded |
+/// | `{user_id}` | the path parameter of that name, decoded; a wildcard is not decoded |
+/// | `{path}` | the whole path, undecoded |
+/// | `{host}` | the [host](host) that the request was sent to |
 /// | `{query}` | the whole query, its parameters sorted by name; empty if there is none |
 /// | `{query.page}` | the query parameter of that name, decoded |
 /// | `{header.accept-language}` | the header of that name |
+/// | `{cookie.session}` | the cookie of that name, [hashed](hashed) |
 ///
-/// A parameter or header that comes several times is all of its values, in order, and never the same as any single value.
+/// A parameter, header or cookie that comes several times is all of its values, in order, and never the same as any single value.
+///
+/// Cookies, `{header.cookie}`, `{header.authorization}` and `{header.proxy-authorization}` are secrets, so that a key has only their
+/// [hash](hashed).
 ///
 /// All of them are text: `/users/7` and `/users/07` make two keys, although both are 7 to a handler that reads a number. Where that
 /// matters, as with locks and resets, have the route refuse other spellings, or make the key of the number itself.
@@ -25,6 +35,7 @@ use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 pub struct RequestKey {
     template: KeyTemplate,
     headers: Vec<HeaderName>,
+    cookies: Vec<String>,
 }
 
 impl RequestKey {
@@ -32,7 +43,8 @@ impl RequestKey {
     ///
     /// # Errors
     ///
-    /// [`Template`](ErrorKind::Template): those of [`KeyTemplate::parse`], and a header whose name cannot be one.
+    /// [`Template`](ErrorKind::Template): those of [`KeyTemplate::parse`], a header whose name cannot be one, and a placeholder with a dot
+    /// that no part of a request fills.
     ///
     /// # Examples
     ///
@@ -47,18 +59,30 @@ impl RequestKey {
     /// ```
     pub fn parse(template: &str) -> Result<Self, Error> {
         let parsed = KeyTemplate::parse(template)?;
-        let mut headers = Vec::new();
+        let (mut headers, mut cookies) = (Vec::new(), Vec::new());
+        let refuse = |message| Error::new(ErrorKind::Template, message).with_template(template);
         for name in parsed.placeholders() {
-            if let Some(header) = name.strip_prefix("header.") {
-                headers.push(header.parse().map_err(|_| {
-                    let message = format!("`{{{name}}}` does not name a header");
-                    Error::new(ErrorKind::Template, message).with_template(template)
-                })?);
+            match Source::of(name) {
+                Source::Header(header) => headers.push(
+                    header
+                        .parse()
+                        .map_err(|_| refuse(format!("`{{{name}}}` does not name a header")))?,
+                ),
+                Source::Host => headers.push(HOST),
+                Source::Cookie(cookie) => cookies.push(cookie.to_owned()),
+                Source::Path(name) if name.contains('.') => {
+                    return Err(refuse(format!(
+                        "nothing of a request fills `{{{name}}}`; there are `{{NAME}}` for a path parameter, `{{path}}`, `{{host}}`, \
+                         `{{query}}`, `{{query.NAME}}`, `{{header.NAME}}` and `{{cookie.NAME}}`"
+                    )));
+                }
+                _ => {}
             }
         }
         Ok(Self {
             template: parsed,
             headers,
+            cookies,
         })
     }
 
@@ -67,11 +91,16 @@ impl RequestKey {
         &self.template
     }
 
-    /// Whether a placeholder is filled by the path.
+    /// Whether the key tells all paths apart.
+    pub(super) fn names_path(&self) -> bool {
+        self.template.placeholders().any(|name| name == "path")
+    }
+
+    /// Whether a placeholder is filled by a path parameter.
     pub fn reads_path(&self) -> bool {
         self.template
             .placeholders()
-            .any(|name| Source::of(name) == Source::Path(name))
+            .any(|name| matches!(Source::of(name), Source::Path(_)))
     }
 
     /// The key of a request; `param` returns the path parameter of a name.
@@ -84,20 +113,51 @@ impl RequestKey {
         request: &'a Parts,
         param: impl Fn(&str) -> Option<&'a str>,
     ) -> Result<Key, MissingPlaceholder> {
+        let path = request.uri.path();
+        self.render_routed(request, &Params { path, param })
+    }
+
+    /// The key of a request that was routed.
+    pub(super) fn render_routed(
+        &self,
+        request: &Parts,
+        routed: &impl Routed,
+    ) -> Result<Key, MissingPlaceholder> {
         let query = || request.uri.query().unwrap_or_default();
+        let bytes = |text| match text {
+            Cow::Borrowed(text) => Cow::Borrowed(str::as_bytes(text)),
+            Cow::Owned(text) => Cow::Owned(String::into_bytes(text)),
+        };
         self.template.render_with(|name| match Source::of(name) {
-            Source::Path(name) => param(name).map(|value| value.as_bytes().into()),
-            Source::Query => Some(match sorted_query(query()) {
-                Cow::Borrowed(query) => query.as_bytes().into(),
-                Cow::Owned(query) => query.into_bytes().into(),
-            }),
+            Source::Path(name) => {
+                let value = wildcard(routed, name).or_else(|| routed.param(name));
+                value.map(|value| value.as_bytes().into())
+            }
+            Source::WholePath => Some(routed.path().as_bytes().into()),
+            Source::Host => host(request).map(bytes),
+            Source::Query => Some(bytes(sorted_query(query()))),
             Source::Parameter(name) => {
                 let pairs = pairs(query()).filter(|(key, _)| decoded(key) == name.as_bytes());
                 one_or_all(pairs.map(|(_, value)| decoded(value)))
             }
             Source::Header(name) => {
-                let values = request.headers.get_all(name).into_iter();
-                one_or_all(values.map(|value| value.as_bytes().into()))
+                let headers = with_host(request, &request.headers);
+                let values = headers.get_all(name).into_iter();
+                let value = one_or_all(values.map(|value| value.as_bytes().into()))?;
+                Some(
+                    if SECRETS
+                        .iter()
+                        .any(|secret| secret.as_str().eq_ignore_ascii_case(name))
+                    {
+                        hashed(value).into_bytes().into()
+                    } else {
+                        Cow::Owned(value.into_owned())
+                    },
+                )
+            }
+            Source::Cookie(name) => {
+                let values = values(&request.headers, name).map(Cow::Borrowed);
+                Some(hashed(one_or_all(values)?).into_bytes().into())
             }
         })
     }
@@ -106,6 +166,35 @@ impl RequestKey {
     pub(super) fn headers(&self) -> &[HeaderName] {
         &self.headers
     }
+
+    /// The cookies that the key tells apart.
+    pub(super) fn cookies(&self) -> &[String] {
+        &self.cookies
+    }
+}
+
+/// Headers of which a key has only the hash.
+const SECRETS: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
+
+/// Returns the SHA-256 of a secret in hexadecimal digits, as keys have it.
+///
+/// A key is a name in Redis, and shows in its slow log. What is short or can be guessed, such as a
+/// password of `Basic` authorization, can be found again by trying.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_core::{http::hashed, key};
+///
+/// // What a layer with `account-{header.authorization}` stores for this request.
+/// let token = hashed("Bearer 0123456789abcdef");
+/// let key = key!("account-{token}");
+/// assert!(!key.as_str().contains("Bearer"));
+/// ```
+pub fn hashed(secret: impl AsRef<[u8]>) -> String {
+    let mut text = String::with_capacity(64);
+    push_hex(&mut text, &Sha256::digest(secret));
+    text
 }
 
 /// Reads a guard's key from a request: its fields are path parameters, or else query parameters.
@@ -158,18 +247,25 @@ pub fn read_key<'a, K: DeserializeOwned>(
 /// What fills a placeholder.
 #[derive(PartialEq, Eq)]
 enum Source<'n> {
+    /// A path parameter; with a dot in its name, nothing.
     Path(&'n str),
+    WholePath,
+    Host,
     Query,
     Parameter(&'n str),
     Header(&'n str),
+    Cookie(&'n str),
 }
 
 impl<'n> Source<'n> {
     fn of(name: &'n str) -> Self {
         match name.split_once('.') {
             None if name == "query" => Self::Query,
+            None if name == "path" => Self::WholePath,
+            None if name == "host" => Self::Host,
             Some(("query", name)) => Self::Parameter(name),
             Some(("header", name)) => Self::Header(name),
+            Some(("cookie", name)) => Self::Cookie(name),
             _ => Self::Path(name),
         }
     }
@@ -320,6 +416,53 @@ mod tests {
             headers,
             render("x{header.accept}", "/", &[("accept", "a, b")])
         );
+    }
+
+    #[test]
+    fn h9_the_path_and_the_host_fill_their_placeholders() {
+        let key = |uri, headers: &[_]| render("{host}:{path}", uri, headers);
+        let http1 = key("/a%2Fb?x", &[("host", "Shop.example:80")]);
+        assert_eq!(http1.as_deref(), Some("shop.example:/a%252Fb"));
+        assert_eq!(key("https://shop.example/a%2Fb", &[]), http1);
+        assert_eq!(key("/a%2Fb", &[]), None);
+        let header = |uri, headers: &[_]| render("x-{header.host}", uri, headers);
+        assert_eq!(
+            header("http://a.example/", &[]).as_deref(),
+            Some("x-a.example")
+        );
+    }
+
+    #[test]
+    fn s1_secrets_are_hashed() {
+        let hash = hashed("s3cret");
+        for (template, header, line) in [
+            ("x-{header.authorization}", "authorization", "s3cret"),
+            ("x-{header.Cookie}", "cookie", "s3cret"),
+            ("x-{cookie.session}", "cookie", "theme=dark; session=s3cret"),
+        ] {
+            let key = render(template, "/", &[(header, line)]);
+            assert_eq!(key, Some(format!("x-{hash}")), "{template}");
+        }
+        let twice = [("cookie", "a=1; a=2")];
+        assert_ne!(
+            render("{cookie.a}", "/", &twice),
+            render("{cookie.a}", "/", &[("cookie", "a=1")])
+        );
+        assert_eq!(render("x-{cookie.a}", "/", &[("cookie", "ab=1")]), None);
+    }
+
+    #[test]
+    fn k1_what_nothing_of_a_request_fills_is_refused() {
+        for template in [
+            "u-{user.id}",
+            "u-{path.id}",
+            "u-{host.name}",
+            "u-{cookies.a}",
+        ] {
+            let error = RequestKey::parse(template).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Template);
+            assert!(error.to_string().contains("`{cookie.NAME}`"), "{error}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One request through the cache.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -15,7 +16,9 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::answer::{CONDITIONS, Fwd, Origin, answer};
+use super::bypass::Why;
 use super::cacheable::{Refusal, can_be_an_entry, initial_age, storable};
+use super::routed::with_host;
 use super::stored::{Entry, Facts, Stored, Varies};
 use super::variants::LIFE;
 use super::{CacheRules, Plan, Step};
@@ -65,7 +68,7 @@ impl CacheRules {
         let key = &look.key;
         let mut entry = cachify.at_hand(key)?;
         if let Entry::Varies(varies) = entry.downcast_ref()? {
-            entry = cachify.at_hand(&varies.variant(key, &request.headers))?;
+            entry = cachify.at_hand(&varies.variant(key, &seen_headers(request)))?;
         }
         let Entry::Answer(stored) = entry.downcast_ref()? else {
             return None;
@@ -108,13 +111,15 @@ impl CacheRules {
         }
         let look = match plan.0 {
             Step::Look(look) => look,
+            Step::Change(key) => return change::<W, _, _, _>(cachify, key, request, call).await,
             Step::Forward(fwd) => return forward::<W, _, _, _>(request, call, fwd).await,
         };
+        let template = look.key.template();
         let head = request.method == Method::HEAD;
         let mut fwd = Fwd::UriMiss;
         if head || look.authorized || look.wish.only_stored || look.wish.is_choosy() {
             let now = || cachify.inner.backend.now();
-            let stored = peek(cachify, &look.key, &request.headers).await;
+            let stored = peek(cachify, &look.key, &seen_headers(&request)).await;
             match stored {
                 Some(stored) if look.accepts(&stored, now) => {
                     observe::request(&look.key, Outcome::Hit);
@@ -123,7 +128,9 @@ impl CacheRules {
                 _ if look.wish.only_stored => return Ok(nothing_stored::<W>()),
                 Some(stored) if look.authorized && !stored.facts.open => {
                     self.guarded.add(&look.key);
-                    return forward::<W, _, _, _>(request, call, Fwd::Bypass).await;
+                    let why = Why::Authorization;
+                    observe::passed(template, why);
+                    return forward::<W, _, _, _>(request, call, Fwd::Bypass(why)).await;
                 }
                 Some(_) => fwd = Fwd::Request,
                 None => {}
@@ -131,7 +138,7 @@ impl CacheRules {
         }
         if look.wish.fresh || fwd == Fwd::Request {
             fwd = Fwd::Request;
-            forget(cachify, &look.key, &request.headers).await;
+            forget(cachify, &look.key, &seen_headers(&request)).await;
         }
         if head {
             return forward::<W, _, _, _>(request, call, fwd).await;
@@ -142,7 +149,7 @@ impl CacheRules {
             key: look.key,
             authorized: look.authorized,
             seen: cachify.inner.flights.tick(),
-            headers: request.headers.clone(),
+            headers: seen_headers(&request).into_owned(),
             request: Some((request, call)),
             own: None,
             fwd,
@@ -198,7 +205,7 @@ impl CacheRules {
         let (status, headers) = W::head(&response);
         let mut storable = match storable(status, headers, &self.statuses, authorized) {
             Ok(storable) if storable.lifetime.is_some() || !self.only_explicit => storable,
-            Ok(_) => return Err((response, Refusal::Kind)),
+            Ok(_) => return Err((response, Refusal::Kind(Why::NotExplicit))),
             Err(refusal) => return Err((response, refusal)),
         };
         let number = |name| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
@@ -213,18 +220,21 @@ impl CacheRules {
             ttl = ttl.min(lifetime.saturating_sub(Duration::from_secs(age)).into());
         }
         let length = W::body_length(&response).or(told);
-        let fits = length.is_some_and(|length| {
-            length <= self.limit as u64
-                && can_be_an_entry(status, length)
-                && told.is_none_or(|told| told == length)
-        });
-        if !fits || ttl.is_zero() {
-            return Err((response, Refusal::Kind));
+        let refused = match length {
+            _ if ttl.is_zero() => Some(Why::Expired),
+            None => Some(Why::Streaming),
+            Some(length) if length > self.limit as u64 => Some(Why::TooLarge),
+            Some(length) if told.is_some_and(|told| told != length) => Some(Why::Broken),
+            Some(length) => (!can_be_an_entry(status, length)).then_some(Why::Status),
+        };
+        if let Some(why) = refused {
+            return Err((response, Refusal::Kind(why)));
         }
+        let broken = Refusal::Accident(Why::Broken);
         let response = match W::collect(response, self.limit).await {
             Ok(response) if Some(response.body().len() as u64) == length => response,
-            Ok(response) => return Err((W::build(response), Refusal::Accident)),
-            Err(response) => return Err((response, Refusal::Accident)),
+            Ok(response) => return Err((W::build(response), broken)),
+            Err(response) => return Err((response, broken)),
         };
         let facts = Facts {
             age,
@@ -236,6 +246,37 @@ impl CacheRules {
         let stored = Stored::new(head.status, head.headers, body, facts);
         Ok((stored, storable.vary))
     }
+}
+
+/// The headers of a request as responses can vary by them.
+fn seen_headers(request: &Parts) -> Cow<'_, HeaderMap> {
+    with_host(request, &request.headers)
+}
+
+/// Runs the inner service, and resets the key unless it answers with an error. A client that goes away may have changed
+/// something too.
+async fn change<W, E, F, Fut>(
+    cachify: &Cachify,
+    key: Key,
+    request: Parts,
+    call: F,
+) -> Result<W::Response, E>
+where
+    W: Framework,
+    F: FnOnce(Parts) -> Fut,
+    Fut: Future<Output = Result<W::Response, E>>,
+{
+    let late = cachify.inner.late_reset(&key);
+    let answer = forward::<W, _, _, _>(request, call, Fwd::Method).await;
+    let status = answer.as_ref().ok().map(|response| W::head(response).0);
+    if status.is_some_and(|status| status.is_success() || status.is_redirection()) {
+        let reset = cachify.reset(&key);
+        if let Err(error) = reset.await {
+            tracing::warn!(%error, "reset after an update is not confirmed yet");
+        }
+    }
+    late.disarm();
+    answer
 }
 
 /// Runs the inner service and shares its answer with nobody.
@@ -326,7 +367,7 @@ struct Exchange<W: Framework, E, F> {
 
 enum Own<R, E> {
     /// An answer for this client alone.
-    Answer(R),
+    Answer(R, Why),
     /// An answer that was stored as one of several.
     Variant(Stored),
     Error(E),
@@ -356,6 +397,15 @@ where
                 _ => {}
             }
         }
+        let why = match &self.own {
+            Some(Own::Answer(_, why)) => Some(*why),
+            Some(Own::Error(_)) => Some(Why::Error),
+            _ => (outcome == Outcome::Bypass).then_some(Why::Alone),
+        };
+        if let Some(why) = why {
+            self.fwd = Fwd::Bypass(why);
+            observe::bypass(self.key.template(), why);
+        }
         let origin = match outcome {
             Outcome::Hit => Origin::Hit,
             Outcome::Miss => Origin::Stored(self.fwd),
@@ -368,12 +418,14 @@ where
             && !stored.facts.open
         {
             self.rules.guarded.add(&self.key);
-            self.fwd = Fwd::Bypass;
+            let why = Why::Authorization;
+            self.fwd = Fwd::Bypass(why);
+            observe::bypass(self.key.template(), why);
             entry = Entry::Own;
         }
         let stored = match (self.own, entry) {
             (Some(Own::Error(error)), _) => return Err(error),
-            (Some(Own::Answer(mut response)), _) => {
+            (Some(Own::Answer(mut response, _)), _) => {
                 origin.tell(W::headers_mut(&mut response));
                 return Ok(response);
             }
@@ -451,16 +503,15 @@ where
         let (stored, vary) = match captured.await {
             Ok(captured) => captured,
             Err((response, refusal)) => {
-                if refusal == Refusal::Kind {
+                if let Refusal::Kind(_) = refusal {
                     // What one user gets says nothing about the others.
                     if self.authorized {
                         self.rules.guarded.add(&self.key);
-                        self.fwd = Fwd::Bypass;
                     } else {
                         self.rules.passes.add(key);
                     }
                 }
-                self.own = Some(Own::Answer(response));
+                self.own = Some(Own::Answer(response, refusal.why()));
                 return Entry::Own;
             }
         };

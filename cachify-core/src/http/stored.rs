@@ -166,7 +166,7 @@ fn etag(headers: &HeaderMap, body: &[u8]) -> HeaderValue {
     HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("W/\"\""))
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
+pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         for nibble in [byte >> 4, byte & 15] {
             text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));

@@ -14,7 +14,7 @@ use cachify_core::backend::{
     Slot, Token, Typed,
 };
 use cachify_core::clock::{Clock, Moment};
-use cachify_core::http::{CacheRules, Framework};
+use cachify_core::http::{CacheRules, Framework, Routed};
 use cachify_core::{Cachify, Error, Key};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -66,6 +66,23 @@ impl Framework for Plain {
 
     fn build(response: Response<Bytes>) -> Response<Body> {
         response.map(Body::Full)
+    }
+}
+
+/// A request of the only route, with its path.
+pub struct Page<'a>(pub &'a str);
+
+impl Routed for Page<'_> {
+    fn route(&self) -> Option<&str> {
+        Some("/page")
+    }
+
+    fn path(&self) -> &str {
+        self.0
+    }
+
+    fn param(&self, _: &str) -> Option<&str> {
+        None
     }
 }
 
@@ -123,7 +140,7 @@ impl Route {
         let route = self.clone();
         async move {
             let (parts, ()) = request.into_parts();
-            let plan = route.rules.plan(&parts, |_| None);
+            let plan = route.rules.plan(&parts, &Page(parts.uri.path()));
             let Self {
                 cachify,
                 rules,

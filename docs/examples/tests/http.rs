@@ -80,7 +80,7 @@ mod tests {
         let app = routes(&Cachify::memory());
         for _ in 0..2 {
             let (_, status, _) = get_with(&app, "/users/7", ("authorization", "Ann")).await;
-            assert_eq!(status, "cachify; fwd=bypass");
+            assert_eq!(status, "cachify; fwd=bypass; detail=authorization");
         }
     }
 

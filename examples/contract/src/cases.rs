@@ -164,7 +164,8 @@ pub async fn h3_a_user_is_read_as_http_reads(launch: Launch) {
     }
     for personal in ["cookie", "authorization"] {
         let (status, said, _, found) = ask("GET", &[(personal, "x=y")]).await;
-        assert_eq!((status, said.as_str()), (200, "cachify; fwd=bypass"));
+        let expected = format!("cachify; fwd=bypass; detail={personal}");
+        assert_eq!((status, said), (200, expected));
         assert_eq!(found, body);
     }
     // The tag is of the user as it was.

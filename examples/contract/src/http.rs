@@ -30,7 +30,6 @@ type Row<'a> = (
 const STORED: &str = "cachify; fwd=uri-miss; stored";
 const MISS: &str = "cachify; fwd=uri-miss";
 const HIT: &str = "cachify; hit";
-const BYPASS: &str = "cachify; fwd=bypass";
 
 fn ask(app: &App, line: &str, headers: &[(&str, &str)]) -> RequestBuilder {
     let (method, path) = line.split_once(' ').expect("a method and a path");

@@ -110,6 +110,10 @@ macro_rules! http {
                 h1_what_may_be_cached_is
                 h1_what_may_not_be_cached_is_not
                 h1_a_key_may_tell_users_and_queries_apart
+                h7_an_unsafe_method_resets_the_key_of_its_route
+                h7_c12_an_abandoned_change_resets_the_key_of_its_route
+                h9_hosts_and_paths_are_apart_where_the_key_names_them
+                h9_two_users_are_apart_by_a_cookie_that_the_key_names
                 h1_s29_cookies_are_shared_with_nobody_and_slow_for_nobody
                 h2_s30_variants_are_apart_and_one_reset_clears_them
                 h2_c4_a_variant_in_flight_does_not_outlive_a_reset
@@ -133,6 +137,10 @@ macro_rules! http {
                 h1_what_may_be_cached_is
                 h1_what_may_not_be_cached_is_not
                 h1_a_key_may_tell_users_and_queries_apart
+                h7_an_unsafe_method_resets_the_key_of_its_route
+                h7_c12_an_abandoned_change_resets_the_key_of_its_route
+                h9_hosts_and_paths_are_apart_where_the_key_names_them
+                h9_two_users_are_apart_by_a_cookie_that_the_key_names
                 h1_s29_cookies_are_shared_with_nobody_and_slow_for_nobody
                 h2_s30_variants_are_apart_and_one_reset_clears_them
                 h2_c4_a_variant_in_flight_does_not_outlive_a_reset

@@ -7,6 +7,9 @@
 //! | GET, HEAD, POST `/page/{name}` | cached under `page-{name}` |
 //! | GET `/query` | cached under `query-{query}` |
 //! | GET `/mine` | cached under `mine-{header.authorization}` |
+//! | GET `/session` | cached by the cookie `session` |
+//! | GET `/host` | cached by the host |
+//! | GET `/files/..` | cached by the path behind `/files/`, undecoded |
 //! | GET `/listen/{name}` | cached under `listen-{name}`, listens to `Cache-Control` |
 //! | GET `/detached/{name}` | cached under `detached-{name}`, finishes without its client |
 //! | GET `/missing/{name}` | cached under `missing-{name}`, 404 as well |

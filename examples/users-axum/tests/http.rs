@@ -30,6 +30,12 @@ async fn serve(setup: Setup) {
             get(mine).layer(cached("mine-{header.authorization}")),
         )
         .route(
+            "/session",
+            get(session).layer(cached("session-{cookie.session}")),
+        )
+        .route("/host", get(host).layer(cached("host-{host}")))
+        .route("/files/{*rest}", get(files).layer(cached("files-{rest}")))
+        .route(
             "/listen/{name}",
             get(named).layer(cached("listen-{name}").listen()),
         )
@@ -94,6 +100,18 @@ async fn query(State(probe): State<Probe>, headers: HeaderMap) -> impl IntoRespo
 
 async fn mine(State(probe): State<Probe>, headers: HeaderMap) -> impl IntoResponse {
     response(probe.answer("mine", &headers).await)
+}
+
+async fn session(State(probe): State<Probe>, headers: HeaderMap) -> impl IntoResponse {
+    response(probe.answer("session", &headers).await)
+}
+
+async fn host(State(probe): State<Probe>, headers: HeaderMap) -> impl IntoResponse {
+    response(probe.answer("host", &headers).await)
+}
+
+async fn files(State(probe): State<Probe>, headers: HeaderMap) -> impl IntoResponse {
+    response(probe.answer("files", &headers).await)
 }
 
 async fn runs(State(probe): State<Probe>, Path(name): Path<String>) -> String {

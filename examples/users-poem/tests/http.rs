@@ -30,6 +30,12 @@ async fn serve(setup: Setup) {
             get(mine).with(cached("mine-{header.authorization}")),
         )
         .at(
+            "/session",
+            get(session).with(cached("session-{cookie.session}")),
+        )
+        .at("/host", get(host).with(cached("host-{host}")))
+        .at("/files/*rest", get(files).with(cached("files-{rest}")))
+        .at(
             "/listen/:name",
             get(named).with(cached("listen-{name}").listen()),
         )
@@ -107,6 +113,21 @@ async fn query(Data(probe): Data<&Probe>, headers: &HeaderMap) -> Response {
 #[handler]
 async fn mine(Data(probe): Data<&Probe>, headers: &HeaderMap) -> Response {
     response(probe.answer("mine", headers).await)
+}
+
+#[handler]
+async fn session(Data(probe): Data<&Probe>, headers: &HeaderMap) -> Response {
+    response(probe.answer("session", headers).await)
+}
+
+#[handler]
+async fn host(Data(probe): Data<&Probe>, headers: &HeaderMap) -> Response {
+    response(probe.answer("host", headers).await)
+}
+
+#[handler]
+async fn files(Data(probe): Data<&Probe>, headers: &HeaderMap) -> Response {
+    response(probe.answer("files", headers).await)
 }
 
 #[handler]

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cachify_warp::{
-    Cache, Cachify, FilterExt, Lock, Once, Pool, Rejection, get_or_head, key, query, recover,
-    with_cachify,
+    Cache, Cachify, FilterExt, Lock, Once, Pool, Rejection, get_or_head, host, http::hashed, key,
+    query, recover, with_cachify,
 };
 use tokio::net::TcpListener;
 use users_contract::{Answer, Probe, Setup};
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::header::AUTHORIZATION;
-
+use warp::filters::path::Tail;
+use warp::http::header::{AUTHORIZATION, COOKIE, HOST};
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::{Reply, Response};
 
@@ -51,8 +51,45 @@ async fn serve(setup: Setup) {
         .and(told.clone())
         .cached(
             cache.clone().keyed_by([AUTHORIZATION]),
-            |(user, ..)| key!("mine-{user}"),
+            |(user, ..)| {
+                let user = hashed(user);
+                key!("mine-{user}")
+            },
             async |_, headers, probe| named("mine".to_owned(), headers, probe).await,
+        );
+    // The cache cannot see which cookie the key names: a request has no other one.
+    let session = warp::path!("session")
+        .and(get_or_head())
+        .and(warp::cookie::<String>("session"))
+        .and(told.clone())
+        .cached(
+            cache.clone().keyed_by([COOKIE]),
+            |(session, ..)| {
+                let session = hashed(session);
+                key!("session-{session}")
+            },
+            async |_, headers, probe| named("session".to_owned(), headers, probe).await,
+        );
+    let hosts = warp::path!("host")
+        .and(get_or_head())
+        .and(host())
+        .and(told.clone())
+        .cached(
+            cache.clone().keyed_by([HOST]),
+            |(host, ..)| key!("host-{host}"),
+            async |_, headers, probe| named("host".to_owned(), headers, probe).await,
+        );
+    let files = warp::path("files")
+        .and(warp::path::tail())
+        .and(get_or_head())
+        .and(told.clone())
+        .cached(
+            cache.clone(),
+            |(rest, ..)| {
+                let rest = rest.as_str(); // undecoded
+                key!("files-{rest}")
+            },
+            async |_: Tail, headers, probe| named("files".to_owned(), headers, probe).await,
         );
     let listen = at("listen").and(get_or_head()).cached(
         cache.clone().listen(),
@@ -103,6 +140,9 @@ async fn serve(setup: Setup) {
     let cached = page
         .or(queried)
         .or(mine)
+        .or(session)
+        .or(hosts)
+        .or(files)
         .or(listen)
         .or(detached)
         .or(missing)
