@@ -262,16 +262,19 @@ impl Lead {
             width
         };
         for _ in 0..width {
-            self.promote();
+            // The width doubles for as long as computations fail: the waiters end this loop, not the width.
+            if !self.promote() {
+                return;
+            }
         }
     }
 
-    /// Makes the first waiter a leader; without any leader left, ends the flight.
-    fn promote(&self) {
+    /// Makes the first waiter a leader, and returns whether there was one. Without any leader left, ends the flight.
+    fn promote(&self) -> bool {
         let next = {
             let mut flights = self.inner.flights.open();
             let Some(open) = flights.by_id(&self.key, self.id) else {
-                return;
+                return false;
             };
             let next = loop {
                 match open.waiters.pop_front() {
@@ -286,12 +289,14 @@ impl Lead {
             }
             next
         };
-        if let Some(waiter) = next {
-            let mut lead = Self::new(&self.inner, self.key.clone(), self.id);
-            lead.lease.clone_from(&self.lease);
-            // Sent outside of the lock: if the waiter is gone by now, this drops the leadership, which passes it on.
-            let _ = waiter.reply.send(Word::Lead(lead));
-        }
+        let Some(waiter) = next else {
+            return false;
+        };
+        let mut lead = Self::new(&self.inner, self.key.clone(), self.id);
+        lead.lease.clone_from(&self.lease);
+        // Sent outside of the lock: if the waiter is gone by now, this drops the leadership, which passes it on.
+        let _ = waiter.reply.send(Word::Lead(lead));
+        true
     }
 }
 
@@ -340,6 +345,37 @@ impl Waiters {
 mod tests {
     use super::*;
     use crate::{Cachify, KeyTemplate};
+
+    #[tokio::test]
+    async fn c2_the_cost_of_a_failure_is_bounded_by_the_waiters_there_are() {
+        let inner = Cachify::memory().inner;
+        let Ok(template) = KeyTemplate::parse("row") else {
+            panic!("a template")
+        };
+        let key = template.render(&[]);
+        let Role::Lead(mut lead) = Flights::join::<i32>(&inner, &key, 0) else {
+            panic!("the first leads")
+        };
+        // Under load one more caller is there whenever a computation fails, so that the flight never ends.
+        let rounds = std::thread::spawn(move || {
+            for arrival in 1..=100 {
+                let Role::Wait(mut word) = Flights::join::<i32>(&inner, &key, arrival) else {
+                    panic!("the others wait")
+                };
+                lead.fail();
+                let Ok(Word::Lead(next)) = word.try_recv() else {
+                    panic!("the first waiter leads")
+                };
+                lead = next;
+            }
+        });
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while !rounds.is_finished() {
+            assert!(std::time::Instant::now() < end, "a failure takes for ever");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(rounds.join().is_ok());
+    }
 
     #[tokio::test]
     async fn c2_those_who_gave_up_on_a_leader_are_forgotten() {
