@@ -329,8 +329,9 @@ impl Renewable for Hold {
                 Ok(true) => {
                     self.deadline
                         .store(deadline(sent, ttl).as_micros(), Ordering::Release);
-                    // A shortened one was the last that `max_hold` allows.
-                    (ttl == self.ttl).then_some(ttl / 3)
+                    // A shortened one is the last that `max_hold` allows. It stays registered until its end, so that
+                    // it is asked for again if the backend is disturbed.
+                    Some(if ttl == self.ttl { ttl / 3 } else { ttl })
                 }
                 Ok(false) => {
                     self.lose();

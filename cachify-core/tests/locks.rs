@@ -53,6 +53,29 @@ async fn l4_s24_after_a_suspend_the_guard_is_lost_before_the_work_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l4_a_guard_is_told_in_the_last_part_of_its_max_hold_too() {
+    let clock = Clock::test();
+    let memory = Arc::new(Memory::builder().clock(clock.clone()).build());
+    let builder = Cachify::builder().backend(memory.clone()).clock(clock);
+    let cachify = builder.connect_lazy().unwrap();
+    let lock = cachify.lock(&key("bounded")).ttl(Duration::from_secs(30));
+    let guard = lock.max_hold(Duration::from_secs(35));
+    let guard = guard.acquire().await.unwrap();
+    // Renewed after 10 s, for the 25 s that are left.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert!(!guard.is_lost());
+    let slot = Slot {
+        kind: SlotKind::Lock,
+        key: key("bounded"),
+        max: 1,
+    };
+    assert!(memory.evict(&slot).await.unwrap());
+    memory.signals().disturb();
+    let told = tokio::time::timeout(Duration::from_secs(1), guard.lost()).await;
+    assert!(told.is_ok(), "it learns at the end of its time only");
+}
+
+#[tokio::test(start_paused = true)]
 async fn l4_the_deadline_counts_from_before_the_request_with_a_margin() {
     let (cachify, _, clock) = two_processes();
     let lock = cachify.lock(&key("margin")).ttl(Duration::from_secs(10));
