@@ -24,7 +24,8 @@ use crate::cachify::Inner;
 pub(crate) const RECHECK: Duration = Duration::from_secs(1);
 /// For how long a waiter asks for a place in the queue. One that waits for longer asks anew after half of it.
 pub(crate) const PLACE: Duration = Duration::from_mins(10);
-/// How many waiters of a slot have a timer for the next look. The first may be a future that is not polled.
+/// How many waiters of a slot know their position. If the first is a future that is not polled, the second one looks, and so on.
+/// The others look too, if all those before them may have had their time: few of these timers fire.
 const DEPUTIES: usize = 8;
 /// How long after one waiter's time to look the next one takes over.
 const STAGGER: Duration = Duration::from_millis(300);
@@ -66,12 +67,22 @@ impl Line {
         }
     }
 
-    /// The position in the line, if it is one that has a timer.
+    /// The position in the line, if it is one of the first.
     fn rank(&self, key: (u64, u64)) -> Option<usize> {
         self.waiters
             .keys()
             .take(DEPUTIES)
             .position(|other| *other == key)
+    }
+
+    /// How many waiters stand before this one: exactly for the first, at most for the others.
+    fn ahead(&self, key: (u64, u64)) -> usize {
+        self.rank(key).unwrap_or_else(|| {
+            // Waiters were numbered as they came.
+            let first = self.waiters.keys().next().map_or(key.1, |first| first.1);
+            let ahead = usize::try_from(key.1.saturating_sub(first)).unwrap_or(usize::MAX);
+            ahead.min(self.waiters.len()).max(DEPUTIES)
+        })
     }
 
     fn look_by(&mut self, due: Instant) {
@@ -228,18 +239,13 @@ impl<'a> Waiter<'a> {
             spot.insert(Arc::clone(&self.moved));
             return None;
         }
-        let Some(rank) = line.rank(self.key) else {
-            return Some((own, false));
-        };
-        let mut at = line.due;
-        for _ in 0..rank {
-            at += STAGGER;
-        }
-        if now < at && (rank > 0 || line.losses == losses) {
-            return Some((at.min(own), rank == 0));
+        let ahead = line.ahead(self.key);
+        let at = line.due + STAGGER.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
+        if now < at && (ahead > 0 || line.losses == losses) {
+            return Some((at.min(own), ahead == 0));
         }
         // Those before it had their time.
-        for _ in 0..rank {
+        while (line.waiters.first_key_value()).is_some_and(|(first, _)| *first < self.key) {
             line.waiters.pop_first();
         }
         line.due = looked;

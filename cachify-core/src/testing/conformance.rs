@@ -89,6 +89,7 @@ macro_rules! conformance {
             l2_s13_a_deadline_that_meets_a_hand_off_leaks_nothing
             l2_one_waiter_asks_for_all
             l2_a_waiter_that_is_not_polled_is_not_in_the_way
+            l2_many_waiters_that_are_not_polled_are_not_in_the_way
             l3_a_live_guard_is_renewed
             l3_a_failed_renewal_is_tried_again
             l3_max_hold_ends_it

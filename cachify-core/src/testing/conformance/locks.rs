@@ -280,6 +280,41 @@ pub async fn l2_a_waiter_that_is_not_polled_is_not_in_the_way(stage: &Stage) {
     woken.release().await.unwrap();
 }
 
+pub async fn l2_many_waiters_that_are_not_polled_are_not_in_the_way(stage: &Stage) {
+    const ASLEEP: usize = 12;
+    let (a, backend) = stage.faulty();
+    let b = stage.handle();
+    let key = stage.key("dormitory");
+    // As if the process was killed.
+    backend.fail(Op::Extend, Fault::Hang);
+    backend.fail(Op::Release, Fault::Hang);
+    let mut dead = Vec::new();
+    for _ in 0..ASLEEP {
+        let pool = a.pool(&key, 12).ttl(SECOND);
+        dead.push(pool.acquire().await.unwrap());
+    }
+    let pool = b.pool(&key, 12).wait(60 * SECOND);
+    let mut asleep = Vec::new();
+    for n in 0..ASLEEP {
+        let mut waiter = Box::pin(pool.acquire());
+        until("it waits", async || {
+            assert!(poll_once(waiter.as_mut()).is_pending());
+            waiting(&a, SlotKind::Pool, &key).await == n + 1
+        })
+        .await;
+        let _ = poll_once(waiter.as_mut());
+        asleep.push(waiter);
+    }
+    let start = Instant::now();
+    let next = b.pool(&key, 12).wait(60 * SECOND).acquire().await.unwrap();
+    // The holders' time, what each waiter leaves to those before it, and a claim.
+    assert!(start.elapsed() < 10 * SECOND, "{:?}", start.elapsed());
+    next.release().await.unwrap();
+    for woken in soon("they wake up", join_all(asleep)).await {
+        woken.unwrap().release().await.unwrap();
+    }
+}
+
 pub async fn l3_a_live_guard_is_renewed(stage: &Stage) {
     let (a, b) = (stage.handle(), stage.handle());
     let key = stage.key("long");
