@@ -80,6 +80,7 @@ use crate::{Error, Key, MissingPlaceholder, Ttl, observe};
 
 /// What a route's answers are cached under, which of them, and for how long.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // Options, each with a method of its own.
 pub struct CacheRules {
     /// `None`: the adapter makes the keys.
     key: Option<RequestKey>,

@@ -19,6 +19,7 @@ use warp::reply::{Reply, Response};
 
 users_contract::http!(crate::serve);
 
+#[allow(clippy::too_many_lines)] // A list of routes.
 async fn serve(setup: Setup) {
     let cachify = Cachify::builder().url(&setup.cache).prefix(&setup.prefix);
     let cachify = cachify.connect().await.expect("the backend answers");
