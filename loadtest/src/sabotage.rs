@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, anyhow};
-use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use cachify_axum::Cachify;
+use sqlx::{Connection, Executor, SqliteConnection};
 use tower::ServiceExt;
-use users::{Store, Updates};
+use users::{NewUser, Store, Updates};
 
 use crate::serve::listen;
 
@@ -24,6 +27,8 @@ pub(crate) enum Sabotage {
     Lock,
     /// No single flight: each read meets another app.
     Flight,
+    /// An update is answered although its commit failed: the database commits those of odd users alone.
+    Commit,
     /// A pool has always a place: the lab does without it.
     Pool,
     /// The parent panics once its apps run.
@@ -44,12 +49,13 @@ impl Sabotage {
             Some("reset") => Self::Reset,
             Some("lock") => Self::Lock,
             Some("flight") => Self::Flight,
+            Some("commit") => Self::Commit,
             Some("pool") => Self::Pool,
             Some("panic") => Self::Panic,
             Some("start") => Self::Start,
             _ => {
                 return Err(anyhow!(
-                    "{VARIABLE} is none of reset, lock, flight, pool, panic, start"
+                    "{VARIABLE} is none of reset, lock, flight, commit, pool, panic, start"
                 ));
             }
         }))
@@ -73,6 +79,9 @@ pub(crate) async fn serve(
 ) -> Result<()> {
     users::render_metrics();
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
+    if sabotage == Sabotage::Commit {
+        break_commits(flags.database.as_deref().unwrap_or_default()).await?;
+    }
     let mut apps = Vec::new();
     for number in 0..APPS {
         let prefix = format!("{}-{number}", flags.prefix);
@@ -85,7 +94,39 @@ pub(crate) async fn serve(
     let app = Router::new().fallback(move |request: Request| {
         let turn = turn.fetch_add(1, Ordering::Relaxed);
         let app = apps[sabotage.app(request.method(), turn)].clone();
-        app.oneshot(request)
+        async move {
+            if sabotage == Sabotage::Commit && request.method() == Method::PUT {
+                return pretend(app, request).await;
+            }
+            app.oneshot(request).await.into_response()
+        }
     });
     listen(flags, app, end).await
+}
+
+/// Leaves a broken reference behind each update of an even user, which only the commit looks at.
+async fn break_commits(database: &str) -> Result<()> {
+    let sql = "CREATE TABLE absent (id INTEGER PRIMARY KEY);
+        CREATE TABLE broken (id REFERENCES absent DEFERRABLE INITIALLY DEFERRED);
+        CREATE TRIGGER commits AFTER UPDATE ON users WHEN NEW.id % 2 = 0
+            BEGIN INSERT INTO broken VALUES (1); END;";
+    let mut database = SqliteConnection::connect(database).await?;
+    database.execute(sqlx::raw_sql(sql)).await?;
+    Ok(())
+}
+
+/// Answers an update as if it had been committed.
+async fn pretend(app: Router, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let id = parts.uri.path().rsplit('/').next().map(str::parse::<i64>);
+    let request = Request::from_parts(parts, Body::from(body.clone()));
+    let answer = app.oneshot(request).await.into_response();
+    let new = serde_json::from_slice::<NewUser>(&body);
+    match (answer.status(), id, new) {
+        (StatusCode::INTERNAL_SERVER_ERROR, Some(Ok(id)), Ok(new)) => {
+            Json(new.with_id(id)).into_response()
+        }
+        _ => answer,
+    }
 }

@@ -90,6 +90,16 @@ fn a_pool_without_walls() {
 }
 
 #[test]
+fn updates_that_are_answered_and_not_committed() {
+    broken(
+        "commit",
+        "reset",
+        "memory",
+        "each update that was answered was written, once",
+    );
+}
+
+#[test]
 fn computations_among_the_hits() {
     broken("flight", "hit", "memory", "nothing was computed");
 }
