@@ -123,6 +123,7 @@ impl Drop for Restore {
 }
 
 /// Takes note that the caller waits for what `runtime` must deliver.
+#[cfg(feature = "redis")]
 pub(crate) fn awaits(runtime: &Handle) {
     BLOCKED.with_borrow_mut(|blocked| {
         if let Some(blocked) = blocked {

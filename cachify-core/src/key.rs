@@ -87,7 +87,7 @@ impl Key {
     }
 
     /// Whether `text` has the form of a key's text.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", feature = "testing"))]
     pub(crate) fn is_text(text: &str) -> bool {
         let forbidden = |c: char| c == '{' || c == '}' || c.is_ascii_control();
         (1..=render::MAX_LEN).contains(&text.len()) && !text.contains(forbidden)
