@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Rejection;
 
-/// The lock of a key that the request makes; 423 if somebody else holds it, 400 if the request makes none.
+/// The lock of a key that the request makes; 423 if another caller holds it, 400 if the request lacks a part of the key.
 ///
 /// The fields of `K` come from the path and the query, of which the path wins; the [`Cachify`] comes from the state. The lock is
 /// held until the handler drops this, at its end, or when the client goes away. It does not wait: [`LockLayer`](crate::LockLayer) can.
@@ -67,7 +67,7 @@ where
     }
 }
 
-/// The right to be the only one who runs the handler for a key; 409 if somebody else does.
+/// The exclusive right to run the handler for a key; 409 if another caller has it.
 ///
 /// It is the lock of that key; all else is as with [`Locked`].
 ///

@@ -178,13 +178,11 @@ hold! {
     ///
     /// # Bodies
     ///
-    /// The body of a request is read before the lock is taken, so that a client that stalls keeps nobody out: up to 2 MiB, which
-    /// [`body_limit`](Self::body_limit) changes, and for up to 10 s, which [`body_time`](Self::body_time) changes. A longer body is
-    /// answered 413, a slower one 408. With [`stream_body`](Self::stream_body) the handler reads the body itself.
+    /// The body of a request is read before the lock is taken, so a stalled client does not block others. The default limits are 2 MiB ([`body_limit`](Self::body_limit)) and 10 s ([`body_time`](Self::body_time)). A longer body is answered 413, a slower one 408. With [`stream_body`](Self::stream_body) the handler reads the body itself.
     ///
     /// # When the lock is lost
     ///
-    /// The handler is dropped, and the answer is 503. So it is after [`max_hold`](Self::max_hold), 1 minute by default. The same happens to it when its client goes away; the lock is then free at once.
+    /// The handler is dropped, and the answer is 503. The same happens after [`max_hold`](Self::max_hold), 1 minute by default. If the client disconnects, the handler is dropped too, and the lock is free at once.
     ///
     /// # Examples
     ///

@@ -41,9 +41,8 @@ pub type Typed = Arc<dyn Any + Send + Sync>;
 ///    a caller [joins](Claim::Join) it. The first fill ends it for all its tokens, and so do [`reset`](Self::reset) and
 ///    a begin that [overwrites](Claim::Overwrite). This is what makes a reset win over a computation that started before it.
 /// 2. At most `max` holders of a [`Slot`] are alive at a time, by the backend's own clock.
-/// 3. Waiters are served in the order of their first [`acquire`](Self::acquire), and nobody overtakes a waiter who is alive.
-/// 4. Whoever waits is told through [`signals`](Self::signals): by the key's text for a lease that ended, by the
-///    token for a slot that was handed over. A signal may come without reason, and may be lost at the price of a later re-check.
+/// 3. Waiters are served in the order of their first [`acquire`](Self::acquire), and no caller overtakes a live waiter.
+/// 4. Waiters are woken through [`signals`](Self::signals): by the key's text when a lease ended, by the token when a slot was handed over. A signal may be spurious. A lost signal only delays the waiter until it checks again.
 pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// A value that is at hand without waiting, asked for first on every read. Backends that live elsewhere have none.
     fn local(&self, key: &Key) -> Option<Typed> {
@@ -123,7 +122,7 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         token: &'a Token,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Takes the slot from all who hold it, and hands it to those who wait. `false`: nobody held it.
+    /// Takes the slot from all holders, and hands it to the waiters. Returns `false` if there was no holder.
     fn evict<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Who holds the slot.
@@ -300,7 +299,7 @@ pub enum Begun {
     Granted,
     /// There is an entry after all.
     Found(Found),
-    /// Another token has the lease. The caller's node is told when it ends; a look after `recheck` is due in any case.
+    /// Another token has the lease. The caller's node gets a signal when it ends. The caller checks again after `recheck` in any case.
     Busy {
         /// When the other lease ends unless it is extended, or when it can be joined.
         recheck: Duration,
@@ -354,8 +353,7 @@ pub enum Acquired {
         /// When the first holder's time ends unless it is extended.
         retry_in: Duration,
     },
-    /// The caller stands in the queue, and is told when it is its turn. Of all waiters of one handle, the first one in
-    /// the queue also asks again after `recheck`.
+    /// The caller is in the queue, and gets a signal when it is its turn. Of all waiters of one handle, the first one in the queue also asks again after `recheck`.
     Queued {
         /// When to look again: when the first holder's time ends, and after a second at the latest.
         recheck: Duration,

@@ -215,8 +215,7 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Stores only values for which `condition` holds. The others are given to nobody but the caller who computed them; those who waited
-    /// then compute at once, in parallel.
+    /// Stores only values for which `condition` holds. Other values go only to the caller that computed them. The waiters then compute at once, in parallel.
     ///
     /// # Examples
     ///
@@ -300,7 +299,7 @@ impl<P> Cached<P> {
         self
     }
 
-    /// Waits for nobody: while another caller computes, this one computes too, and its value is not stored.
+    /// Does not wait: while another caller computes, this one computes too, and its value is not stored.
     #[cfg(feature = "http")]
     pub(crate) fn alone(mut self, alone: bool) -> Self {
         self.alone = alone;
@@ -386,7 +385,7 @@ impl<P> Cached<P> {
             .map(|(value, _)| value)
     }
 
-    /// The cached value, if there is one. Never computes, never waits for somebody who does.
+    /// Returns the cached value, if there is one. Never computes, and never waits for a computation.
     ///
     /// # Errors
     ///

@@ -454,7 +454,7 @@ impl Inner {
     /// Queues the reset of a key whose entry may be old now, and says so as an error.
     pub(crate) fn unconfirmed(self: &Arc<Self>, key: &Key, cause: Error) -> Error {
         let (kind, message) = if self.breaker.is_closed() {
-            // If there is room, reads of this handle do not trust the entry any more; but nobody repeats it.
+            // If there is room, reads of this handle no longer trust the entry, but the reset is not repeated.
             self.pending.add(key);
             (
                 ErrorKind::NotQueued,
@@ -579,8 +579,7 @@ impl Inner {
         }
     }
 
-    /// Like [`spawn`](Self::spawn), for work that [`Cachify::close`] waits for. It is begun right here, so that memory has done it and a
-    /// connection has sent it before whoever caused it goes on: his next request finds the lock free.
+    /// Like [`spawn`](Self::spawn), for work that [`Cachify::close`] waits for. Polls it once right here: the memory backend is then done, and a connection has sent the request, before the caller continues. So the caller's next request finds the lock free.
     pub(crate) fn spawn_tracked(
         self: &Arc<Self>,
         future: impl Future<Output = ()> + Send + 'static,

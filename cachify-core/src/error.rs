@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The lock is held by somebody else, also after the time that was given to wait.
+    /// The lock is held by another caller, also after the wait.
     Held,
     /// All permits of the pool are taken, also after the time that was given to wait.
     Full,
@@ -140,7 +140,7 @@ impl Error {
         self.0.retry_after
     }
 
-    /// Whether somebody else holds the lock, or the pool is full: what `on_locked` and `on_full` answer to.
+    /// Returns whether another caller holds the lock, or the pool is full: the cases of `on_locked` and `on_full`.
     pub fn is_contended(&self) -> bool {
         matches!(self.kind(), ErrorKind::Held | ErrorKind::Full)
     }

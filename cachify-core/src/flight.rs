@@ -3,7 +3,7 @@
 //! 1. A flight has at least one leader, or it does not exist.
 //! 2. Leadership is a value. Dropping it unfinished (a cancelled or panicking leader) passes it to the waiter at the front; a waiter who is
 //!    gone by then drops it in turn.
-//! 3. A flight that is closed takes no more waiters. It is closed before its value is sent to the backend: whoever comes later must not be
+//! 3. A flight that is closed takes no more waiters. It is closed before its value is sent to the backend: a later caller must not be
 //!    given a value that a reset may already have overtaken.
 //! 4. The lease in the backend moves with the leadership, so that following a leader who is gone costs no round trip.
 //! 5. A leader may hang. Waiters that run out of patience lead beside it, with leases of their own: 1, then 2, 4, ... of them, a patience
@@ -98,7 +98,7 @@ pub(crate) struct Waiter {
     reply: oneshot::Sender<Word>,
 }
 
-/// What a waiter is told. Silence (a dropped sender) means [`Again`](Self::Again).
+/// The outcome for a waiter. A dropped sender means [`Again`](Self::Again).
 #[derive(Debug)]
 pub(crate) enum Word {
     /// The value, which may be returned.
@@ -237,7 +237,7 @@ impl Lead {
         Arc::clone(self.lease.insert(lease))
     }
 
-    /// Closes the flight and returns those who wait. Somebody else may have closed it already: then nobody does.
+    /// Closes the flight and returns the waiters; none if it was already closed.
     #[must_use = "those who wait are told to look again when this is dropped"]
     pub(crate) fn close(&mut self) -> Waiters {
         self.open = false;
@@ -321,7 +321,7 @@ impl Waiters {
         self.0.is_empty()
     }
 
-    /// Hands the outcome of a computation that began at tick `started` to all who may have it: to everybody if the backend `confirmed` that
+    /// Hands the outcome of a computation that began at tick `started` to all callers that may have it: to every waiter if the backend `confirmed` that
     /// no reset came between, else to those who arrived before it began. The others look again.
     pub(crate) fn deliver(self, started: u64, confirmed: bool, word: impl Fn() -> Word) {
         for waiter in self.0 {

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //!
-//! 1. From before the backend is asked for a slot until it is known to be free again, somebody owns a value whose drop releases it.
+//! 1. From before a slot is requested from the backend until it is known to be free again, some value exists whose drop releases it.
 //! 2. A hold is believed in until its deadline, which counts from before the request was sent and by a clock that goes on
 //!    while the machine is suspended; so it ends here before it ends in the backend. Once it is lost it stays lost.
 
@@ -170,7 +170,7 @@ impl Request {
         match self.slot.kind {
             SlotKind::Lock => Error::new(
                 ErrorKind::Held,
-                "the lock is held by somebody else; try again later, or wait longer for it",
+                "the lock is held by another caller; try again later, or wait longer for it",
             ),
             SlotKind::Pool => Error::new(
                 ErrorKind::Full,
@@ -236,7 +236,7 @@ fn deadline(sent: Moment, ttl: Duration) -> Moment {
     sent + ttl.saturating_sub(ttl / 100 + Duration::from_millis(2))
 }
 
-/// What the backend may have given to somebody who has not got it yet: a place in the queue, or the slot itself.
+/// A slot, or a place in the queue, that the backend may have given to a caller that does not know yet.
 struct Place<'a> {
     request: &'a Request,
     token: Token,

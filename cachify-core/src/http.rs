@@ -11,20 +11,16 @@
 //! | statuses | 200, 203, 301 and 308; others by [`statuses`](CacheRules::statuses) |
 //! | never | answers with `Set-Cookie`, `Cache-Control: no-store`, `private` or `no-cache`, or one that cannot be parsed, `Vary: *`, trailers |
 //! | never | bodies over the [`limit`](CacheRules::limit), and streams of unknown length: they pass through whole |
-//! | unless the key names the header | requests with `Authorization`, but for answers that say `public`, `s-maxage` or `must-revalidate` (RFC 9111, 3.5) |
-//! | unless the key names the header | requests with `Cookie`, but for [ignored](CacheRules::ignore_cookies) cookies |
-//! | reset | the key of a POST, PUT, PATCH or DELETE that is answered without an error (RFC 9111, 4.4) |
+//! | unless the key names the header | requests with `Authorization`, except for answers that say `public`, `s-maxage` or `must-revalidate` (RFC 9111, 3.5) |
+//! | unless the key names the header | requests with `Cookie`, except for [ignored](CacheRules::ignore_cookies) cookies |
+//! | reset | the key of a POST, PUT, PATCH or DELETE whose answer is not an error (RFC 9111, 4.4) |
 //! | passed through | requests with a body, `If-Match`, `If-Unmodified-Since` or `Upgrade` |
 //! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage`, else `max-age`, else `Expires` of the answer leaves if that is less; answers that vary, an hour at most |
-//! | who says so | the first of `Cachify-Cache-Control` and `CDN-Cache-Control` (RFC 9213), else `Cache-Control`, else `Pragma: no-cache` |
+//! | which field counts | the first of `Cachify-Cache-Control` and `CDN-Cache-Control` (RFC 9213), else `Cache-Control`, else `Pragma: no-cache` |
 //!
-//! An answer that turns out not to be storable is shared with nobody: those who waited for it run at once, in parallel, and for a
-//! minute nobody waits for an answer under that key, until one can be stored again. A server error (5xx), 408, 409, 423, 425 or 429 is shared with nobody either, but
-//! is taken for an accident: the next requests wait for one another again.
+//! An answer that turns out not to be storable is not shared: the requests that waited for it run at once, in parallel, and for a minute no request waits under that key, until an answer can be stored again. A server error (5xx), 408, 409, 423, 425 or 429 is not shared either, but counts as temporary: later requests wait for one another again.
 //!
-//! `Vary` is honoured: answers that differ lie beside one another, 64 for each key and process, and one reset of the key forgets
-//! them all. Values are compared by meaning. `Cache-Control` of requests is ignored, since a reload must not be a stampede, unless
-//! [`listen`](CacheRules::listen) is set.
+//! `Vary` is honoured: answers that differ are stored side by side, at most 64 for each key and process, and one reset of the key forgets them all. Values are compared by meaning. `Cache-Control` of requests is ignored, so that reloads do not cause a stampede, unless [`listen`](CacheRules::listen) is set.
 //!
 //! # What the answers carry
 //!

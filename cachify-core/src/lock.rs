@@ -56,7 +56,7 @@ impl Lock {
 
     /// How long to wait for the lock. Default: not at all.
     ///
-    /// Those who wait get it in the order in which they came, and nobody overtakes them.
+    /// Waiters get it in the order in which they came, and no new caller overtakes them.
     ///
     /// # Panics
     ///
@@ -82,9 +82,9 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`Held`](crate::ErrorKind::Held) if somebody else has it, also after waiting; `retry_after` says when its time to live ends.
+    /// [`Held`](crate::ErrorKind::Held) if another caller has it, also after waiting; `retry_after` says when its time to live ends.
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's
-    /// budget (default 250 ms): without it nobody gets a lock. [`Configuration`](crate::ErrorKind::Configuration) for a `ttl` or `max_hold` under 1 s.
+    /// budget (default 250 ms): without the backend, no caller gets a lock. [`Configuration`](crate::ErrorKind::Configuration) for a `ttl` or `max_hold` under 1 s.
     ///
     /// # Cancel safety
     ///
@@ -133,7 +133,7 @@ impl Lock {
         Ok(output)
     }
 
-    /// Whether anybody holds it.
+    /// Returns whether a caller holds it.
     ///
     /// # Errors
     ///
@@ -176,8 +176,7 @@ impl Lock {
         Ok(self.0.inspect().await?.first.map(|(_, left)| left))
     }
 
-    /// Takes the lock from whoever holds it, who [learns](Guard::lost) of it at the next renewal (within a third of its
-    /// time to live), and hands it to the first who waits. `false`: nobody held it.
+    /// Takes the lock from its holder and hands it to the first waiter. The holder [learns](Guard::lost) of it at its next renewal (within a third of its time to live). Returns `false` if there was no holder.
     ///
     /// # Errors
     ///
@@ -216,8 +215,7 @@ impl Guard {
         self.holding.key()
     }
 
-    /// Whether the lock was lost: forced open, forgotten by the backend, or not renewed in time. It counts by a clock that goes on
-    /// while the machine is suspended, and from before the lock was asked for, so that it is known here before anybody else gets it.
+    /// Returns whether the lock was lost: released by force, forgotten by the backend, or not renewed in time. The time counts from before the lock was requested, by a clock that runs on while the machine is suspended. So the loss is known here before another caller gets the lock.
     pub fn is_lost(&self) -> bool {
         self.holding.is_lost()
     }
@@ -256,7 +254,7 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// [`Lost`](crate::ErrorKind::Lost) if the lock was no longer held: somebody else may have been at work already.
+    /// [`Lost`](crate::ErrorKind::Lost) if the lock was no longer held: another caller may already have got it.
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it: the release is
     /// then repeated in the background until the time to live ends.
     ///

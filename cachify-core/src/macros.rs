@@ -106,7 +106,7 @@ pub use cachify_macros::CacheKey;
 #[doc(inline)]
 pub use cachify_macros::cached;
 
-/// Runs a function unless somebody else is running it for the same key, in any process.
+/// Runs a function unless another caller is running it for the same key, in any process.
 ///
 /// It is the [lock](crate::Cachify::lock) of its key, and never waits for it. If the lock is lost, the body is cancelled at its next
 /// `.await`. What the body returns passes through as it is, an error about another lock included.
@@ -116,7 +116,7 @@ pub use cachify_macros::cached;
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `key = "user-{user_id}"` | The lock's key, as in [`#[cached]`](macro@cached). | required |
-/// | `on_locked = expression` | What to return when somebody else is running it. | an error |
+/// | `on_locked = expression` | What to return when another caller is running it. | an error |
 /// | `on_unavailable = expression` | What to return when the backend is away; it is logged. A type that cannot report other errors (the lock was lost, the handle is not fit for locks) gets it for those too. | an error |
 /// | `on_error = \|error\| ..` | Makes what to return of every [`Error`](crate::Error) that has no answer of its own. | `From<Error>` of the error type |
 /// | `map_err = path` | Makes the error to return of it, or what that error is `From`: for error types that are not yours. | `From<Error>` of the error type |

@@ -199,7 +199,7 @@ pub(crate) fn unreadable(key: &Key) {
 pub(crate) enum Contest {
     /// It was taken.
     Acquired,
-    /// Somebody else has it.
+    /// Another caller has it.
     Contended,
     /// The backend failed, or the request was malformed.
     Failed,
@@ -222,7 +222,7 @@ impl Contest {
     }
 }
 
-/// Somebody tried to take a slot, or lost one.
+/// A caller tried to take a slot, or lost one.
 pub(crate) fn contest(slot: &Slot, contest: Contest, waited: Duration) {
     #[cfg(feature = "metrics")]
     {

@@ -1,4 +1,4 @@
-//! Run only if nobody else is running the same key.
+//! Run only if no other caller is running the same key.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::{Cachify, Error, ErrorKind, Guard, IntoTime, Key, Lock};
 
 impl Cachify {
-    /// Runs something unless somebody else is running it at the same moment, in any process.
+    /// Makes a handle that runs work unless another caller is running it at the same moment, in any process.
     ///
-    /// It is the [lock](Self::lock) of the same key, with a caller who does not wait for it.
+    /// It uses the [lock](Self::lock) of the same key, without waiting for it.
     ///
     /// # Examples
     ///
@@ -58,12 +58,11 @@ impl Once {
         Self(self.0.max_hold(max_hold))
     }
 
-    /// Runs `work`, or returns `None` at once if somebody else is running the key.
+    /// Runs `work`, or returns `None` at once if another caller is running the key.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say whether somebody else is: then nothing
-    /// runs. [`Lost`](ErrorKind::Lost) if the lock was lost halfway; `work` was dropped then. What `work` returns passes through as it is.
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say whether another caller is: then nothing runs. [`Lost`](ErrorKind::Lost) if the lock was lost halfway; `work` was dropped then. What `work` returns passes through as it is.
     ///
     /// # Cancel safety
     ///
@@ -84,7 +83,7 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// [`Held`](ErrorKind::Held) if somebody else is running the key; otherwise those of [`Lock::acquire`].
+    /// [`Held`](ErrorKind::Held) if another caller is running the key; otherwise those of [`Lock::acquire`].
     ///
     /// # Cancel safety
     ///
@@ -93,7 +92,7 @@ impl Once {
         self.0.acquire().await.map_err(Error::of_once)
     }
 
-    /// Whether anybody is running the key. See [`Lock::is_locked`].
+    /// Returns whether a caller is running the key. See [`Lock::is_locked`].
     ///
     /// # Errors
     ///

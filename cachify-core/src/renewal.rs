@@ -209,7 +209,7 @@ impl Table {
     }
 }
 
-/// Says that the task runs, until it ends, be it with its runtime: whoever looks next then starts another one.
+/// Clears the running flag on drop, so the next caller restarts the task even if its runtime is gone.
 struct Running(Arc<Shared>);
 
 impl Drop for Running {

@@ -92,7 +92,7 @@ pub(crate) struct Breaker {
     failures: AtomicU32,
     open: AtomicBool,
     closed_for_good: AtomicBool,
-    /// Set by whoever must start the probe, cleared by the probe when it ends.
+    /// Set by the caller that must start the probe, cleared by the probe when it ends.
     probing: AtomicBool,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong although it parses. Each mistake is told once, at its place, with what to write instead.
+//! Checks input that parses. Each mistake is reported once, at its place, with what to write instead.
 
 use quote::ToTokens as _;
 use syn::visit::{self, Visit};

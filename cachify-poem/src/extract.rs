@@ -11,7 +11,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor}
 use crate::Rejection;
 use crate::hold::whole;
 
-/// The lock of a key that the request makes; 423 if somebody else holds it.
+/// The lock of a key that the request makes; 423 if another caller holds it.
 ///
 /// The fields of `K` come from the path and the query, of which the path wins. The [`Cachify`] comes from
 /// [`Data`](poem::web::Data), else from the [scope](crate::ScopeMiddleware) or [`init`](crate::init). The lock is held until the
@@ -47,8 +47,7 @@ use crate::hold::whole;
 ///
 /// # Bodies
 ///
-/// The body of the request is read before the lock is taken, up to 2 MiB and for up to 10 s, so that a client that stalls keeps
-/// nobody out. For longer uploads there is [`LockMiddleware`](crate::LockMiddleware).
+/// The body of the request is read before the lock is taken, up to 2 MiB and for up to 10 s, so a stalled client does not block others. For longer uploads, use [`LockMiddleware`](crate::LockMiddleware).
 ///
 /// # When the lock is lost
 ///
@@ -70,7 +69,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
     }
 }
 
-/// The right to be the only one who runs the handler for a key; 409 if somebody else does.
+/// The exclusive right to run the handler for a key; 409 if another caller has it.
 ///
 /// It is the lock of that key; all else is as with [`Locked`].
 ///

@@ -11,10 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A listener whose server drops a handler when its client goes away.
 ///
-/// By itself, poem's server goes on with a request of HTTP/1 whose client has gone: what it holds stays held, and what it computes is computed
-/// for nobody. Wrapped in this, locks and permits are free at once, and somebody who waits takes a computation over.
+/// By itself, poem's server keeps running an HTTP/1 request after its client disconnects: its locks and permits stay held, and its computation continues for no one. With this listener, locks and permits are free at once, and a waiter takes over the computation.
 ///
-/// It goes outermost, around TLS. A client that shuts down its sending side has gone, even if it goes on to listen.
+/// Make it the outermost listener, around TLS. A client that shuts down its sending side counts as disconnected, even if it still reads.
 ///
 /// # Examples
 ///

@@ -48,7 +48,7 @@ use crate::extract::Params;
 ///
 /// # Errors
 ///
-/// An error of the endpoint passes through as it is, for a `catch_error` further out; nobody else gets it. Only one whose status is
+/// An error of the endpoint passes through as it is, for a `catch_error` further out, and is not shared. Only one whose status is
 /// [cached](Self::statuses) is made a response here. The others have no `Cache-Status`: an error has no headers yet.
 ///
 /// # Examples

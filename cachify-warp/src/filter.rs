@@ -91,9 +91,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// # Bodies
     ///
-    /// Filters that come before are done before the lock is taken: `.and(warp::body::json())` reads the whole body first, so that a
-    /// client that stalls keeps nobody out. The body of [`warp::body::stream()`] is read by the handler, under the lock;
-    /// [`Lock::max_hold`], 1 minute by default, bounds how long. warp itself gives bodies no time limit.
+    /// Filters that come before are done before the lock is taken: `.and(warp::body::json())` reads the whole body first, so a stalled client does not block others. The handler reads the body of [`warp::body::stream()`] under the lock; [`Lock::max_hold`], 1 minute by default, bounds how long. warp itself has no time limit for bodies.
     ///
     /// # When the lock is lost
     ///

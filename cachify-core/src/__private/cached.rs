@@ -17,7 +17,7 @@ where
     tag
 }
 
-/// What has the name of a response and can be cached all the same.
+/// Types that are named like a response but can be cached.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a response, which cannot be cached",
     note = "cache the value that the response is made of, in a function of its own; or put the cache layer of the adapter on the route"
@@ -27,7 +27,7 @@ pub trait CacheableResponse: Value {}
 #[diagnostic::do_not_recommend]
 impl<T: Value> CacheableResponse for T {}
 
-/// As [`cacheable`], for a type that has the name of a response.
+/// Like [`cacheable`], for a type that is named like a response.
 pub fn cacheable_response<R>(tag: R) -> R
 where
     R: Returned,

@@ -77,7 +77,7 @@ pub fn report<R: Report>(error: Error) -> R {
     R::report(error)
 }
 
-/// As [`Report`], where `on_locked` or `on_full` is given: asks for what is missing.
+/// Like [`Report`], but with `on_locked` or `on_full` given: asks for the missing option.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say that the backend is away",
     label = "has no error that implements `From<cachify_core::Error>`",
@@ -92,7 +92,7 @@ pub fn report_away<R: ReportAway>(error: Error) -> R {
     R::report(error)
 }
 
-/// As [`Report`], where `on_unavailable` is given: asks for what is missing.
+/// Like [`Report`], but with `on_unavailable` given: asks for the missing option.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say that the lock is held, or the pool full",
     label = "has no error that implements `From<cachify_core::Error>`",
@@ -117,7 +117,7 @@ pub fn map_err<T, M, E: From<M>>(map: impl FnOnce(Error) -> M, error: Error) -> 
     Err(map(error).into())
 }
 
-/// Whether `on_unavailable` answers: then nobody else will tell of the error.
+/// Whether `on_unavailable` answers: then the error is reported nowhere else.
 pub fn is_unavailable(error: &Error) -> bool {
     let is_unavailable = error.is_unavailable();
     if is_unavailable {

@@ -32,13 +32,12 @@ use sweep::{Alarm, Sweep};
 type Entries = Cache<SmolStr, Entry, Share, Hasher, Keep>;
 type Leases = HashMap<SmolStr, LeaseState, Hasher>;
 
-/// When an entry expires that does not.
+/// The expiry of an entry that never expires.
 const NEVER: Moment = Moment::from_micros(u64::MAX);
 
 /// The memory backend. Cheap to clone; all clones are one store.
 ///
-/// [`Cachify::memory`](crate::Cachify::memory) makes one by itself. Make your own to share it between handles, or
-/// to look at its size.
+/// [`Cachify::memory`](crate::Cachify::memory) creates one by itself. Create your own to share it between handles, or to read its size.
 ///
 /// # Examples
 ///
@@ -71,7 +70,7 @@ struct Store {
     clock: Clock,
 }
 
-/// How much there is, and what metrics were told of it.
+/// The current size, and the size last reported to metrics.
 #[derive(Default)]
 struct Size {
     bytes: AtomicU64,
@@ -83,16 +82,16 @@ struct Size {
 struct Entry {
     value: Typed,
     expires: Moment,
-    /// No other entry that expires at the same moment has it. Entries are copied by each hit, so they are small.
+    /// Unique among entries that expire at the same moment. Each hit copies the entry, so it is small.
     id: u32,
-    /// What it takes in memory, by estimate.
+    /// Its estimated size in memory.
     bytes: u32,
 }
 
 struct LeaseState {
-    /// Those that may fill; several once a caller joined.
+    /// The tokens that may fill; several once a caller joined.
     tokens: Vec<Token>,
-    /// When another caller may take it. Until that happens it stands: a computation that kept its thread busy, and so its renewal away, is stored.
+    /// When another caller may take it. Until one does, it stays valid: a computation that blocked its thread, and so its renewal, can still store.
     deadline: Moment,
     /// When it was taken, or when callers could join it last.
     since: Moment,
@@ -124,15 +123,14 @@ fn stands(leases: &Leases, key: &str, token: &Token) -> bool {
         .is_some_and(|lease| lease.tokens.contains(token))
 }
 
-/// An entry takes its share of the room: of the bytes or of the number of entries, whichever is more. So one
-/// weight keeps both bounds.
+/// Each entry counts as its share of the bytes or of the number of entries, whichever is larger, so that one weight enforces both bounds.
 #[derive(Clone)]
 struct Share {
-    /// What each of the greatest number of entries takes.
+    /// The bytes per entry when the number of entries is at its bound.
     least: u64,
 }
 
-/// So many units to a byte, so that the share of one entry among many is hardly rounded.
+/// Units per byte, so that the share of one entry among many is hardly rounded.
 const FINE: u64 = 1 << 16;
 
 impl Weighter<SmolStr, Entry> for Share {
@@ -141,7 +139,7 @@ impl Weighter<SmolStr, Entry> for Share {
     }
 }
 
-/// Keeps what is replaced or evicted, to be dropped without a lock: how long that takes is up to the values.
+/// Collects replaced and evicted values, to be dropped without a lock: a value's drop can take any time.
 #[derive(Clone)]
 struct Keep;
 
@@ -162,12 +160,11 @@ pub struct MemoryBuilder {
     clock: Clock,
 }
 
-/// Enough for 100 000 rows of a table or 2600 answers of 100 kB, and small beside what a server has.
+/// Enough for 100 000 table rows or 2600 answers of 100 kB, and small compared to a server's memory.
 pub(crate) const DEFAULT_BYTES: u64 = 256 << 20;
 pub(crate) const DEFAULT_ENTRIES: usize = 100_000;
 
-/// What an entry takes beside its key and its value: its place in the table and in the list of what expires, their
-/// spare room, and the ghosts of evicted entries.
+/// The bytes of an entry besides its key and value: its place in the table and in the expiry list, their spare capacity, and the ghosts of evicted entries.
 const OVERHEAD: u64 = 256;
 
 /// A part of the table with more entries than twice this is reserved beforehand: to grow, it would have to move
@@ -185,15 +182,11 @@ impl MemoryBuilder {
         self
     }
 
-    /// Keeps entries of at most so many bytes altogether; those that are used least go first. Default 256 MiB.
+    /// Sets the most bytes that all entries take together; the least used ones are evicted first. Default: 256 MiB.
     ///
-    /// An entry takes its share of this bound or of [`capacity`](Self::capacity), whichever is more. How many
-    /// bytes it takes is estimated without encoding it: the length of the key, 256 for the bookkeeping, and for
-    /// the value what [`Cached::weigh`](crate::Cached::weigh) says, or else what its `Serialize` shows of text,
-    /// lists and numbers. A stored HTTP answer knows its size.
+    /// Each entry counts as its share of this bound or of [`capacity`](Self::capacity), whichever is larger. Its size is estimated without encoding it: the length of the key, 256 bytes for the bookkeeping, and for the value the result of [`Cached::weigh`](crate::Cached::weigh), or otherwise the text, lists and numbers that its `Serialize` reports. The size of a stored HTTP answer is exact.
     ///
-    /// The room is divided into parts of at least 8 MiB. An entry that does not fit into one is not kept, nor is one
-    /// of more than 4 GiB; it is counted in `cachify_too_large_total`, and logged once for each template.
+    /// The capacity is divided into parts of at least 8 MiB. An entry that does not fit into one part, or is larger than 4 GiB, is not kept; it is counted in `cachify_too_large_total`, and logged once for each template.
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.bytes = bytes.max(1);
         self
@@ -219,7 +212,7 @@ impl MemoryBuilder {
             .min(expected / 32)
             .clamp(1, 1 << 14);
         let parts = 1 << parts.ilog2();
-        // A small share of each part is for entries that were not used yet; what fits only with that does not fit.
+        // A small share of each part is for unused new entries; an entry that needs that share does not fit.
         let part = bytes.div_ceil(parts as u64);
         let room = part - part.div_ceil(32);
         let weight = bytes.saturating_mul(FINE);
@@ -273,8 +266,7 @@ impl Memory {
         self.0.entries.is_empty()
     }
 
-    /// How many bytes the entries take, by the estimate of
-    /// [`capacity_bytes`](MemoryBuilder::capacity_bytes).
+    /// Returns how many bytes the entries take, by the estimate of [`capacity_bytes`](MemoryBuilder::capacity_bytes).
     pub fn bytes(&self) -> u64 {
         self.0.size.bytes.load(Ordering::Relaxed)
     }
@@ -308,7 +300,7 @@ impl Store {
         (entry.expires > self.clock.now()).then_some(entry.value)
     }
 
-    /// Makes an entry ready to be stored; `None` if it is too large. Not under a lock, since it weighs the value.
+    /// Prepares an entry to be stored. Returns `None` if it is too large. Call it without a lock, since it weighs the value.
     fn entry(&self, key: &Key, entry: &NewEntry<'_>) -> Option<Entry> {
         let bytes = (key.as_str().len() as u64).saturating_add((entry.weigh)() as u64);
         let bytes = bytes.saturating_add(OVERHEAD);
@@ -326,8 +318,7 @@ impl Store {
         })
     }
 
-    /// Puts an entry in the place of whatever was there. Returns what it replaces and evicts, to be dropped without
-    /// a lock.
+    /// Stores an entry. Returns the values that it replaces and evicts, to be dropped without a lock.
     #[must_use = "to be dropped without a lock"]
     fn store(&self, key: &Key, entry: Option<Entry>) -> Vec<(SmolStr, Entry)> {
         let Some(entry) = entry else {
@@ -366,7 +357,7 @@ impl Store {
         removed
     }
 
-    /// Removes an entry that was taken off the list, unless another one stands in its place.
+    /// Removes an entry that was taken off the list, unless another entry has replaced it.
     fn take(&self, key: &str, id: u32) -> Option<(SmolStr, Entry)> {
         let taken = self.entries.remove_if(key, |entry| entry.id == id);
         if let Some((_, entry)) = &taken {
@@ -377,7 +368,7 @@ impl Store {
         taken
     }
 
-    /// Tells the metrics what changed: several stores of a process add up.
+    /// Reports the changes to the metrics: several stores of a process add up.
     fn tell(&self, entries: usize, bytes: u64) {
         let told = std::mem::replace(&mut *lock(&self.size.told), (entries, bytes));
         observe::memory_entries(told.0, entries);

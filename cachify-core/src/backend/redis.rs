@@ -9,7 +9,7 @@
 //! | `..:nodes` | until when the waiters of each node count as alive | as long as there are waiters |
 //! | `..:ended` | tokens released before their request came | 10 s |
 //! | `PREFIX:fence` | the last fencing token of all locks: began as the time in µs, counts on. A cluster needs one in each hash slot | for ever |
-//! | channel `PREFIX:wake:NODE`, one for each prefix in use, all on one connection | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over, or with 0, whether anybody still waits | |
+//! | channel `PREFIX:wake:NODE`, one for each prefix in use, all on one connection | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over, or with 0, whether the waiter is still there | |
 //!
 //! Each operation is one command or one script. What is not idempotent carries the server's time after which it is refused.
 
@@ -58,7 +58,7 @@ use time::ServerTime;
 pub use tls::{Pem, TlsOptions};
 use word::Word;
 
-/// For so long a request stays in force at most: less than its release is remembered for, so that it never comes after that, and much
+/// The longest time that a request stays in force: less than its release is remembered for, so that it never comes after that, and much
 /// less than what the scripts take for a sign of clocks that disagree.
 const LONGEST_ANSWER: Duration = Duration::from_secs(8);
 /// How long an attempt to connect goes on in the background; who waits for it gives up with its own budget.
@@ -177,7 +177,7 @@ impl Shared {
         Spot { prefix, key }
     }
 
-    /// This node's channel of a prefix, on which it hears of the keys with that prefix.
+    /// This node's channel of a prefix, for messages about the keys with that prefix.
     fn channel(&self, prefix: &str) -> String {
         format!("{prefix}{WAKE}{}", self.node.as_str())
     }
@@ -189,8 +189,7 @@ impl Shared {
 
     /// Acts on a message of one of this node's channels.
     ///
-    /// Anybody with the right to publish may have sent it. It can wake a waiter, which asks the server. Of what this
-    /// node has, it can give back only what the server knows as handed over and never claimed.
+    /// Any user with the right to publish may have sent it. It can wake a waiter, which asks the server. It can release only a slot that the server has handed over and that was never claimed.
     fn heard(&self, channel: &str, text: &str) {
         let Some(prefix) = self.prefix_of(channel) else {
             return;
@@ -218,7 +217,7 @@ impl Shared {
     }
 
     /// Runs a script that refuses to run after `within`, which counts from `start`, until it is done: `call` gets the time
-    /// and whether the script ran before. What it tells of the server's clock keeps ours right.
+    /// and whether the script ran before. Its answer also keeps our view of the server's clock right.
     async fn run_until(
         &self,
         link: &Link,

@@ -11,8 +11,7 @@ use super::sharded::{Hasher, Sharded, lock};
 
 /// Wakes those in this process who wait for a name: a key's text or a token's.
 ///
-/// A signal that comes between [`listen`](Self::listen) and [`Listener::signalled`] is kept, so that nobody misses one who
-/// listens first and looks afterwards.
+/// A signal that comes between [`listen`](Self::listen) and [`Listener::signalled`] is kept. So a caller that listens first and checks afterwards misses no signal.
 #[derive(Clone, Default)]
 pub struct Signals {
     names: Arc<Sharded<Names>>,
@@ -56,7 +55,7 @@ impl Signals {
         }
     }
 
-    /// Wakes all who listen for `name`. `false`: nobody does.
+    /// Wakes all listeners for `name`. Returns `false` if there are none.
     pub fn wake(&self, name: &str) -> bool {
         let names = self.names.of(name);
         let listeners = names.get(name);
@@ -67,13 +66,12 @@ impl Signals {
         listeners.is_some()
     }
 
-    /// Whether anybody listens for `name`.
+    /// Returns whether `name` has a listener.
     pub(super) fn is_heard(&self, name: &str) -> bool {
         self.names.of(name).contains_key(name)
     }
 
-    /// Has everybody look again: for a backend that may have lost signals. Of the waiters for one slot in one
-    /// handle, the first one does.
+    /// Makes all waiters check again, for a backend that may have lost signals. Of the waiters for one slot in one handle, only the first one does.
     pub fn wake_all(&self) {
         for names in self.names.iter() {
             let names = lock(names);
@@ -91,13 +89,12 @@ impl Signals {
         self.losses.subscribe()
     }
 
-    /// Has every lock, permit and lease of this process renewed at once: the backend's clock was set, or it may have lost what it
-    /// acknowledged. A guard whose renewal is refused learns that it lost.
+    /// Renews every lock, permit and lease of this process at once, because the backend's clock was set, or because it may have lost acknowledged writes. A guard whose renewal is refused learns that it lost.
     pub fn disturb(&self) {
         self.disturbances.send_modify(|count| *count += 1);
     }
 
-    /// How often the backend was disturbed. What was asked for before that grew may be void.
+    /// Returns how often the backend was disturbed. A request sent before the count grew may be void.
     pub(crate) fn disturbances(&self) -> u64 {
         *self.disturbances.borrow()
     }
@@ -107,7 +104,7 @@ impl Signals {
         self.disturbances.subscribe()
     }
 
-    /// How many names anybody listens for.
+    /// Returns how many names have a listener.
     fn len(&self) -> usize {
         self.names.iter().map(|names| lock(names).len()).sum()
     }

@@ -32,7 +32,7 @@ use crate::{Key, Ttl, codec};
 const ROUNDS: u32 = 16;
 
 impl<P> Cached<P> {
-    /// The read path, with how it went. `compute` is told whether its value is going to be stored, unless a reset comes between.
+    /// The read path, with how it went. `compute` learns whether its value will be stored, unless a reset happens in between.
     pub(crate) async fn fetch<T, E, F, Fut>(
         &self,
         compute: F,
@@ -72,7 +72,7 @@ impl<P> Cached<P> {
         result
     }
 
-    /// Computes, or waits for somebody who does and then looks again.
+    /// Computes, or waits for another caller's computation and then looks again.
     async fn miss<T, E, F, Fut>(
         &self,
         mut attempt: Attempt,
@@ -87,7 +87,7 @@ impl<P> Cached<P> {
     {
         let inner = &self.cachify.inner;
         if computing::is_under_way(inner, &self.key) {
-            // To wait would be to wait for itself.
+            // It would wait for itself.
             observe::reentrant(&self.key);
             return compute(false).await.map(|value| (value, Outcome::Bypass));
         }
@@ -259,7 +259,7 @@ impl<P> Cached<P> {
                 unreadable: attempt.unreadable.as_ref(),
             };
             let budget = attempt.budget;
-            // Not before it is: nobody gives back what was never asked for.
+            // Set only when polled: an unpolled `begin` must not trigger a release.
             let ask = async {
                 lease.asking();
                 inner.backend.begin(&self.key, begin).await
@@ -275,7 +275,7 @@ impl<P> Cached<P> {
                     if let Some(value) = attempt.read(&self.key, found) {
                         return Some(value);
                     }
-                    // Somebody keeps writing what we cannot read.
+                    // Another program keeps writing entries that we cannot read.
                     unreadable_again += 1;
                     if unreadable_again > 2 {
                         lead.lease = None;

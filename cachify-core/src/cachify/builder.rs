@@ -164,10 +164,9 @@ impl CachifyBuilder {
         self
     }
 
-    /// How long a cached call waits for another caller's computation of the same key before it may
-    /// compute too. Default 30 s, at most 100 years.
+    /// Sets how long a cached call waits for another caller's computation of the same key before it may compute too. Default: 30 s, at most 100 years.
     ///
-    /// Choose more than the slowest computation takes. One caller starts when the patience has
+    /// Choose more time than the slowest computation takes. One caller starts when the patience has
     /// passed, two more when it has passed again, then four, and so on; see
     /// [`Cached`](crate::Cached). No caller waits longer than 16 times the patience.
     pub fn patience(mut self, patience: Duration) -> Self {
@@ -181,15 +180,13 @@ impl CachifyBuilder {
         self
     }
 
-    /// How many entries the memory backend keeps at most; those that are used least go first. Default 100 000, at
-    /// least 1.
+    /// Sets the most entries that the memory backend keeps; the least used ones are evicted first. Default: 100 000, at least 1.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.memory = self.memory.capacity(entries);
         self
     }
 
-    /// How many bytes the entries of the memory backend take at most, by an estimate; those that are used least go
-    /// first. Default 256 MiB. See
+    /// Sets the most bytes that the entries of the memory backend take, by an estimate; the least used ones are evicted first. Default: 256 MiB. See
     /// [`MemoryBuilder::capacity_bytes`](crate::backend::memory::MemoryBuilder::capacity_bytes).
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.memory = self.memory.capacity_bytes(bytes);
@@ -203,12 +200,9 @@ impl CachifyBuilder {
         self
     }
 
-    /// Stores no more entries while the server uses more than this part of its `maxmemory`, such as `0.8`, so that the rest is left
-    /// for locks and pools. Default: entries may fill the server.
+    /// Stores no entries while the server uses more than this share of its `maxmemory`, such as `0.8`. The rest is left for locks and pools. Default: entries may fill the server.
     ///
-    /// Meanwhile values are computed and not stored. That is logged once, and counted in `cachify_no_room_total`. What is stored
-    /// already is read and reset as ever. The memory is looked at when entries are stored, once a second or more often, and not by
-    /// hits; the user needs `+info` for it. More than 0 and at most 1, or else connecting fails with
+    /// Meanwhile, values are computed but not stored. This is logged once, and counted in `cachify_no_room_total`. Stored entries are still read and reset as usual. The memory is checked when entries are stored, at least once a second, and never by hits. The Redis user needs `+info` for it. The share must be above 0 and at most 1; otherwise connecting fails with
     /// [`Configuration`](ErrorKind::Configuration).
     #[cfg(feature = "redis")]
     pub fn entries_share(mut self, share: f64) -> Self {
@@ -216,27 +210,25 @@ impl CachifyBuilder {
         self
     }
 
-    /// Names the connections to Redis, as `CLIENT LIST` shows them: printable ASCII without spaces, or nothing. Default: the prefix and
-    /// what [`owner`](Self::owner) says, with a random part.
+    /// Sets the name of the connections in `CLIENT LIST`: printable ASCII without spaces, or empty. Default: the prefix and the [`owner`](Self::owner) with a random part.
     ///
-    /// The user needs no right for it. The connection that listens for messages stays without a name.
+    /// The Redis user needs no extra right for it. The connection that listens for messages has no name.
     #[cfg(feature = "redis")]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = Some(name.into());
         self
     }
 
-    /// Trusts the authorities with these certificates, and no others, to vouch for a `rediss://` server.
+    /// Trusts only these certificate authorities for a `rediss://` server.
     ///
-    /// By default, those in the file that the environment's `SSL_CERT_FILE` names are trusted, or else the public authorities that
-    /// Mozilla lists. A file is read by [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy), and not again.
+    /// By default, the authorities in the file named by the environment variable `SSL_CERT_FILE` are trusted, or otherwise Mozilla's list of public authorities. A file is read by [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy), and not again.
     #[cfg(feature = "tls")]
     pub fn tls_authorities(mut self, certificates: impl Into<crate::Pem>) -> Self {
         self.tls.authorities = Some(certificates.into());
         self
     }
 
-    /// Shows these certificates, the client's own first, to a `rediss://` server that asks for them, and proves them by the private key.
+    /// Presents these certificates, the client's own first, with their private key, if a `rediss://` server asks for them.
     #[cfg(feature = "tls")]
     pub fn tls_identity(
         mut self,

@@ -1,7 +1,5 @@
 //! Releases and lease give-backs that the backend has not acknowledged yet.
-//!
-//! The task that sends one ends with its runtime, of which a program may have several. The debt itself stays in the handle,
-//! and the next call pays it, on whatever runtime it runs.
+//! The task that sends one ends with its runtime, and a program may have several runtimes. The debt itself stays in the handle, and the next call pays it on its own runtime.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,9 +16,9 @@ use crate::clock::Moment;
 use crate::resilience::limit;
 use crate::{Error, Key};
 
-/// How many debts without a task are kept. The time to live ends the others.
+/// The most debts without a task that are kept. The time to live ends the others.
 const CAPACITY: usize = 10_000;
-/// How many are paid at a time.
+/// The most debts that are paid at a time.
 const AT_ONCE: usize = 100;
 
 /// Something that the backend must be told is over.
@@ -241,7 +239,7 @@ impl Sending {
     async fn pay(mut self) -> bool {
         let Self { inner, debt, .. } = &self;
         let (backend, within) = (&inner.backend, inner.settings.budget);
-        // Past the circuit breaker, which repetitions must not open either.
+        // Bypasses the circuit breaker, and repetitions must not open it either.
         let result = match &debt.what {
             What::Slot(slot) => limit(within, backend.release(slot, &debt.token)).await,
             What::Lease(key) => limit(within, backend.confirm(key, &debt.token)).await,
@@ -294,7 +292,7 @@ impl Drop for Sending {
 }
 
 impl Inner {
-    /// Tells the backend in the background that something is over, until it acknowledges that or its time to live ends.
+    /// Sends a release to the backend in the background until the backend acknowledges it or the time to live ends.
     pub(crate) fn owe(self: &Arc<Self>, debt: Debt) {
         if self.owed.change(|table| table.add(&debt)) {
             self.send(debt);

@@ -39,7 +39,7 @@ impl Drop for LateResets<'_> {
 }
 
 impl Inner {
-    /// Resets each of `keys`, whatever becomes of the others. The first poll arms a guard for all.
+    /// Resets each of `keys`, even if the others fail. The first poll arms a guard for all.
     pub(super) async fn reset_each(self: &Arc<Self>, keys: &[Key]) -> Result<(), Error> {
         if let [key] = keys {
             return self.reset(key).await;

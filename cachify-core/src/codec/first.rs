@@ -1,4 +1,4 @@
-//! A check of the first value of each type, in debug builds: whether it reads back as what it was.
+//! Checks in debug builds whether the first value of each type reads back unchanged.
 
 use std::any::{TypeId, type_name};
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ const LIMIT: usize = 256 * 1024;
 
 /// Warns if `value` is the first of its type and would read back differently. Does nothing in release builds.
 ///
-/// Without a backend, so that a program that runs on memory for now hears of it too.
+/// Needs no backend, so a program that still runs on memory gets the warning too.
 pub(crate) fn check_first<T: Value>(key: &Key, encoding: Encoding, value: &T) {
     if cfg!(debug_assertions)
         && is_first::<T>()

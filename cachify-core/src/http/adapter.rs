@@ -38,15 +38,12 @@ macro_rules! __cachify_cache_options {
                 self.detach_up_to($crate::http::CacheRules::DETACHED)
             }
 
-            /// [Detaches](Self::detach) so many handlers at a time. Those beyond are dropped when their clients go away, and counted as
-            /// `cachify_not_detached_total`.
+            /// [Detaches](Self::detach) at most this many handlers at a time. Further ones are dropped when their clients disconnect, and counted in `cachify_not_detached_total`.
             pub fn detach_up_to(self, at_most: usize) -> Self {
                 self.with(|rules| rules.detach(at_most))
             }
 
-            /// Listens to `Cache-Control` of requests: `no-cache` replaces the stored response, `max-age` and `min-fresh` do if it is
-            /// too old, `no-store` stores nothing, and `only-if-cached` answers 504 where nothing is stored. Default: a reload is an
-            /// ordinary request.
+            /// Listens to `Cache-Control` of requests: `no-cache` replaces the stored response, `max-age` and `min-fresh` replace it if it is too old, `no-store` stores nothing, and `only-if-cached` answers 504 if nothing is stored. Default: a reload is an ordinary request.
             pub fn listen(self) -> Self {
                 self.with(|rules| rules.listen(true))
             }
@@ -63,11 +60,10 @@ macro_rules! __cachify_cache_options {
                 self.with($crate::http::CacheRules::same_on_every_host)
             }
 
-            /// Ignores cookies of these names; a trailing `*` stands for any end, and `["*"]` says that responses depend on no cookie.
+            /// Ignores cookies with these names. A trailing `*` matches any suffix, and `["*"]` says that responses depend on no cookie.
             /// Default: a request with a cookie passes through uncached, unless the key names it.
             ///
-            /// A handler does not see the ignored cookies when it makes a response that may be cached; what was extracted before
-            /// the cache, as in warp, is not changed.
+            /// The handler of a cacheable response does not see the ignored cookies. Values that were extracted before the cache, as in warp, are not changed.
             pub fn ignore_cookies<S: ::core::convert::Into<::std::string::String>>(
                 self,
                 names: impl ::core::iter::IntoIterator<Item = S>,
@@ -84,8 +80,7 @@ macro_rules! __cachify_cache_options {
 macro_rules! __cachify_hold_options {
     ($Options:ident) => {
         impl $Options {
-            /// Sets how long the hold of a request whose process died blocks the others. Default: the handle's `lock_ttl`, 30 s. At
-            /// least 1 s. A request that lives renews its hold.
+            /// Sets how long a lock or permit blocks others after its process died. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A live request renews its lock or permit.
             ///
             /// # Panics
             ///
@@ -107,17 +102,17 @@ macro_rules! __cachify_hold_options {
                 self.rules(|rules| rules.max_hold(Some(max_hold)))
             }
 
-            /// Lets the handler take as long as it likes: one that hangs then blocks the others without end.
+            /// Removes the time limit of the handler. A hung handler then blocks the others forever.
             pub fn no_max_hold(self) -> Self {
                 self.rules(|rules| rules.max_hold(None))
             }
 
-            /// Sets the longest body that is read before anything is held, in bytes. Default: 2 MiB. A longer one is answered 413.
+            /// Sets the longest body, in bytes, that is read before a lock or permit is taken. Default: 2 MiB. A longer one is answered 413.
             pub fn body_limit(self, bytes: usize) -> Self {
                 self.rules(|rules| rules.body_mut().limit(bytes))
             }
 
-            /// Sets how long a body may take to arrive, before anything is held. Default: 10 s. A slower one is answered 408.
+            /// Sets how long a body may take to arrive before a lock or permit is taken. Default: 10 s. A slower one is answered 408.
             ///
             /// # Panics
             ///
@@ -128,8 +123,7 @@ macro_rules! __cachify_hold_options {
                 self.rules(|rules| rules.body_mut().time(time))
             }
 
-            /// Leaves the body to the handler, for long uploads. A client that stalls then keeps the hold until
-            /// [`max_hold`](Self::max_hold) stops the handler.
+            /// Leaves the body to the handler, for long uploads. A stalled client then keeps its lock or permit until [`max_hold`](Self::max_hold) stops the handler.
             pub fn stream_body(self) -> Self {
                 self.rules(|rules| rules.body_mut().stream())
             }
@@ -143,8 +137,7 @@ macro_rules! __cachify_hold_options {
 macro_rules! __cachify_template_options {
     ($Options:ident) => {
         impl $Options {
-            /// Shares entries between routes. Default: the first route that is seen is cached, and others pass through with a
-            /// warning, as does a request whose route the framework does not tell, unless the template names `{path}`.
+            /// Shares entries between routes. Default: only the first route that is seen is cached. Requests of other routes, and requests whose route the framework does not report, pass through with a warning, unless the template names `{path}`.
             ///
             /// For routes that answer alike, and for a single endpoint that no router serves.
             pub fn same_on_every_route(self) -> Self {

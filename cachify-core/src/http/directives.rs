@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, HeaderMap, PRAGMA};
 /// The fields that are targeted at this cache, in order of precedence.
 const TARGETED: [&str; 2] = ["cachify-cache-control", "cdn-cache-control"];
 
-/// The largest number of seconds that is told apart (RFC 9111, 1.2.2).
+/// The largest number of seconds that can be represented (RFC 9111, 1.2.2).
 pub(super) const LARGEST: u64 = 1 << 31;
 
 /// The directives that concern this cache, of a request or a response.

@@ -10,10 +10,9 @@ use crate::backend::SlotKind;
 use crate::hold::Request;
 use crate::{Cachify, Error, ErrorKind, Key};
 
-/// How a request's body is read before anything is held for the request.
+/// Configures how a request's body is read before a lock or permit is taken for it.
 ///
-/// A client decides how fast its body arrives. A route that waits for it while it holds a lock or a permit lets one stalled client
-/// keep out all others.
+/// A client decides how fast its body arrives. If a route waited for the body while holding a lock or permit, one stalled client would block all others.
 ///
 /// # Examples
 ///
@@ -67,7 +66,7 @@ impl BodyRules {
         self.streams = true;
     }
 
-    /// Reads a body by `read`, which is given the limit and returns the body as the handler shall have it, or `None` if it is longer.
+    /// Reads a body with `read`. `read` gets the limit, and returns the body for the handler, or `None` if the body is longer.
     ///
     /// # Errors
     ///
@@ -172,17 +171,17 @@ impl HoldRules {
         self.wait = wait;
     }
 
-    /// Sets how long a handler may take before it is stopped; `None` is without end. Default: 1 minute. At least 1 s.
+    /// Sets how long a handler may take before it is stopped; `None` means no limit. Default: 1 minute. At least 1 s.
     pub fn max_hold(&mut self, max_hold: Option<Duration>) {
         self.max_hold = max_hold;
     }
 
-    /// Returns how bodies are read, to change it.
+    /// Returns the rules for reading bodies, to change them.
     pub fn body_mut(&mut self) -> &mut BodyRules {
         &mut self.body
     }
 
-    /// Returns how bodies are read.
+    /// Returns the rules for reading bodies.
     pub fn body(&self) -> &BodyRules {
         &self.body
     }
@@ -192,11 +191,11 @@ impl HoldRules {
         &self.key
     }
 
-    /// Renders the key of a request; `param` returns the path parameter of a name.
+    /// Renders the key of a request; `param` returns a path parameter by name.
     ///
     /// # Errors
     ///
-    /// [`Request`](ErrorKind::Request) if the client could have sent what is missing: a query parameter, a header, a path of UTF-8.
+    /// [`Request`](ErrorKind::Request) if the client could have sent the missing part: a query parameter, a header, or a UTF-8 path.
     /// [`Template`](ErrorKind::Template) if no request of the route can fill a placeholder: its path has no such parameter.
     pub fn key<'a>(
         &self,

@@ -1,4 +1,4 @@
-//! What is known to be uncacheable, so that nobody waits for it in vain.
+//! Hit-for-miss: keys whose last response was uncacheable, so that no request waits in vain.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +16,7 @@ const PASS_FOR: Duration = Duration::from_mins(1);
 /// How many keys are remembered; past them, all are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// Keys whose last answer could not be stored. Until that was long ago, or one can be stored again, nobody waits for another's.
+/// Keys whose last answer could not be stored. For a minute, or until an answer can be stored again, no request waits for another one's answer.
 #[derive(Default)]
 pub(super) struct Passes(Mutex<HashMap<SmolStr, Instant>>);
 

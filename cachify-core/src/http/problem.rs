@@ -22,8 +22,7 @@ use crate::{Error, ErrorKind, observe};
 ///
 /// # Logging
 ///
-/// A status of 5xx, and a request that does not fill the key of its route, is a warning, at most once per minute for each template
-/// and kind; the field `unlogged` counts those in between. The others are events of level `debug`. No event names a key.
+/// A 5xx status, and a request that lacks a part of its route's key, is logged as a warning, at most once per minute for each template and kind; the field `unlogged` counts those in between. Other errors are logged at level `debug`. No event names a key.
 ///
 /// # Examples
 ///

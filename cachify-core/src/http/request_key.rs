@@ -24,10 +24,9 @@ use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 /// | `{header.accept-language}` | the header of that name |
 /// | `{cookie.session}` | the cookie of that name, [hashed](hashed) |
 ///
-/// A parameter, header or cookie that comes several times is all of its values, in order, and never the same as any single value.
+/// A parameter, header or cookie that occurs several times stands for all of its values, in order, and never equals any single value.
 ///
-/// Cookies, `{header.cookie}`, `{header.authorization}` and `{header.proxy-authorization}` are secrets, so that a key has only their
-/// [hash](hashed).
+/// Cookies, `{header.cookie}`, `{header.authorization}` and `{header.proxy-authorization}` are secrets, so a key contains only their [hash](hashed).
 ///
 /// All of them are text: `/users/7` and `/users/07` make two keys, although both are 7 to a handler that reads a number. Where that
 /// matters, as with locks and resets, have the route refuse other spellings, or make the key of the number itself.
@@ -43,8 +42,7 @@ impl RequestKey {
     ///
     /// # Errors
     ///
-    /// [`Template`](ErrorKind::Template): those of [`KeyTemplate::parse`], a header whose name cannot be one, and a placeholder with a dot
-    /// that no part of a request fills.
+    /// [`Template`](ErrorKind::Template): those of [`KeyTemplate::parse`], a header whose name cannot be one, and a placeholder with a dot that is no part of a request.
     ///
     /// # Examples
     ///
@@ -91,7 +89,7 @@ impl RequestKey {
         &self.template
     }
 
-    /// Whether the key tells all paths apart.
+    /// Returns whether the key distinguishes all paths.
     pub(super) fn names_path(&self) -> bool {
         self.template.placeholders().any(|name| name == "path")
     }
@@ -173,13 +171,12 @@ impl RequestKey {
     }
 }
 
-/// Headers of which a key has only the hash.
+/// Headers that enter a key only as a hash.
 const SECRETS: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
 
 /// Returns the SHA-256 of a secret in hexadecimal digits, as keys have it.
 ///
-/// A key is a name in Redis, and shows in its slow log. What is short or can be guessed, such as a
-/// password of `Basic` authorization, can be found again by trying.
+/// A key is a name in Redis, and appears in its slow log. A short or guessable secret, such as a `Basic` password, can be recovered from its hash by trying.
 ///
 /// # Examples
 ///

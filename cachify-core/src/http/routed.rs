@@ -12,13 +12,13 @@ use crate::observe;
 
 /// Where the framework routed a request.
 pub trait Routed {
-    /// The pattern of the route, such as `/users/{id}` or `/users/:id`; `None` if the framework does not tell.
+    /// The pattern of the route, such as `/users/{id}` or `/users/:id`; `None` if the framework does not report it.
     fn route(&self) -> Option<&str>;
 
     /// The undecoded path, with the prefixes that nested routers removed.
     fn path(&self) -> &str;
 
-    /// The path parameter of a name, decoded. One that nested routers name twice is none: it could be either.
+    /// Returns a path parameter by name, decoded. Returns `None` if nested routers use the name twice, since either could be meant.
     fn param(&self, name: &str) -> Option<&str>;
 }
 
@@ -63,8 +63,7 @@ pub(super) fn wildcard<'r>(routed: &'r impl Routed, name: &str) -> Option<&'r st
 /// Returns the host of a request: that of the URI, as over HTTP/2, else the `Host` field; in lower
 /// case and without a default port.
 ///
-/// `None` if there is none, or if it is not clear: several, one that cannot be parsed, or a
-/// `Host` that is not the host of the URI.
+/// Returns `None` if there is no host or if it is ambiguous: several hosts, one that cannot be parsed, or a `Host` field that differs from the URI.
 ///
 /// # Examples
 ///
@@ -96,7 +95,7 @@ pub fn host(request: &Parts) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Puts the host of the URI where requests of HTTP/1 have it.
+/// Copies the host of the URI to the field that HTTP/1 requests use.
 pub(super) fn with_host<'h>(request: &'h Parts, headers: &'h HeaderMap) -> Cow<'h, HeaderMap> {
     if !headers.contains_key(HOST)
         && let Some(authority) = request.uri.authority()
@@ -124,7 +123,7 @@ fn normal(host: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// What the routes and hosts of one set of rules are, as requests tell.
+/// The routes and hosts that requests of one set of rules have shown.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     route: OnceLock<Box<str>>,
@@ -133,7 +132,7 @@ pub(super) struct Met {
 }
 
 impl Met {
-    /// Returns whether a request is of the route that came first.
+    /// Returns whether a request belongs to the first route that was seen.
     pub(super) fn is_same_route(&self, template: &str, route: Option<&str>) -> bool {
         let Some(route) = route else {
             observe::untold_route(template);
@@ -147,7 +146,7 @@ impl Met {
         true
     }
 
-    /// Says so when requests are for a second name. Addresses and `localhost` are none: health checks use them.
+    /// Warns when requests name a second host. IP addresses and `localhost` do not count: health checks use them.
     pub(super) fn see_host(&self, template: &str, request: &Parts) {
         if self.several_hosts.load(Ordering::Relaxed) {
             return;

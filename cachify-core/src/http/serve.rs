@@ -91,8 +91,7 @@ impl CacheRules {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, `call` is, and somebody who waits for its answer takes over; after [`detach`](Self::detach),
-    /// `call` goes on and its answer is stored.
+    /// Dropping the future drops `call`, and a waiter takes over. After [`detach`](Self::detach), `call` continues and its answer is stored.
     pub async fn serve<W, E, F, Fut>(
         self: &Arc<Self>,
         cachify: &Cachify,
@@ -180,7 +179,7 @@ impl CacheRules {
         }
     }
 
-    /// Lets one more computation outlive its client, if it shall and there are not too many of them.
+    /// Lets one more computation outlive its client, if that is enabled and the limit is not reached.
     fn may_detach(&self, key: &Key) -> Option<OwnedSemaphorePermit> {
         let Some(detached) = &self.detached else {
             return None;
@@ -248,13 +247,12 @@ impl CacheRules {
     }
 }
 
-/// The headers of a request as responses can vary by them.
+/// The request headers that responses can vary by.
 fn seen_headers(request: &Parts) -> Cow<'_, HeaderMap> {
     with_host(request, &request.headers)
 }
 
-/// Runs the inner service, and resets the key unless it answers with an error. A client that goes away may have changed
-/// something too.
+/// Runs the inner service, and resets the key unless it answers with an error. Resets also if the client disconnects, since the data may have changed.
 async fn change<W, E, F, Fut>(
     cachify: &Cachify,
     key: Key,
@@ -279,7 +277,7 @@ where
     answer
 }
 
-/// Runs the inner service and shares its answer with nobody.
+/// Runs the inner service without sharing its answer.
 async fn forward<W, E, F, Fut>(request: Parts, call: F, fwd: Fwd) -> Result<W::Response, E>
 where
     W: Framework,
@@ -327,7 +325,7 @@ async fn peek(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Store
     }
 }
 
-/// Makes the entry that a request would get be a new one. Other variants of the key stay.
+/// Replaces the entry that a request would get. Other variants of the key stay.
 async fn forget(cachify: &Cachify, key: &Key, headers: &HeaderMap) {
     let own = match cachify.cached(key).peek::<Entry>().await {
         Ok(Some(Entry::Varies(varies))) => varies.variant(key, headers),
@@ -454,7 +452,7 @@ where
             .cachify
             .cached(key)
             .policy(Keep(self.rules.lifetime(&self.cachify)))
-            // With `Authorization` it can neither trust the response to another request, nor keep others waiting for its own.
+            // With `Authorization`, a request must not take another request's response, nor let others wait for its own.
             .alone(pass || self.authorized);
         let compute =
             async |leased| Ok::<_, Infallible>(self.compute(key, varies, pass, leased).await);
@@ -504,7 +502,7 @@ where
             Ok(captured) => captured,
             Err((response, refusal)) => {
                 if let Refusal::Kind(_) = refusal {
-                    // What one user gets says nothing about the others.
+                    // One user's response says nothing about those of others.
                     if self.authorized {
                         self.rules.guarded.add(&self.key);
                     } else {
@@ -540,7 +538,7 @@ where
         Entry::Own
     }
 
-    /// Stores a variant whose index is still to be stored, if it is: no reset can have overtaken what nobody can find yet.
+    /// Stores a variant whose index is still to be stored, if it is: a reset cannot have removed an entry that no request can find yet.
     async fn keep_variant(&mut self, varies: Varies, stored: Stored, leased: bool) -> Entry {
         let key = varies.variant(&self.key, &self.headers);
         let (entry, ttl) = (Entry::Answer(stored.clone()), stored.facts.ttl);
@@ -565,7 +563,7 @@ where
 }
 
 impl<W: Framework, E, F> Exchange<W, E, F> {
-    /// Notes a variant that was stored, and removes those that nothing leads to any more.
+    /// Records a stored variant, and removes those that are no longer reachable.
     fn note(&self, varies: &Varies, seen: u64, stored: Option<Key>) {
         let stored = stored.map(|key| self.cachify.own(&key).into_owned());
         let key = self.cachify.own(&self.key);
@@ -578,7 +576,7 @@ impl<W: Framework, E, F> Exchange<W, E, F> {
         self.cachify.inner.spawn(async move {
             for variant in gone {
                 let inner = &cachify.inner;
-                // Without an answer, it lives out its time.
+                // If this fails, the entry expires by itself.
                 let _ = inner.attempt(inner.backend.reset(&variant)).await;
             }
         });

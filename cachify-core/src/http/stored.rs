@@ -47,7 +47,7 @@ pub(super) struct Parts {
     pub(super) facts: Facts,
 }
 
-/// What is known about a response besides its bytes.
+/// The metadata of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Facts {
     /// The age that it came with, in seconds.
@@ -103,8 +103,7 @@ impl Stored {
         Self::framed(status, headers, body, facts)
     }
 
-    /// Puts headers and body together, so that the headers say nothing else about the message than
-    /// the body does. They may come from anywhere.
+    /// Combines headers and body, and makes the framing headers agree with the body. Both may come from an untrusted source.
     fn framed(status: StatusCode, mut headers: HeaderMap, body: Bytes, facts: Facts) -> Self {
         remove_hop_by_hop(&mut headers);
         if status == StatusCode::NO_CONTENT {
@@ -127,7 +126,7 @@ impl Stored {
         }))
     }
 
-    /// How many bytes it takes in memory.
+    /// Returns its size in memory, in bytes.
     pub(super) fn size(&self) -> usize {
         // What a map of headers keeps for each beside its name and value.
         const FIELD: usize = 128;
@@ -207,7 +206,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 pub(super) struct Varies {
     /// Names of header fields, sorted.
     fields: String,
-    /// Part of the names of all variants: without this entry nobody finds them.
+    /// Part of the names of all variants: without this entry, they cannot be found.
     nonce: u64,
 }
 

@@ -9,14 +9,13 @@ use smol_str::SmolStr;
 
 use crate::Key;
 
-/// How long a variant lives at most. After a reset nothing leads to it, and a process that ended
-/// cannot remove it.
+/// The longest life of a variant. After a reset it is unreachable, and a process that has ended cannot remove it.
 pub(super) const LIFE: Duration = Duration::from_hours(1);
 
-/// How many variants of one key a process keeps; the next one takes the place of the oldest.
+/// The most variants of one key that a process keeps; a new one replaces the oldest.
 pub(super) const MOST: usize = 64;
 
-/// How many variants are remembered; past them, all are forgotten, and live out their time.
+/// The most variants that are remembered. Beyond that, all are forgotten and expire by themselves.
 const REMEMBERED: usize = 10_000;
 
 /// The variants that this process stored, by the key that leads to them.

@@ -19,7 +19,7 @@ const UNORDERED: [&str; 2] = ["accept-charset", "accept-encoding"];
 /// Fields that name a user: every byte counts.
 const EXACT: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// Gives `part` bytes that are the same for two requests if they mean the same by this field.
+/// Gives `part` the same bytes for two requests if this field has the same meaning in both.
 pub(super) fn meaning(field: &str, headers: &HeaderMap, mut part: impl FnMut(&[u8])) {
     let lines = || {
         headers
@@ -63,7 +63,7 @@ pub(super) fn meaning(field: &str, headers: &HeaderMap, mut part: impl FnMut(&[u
     }
 }
 
-/// Takes the weight, in thousandths, off a member; `None` if it is malformed.
+/// Removes the weight, in thousandths, from a member. Returns `None` if it is malformed.
 fn weigh(member: &[u8]) -> Option<(u16, Vec<u8>)> {
     let mut parts = split(member, b';');
     let mut name = parts.next()?.to_ascii_lowercase();
@@ -92,7 +92,7 @@ fn thousandths(number: &[u8]) -> Option<u16> {
     (number <= 1000).then_some(number)
 }
 
-/// Splits at `separator` outside of quotes, and takes white space and empty parts off.
+/// Splits at `separator` outside quotes, and removes white space and empty parts.
 fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |&byte| {

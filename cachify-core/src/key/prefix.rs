@@ -4,8 +4,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use crate::{Error, ErrorKind};
 
-/// What sets the keys of one handle apart from those of others. Equal ones are one allocation in the whole process, so that
-/// the last handle to go can be noticed.
+/// The prefix that separates the keys of one handle from those of others. Equal prefixes share one allocation in the whole process, which shows when their last handle is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Prefix(Arc<str>);
 
@@ -25,7 +24,7 @@ impl Prefix {
         Ok(Self(prefix))
     }
 
-    /// Refuses what could not be told from the rest of a name.
+    /// Refuses characters that could be confused with the rest of a name.
     pub(crate) fn check(text: &str) -> Result<(), Error> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
         if !text.is_empty() && text.bytes().all(is_allowed) {

@@ -65,7 +65,7 @@ pub enum Fault {
     Reject,
 }
 
-/// Passes everything on to another backend, unless it is told to fail.
+/// Passes every call on to another backend, unless it is set to fail.
 ///
 /// # Examples
 ///

@@ -1,5 +1,4 @@
-//! Entry points for fuzzing. Each gives untrusted bytes to one of the parsers, most of which are private,
-//! and panics where a promise of theirs is broken.
+//! Entry points for fuzzing. Each one feeds untrusted bytes to a parser, most of which are private, and panics if a promise of the parser is broken.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +9,7 @@ use crate::{Encoding, Key, KeyTemplate, Ttl, Value, codec};
 ///
 /// # Panics
 ///
-/// If a key comes out that is no key, or two different arguments make one key.
+/// If the result is not a valid key, or if two different arguments make the same key.
 pub fn template(bytes: &[u8]) {
     let (template, argument) = bytes.split_at(bytes.len() / 2);
     let Ok(template) = std::str::from_utf8(template) else {

@@ -140,7 +140,7 @@ impl Companions<'_> {
             "any",
             |source, key| quote!(#private::lock(#source, &#key).is_locked().await),
         );
-        let doc = "Whether the function is running for these arguments, or anybody else has the lock: see `Lock::is_locked`.";
+        let doc = "Returns whether a caller holds the lock for these arguments: see `Lock::is_locked`.";
         self.method(
             layers,
             Method::new("is_locked", doc, quote!(::core::primitive::bool), body),
@@ -154,7 +154,7 @@ impl Companions<'_> {
             "any",
             |source, key| quote!(#private::lock(#source, &#key).release().await),
         );
-        let doc = "Takes the lock from whoever holds it for these arguments: see `Lock::release`.";
+        let doc = "Takes the lock for these arguments from its holder: see `Lock::release`.";
         self.method(
             layers,
             Method::new("release", doc, quote!(::core::primitive::bool), body),

@@ -73,7 +73,7 @@ fn request(context: &Context, layer: &Layer) -> (TokenStream, TokenStream) {
 fn contended(context: &Context, layer: &Layer) -> Option<TokenStream> {
     match &layer.on_contended {
         Some(on_contended) => Some(answer(on_contended)),
-        // The loser is told in any case: what answers for a backend that is away must not answer for this.
+        // A lost lock is always reported: an answer for an unavailable backend must not hide it.
         None => layer.on_unavailable.as_ref().map(|_| {
             let told = told(context, layer);
             quote!(return #told)
@@ -104,7 +104,7 @@ fn failed(context: &Context, layer: &Layer) -> TokenStream {
         };
     }
     let returns = &context.returns;
-    // Once, so that what is wrong with it is told once.
+    // Once, so that an error in it is reported once.
     quote! {
         #[allow(unused_imports)]
         use #private::{ViaAnswer as _, ViaReport as _};

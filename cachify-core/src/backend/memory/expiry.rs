@@ -19,8 +19,7 @@ pub(super) struct Expiry(Sharded<Part>);
 pub(super) struct Part(BTreeMap<(Moment, u32), SmolStr>);
 
 impl Expiry {
-    /// Takes note of an entry. Returns up to two neighbours that are due: without
-    /// a runtime no sweep comes, and what has expired must not take the room of what has not.
+    /// Adds an entry. Returns up to two neighbours that are due: without a runtime no sweep runs, and expired entries must not take the place of live ones.
     pub(super) fn add(&self, key: &str, entry: &Entry, now: Moment) -> [Option<(SmolStr, u32)>; 2] {
         if entry.expires == NEVER {
             return [None, None];

@@ -1,7 +1,6 @@
 //! Locks and pools: who holds what, and who waits for it.
 //!
-//! Every operation takes a time that grows with the logarithm of what there is. Loops over several holders or
-//! waiters are cut: the sweep goes on with what is left.
+//! Every operation takes time logarithmic in the number of slots, holders and waiters. Loops over several holders or waiters are bounded: the sweep continues with the rest.
 
 use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,7 +17,7 @@ use crate::clock::Moment;
 
 /// For how long a place is kept for the waiter it was handed to.
 const CLAIM: Duration = Duration::from_secs(1);
-/// So many holders or waiters are looked at in one go.
+/// The most holders or waiters that one call visits.
 const AT_ONCE: usize = 256;
 
 /// All slots of a store. Nothing is awaited or dropped under a lock.
@@ -313,8 +312,7 @@ impl State {
         }
     }
 
-    /// Gives free places to those who wait, in order. A waiter that does not listen any more is gone; `asking` is
-    /// there although it does not need to be told.
+    /// Gives free places to the waiters, in order. A waiter that no longer listens is gone; `asking` is present although it needs no signal.
     fn hand_over(&mut self, now: Moment, signals: &Signals, asking: Option<&Token>) {
         self.unfinished = false;
         for _ in 0..AT_ONCE {

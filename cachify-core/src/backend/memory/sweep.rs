@@ -1,7 +1,6 @@
-//! Work in the background: removing what has expired, and handing over what a holder left.
+//! Background work: removing expired entries, and handing over slots whose holder is gone.
 //!
-//! It comes in slices. Between two of them the task lets others run, so that it does not matter to anybody how much
-//! there is to do.
+//! It runs in slices. Between two slices the task yields, so the amount of work does not delay other tasks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -14,10 +13,10 @@ use super::slots::Slots;
 use crate::backend::sharded::lock;
 use crate::clock::Moment;
 
-/// How often expired entries and leases are looked for.
+/// How often the sweep looks for expired entries and leases.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// For how long the sweep keeps its thread at a time.
+/// How long one slice keeps its thread.
 const SLICE: Duration = Duration::from_micros(200);
 
 /// When the sweep looks at locks and pools next.
@@ -29,7 +28,7 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Makes sure that the sweep looks at `moment` or before.
+    /// Ensures that the sweep runs at `moment` or earlier.
     pub(super) fn rings_by(&self, moment: Moment) {
         let moment = moment.as_micros();
         if moment < self.at.load(Ordering::Relaxed) {

@@ -128,9 +128,9 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// How long the eviction policy is believed.
+/// How long a reading of the eviction policy is used.
 const BELIEVED: Duration = Duration::from_secs(30);
-/// How long it is believed while locks are refused for it.
+/// How long it is used while locks are refused because of it.
 const REFUSED: Duration = Duration::from_secs(1);
 
 /// Whether the server may evict locks, and when that was found out.
@@ -184,7 +184,7 @@ impl Known {
     }
 }
 
-/// Refuses locks and pools on a server that may evict them. The policy can change at any time, so it is looked at again and again.
+/// Refuses locks and pools on a server that may evict them. The policy can change at any time, so it is checked repeatedly.
 pub(super) async fn admit_slots(shared: &Shared) -> Result<(), Error> {
     let connection = shared.control.ready().await?;
     let policy = &shared.policy;
@@ -197,7 +197,7 @@ pub(super) async fn admit_slots(shared: &Shared) -> Result<(), Error> {
             }
         }
         Due::Now => {
-            // One looks for all who come while it does.
+            // One caller checks on behalf of all that arrive meanwhile.
             let _looking = policy.looking.lock().await;
             if matches!(policy.known().due(connection, allow), Due::Now) {
                 look(shared).await?;

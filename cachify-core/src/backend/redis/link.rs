@@ -73,7 +73,7 @@ impl Server {
     }
 }
 
-/// How long a server that refused us for what it is, or for what we are, is not asked again. Some callers pass the circuit breaker.
+/// How long to wait before asking a server again that refused us for its kind or for our credentials. Some callers bypass the circuit breaker.
 const REFUSED: Duration = Duration::from_millis(250);
 
 /// A connection. When it breaks, the next caller makes another one.
@@ -84,7 +84,7 @@ struct Shelf {
     server: Arc<Server>,
     live: RwLock<Option<Live>>,
     attempts: Mutex<Attempts>,
-    /// A connection that left somebody without an answer is being tested.
+    /// A connection that left a caller without an answer is being tested.
     testing: AtomicBool,
     last: AtomicU64,
 }
@@ -133,7 +133,7 @@ impl Link {
 
     /// Sends a command and waits for its answer, which may be an error of the server's.
     ///
-    /// A connection that turns out to be broken is replaced once: whoever uses this must be able to run twice.
+    /// A broken connection is replaced once, so the request must be safe to run twice.
     pub(super) async fn ask(&self, cmd: &Cmd) -> Result<Result<Value, RedisError>, Error> {
         let mut live = self.connection().await?;
         let answer = self.exchange(&mut live, cmd).await;
@@ -192,7 +192,7 @@ impl Link {
         Ok(self.run_told(call).await?.0)
     }
 
-    /// Whoever comes next makes another connection.
+    /// The next caller makes another connection.
     pub(super) fn discard(&self, id: u64) {
         self.0.discard(id);
     }
@@ -260,7 +260,7 @@ impl Link {
         let shelf = Arc::clone(&self.0);
         runtime.spawn(async move {
             let outcome = shelf.connect().await;
-            // Under the lock, so that nobody sees neither the attempt nor the connection.
+            // Under the lock, so that every caller sees either the attempt or the connection.
             let mut attempts = shelf.attempts();
             attempts.running = None;
             attempts.refused = match &outcome {
@@ -341,7 +341,7 @@ impl Shelf {
 }
 
 async fn open(server: &Server) -> Result<MultiplexedConnection, Error> {
-    // Whoever calls limits the time.
+    // The caller limits the time.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None);
@@ -388,7 +388,7 @@ fn is_broken(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
 }
 
-/// Dropped when somebody stops to wait for an answer. If that was for the connection's fault, the connection must go.
+/// Dropped when a caller stops waiting for an answer. If the connection is to blame, it must be replaced.
 struct Unanswered<'a> {
     link: &'a Link,
     id: u64,

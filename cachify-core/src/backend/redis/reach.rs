@@ -1,4 +1,4 @@
-//! Why a server cannot be reached, in words that name the fix where there is one.
+//! Explains why a server cannot be reached, and names the fix where there is one.
 
 use std::error::Error as StdError;
 use std::io;

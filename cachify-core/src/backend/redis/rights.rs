@@ -1,4 +1,4 @@
-//! The least that a user of Redis must be allowed.
+//! The least rights that a Redis user needs.
 
 use std::fmt;
 

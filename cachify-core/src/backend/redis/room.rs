@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::Shared;
 use super::fitness::{field, text};
 
-/// How long the server's memory is believed to be as it was.
+/// How long a reading of the server's memory is used.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// After this process stored one part in so many of what was left, it looks again.
+/// The fraction of the free memory, as 1/n, after which this process checks again.
 const PARTS: u64 = 8;
 
-/// Whether there is room for entries, looked at by those that store some.
+/// Whether there is room for entries, checked by callers that store.
 pub(super) struct Room {
     /// Which part of `maxmemory` may be used before no more entries are stored.
     share: Option<f64>,
@@ -53,7 +53,7 @@ impl Room {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an entry of so many bytes may be stored.
+    /// Returns whether an entry of this many bytes may be stored.
     pub(super) async fn admits(&self, shared: &Shared, bytes: usize) -> bool {
         let Some(share) = self.share else {
             return true;

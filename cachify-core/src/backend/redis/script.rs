@@ -108,7 +108,7 @@ pub(super) fn command(name: &str, key: Name<'_>) -> Cmd {
 pub(super) struct Call {
     script: &'static Script,
     pub(super) cmd: Cmd,
-    /// Whoever asks for a lock or permit: its release must know if it was asked for twice.
+    /// A request for a lock or permit: its release must know if it was sent twice.
     pub(super) asks_for: Option<Token>,
 }
 

@@ -95,7 +95,7 @@ impl Shared {
             },
             HELD => {
                 if outcome.again {
-                    // The first request may still come, and nobody would know.
+                    // The first request may still arrive, and no caller would know.
                     self.give_back(self.release_of(slot, acquire.token));
                 }
                 Acquired::Held { retry_in: time }
@@ -151,7 +151,7 @@ impl Shared {
         Ok(!holders.is_empty())
     }
 
-    /// Gives back a claim, or with deadline 0 a place in the queue, of a waiter that is gone. The script refuses a hold.
+    /// Releases the claim of a waiter that is gone, or with deadline 0, its place in the queue. The script refuses a hold.
     pub(super) fn give_back_claim(
         &self,
         kind: SlotKind,
@@ -163,13 +163,13 @@ impl Shared {
         self.give_back(call.arg("claim").arg(deadline));
     }
 
-    /// Releases in the background what nobody wants.
+    /// Releases an unwanted slot in the background.
     pub(super) fn give_back(&self, call: Call) {
         let (control, within) = (self.control.clone(), self.server.budget);
         tokio::spawn(async move {
             if !matches!(timeout(within, control.run(&call)).await, Ok(Ok(_))) {
                 tracing::debug!(
-                    "a slot that nobody wants any more was not given back; it ends by itself"
+                    "a slot that is no longer wanted was not released; it ends by itself"
                 );
             }
         });

@@ -18,7 +18,7 @@ use super::reach::{LATE, unreachable};
 use crate::key::Prefix;
 use crate::{Error, ErrorKind};
 
-/// How often the connection is tested: one that is dead without knowing tells nothing for so long.
+/// How often the connection is tested. A silently dead connection goes unnoticed for this long.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -146,7 +146,7 @@ impl Subscriber {
         self.wanted.notify_one();
     }
 
-    /// Waits until the subscription stands, or until the next attempt failed. Does not wait where the last one was refused.
+    /// Waits until the subscription is active, or until the next attempt fails. Does not wait if the last one was refused.
     pub(super) async fn stand(
         &self,
         prefix: Option<&Prefix>,
@@ -180,7 +180,7 @@ impl Subscriber {
     }
 }
 
-/// Says that the subscriptions are gone, also when the task ends with its runtime.
+/// Marks the subscriptions as gone on drop, even if the task ends with its runtime.
 struct Standing<'a>(&'a Weak<Shared>);
 
 impl Drop for Standing<'_> {

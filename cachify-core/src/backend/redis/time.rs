@@ -9,7 +9,7 @@ use crate::clock::{Clock, Moment};
 
 /// After so long a better look at the server's clock is forgotten for a newer one.
 const STALE: Duration = Duration::from_secs(30);
-/// Two clocks run apart by one part in so many at most, while one of them is being corrected.
+/// The largest drift between two clocks, as 1/n, while one of them is being corrected.
 const DRIFT: u32 = 1000;
 /// A smaller step of the server's clock is covered by the margin of a guard's deadline, which is 12 ms or more.
 const SMALLEST_STEP: Duration = Duration::from_millis(5);
@@ -21,7 +21,7 @@ pub(super) struct ServerTime {
     /// In microseconds.
     offset: AtomicI64,
     best: Mutex<Option<Sample>>,
-    /// Told when the server's clock was set.
+    /// Disturbed when the server's clock was set.
     signals: Signals,
 }
 

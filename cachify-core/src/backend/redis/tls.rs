@@ -1,4 +1,4 @@
-//! What TLS trusts, and how it shows who we are.
+//! The authorities that TLS trusts, and the client's own certificate.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::options::plain;
 use crate::{Error, ErrorKind};
 
-/// Names the file of the authorities to trust, as for other programs.
+/// The environment variable that names the file of trusted authorities, as in other programs.
 const FILE: &str = "SSL_CERT_FILE";
 
 /// Certificates or a private key in PEM, in memory or in a file that is read when the handle is made.
@@ -98,17 +98,17 @@ impl fmt::Display for Pem {
     }
 }
 
-/// What TLS trusts and shows.
+/// The authorities to trust and the certificates to present.
 #[derive(Clone, Debug, Default)]
 pub struct TlsOptions {
     /// The authorities to trust instead of the public ones.
     pub authorities: Option<Pem>,
-    /// The certificates to show, and their key.
+    /// The certificates to present, and their key.
     pub identity: Option<(Pem, Pem)>,
 }
 
 impl TlsOptions {
-    /// A client that connects as the URL says, and trusts and shows what is set.
+    /// Makes a client that connects as the URL says, with the given authorities and certificates.
     pub(super) fn client(&self, info: ConnectionInfo) -> Result<Client, Error> {
         if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
             if self.authorities.is_some() || self.identity.is_some() {
@@ -119,7 +119,7 @@ impl TlsOptions {
             return plain(info);
         }
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Without one, the first connection would panic. Whoever installs another one first is served by that.
+            // Without one, the first connection would panic. If another one is installed first, that one is used.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let of_environment = || Some(Pem::file(std::env::var_os(FILE).filter(|f| !f.is_empty())?));

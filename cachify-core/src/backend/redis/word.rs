@@ -1,4 +1,4 @@
-//! The messages that processes tell one another by.
+//! The messages that processes send to one another.
 
 use crate::Key;
 use crate::backend::{Node, SlotKind};
@@ -18,7 +18,7 @@ pub(super) enum Word<'a> {
 }
 
 impl<'a> Word<'a> {
-    /// Reads a message to `node`. `None`: no process of ours sent it.
+    /// Reads a message to `node`. Returns `None` if no cachify process can have sent it.
     pub(super) fn parse(text: &'a str, node: &Node) -> Option<Self> {
         let (first, rest) = text.split_once(' ')?;
         if first == "C" {
