@@ -8,10 +8,12 @@ use serde::de::DeserializeOwned;
 
 use crate::Rejection;
 
-/// The lock of a key that the request makes; 423 if another caller holds it, 400 if the request lacks a part of the key.
+/// The lock of a key that the request makes; 423 if another caller holds it, 400 if the request
+/// lacks a part of the key.
 ///
-/// The fields of `K` come from the path and the query, of which the path wins; the [`Cachify`] comes from the state. The lock is
-/// held until the handler drops this, at its end, or when the client goes away. It does not wait: [`LockLayer`](crate::LockLayer) can.
+/// The fields of `K` come from the path and the query, of which the path wins; the [`Cachify`]
+/// comes from the state. The lock is held until the handler drops this, at its end, or when the
+/// client goes away. It does not wait: [`LockLayer`](crate::LockLayer) can.
 ///
 /// # Examples
 ///
@@ -37,12 +39,13 @@ use crate::Rejection;
 ///
 /// # Bodies
 ///
-/// axum reads the body last, so the lock is held meanwhile. [`BodyLayer`](crate::BodyLayer) reads it first: without it, a client that
-/// stalls halfway keeps the lock.
+/// axum reads the body last, so the lock is held meanwhile. [`BodyLayer`](crate::BodyLayer) reads
+/// it first: without it, a client that stalls halfway keeps the lock.
 ///
 /// # When the lock is lost
 ///
-/// The handler goes on, unless it asks: [`Guard::run`] stops what it is given. [`LockLayer`](crate::LockLayer) stops the whole handler.
+/// The handler goes on, unless it asks: [`Guard::run`] stops what it is given.
+/// [`LockLayer`](crate::LockLayer) stops the whole handler.
 #[derive(Debug)]
 pub struct Locked<K> {
     /// What the request made.

@@ -100,8 +100,9 @@ macro_rules! hold {
         pub struct $Layer(Arc<Hold>);
 
         impl $Layer {
-            /// Sets the answer to all other errors: the backend is away, the lock or permit got lost, the request makes no key, or its body
-            /// is too slow or too long. Default: 503 and a problem document.
+            /// Sets the answer to all other errors: the backend is away, the lock or permit got
+            /// lost, the request makes no key, or its body is too slow or too long. Default: 503
+            /// and a problem document.
             pub fn on_error<R: IntoResponse>(
                 self,
                 answer: impl Fn(Error) -> R + Send + Sync + 'static,
@@ -172,17 +173,23 @@ macro_rules! hold {
 hold! {
     /// Runs a route under a lock: of the requests with one key, one at a time, in all processes.
     ///
-    /// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then answered 423. The [key](crate::CacheLayer#the-key) is as for
-    /// a cached route, and the lock the same as that of a guard, a macro or an extractor of that key. A request that lacks
-    /// a part of the key is answered 400.
+    /// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then
+    /// answered 423. The [key](crate::CacheLayer#the-key) is as for a cached route, and the lock
+    /// the same as that of a guard, a macro or an extractor of that key. A request that lacks a
+    /// part of the key is answered 400.
     ///
     /// # Bodies
     ///
-    /// The body of a request is read before the lock is taken, so a stalled client does not block others. The default limits are 2 MiB ([`body_limit`](Self::body_limit)) and 10 s ([`body_time`](Self::body_time)). A longer body is answered 413, a slower one 408. With [`stream_body`](Self::stream_body) the handler reads the body itself.
+    /// The body of a request is read before the lock is taken, so a stalled client does not block
+    /// others. The default limits are 2 MiB ([`body_limit`](Self::body_limit)) and 10 s
+    /// ([`body_time`](Self::body_time)). A longer body is answered 413, a slower one 408. With
+    /// [`stream_body`](Self::stream_body) the handler reads the body itself.
     ///
     /// # When the lock is lost
     ///
-    /// The handler is dropped, and the answer is 503. The same happens after [`max_hold`](Self::max_hold), 1 minute by default. If the client disconnects, the handler is dropped too, and the lock is free at once.
+    /// The handler is dropped, and the answer is 503. The same happens after
+    /// [`max_hold`](Self::max_hold), 1 minute by default. If the client disconnects, the handler is
+    /// dropped too, and the lock is free at once.
     ///
     /// # Examples
     ///
@@ -236,7 +243,8 @@ impl LockLayer {
 }
 
 hold! {
-    /// Runs a route unless the same is running already: of the requests with one key, the second is answered 409.
+    /// Runs a route unless the same is running already: of the requests with one key, the second is
+    /// answered 409.
     ///
     /// All else is as with [`LockLayer`].
     ///
@@ -283,7 +291,8 @@ impl OnceLayer {
 hold! {
     /// Runs at most so many requests of a key at a time, in all processes together.
     ///
-    /// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is as with [`LockLayer`].
+    /// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is
+    /// as with [`LockLayer`].
     ///
     /// # Examples
     ///
@@ -332,10 +341,12 @@ impl PoolLayer {
     }
 }
 
-/// Reads the body of a request before the inner service runs: up to 2 MiB and for up to 10 s, or else answers 413 or 408.
+/// Reads the body of a request before the inner service runs: up to 2 MiB and for up to 10 s, or
+/// else answers 413 or 408.
 ///
-/// A handler that takes a lock or a permit as an argument needs it where clients are not trusted. axum reads the body last, so a
-/// client that stalls halfway would keep the lock. The layers that hold, such as [`LockLayer`], do the same by themselves.
+/// A handler that takes a lock or a permit as an argument needs it where clients are not trusted.
+/// axum reads the body last, so a client that stalls halfway would keep the lock. The layers that
+/// hold, such as [`LockLayer`], do the same by themselves.
 ///
 /// # Examples
 ///

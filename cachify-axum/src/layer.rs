@@ -59,21 +59,25 @@ impl<E> fmt::Debug for ResponseFuture<E> {
 
 /// Caches the responses of a route.
 ///
-/// It goes onto a handler, a method router, a router or a fallback. [What is cached](cachify_core::http) follows from HTTP: GET
-/// requests without `Authorization` or `Cookie`, successful answers that set no cookie and forbid no storing, `Vary` honoured.
+/// It goes onto a handler, a method router, a router or a fallback. [What is
+/// cached](cachify_core::http) follows from HTTP: GET requests without `Authorization` or `Cookie`,
+/// successful answers that set no cookie and forbid no storing, `Vary` honoured.
 ///
 /// # The key
 ///
-/// In the template, `{name}` is a path parameter, `{path}`, `{host}`, `{query.page}`, `{header.accept-language}` and `{cookie.session}` are other
-/// parts of the request, and `{query}` is the whole query, sorted: see [`RequestKey`]. A request that does not fill the key passes
+/// In the template, `{name}` is a path parameter, `{path}`, `{host}`, `{query.page}`,
+/// `{header.accept-language}` and `{cookie.session}` are other parts of the request, and `{query}`
+/// is the whole query, sorted: see [`RequestKey`]. A request that does not fill the key passes
 /// through uncached, and the log says so once.
 ///
-/// The path itself is not part of the key, unless the template names `{path}`: two routes need two templates. Where one layer covers several
-/// routes, the first is cached. The others pass through with a warning, and so does what axum does not route: a fallback or a nested service.
+/// The path itself is not part of the key, unless the template names `{path}`: two routes need two
+/// templates. Where one layer covers several routes, the first is cached. The others pass through
+/// with a warning, and so does what axum does not route: a fallback or a nested service.
 ///
-/// A parameter is the text of the path: to a handler that reads a number, `/users/7` and `/users/07` are the same, to the cache and to locks
-/// they are not, and a reset of the one leaves the other. Where a client gains by that, refuse other spellings, or take a
-/// [typed key](crate::Locked).
+/// A parameter is the text of the path: to a handler that reads a number, `/users/7` and
+/// `/users/07` are the same, to the cache and to locks they are not, and a reset of the one leaves
+/// the other. Where a client gains by that, refuse other spellings, or take a [typed
+/// key](crate::Locked).
 ///
 /// # Examples
 ///
@@ -105,7 +109,8 @@ impl CacheLayer {
     ///
     /// # Panics
     ///
-    /// If the template is malformed, or names what no part of a request fills, as a malformed route does.
+    /// If the template is malformed, or names what no part of a request fills, as a malformed route
+    /// does.
     #[track_caller]
     pub fn new(cachify: &Cachify, template: &str) -> Self {
         Self(Arc::new(Cached {
@@ -184,7 +189,8 @@ where
     }
 }
 
-/// The service that was polled ready, with a clone left in its place: only the former may be called.
+/// The service that was polled ready, with a clone left in its place: only the former may be
+/// called.
 pub(crate) fn take_ready<S: Clone>(service: &mut S) -> S {
     let clone = service.clone();
     mem::replace(service, clone)
@@ -273,7 +279,8 @@ impl Framework for Axum {
     }
 }
 
-/// Makes a handle that of each request: of all functions inside of it whose macro names none, in whatever task the server runs them.
+/// Makes a handle that of each request: of all functions inside of it whose macro names none, in
+/// whatever task the server runs them.
 ///
 /// # Examples
 ///

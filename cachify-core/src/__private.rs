@@ -1,5 +1,5 @@
-//! What the macros' expansions name. Not public API; adapters re-export it, so that an expansion finds
-//! it in whichever cachify crate the user depends on.
+//! What the macros' expansions name. Not public API; adapters re-export it, so that an expansion
+//! finds it in whichever cachify crate the user depends on.
 
 mod cached;
 mod hold;

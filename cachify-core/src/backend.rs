@@ -1,11 +1,11 @@
 //! The one seam: what a place for entries, locks and pools must be able to do.
 //!
-//! A backend speaks bytes and semantics, not Redis commands. Retries, time limits, the circuit breaker, single flight
-//! in the process, renewal and waiting are the handle's business and come for free. `testing::conformance` (feature
-//! `testing`) proves an implementation.
+//! A backend speaks bytes and semantics, not Redis commands. Retries, time limits, the circuit
+//! breaker, single flight in the process, renewal and waiting are the handle's business and come
+//! for free. `testing::conformance` (feature `testing`) proves an implementation.
 //!
-//! Every operation is **atomic**, and **safe to drop**: a dropped future may or may not have taken effect, but never
-//! by half.
+//! Every operation is **atomic**, and **safe to drop**: a dropped future may or may not have taken
+//! effect, but never by half.
 
 use std::any::Any;
 use std::fmt;
@@ -37,25 +37,32 @@ pub type Typed = Arc<dyn Any + Send + Sync>;
 ///
 /// # What an implementation promises
 ///
-/// 1. A lease is a right to [`fill`](Self::fill) one entry. [`begin`](Self::begin) gives it to one token at a time, unless
-///    a caller [joins](Claim::Join) it. The first fill ends it for all its tokens, and so do [`reset`](Self::reset) and
-///    a begin that [overwrites](Claim::Overwrite). This is what makes a reset win over a computation that started before it.
+/// 1. A lease is a right to [`fill`](Self::fill) one entry. [`begin`](Self::begin) gives it to one
+///    token at a time, unless a caller [joins](Claim::Join) it. The first fill ends it for all its
+///    tokens, and so do [`reset`](Self::reset) and a begin that [overwrites](Claim::Overwrite).
+///    This is what makes a reset win over a computation that started before it.
 /// 2. At most `max` holders of a [`Slot`] are alive at a time, by the backend's own clock.
-/// 3. Waiters are served in the order of their first [`acquire`](Self::acquire), and no caller overtakes a live waiter.
-/// 4. Waiters are woken through [`signals`](Self::signals): by the key's text when a lease ended, by the token when a slot was handed over. A signal may be spurious. A lost signal only delays the waiter until it checks again.
+/// 3. Waiters are served in the order of their first [`acquire`](Self::acquire), and no caller
+///    overtakes a live waiter.
+/// 4. Waiters are woken through [`signals`](Self::signals): by the key's text when a lease ended,
+///    by the token when a slot was handed over. A signal may be spurious. A lost signal only delays
+///    the waiter until it checks again.
 pub trait Backend: Send + Sync + fmt::Debug + 'static {
-    /// A value that is at hand without waiting, asked for first on every read. Backends that live elsewhere have none.
+    /// A value that is at hand without waiting, asked for first on every read. Backends that live
+    /// elsewhere have none.
     fn local(&self, key: &Key) -> Option<Typed> {
         let _ = key;
         None
     }
 
-    /// Whether [`local`](Self::local) knows everything that [`get`](Self::get) knows, which is then not asked.
+    /// Whether [`local`](Self::local) knows everything that [`get`](Self::get) knows, which is then
+    /// not asked.
     fn is_local(&self) -> bool {
         false
     }
 
-    /// The backend's time: what ages and deadlines count in, the same for all processes that share the backend.
+    /// The backend's time: what ages and deadlines count in, the same for all processes that share
+    /// the backend.
     fn now(&self) -> Moment;
 
     /// Whom to wake, and how to wait for it.
@@ -66,11 +73,12 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
 
     /// Asks for the right to fill an entry; see [`Claim`].
     ///
-    /// If the answer does not come in time, the backend must refuse the request when it arrives later.
+    /// If the answer does not come in time, the backend must refuse the request when it arrives
+    /// later.
     fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>>;
 
-    /// Stores an entry if the lease still stands, ends the lease for all its tokens and tells those who wait. `false`: it no longer
-    /// stood, nothing was stored.
+    /// Stores an entry if the lease still stands, ends the lease for all its tokens and tells those
+    /// who wait. `false`: it no longer stood, nothing was stored.
     ///
     /// The lease ends and those who wait are told even when storing fails.
     fn fill<'a>(
@@ -93,13 +101,15 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Removes the entry and any lease, and tells those who wait. Removing what is not there succeeds.
+    /// Removes the entry and any lease, and tells those who wait. Removing what is not there
+    /// succeeds.
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Takes a slot, queues for it, or finds it taken.
     ///
-    /// Asking again with the same token is how a waiter looks again, claims what was handed to it, and learns the
-    /// outcome of a request whose answer got lost: who already holds the slot holds it anew, with the full `ttl`.
+    /// Asking again with the same token is how a waiter looks again, claims what was handed to it,
+    /// and learns the outcome of a request whose answer got lost: who already holds the slot holds
+    /// it anew, with the full `ttl`.
     fn acquire<'a>(
         &'a self,
         slot: &'a Slot,
@@ -114,15 +124,16 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Ends what `token` has of the slot, a hold or a place in the queue, and hands what got free to those who wait.
-    /// `false`: it held nothing.
+    /// Ends what `token` has of the slot, a hold or a place in the queue, and hands what got free
+    /// to those who wait. `false`: it held nothing.
     fn release<'a>(
         &'a self,
         slot: &'a Slot,
         token: &'a Token,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Takes the slot from all holders, and hands it to the waiters. Returns `false` if there was no holder.
+    /// Takes the slot from all holders, and hands it to the waiters. Returns `false` if there was
+    /// no holder.
     fn evict<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Who holds the slot.
@@ -131,21 +142,24 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Checks at connect that the backend answers and is fit for everything it may be asked to do.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Looks whether the backend's clock was set, and calls [`Signals::disturb`] if so. Called once a second while this process
-    /// holds anything.
+    /// Looks whether the backend's clock was set, and calls [`Signals::disturb`] if so. Called once
+    /// a second while this process holds anything.
     fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Checks that operations are answered again: the circuit breaker stays open until this succeeds.
+    /// Checks that operations are answered again: the circuit breaker stays open until this
+    /// succeeds.
     ///
-    /// It asks for no more than operations need. A backend that cannot do everything is better than none.
+    /// It asks for no more than operations need. A backend that cannot do everything is better than
+    /// none.
     fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.check()
     }
 }
 
-/// The name of one lease, hold or place in a queue: unique, and ending in `@` and the name of the [`Node`] that it belongs to.
+/// The name of one lease, hold or place in a queue: unique, and ending in `@` and the name of the
+/// [`Node`] that it belongs to.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(SmolStr);
 
@@ -172,8 +186,8 @@ impl fmt::Debug for Token {
 pub struct Node(SmolStr);
 
 impl Node {
-    /// A new node, its name starting with `label`, which shows up as a lock's owner. Of the label, letters, digits and `_.:-` are kept,
-    /// 64 of them at most.
+    /// A new node, its name starting with `label`, which shows up as a lock's owner. Of the label,
+    /// letters, digits and `_.:-` are kept, 64 of them at most.
     pub fn new(label: &str) -> Self {
         let label: String = label
             .chars()
@@ -191,7 +205,8 @@ impl Node {
         &self.0
     }
 
-    /// A token that no other call returns, in any process, and that cannot be guessed, not even from other tokens.
+    /// A token that no other call returns, in any process, and that cannot be guessed, not even
+    /// from other tokens.
     pub fn token(&self) -> Token {
         use std::hash::{BuildHasher, RandomState};
         use std::sync::LazyLock;
@@ -250,7 +265,8 @@ impl fmt::Debug for Found {
 pub struct NewEntry<'a> {
     /// The value, for a backend that keeps it as it is.
     pub value: &'a Typed,
-    /// Makes the bytes, for a backend that needs them; its argument is the backend's [`now`](Backend::now).
+    /// Makes the bytes, for a backend that needs them; its argument is the backend's
+    /// [`now`](Backend::now).
     pub encode: &'a (dyn Fn(Moment) -> Result<Vec<u8>, Error> + Send + Sync),
     /// Estimates how many bytes the value takes in memory, for a backend that keeps it as it is.
     pub weigh: &'a (dyn Fn() -> usize + Send + Sync),
@@ -275,7 +291,8 @@ pub struct Begin<'a> {
     pub ttl: Duration,
     /// What the lease is wanted for.
     pub claim: Claim,
-    /// What was found and could not be read, bytes or a value of another type: an entry that is still the same counts as missing.
+    /// What was found and could not be read, bytes or a value of another type: an entry that is
+    /// still the same counts as missing.
     pub unreadable: Option<&'a Found>,
 }
 
@@ -284,11 +301,14 @@ pub struct Begin<'a> {
 pub enum Claim {
     /// Finds the entry, and is [`Busy`](Begun::Busy) while the lease stands.
     Wait,
-    /// As [`Wait`](Self::Wait), but joins a lease that has not been filled for this long: both tokens may fill it then.
+    /// As [`Wait`](Self::Wait), but joins a lease that has not been filled for this long: both
+    /// tokens may fill it then.
     ///
-    /// One caller may join when the lease is that old, two more when that time has passed again, then four, and so on.
+    /// One caller may join when the lease is that old, two more when that time has passed again,
+    /// then four, and so on.
     Join(Duration),
-    /// Removes the entry, ends the lease that stands and starts another one. Those who waited for the old lease are told when the new one ends.
+    /// Removes the entry, ends the lease that stands and starts another one. Those who waited for
+    /// the old lease are told when the new one ends.
     Overwrite,
 }
 
@@ -299,7 +319,8 @@ pub enum Begun {
     Granted,
     /// There is an entry after all.
     Found(Found),
-    /// Another token has the lease. The caller's node gets a signal when it ends. The caller checks again after `recheck` in any case.
+    /// Another token has the lease. The caller's node gets a signal when it ends. The caller checks
+    /// again after `recheck` in any case.
     Busy {
         /// When the other lease ends unless it is extended, or when it can be joined.
         recheck: Duration,
@@ -333,8 +354,8 @@ pub struct Acquire<'a> {
     pub token: &'a Token,
     /// How long the slot is held unless it is extended.
     pub ttl: Duration,
-    /// How long the caller's place in the queue stands unless it asks again; `None`: it does not queue. Only the first
-    /// waiter of each handle asks again every second.
+    /// How long the caller's place in the queue stands unless it asks again; `None`: it does not
+    /// queue. Only the first waiter of each handle asks again every second.
     pub wait: Option<Duration>,
     /// The caller listens for the answer that long; afterwards the backend must refuse the request.
     pub within: Duration,
@@ -345,7 +366,8 @@ pub struct Acquire<'a> {
 pub enum Acquired {
     /// The slot is held.
     Granted {
-        /// For a lock, a number larger than that of any earlier holder of the same key; 0 for a pool.
+        /// For a lock, a number larger than that of any earlier holder of the same key; 0 for a
+        /// pool.
         fence: u64,
     },
     /// The slot is taken and the caller did not want to wait.
@@ -353,11 +375,13 @@ pub enum Acquired {
         /// When the first holder's time ends unless it is extended.
         retry_in: Duration,
     },
-    /// The caller is in the queue, and gets a signal when it is its turn. Of all waiters of one handle, the first one in the queue also asks again after `recheck`.
+    /// The caller is in the queue, and gets a signal when it is its turn. Of all waiters of one
+    /// handle, the first one in the queue also asks again after `recheck`.
     Queued {
         /// When to look again: when the first holder's time ends, and after a second at the latest.
         recheck: Duration,
-        /// The caller's place: larger than that of every waiter before it, and the same for as long as it stands there.
+        /// The caller's place: larger than that of every waiter before it, and the same for as long
+        /// as it stands there.
         place: u64,
     },
 }

@@ -1,7 +1,8 @@
 //! Feature `blocking`: cachify in functions that are not async.
 //!
-//! The caller's thread runs the function's body and waits; timers, connections and renewals run on a thread of their own. So a
-//! synchronous function works with and without a tokio runtime around it.
+//! The caller's thread runs the function's body and waits; timers, connections and renewals run on
+//! a thread of their own. So a synchronous function works with and without a tokio runtime around
+//! it.
 //!
 //! | called | |
 //! |---|---|
@@ -28,9 +29,11 @@ use crate::{Error, ErrorKind};
 
 /// Waits for `future` on this thread.
 ///
-/// Unlike tokio's `block_on`, it may be called anywhere. On the only thread of a current-thread runtime it keeps all tasks from
-/// running, those included that `future` waits for: an operation that waits for a connection of that runtime fails with
-/// [`Configuration`](crate::ErrorKind::Configuration). Use `tokio::task::spawn_blocking` there, or an `async fn`.
+/// Unlike tokio's `block_on`, it may be called anywhere. On the only thread of a current-thread
+/// runtime it keeps all tasks from running, those included that `future` waits for: an operation
+/// that waits for a connection of that runtime fails with
+/// [`Configuration`](crate::ErrorKind::Configuration). Use `tokio::task::spawn_blocking` there, or
+/// an `async fn`.
 ///
 /// # Panics
 ///
@@ -57,7 +60,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     if flavor == RuntimeFlavor::CurrentThread {
         return wait(future);
     }
-    // What this thread wakes would otherwise stay in the worker's own slot, out of the reach of other workers.
+    // What this thread wakes would otherwise stay in the worker's own slot, out of the reach of
+    // other workers.
     let mut future = Some(future);
     let waited = catch_unwind(AssertUnwindSafe(|| {
         block_in_place(|| future.take().map(wait))
@@ -85,7 +89,8 @@ fn wait<F: Future>(future: F) -> F::Output {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return output;
         }
-        // A call within the future parks the same thread, and may use up the token that was meant for this one.
+        // A call within the future parks the same thread, and may use up the token that was meant
+        // for this one.
         while !wake.woken.swap(false, Ordering::Acquire) {
             thread::park();
         }

@@ -1,4 +1,5 @@
-//! Cached reads: [`Cached`] says which entry, for how long and what to store; `read.rs` carries it out.
+//! Cached reads: [`Cached`] says which entry, for how long and what to store; `read.rs` carries it
+//! out.
 
 use std::fmt;
 use std::future::Future;
@@ -20,9 +21,11 @@ mod read;
 
 pub use policy::{CacheIf, Fixed, Policy, TtlWith, Weigh};
 
-/// What a value must be able to do to be cached: the same on every backend, so that moving from memory to Redis is a URL.
+/// What a value must be able to do to be cached: the same on every backend, so that moving from
+/// memory to Redis is a URL.
 ///
-/// Implemented for all types that qualify. Clones are what hits cost: put what is large into an [`Arc`].
+/// Implemented for all types that qualify. Clones are what hits cost: put what is large into an
+/// [`Arc`].
 ///
 /// Over Redis, a value is encoded by `serde` and reads back as what it was, `Some(None)`, `NaN` and
 /// map keys that are not text included. A value that cannot be encoded, or is nested over 128 deep,
@@ -97,11 +100,11 @@ impl Cachify {
 ///
 /// # Two callers at once
 ///
-/// Of all callers in this process that miss the same key, one computes and the others get its value.
-/// If that one is cancelled, another takes over at once with its own closure. If it fails, all get
-/// its error after [`share_errors`](Self::share_errors); without it the others try themselves, 1, 2,
-/// 4, ... at a time. A panic reaches only the caller whose closure panicked. Over Redis, the same
-/// holds among all processes by a lease.
+/// Of all callers in this process that miss the same key, one computes and the others get its
+/// value. If that one is cancelled, another takes over at once with its own closure. If it fails,
+/// all get its error after [`share_errors`](Self::share_errors); without it the others try
+/// themselves, 1, 2, 4, ... at a time. A panic reaches only the caller whose closure panicked. Over
+/// Redis, the same holds among all processes by a lease.
 ///
 /// A caller waits for the handle's [`patience`](crate::CachifyBuilder::patience), 30 s by default.
 /// Then it computes too; the first computation to finish is stored and goes to all waiting callers.
@@ -111,23 +114,25 @@ impl Cachify {
 /// store. A [reset](Self::reset) or [set](Self::set) ends the wait at once in its own process, and
 /// within about a second in others.
 ///
-/// A computation makes progress only while its caller is polled. In a `buffered` stream, or a branch
-/// of `select!` that is polled no more, it keeps others waiting until their patience ends; a warning
-/// then names the template and the time waited. Run such a call in a task of its own
+/// A computation makes progress only while its caller is polled. In a `buffered` stream, or a
+/// branch of `select!` that is polled no more, it keeps others waiting until their patience ends; a
+/// warning then names the template and the time waited. Run such a call in a task of its own
 /// (`tokio::spawn`).
 ///
-/// A computation that asks for its own key does not wait for itself: the inner call computes at once
-/// and is not stored, and a warning names the template. This works within one task. If the
+/// A computation that asks for its own key does not wait for itself: the inner call computes at
+/// once and is not stored, and a warning names the template. This works within one task. If the
 /// computation spawns a task and waits for it, that task is another caller, and waits.
 ///
 /// # When the backend is away
 ///
-/// The value is computed and returned. What a call loses to the backend is bounded by the handle's `budget`, 250 ms by default.
+/// The value is computed and returned. What a call loses to the backend is bounded by the handle's
+/// `budget`, 250 ms by default.
 ///
 /// # What is not stored
 ///
-/// An error; what [`cache_if`](Self::cache_if) or [`ttl_with`](Self::ttl_with) refuse; what a [reset](Self::reset) or [set](Self::set) overtook. Over
-/// Redis, also what was computed by keeping its thread busy for more than 3 s: the right to store is renewed every second by a task that
+/// An error; what [`cache_if`](Self::cache_if) or [`ttl_with`](Self::ttl_with) refuse; what a
+/// [reset](Self::reset) or [set](Self::set) overtook. Over Redis, also what was computed by keeping
+/// its thread busy for more than 3 s: the right to store is renewed every second by a task that
 /// needs a thread. Such work belongs into `tokio::task::spawn_blocking`.
 #[must_use = "nothing is read before `get_or_compute`, `get_or_try_compute` or `peek`"]
 #[derive(Clone)]
@@ -163,8 +168,8 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
 }
 
 impl Cached<Fixed> {
-    /// How long a stored value lives. Default: the handle's default, 5 minutes if that was not changed. [`Ttl::NEVER`] keeps it until it is reset;
-    /// zero stores nothing.
+    /// How long a stored value lives. Default: the handle's default, 5 minutes if that was not
+    /// changed. [`Ttl::NEVER`] keeps it until it is reset; zero stores nothing.
     ///
     /// # Panics
     ///
@@ -215,7 +220,8 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Stores only values for which `condition` holds. Other values go only to the caller that computed them. The waiters then compute at once, in parallel.
+    /// Stores only values for which `condition` holds. Other values go only to the caller that
+    /// computed them. The waiters then compute at once, in parallel.
     ///
     /// # Examples
     ///
@@ -254,8 +260,9 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Tells how many bytes a value takes in memory, for values that the memory backend's estimate does not fit: it
-    /// looks at what `Serialize` shows, so it misses what is skipped and counts what is shared once for each entry.
+    /// Tells how many bytes a value takes in memory, for values that the memory backend's estimate
+    /// does not fit: it looks at what `Serialize` shows, so it misses what is skipped and counts
+    /// what is shared once for each entry.
     ///
     /// # Examples
     ///
@@ -292,14 +299,15 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Shortens each entry's life by a random share of up to `share` (0 to 1, default 0), so that entries that were
-    /// made together do not expire together.
+    /// Shortens each entry's life by a random share of up to `share` (0 to 1, default 0), so that
+    /// entries that were made together do not expire together.
     pub fn jitter(mut self, share: f64) -> Self {
         self.jitter = share;
         self
     }
 
-    /// Does not wait: while another caller computes, this one computes too, and its value is not stored.
+    /// Does not wait: while another caller computes, this one computes too, and its value is not
+    /// stored.
     #[cfg(feature = "http")]
     pub(crate) fn alone(mut self, alone: bool) -> Self {
         self.alone = alone;
@@ -318,7 +326,8 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Gives the error of the one who computed to all who waited for it. The macro does so by itself where the error is `Clone`.
+    /// Gives the error of the one who computed to all who waited for it. The macro does so by
+    /// itself where the error is `Clone`.
     ///
     /// # Examples
     ///
@@ -341,11 +350,13 @@ impl<P> Cached<P> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, a waiting caller takes the computation over, with its own closure.
+    /// If this future is dropped, a waiting caller takes the computation over, with its own
+    /// closure.
     ///
     /// # Panics
     ///
-    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another caller's computation.
+    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another
+    /// caller's computation.
     pub async fn get_or_compute<T, F, Fut>(&self, compute: F) -> T
     where
         T: Value,
@@ -364,15 +375,18 @@ impl<P> Cached<P> {
     ///
     /// # Errors
     ///
-    /// Only those of `compute`; an error is never stored. A failing backend is no error: the value is computed.
+    /// Only those of `compute`; an error is never stored. A failing backend is no error: the value
+    /// is computed.
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, a waiting caller takes the computation over, with its own closure.
+    /// If this future is dropped, a waiting caller takes the computation over, with its own
+    /// closure.
     ///
     /// # Panics
     ///
-    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another caller's computation.
+    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another
+    /// caller's computation.
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
         T: Value,
@@ -385,11 +399,13 @@ impl<P> Cached<P> {
             .map(|(value, _)| value)
     }
 
-    /// Returns the cached value, if there is one. Never computes, and never waits for a computation.
+    /// Returns the cached value, if there is one. Never computes, and never waits for a
+    /// computation.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend is away.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
+    /// the backend is away.
     ///
     /// # Cancel safety
     ///
@@ -416,23 +432,25 @@ impl<P> Cached<P> {
         }))
     }
 
-    /// Stores `value`, whatever was there. A computation that is under way cannot overwrite it. Where
-    /// [`cache_if`](Self::cache_if), [`ttl_with`](Self::ttl_with) or a time to live of zero refuse the value, this is a [reset](Self::reset).
+    /// Stores `value`, whatever was there. A computation that is under way cannot overwrite it.
+    /// Where [`cache_if`](Self::cache_if), [`ttl_with`](Self::ttl_with) or a time to live of zero
+    /// refuse the value, this is a [reset](Self::reset).
     ///
     /// The old entry is removed first, then the new one is stored. A read in between waits for it.
     ///
     /// # Two callers at once
     ///
-    /// Of writes that overlap, two sets or a set and a reset, the one that begins last at the backend
-    /// wins, which need not be the one that was called last. The other stores nothing and is `Ok`. If
-    /// you cannot rule that out, by a [lock](Cachify::lock) or otherwise, reset after each change
-    /// instead, see [`update`](Cachify::update): resets do not depend on their order.
+    /// Of writes that overlap, two sets or a set and a reset, the one that begins last at the
+    /// backend wins, which need not be the one that was called last. The other stores nothing and
+    /// is `Ok`. If you cannot rule that out, by a [lock](Cachify::lock) or otherwise, reset after
+    /// each change instead, see [`update`](Cachify::update): resets do not depend on their order.
     ///
     /// # Errors
     ///
     /// [`Codec`](crate::ErrorKind::Codec) if the value cannot be encoded: nothing changed.
-    /// [`Unconfirmed`](crate::ErrorKind::Unconfirmed) if the backend did not acknowledge it: the entry may be the old or the new one, so it will be
-    /// reset as soon as the backend answers. [`NotQueued`](crate::ErrorKind::NotQueued) if there is no room to remember that.
+    /// [`Unconfirmed`](crate::ErrorKind::Unconfirmed) if the backend did not acknowledge it: the
+    /// entry may be the old or the new one, so it will be reset as soon as the backend answers.
+    /// [`NotQueued`](crate::ErrorKind::NotQueued) if there is no room to remember that.
     ///
     /// # Cancel safety
     ///
@@ -495,8 +513,8 @@ impl<P> Cached<P> {
 
     /// Starts a lease of its own, which removes the entry, and fills it.
     ///
-    /// A later reset or set ends that lease. A copy of either request that arrives after that stores
-    /// nothing: the fill is refused, and no fill follows a begin whose answer was given up.
+    /// A later reset or set ends that lease. A copy of either request that arrives after that
+    /// stores nothing: the fill is refused, and no fill follows a begin whose answer was given up.
     async fn overwrite(&self, entry: NewEntry<'_>) -> Result<(), Error> {
         let inner = &self.cachify.inner;
         loop {
@@ -563,7 +581,8 @@ impl<P> fmt::Debug for Cached<P> {
 pub struct SharedErrors<P = Fixed>(Cached<P>);
 
 impl<P> SharedErrors<P> {
-    /// As [`Cached::get_or_try_compute`], and the error of the one who computed goes to all who waited for it.
+    /// As [`Cached::get_or_try_compute`], and the error of the one who computed goes to all who
+    /// waited for it.
     ///
     /// # Errors
     ///
@@ -571,11 +590,13 @@ impl<P> SharedErrors<P> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, a waiting caller takes the computation over, with its own closure.
+    /// If this future is dropped, a waiting caller takes the computation over, with its own
+    /// closure.
     ///
     /// # Panics
     ///
-    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another caller's computation.
+    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another
+    /// caller's computation.
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
         T: Value,

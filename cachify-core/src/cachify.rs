@@ -31,8 +31,9 @@ pub(crate) use owed::{Debt, Owed};
 
 /// A handle to entries, locks and pools: cheap to clone, safe to share.
 ///
-/// All clones are one handle. When the last one is dropped, with all that [`with_prefix`](Self::with_prefix) made of them and the last
-/// guard and permit, its background tasks end.
+/// All clones are one handle. When the last one is dropped, with all that
+/// [`with_prefix`](Self::with_prefix) made of them and the last guard and permit, its background
+/// tasks end.
 #[derive(Clone)]
 pub struct Cachify {
     pub(crate) inner: Arc<Inner>,
@@ -81,13 +82,15 @@ impl Cachify {
         CachifyBuilder::default()
     }
 
-    /// Connects to where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or `unix://`.
+    /// Connects to where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or
+    /// `unix://`.
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if the URL is not understood or the server is not fit for use, with the fix;
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if it cannot be reached. To start while it is
-    /// away, use [`CachifyBuilder::connect_lazy`].
+    /// [`Configuration`](ErrorKind::Configuration) if the URL is not understood or the server is
+    /// not fit for use, with the fix; [`Unavailable`](ErrorKind::Unavailable) or
+    /// [`Timeout`](ErrorKind::Timeout) if it cannot be reached. To start while it is away, use
+    /// [`CachifyBuilder::connect_lazy`].
     ///
     /// # Cancel safety
     ///
@@ -109,8 +112,8 @@ impl Cachify {
         Self::builder().url(url).connect().await
     }
 
-    /// Makes a handle over this process's memory, with the defaults: at most 100 000 entries and 256 MiB, which live for
-    /// 5 minutes. Each call makes a new and empty one.
+    /// Makes a handle over this process's memory, with the defaults: at most 100 000 entries and
+    /// 256 MiB, which live for 5 minutes. Each call makes a new and empty one.
     pub fn memory() -> Self {
         Self::over(
             Arc::new(crate::backend::memory::Memory::default()),
@@ -120,19 +123,22 @@ impl Cachify {
         )
     }
 
-    /// Makes a handle whose keys begin with `prefix`: its entries, locks and pools never meet those of another prefix.
+    /// Makes a handle whose keys begin with `prefix`: its entries, locks and pools never meet those
+    /// of another prefix.
     ///
-    /// It costs a look-up, so that a handle can be made for each request of a tenant. Everything but the names is shared: the
-    /// connections to the server, the circuit breaker, the settings, the capacity of memory and the background tasks. Handles with the
-    /// same prefix share their entries and locks, in this process and in others, however they were made:
+    /// It costs a look-up, so that a handle can be made for each request of a tenant. Everything
+    /// but the names is shared: the connections to the server, the circuit breaker, the settings,
+    /// the capacity of memory and the background tasks. Handles with the same prefix share their
+    /// entries and locks, in this process and in others, however they were made:
     /// [`CachifyBuilder::prefix`] names the same place.
     ///
-    /// The prefix takes the place of the one that this handle has; it is not appended to it. A user of Redis with limited rights
-    /// needs `~PREFIX:*` and `&PREFIX:*` for each prefix.
+    /// The prefix takes the place of the one that this handle has; it is not appended to it. A user
+    /// of Redis with limited rights needs `~PREFIX:*` and `&PREFIX:*` for each prefix.
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if the prefix is not one or more of letters, digits and `_.:-`.
+    /// [`Configuration`](ErrorKind::Configuration) if the prefix is not one or more of letters,
+    /// digits and `_.:-`.
     ///
     /// # Examples
     ///
@@ -205,14 +211,14 @@ impl Cachify {
     /// Removes the entry, as if it had never been cached: no read that starts after this returned
     /// `Ok`, in any process, returns a value whose computation started before.
     ///
-    /// Takes one key or [several](Keys). Several are reset at the same time, up to 128 at once, and a
-    /// reset that fails does not keep the others from happening.
+    /// Takes one key or [several](Keys). Several are reset at the same time, up to 128 at once, and
+    /// a reset that fails does not keep the others from happening.
     ///
     /// # Errors
     ///
     /// [`Unconfirmed`](ErrorKind::Unconfirmed) if the backend did not acknowledge it within the
-    /// budget. It is then retried until it is, and this process reads past the backend's copy of the
-    /// key meanwhile; other processes may still see the old value.
+    /// budget. It is then retried until it is, and this process reads past the backend's copy of
+    /// the key meanwhile; other processes may still see the old value.
     /// [`NotQueued`](ErrorKind::NotQueued) if there are too many such resets already (10 000 keys):
     /// reset again later; or if the handle was closed.
     ///
@@ -244,21 +250,21 @@ impl Cachify {
         self.inner.reset_each(&self.own_all(keys.list())).await
     }
 
-    /// Runs `change`, and resets the key, or [several](Keys), afterwards: whether `change` succeeds,
-    /// fails, panics or is dropped halfway.
+    /// Runs `change`, and resets the key, or [several](Keys), afterwards: whether `change`
+    /// succeeds, fails, panics or is dropped halfway.
     ///
     /// This is the way to write an update. The reset is part of it even when the client goes away
-    /// between the database's commit and the answer. A reset that the backend did not acknowledge is
-    /// logged and retried.
+    /// between the database's commit and the answer. A reset that the backend did not acknowledge
+    /// is logged and retried.
     ///
     /// # Cancel safety
     ///
     /// If this future is dropped after its first poll, `change` is dropped and every reset happens.
     /// But a `change` that was dropped may still be running: a database that was sent a statement
     /// carries it out, whether or not the client waits for the answer. It may then commit *after*
-    /// the reset, and a read in between keeps the old value until it expires. Where clients go away,
-    /// run the whole update in a task of its own (`tokio::spawn`), or give the entry a `ttl` that you
-    /// can live with.
+    /// the reset, and a read in between keeps the old value until it expires. Where clients go
+    /// away, run the whole update in a task of its own (`tokio::spawn`), or give the entry a `ttl`
+    /// that you can live with.
     ///
     /// # Panics
     ///
@@ -293,9 +299,9 @@ impl Cachify {
 
     /// Checks that the backend answers and is fit for use, as [`connect`](Self::connect) does.
     ///
-    /// An app that connects with [`connect_lazy`](CachifyBuilder::connect_lazy) calls this to report
-    /// the state of its backend. It waits for the answer for one second, or for the budget if that is
-    /// longer.
+    /// An app that connects with [`connect_lazy`](CachifyBuilder::connect_lazy) calls this to
+    /// report the state of its backend. It waits for the answer for one second, or for the budget
+    /// if that is longer.
     ///
     /// # Errors
     ///
@@ -326,16 +332,19 @@ impl Cachify {
         limit(within, inner.backend.check()).await
     }
 
-    /// Waits until what this handle still has to do is done: locks to release, resets to repeat. Then the handle is closed: locks
-    /// and pools answer [`Unavailable`](ErrorKind::Unavailable), and cached calls compute what is not in this process's memory.
+    /// Waits until what this handle still has to do is done: locks to release, resets to repeat.
+    /// Then the handle is closed: locks and pools answer [`Unavailable`](ErrorKind::Unavailable),
+    /// and cached calls compute what is not in this process's memory.
     ///
-    /// The handle that was built waits for all that [`with_prefix`](Self::with_prefix) made of it, and closes them, too: a program
-    /// that ends needs to close only that one. A handle with a prefix of its own waits for what is left to do under its prefix, and
-    /// closes nothing, since other handles may have the same prefix.
+    /// The handle that was built waits for all that [`with_prefix`](Self::with_prefix) made of it,
+    /// and closes them, too: a program that ends needs to close only that one. A handle with a
+    /// prefix of its own waits for what is left to do under its prefix, and closes nothing, since
+    /// other handles may have the same prefix.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](ErrorKind::Timeout) if `timeout` passes before; the message says what is left. The handle is closed all the same.
+    /// [`Timeout`](ErrorKind::Timeout) if `timeout` passes before; the message says what is left.
+    /// The handle is closed all the same.
     ///
     /// # Cancel safety
     ///
@@ -454,7 +463,8 @@ impl Inner {
     /// Queues the reset of a key whose entry may be old now, and says so as an error.
     pub(crate) fn unconfirmed(self: &Arc<Self>, key: &Key, cause: Error) -> Error {
         let (kind, message) = if self.breaker.is_closed() {
-            // If there is room, reads of this handle no longer trust the entry, but the reset is not repeated.
+            // If there is room, reads of this handle no longer trust the entry, but the reset is
+            // not repeated.
             self.pending.add(key);
             (
                 ErrorKind::NotQueued,
@@ -499,12 +509,14 @@ impl Inner {
         self.insist(operation).await
     }
 
-    /// Whether an operation may be tried. If not, there must be a probe: the last one may have ended with its runtime.
+    /// Whether an operation may be tried. If not, there must be a probe: the last one may have
+    /// ended with its runtime.
     pub(crate) fn admit(self: &Arc<Self>) -> Result<(), Error> {
         self.breaker.admit().inspect_err(|_| self.kick())
     }
 
-    /// Runs an operation that is tried even while the backend is thought to be away: to release, to renew, to replay.
+    /// Runs an operation that is tried even while the backend is thought to be away: to release, to
+    /// renew, to replay.
     pub(crate) async fn insist<T>(
         self: &Arc<Self>,
         operation: impl Future<Output = Result<T, Error>>,
@@ -514,7 +526,8 @@ impl Inner {
         result
     }
 
-    /// Takes note of how an operation ended. Background work may be due although it succeeded: its task may have ended with a runtime.
+    /// Takes note of how an operation ended. Background work may be due although it succeeded: its
+    /// task may have ended with a runtime.
     pub(crate) fn settle<T>(self: &Arc<Self>, result: &Result<T, Error>) {
         self.breaker.record(result.as_ref().err());
         if result.is_err()
@@ -534,7 +547,8 @@ impl Inner {
         }
     }
 
-    /// Starts the background work that is due: renewals, releases that are owed, a probe for an open breaker, a replay of pending resets.
+    /// Starts the background work that is due: renewals, releases that are owed, a probe for an
+    /// open breaker, a replay of pending resets.
     pub(crate) fn kick(self: &Arc<Self>) {
         if self.renewal.is_orphaned() {
             self.renewal.ensure(self);
@@ -565,7 +579,8 @@ impl Inner {
         }
     }
 
-    /// Runs `future` in the background, on the present runtime or else on the one that the handle was made in. `false`: there is none.
+    /// Runs `future` in the background, on the present runtime or else on the one that the handle
+    /// was made in. `false`: there is none.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
         match Handle::try_current()
             .ok()
@@ -579,7 +594,9 @@ impl Inner {
         }
     }
 
-    /// Like [`spawn`](Self::spawn), for work that [`Cachify::close`] waits for. Polls it once right here: the memory backend is then done, and a connection has sent the request, before the caller continues. So the caller's next request finds the lock free.
+    /// Like [`spawn`](Self::spawn), for work that [`Cachify::close`] waits for. Polls it once right
+    /// here: the memory backend is then done, and a connection has sent the request, before the
+    /// caller continues. So the caller's next request finds the lock free.
     pub(crate) fn spawn_tracked(
         self: &Arc<Self>,
         future: impl Future<Output = ()> + Send + 'static,
@@ -591,9 +608,11 @@ impl Inner {
             drop(done);
         });
         let mut nobody = Context::from_waker(Waker::noop());
-        // Where there is no runtime at all, memory still does it, and a connection leaves it to the next call.
+        // Where there is no runtime at all, memory still does it, and a connection leaves it to the
+        // next call.
         if Handle::try_current().is_ok() || self.background.runtime.is_none() {
-            // This may be the drop of a guard: it must not panic, which a timer of a runtime that was shut down does.
+            // This may be the drop of a guard: it must not panic, which a timer of a runtime that
+            // was shut down does.
             let begin = AssertUnwindSafe(|| task.as_mut().poll(&mut nobody));
             match catch_unwind(begin) {
                 Ok(Poll::Pending) => {}
@@ -628,7 +647,8 @@ impl Backoff {
     }
 }
 
-/// The exclusive right to one piece of background work; ends when dropped, with the task or with its runtime.
+/// The exclusive right to one piece of background work; ends when dropped, with the task or with
+/// its runtime.
 struct Claim {
     inner: Weak<Inner>,
     end: fn(&Inner),

@@ -7,9 +7,11 @@ use std::sync::{
 };
 use std::time::Duration;
 
-/// A point in time, in microseconds since some moment in the past that differs from process to process.
+/// A point in time, in microseconds since some moment in the past that differs from process to
+/// process.
 ///
-/// Backends that live elsewhere answer in their own time; see [`Backend::now`](crate::backend::Backend::now).
+/// Backends that live elsewhere answer in their own time; see
+/// [`Backend::now`](crate::backend::Backend::now).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
 
@@ -41,8 +43,8 @@ impl std::ops::Add<Duration> for Moment {
 
 /// Where a handle reads the time.
 ///
-/// The system's clock never goes back and, on Linux, Android and macOS, goes on while the machine is suspended: a lock
-/// whose time ran out during the night is known to be lost in the morning.
+/// The system's clock never goes back and, on Linux, Android and macOS, goes on while the machine
+/// is suspended: a lock whose time ran out during the night is known to be lost in the morning.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Source);
 
@@ -58,7 +60,8 @@ enum Source {
 }
 
 impl Clock {
-    /// A clock that follows tokio's, paused or not, and that [`advance`](Self::advance) moves further.
+    /// A clock that follows tokio's, paused or not, and that [`advance`](Self::advance) moves
+    /// further.
     ///
     /// # Panics
     ///
@@ -82,7 +85,8 @@ impl Clock {
         }
     }
 
-    /// Moves a test clock back, but not to before its start: how it looks here when the clock of a server was put ahead.
+    /// Moves a test clock back, but not to before its start: how it looks here when the clock of a
+    /// server was put ahead.
     ///
     /// Clones move together. The system's clock does not move.
     #[cfg(any(test, feature = "testing"))]
@@ -113,7 +117,8 @@ impl Clock {
 fn system_now() -> Moment {
     use rustix::time::{ClockId, clock_gettime};
 
-    // Linux's monotonic clock stands still during suspend, its boot clock does not; elsewhere the monotonic one goes on.
+    // Linux's monotonic clock stands still during suspend, its boot clock does not; elsewhere the
+    // monotonic one goes on.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const CLOCK: ClockId = ClockId::Boottime;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -11,9 +11,11 @@
 //! | 4 | length of the payload |
 //! | n | payload |
 //!
-//! Numbers are little-endian. Whatever differs from this, a truncated or longer payload included, is *unreadable*, and an unreadable
-//! entry is a missing one. So is one that is nested too deep: decoding recurses, and a stack that overflows ends the process. Structs are encoded by field name, so that two builds of a program with reordered fields understand or
-//! refuse each other, but never mix fields up. Decoding runs no code but the type's own `Deserialize`.
+//! Numbers are little-endian. Whatever differs from this, a truncated or longer payload included,
+//! is *unreadable*, and an unreadable entry is a missing one. So is one that is nested too deep:
+//! decoding recurses, and a stack that overflows ends the process. Structs are encoded by field
+//! name, so that two builds of a program with reordered fields understand or refuse each other, but
+//! never mix fields up. Decoding runs no code but the type's own `Deserialize`.
 //!
 //! Envelopes of version 1 are unreadable: their `nil` may have been a `Some(None)`.
 
@@ -49,8 +51,8 @@ pub enum Encoding {
     MessagePack,
     /// JSON, readable with any Redis client.
     ///
-    /// A value that JSON would change, such as `Some(None)`, `NaN` or a map whose keys are not text,
-    /// is stored in a binary form instead.
+    /// A value that JSON would change, such as `Some(None)`, `NaN` or a map whose keys are not
+    /// text, is stored in a binary form instead.
     #[cfg(feature = "json")]
     Json,
 }
@@ -86,7 +88,8 @@ pub(crate) fn encode<T: Serialize>(
     Ok(out)
 }
 
-/// Appends `value` in the format that `encoding` names. `false`: that format does not keep it as it is.
+/// Appends `value` in the format that `encoding` names. `false`: that format does not keep it as it
+/// is.
 fn write_plain<T: Serialize>(
     encoding: Encoding,
     value: &T,
@@ -138,7 +141,8 @@ impl From<bool> for Nil {
     }
 }
 
-/// Looks through what `serde_json` wrote; `None` if it would not read it: it gives up at a depth of 128.
+/// Scans the output of `serde_json`. Returns `None` if `serde_json` would refuse to read it, as it
+/// does beyond a depth of 128.
 #[cfg(feature = "json")]
 fn measure_json(text: &[u8]) -> Option<Nil> {
     let (mut depth, mut in_string, mut escaped, mut null) = (0, false, false, false);
@@ -202,7 +206,8 @@ pub(crate) fn sealed<T>(format: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Looks through one `MessagePack` value; `None` unless it is whole, and nested at most [`MAX_DEPTH`] deep.
+/// Looks through one `MessagePack` value; `None` unless it is whole, and nested at most
+/// [`MAX_DEPTH`] deep.
 ///
 /// `rmp_serde` recurses once for each level, and does not count those of enums.
 fn measure(mut bytes: &[u8]) -> Option<Nil> {
@@ -234,7 +239,8 @@ fn measure(mut bytes: &[u8]) -> Option<Nil> {
     }
 }
 
-/// Reads the head of a value: how many bytes belong to it, how many values are inside of it, and what follows the head.
+/// Reads the head of a value: how many bytes belong to it, how many values are inside of it, and
+/// what follows the head.
 fn step(bytes: &[u8]) -> Option<((u64, u64), &[u8])> {
     let (&head, rest) = bytes.split_first()?;
     let length = |width: usize| {
@@ -307,8 +313,8 @@ fn not_encoded<T>() -> Error {
     )
 }
 
-/// FNV-1a (Fowler, Noll, Vo) of the type's name, eight bytes at a time, since every hit computes it. No defence against forgery, which the
-/// payload's own decoding is.
+/// FNV-1a (Fowler, Noll, Vo) of the type's name, eight bytes at a time, since every hit computes
+/// it. No defence against forgery, which the payload's own decoding is.
 fn fingerprint<T>() -> u64 {
     let name = std::any::type_name::<T>().as_bytes();
     let (words, rest) = name.as_chunks::<8>();

@@ -18,14 +18,16 @@ pub enum ErrorKind {
     Full,
     /// The lock or permit was held, but no longer is (or can no longer be known to be).
     Lost,
-    /// The backend cannot be reached, refuses, or was given up for the moment after repeated failures.
+    /// The backend cannot be reached, refuses, or was given up for the moment after repeated
+    /// failures.
     Unavailable,
     /// The backend did not answer within the budget: the operation may or may not have happened.
     Timeout,
-    /// A reset (or set) was not acknowledged. It is queued and retried until it is; until then this process
-    /// does not trust the backend's copy of the key.
+    /// A reset (or set) was not acknowledged. It is queued and retried until it is; until then this
+    /// process does not trust the backend's copy of the key.
     Unconfirmed,
-    /// A reset (or set) was not acknowledged and is not repeated: the queue of those to retry is full, or the handle was closed.
+    /// A reset (or set) was not acknowledged and is not repeated: the queue of those to retry is
+    /// full, or the handle was closed.
     NotQueued,
     /// A key template is malformed, or a placeholder has no value.
     Template,
@@ -37,8 +39,8 @@ pub enum ErrorKind {
     LongBody,
     /// A value could not be encoded.
     Codec,
-    /// The handle or the server is set up in a way that cannot work, or a call that needs a tokio runtime was made outside of one; the
-    /// message names the fix.
+    /// The handle or the server is set up in a way that cannot work, or a call that needs a tokio
+    /// runtime was made outside of one; the message names the fix.
     Configuration,
 }
 
@@ -71,8 +73,8 @@ impl fmt::Display for ErrorKind {
 
 /// An error of cachify: what happened, to which template, and what to do next.
 ///
-/// It never contains a key's arguments, a cached value or a password, so it can be logged as it is. It is cheap
-/// to clone, so that the callers who share one computation can share its failure.
+/// It never contains a key's arguments, a cached value or a password, so it can be logged as it is.
+/// It is cheap to clone, so that the callers who share one computation can share its failure.
 ///
 /// # Examples
 ///
@@ -105,7 +107,8 @@ struct Inner {
 }
 
 impl Error {
-    /// Creates an error of `kind`. Backends of your own use it; its message should say what to do next.
+    /// Creates an error of `kind`. Backends of your own use it; its message should say what to do
+    /// next.
     ///
     /// ```
     /// use cachify_core::{Error, ErrorKind};
@@ -135,12 +138,14 @@ impl Error {
         self.0.template.as_deref()
     }
 
-    /// When trying again may succeed: the time until the holder's lease ends, at most. `None` where that is not known, or would not help.
+    /// When trying again may succeed: the time until the holder's lease ends, at most. `None` where
+    /// that is not known, or would not help.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Returns whether another caller holds the lock, or the pool is full: the cases of `on_locked` and `on_full`.
+    /// Returns whether another caller holds the lock, or the pool is full: the cases of `on_locked`
+    /// and `on_full`.
     pub fn is_contended(&self) -> bool {
         matches!(self.kind(), ErrorKind::Held | ErrorKind::Full)
     }
@@ -171,7 +176,8 @@ impl Error {
         self
     }
 
-    /// Marks the error of something that is to run once at a time: held, it is a conflict rather than a lock.
+    /// Marks the error of something that is to run once at a time: held, it is a conflict rather
+    /// than a lock.
     #[must_use]
     pub(crate) fn of_once(mut self) -> Self {
         self.inner_mut().once = true;
@@ -186,7 +192,8 @@ impl Error {
         self
     }
 
-    /// Whether the backend as a whole failed, which the circuit breaker counts, rather than this one operation.
+    /// Whether the backend as a whole failed, which the circuit breaker counts, rather than this
+    /// one operation.
     pub(crate) fn is_down(&self) -> bool {
         self.0.down.unwrap_or_else(|| self.is_unavailable())
     }

@@ -1,13 +1,15 @@
 //! One computation per process: who computes a missing entry, and who waits for it.
 //!
 //! 1. A flight has at least one leader, or it does not exist.
-//! 2. Leadership is a value. Dropping it unfinished (a cancelled or panicking leader) passes it to the waiter at the front; a waiter who is
-//!    gone by then drops it in turn.
-//! 3. A flight that is closed takes no more waiters. It is closed before its value is sent to the backend: a later caller must not be
-//!    given a value that a reset may already have overtaken.
-//! 4. The lease in the backend moves with the leadership, so that following a leader who is gone costs no round trip.
-//! 5. A leader may hang. Waiters that run out of patience lead beside it, with leases of their own: 1, then 2, 4, ... of them, a patience
-//!    apart. The first to finish ends the flight. A reset ends it at once, and its waiters look again.
+//! 2. Leadership is a value. Dropping it unfinished (a cancelled or panicking leader) passes it to
+//!    the waiter at the front; a waiter who is gone by then drops it in turn.
+//! 3. A flight that is closed takes no more waiters. It is closed before its value is sent to the
+//!    backend: a later caller must not be given a value that a reset may already have overtaken.
+//! 4. The lease in the backend moves with the leadership, so that following a leader who is gone
+//!    costs no round trip.
+//! 5. A leader may hang. Waiters that run out of patience lead beside it, with leases of their own:
+//!    1, then 2, 4, ... of them, a patience apart. The first to finish ends the flight. A reset
+//!    ends it at once, and its waiters look again.
 
 use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
@@ -149,7 +151,8 @@ impl Flights {
         open.map(|open| open.waiters.len()).sum()
     }
 
-    /// Ends the flights for `key`, or the one with this `id`. Their leaders compute on for themselves, their waiters look again.
+    /// Ends the flights for `key`, or the one with this `id`. Their leaders compute on for
+    /// themselves, their waiters look again.
     pub(crate) fn end(&self, key: &Key, id: Option<u64>) {
         let mut flights = self.open();
         let ended = match id {
@@ -167,7 +170,8 @@ impl Flights {
         let mut flights = inner.flights.open();
         if let Some(open) = flights.by_type(key.as_str(), value) {
             let (reply, word) = oneshot::channel();
-            // A leader that hangs must not gather those who gave up on it. Half of the room is free after this, so that few have to look.
+            // A leader that hangs must not gather those who gave up on it. Half of the room is free
+            // after this, so that few have to look.
             if open.waiters.len() == open.waiters.capacity() {
                 open.waiters.retain(|waiter| !waiter.reply.is_closed());
                 open.waiters.reserve(open.waiters.len() + 1);
@@ -190,7 +194,8 @@ impl Flights {
         Role::Lead(Lead::new(inner, key, id))
     }
 
-    /// Lets a waiter that ran out of `patience` lead beside the leader, if it is one of the few that may.
+    /// Lets a waiter that ran out of `patience` lead beside the leader, if it is one of the few
+    /// that may.
     pub(crate) fn overtake<T: 'static>(inner: &Arc<Inner>, key: &Key, patience: Duration) -> Turn {
         let mut flights = inner.flights.open();
         let Some(open) = flights.by_type(key.as_str(), TypeId::of::<T>()) else {
@@ -245,7 +250,8 @@ impl Lead {
         Waiters(open.map(|open| open.waiters).unwrap_or_default())
     }
 
-    /// The computation failed in a way that cannot be shared: the next ones try, twice as many at a time each time.
+    /// The computation failed in a way that cannot be shared: the next ones try, twice as many at a
+    /// time each time.
     pub(crate) fn fail(mut self) {
         self.open = false;
         let width = {
@@ -262,14 +268,16 @@ impl Lead {
             width
         };
         for _ in 0..width {
-            // The width doubles for as long as computations fail: the waiters end this loop, not the width.
+            // The width doubles for as long as computations fail: the waiters end this loop, not
+            // the width.
             if !self.promote() {
                 return;
             }
         }
     }
 
-    /// Makes the first waiter a leader, and returns whether there was one. Without any leader left, ends the flight.
+    /// Makes the first waiter a leader, and returns whether there was one. Without any leader left,
+    /// ends the flight.
     fn promote(&self) -> bool {
         let next = {
             let mut flights = self.inner.flights.open();
@@ -294,7 +302,8 @@ impl Lead {
         };
         let mut lead = Self::new(&self.inner, self.key.clone(), self.id);
         lead.lease.clone_from(&self.lease);
-        // Sent outside of the lock: if the waiter is gone by now, this drops the leadership, which passes it on.
+        // Sent outside of the lock: if the waiter is gone by now, this drops the leadership, which
+        // passes it on.
         let _ = waiter.reply.send(Word::Lead(lead));
         true
     }
@@ -321,8 +330,9 @@ impl Waiters {
         self.0.is_empty()
     }
 
-    /// Hands the outcome of a computation that began at tick `started` to all callers that may have it: to every waiter if the backend `confirmed` that
-    /// no reset came between, else to those who arrived before it began. The others look again.
+    /// Hands the outcome of a computation that began at tick `started` to all callers that may have
+    /// it: to every waiter if the backend `confirmed` that no reset came between, else to those who
+    /// arrived before it began. The others look again.
     pub(crate) fn deliver(self, started: u64, confirmed: bool, word: impl Fn() -> Word) {
         for waiter in self.0 {
             let entitled = confirmed || waiter.arrival < started;
@@ -356,7 +366,8 @@ mod tests {
         let Role::Lead(mut lead) = Flights::join::<i32>(&inner, &key, 0) else {
             panic!("the first leads")
         };
-        // Under load one more caller is there whenever a computation fails, so that the flight never ends.
+        // Under load one more caller is there whenever a computation fails, so that the flight
+        // never ends.
         let rounds = std::thread::spawn(move || {
             for arrival in 1..=100 {
                 let Role::Wait(mut word) = Flights::join::<i32>(&inner, &key, arrival) else {

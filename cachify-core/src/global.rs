@@ -41,7 +41,8 @@ pub fn init(cachify: Cachify) -> Result<(), Error> {
 impl Cachify {
     /// Runs `future` with this as the handle of every function whose macro names none.
     ///
-    /// It holds for `future` and all that it awaits, but not for tasks that it spawns: give those a scope of their own.
+    /// It holds for `future` and all that it awaits, but not for tasks that it spawns: give those a
+    /// scope of their own.
     ///
     /// # Examples
     ///

@@ -1,10 +1,13 @@
-//! What locks and pools have in common: to get hold of a slot, to keep it, to know when it is lost, to give it back.
+//! What locks and pools have in common: to get hold of a slot, to keep it, to know when it is lost,
+//! to give it back.
 //!
 //! Invariants:
 //!
-//! 1. From before a slot is requested from the backend until it is known to be free again, some value exists whose drop releases it.
-//! 2. A hold is believed in until its deadline, which counts from before the request was sent and by a clock that goes on
-//!    while the machine is suspended; so it ends here before it ends in the backend. Once it is lost it stays lost.
+//! 1. From before a slot is requested from the backend until it is known to be free again, some
+//!    value exists whose drop releases it.
+//! 2. A hold is believed in until its deadline, which counts from before the request was sent and
+//!    by a clock that goes on while the machine is suspended; so it ends here before it ends in the
+//!    backend. Once it is lost it stays lost.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -131,7 +134,8 @@ impl Request {
                     }
                 },
                 Err(error) => {
-                    // A waiter in the queue survives one hiccup of the backend, unless its time is over anyway.
+                    // A waiter in the queue survives one hiccup of the backend, unless its time is
+                    // over anyway.
                     let survives = error.is_unavailable()
                         && wait.is_some()
                         && (waiter.as_mut())
@@ -230,13 +234,15 @@ impl fmt::Debug for Request {
     }
 }
 
-/// When a hold that was asked for at `sent` can no longer be relied on: a hundredth earlier than the backend ends it, since two
-/// clocks do not run at the same speed, and two milliseconds, since backends round.
+/// When a hold that was asked for at `sent` can no longer be relied on: a hundredth earlier than
+/// the backend ends it, since two clocks do not run at the same speed, and two milliseconds, since
+/// backends round.
 fn deadline(sent: Moment, ttl: Duration) -> Moment {
     sent + ttl.saturating_sub(ttl / 100 + Duration::from_millis(2))
 }
 
-/// A slot, or a place in the queue, that the backend may have given to a caller that does not know yet.
+/// A slot, or a place in the queue, that the backend may have given to a caller that does not know
+/// yet.
 struct Place<'a> {
     request: &'a Request,
     token: Token,
@@ -329,8 +335,8 @@ impl Renewable for Hold {
                 Ok(true) => {
                     self.deadline
                         .store(deadline(sent, ttl).as_micros(), Ordering::Release);
-                    // A shortened one is the last that `max_hold` allows. It stays registered until its end, so that
-                    // it is asked for again if the backend is disturbed.
+                    // A shortened one is the last that `max_hold` allows. It stays registered until
+                    // its end, so that it is asked for again if the backend is disturbed.
                     Some(if ttl == self.ttl { ttl / 3 } else { ttl })
                 }
                 Ok(false) => {
@@ -370,8 +376,8 @@ impl Holding {
         self.hold.lost(&self.inner).await;
     }
 
-    /// Runs `work` until it is done or the hold is lost. The clock is read before each poll, so that a process that was stopped
-    /// does not go on with what it lost meanwhile.
+    /// Runs `work` until it is done or the hold is lost. The clock is read before each poll, so
+    /// that a process that was stopped does not go on with what it lost meanwhile.
     pub(crate) async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         let mut work = pin!(work);
         let mut lost = pin!(self.lost());
@@ -387,7 +393,8 @@ impl Holding {
         .await
     }
 
-    /// Gives the slot back, and says whether that is certain. If it is not, the drop goes on trying.
+    /// Gives the slot back, and says whether that is certain. If it is not, the drop goes on
+    /// trying.
     pub(crate) async fn release(mut self) -> Result<(), Error> {
         let Self { inner, hold, .. } = &self;
         let was_lost = self.is_lost();
@@ -403,7 +410,8 @@ impl Holding {
         }
     }
 
-    /// Like [`release`](Self::release), for work whose result must not be lost to a failed release, which is logged and goes on in the background.
+    /// Like [`release`](Self::release), for work whose result must not be lost to a failed release,
+    /// which is logged and goes on in the background.
     pub(crate) async fn finish(self) {
         let key = self.key().clone();
         if let Err(error) = self.release().await {

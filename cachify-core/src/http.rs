@@ -1,7 +1,8 @@
 //! Caching and locking over HTTP: all rules, for any framework (feature `http`).
 //!
-//! An adapter for a framework says how to handle its responses ([`Framework`]), makes a [`Plan`] of a request and has [`CacheRules::serve`] do
-//! the rest; or has [`HoldRules`] run a route under a lock or permit, and tells errors as [`problem`] does.
+//! An adapter for a framework says how to handle its responses ([`Framework`]), makes a [`Plan`] of
+//! a request and has [`CacheRules::serve`] do the rest; or has [`HoldRules`] run a route under a
+//! lock or permit, and tells errors as [`problem`] does.
 //!
 //! # What is cached
 //!
@@ -18,16 +19,24 @@
 //! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage`, else `max-age`, else `Expires` of the answer leaves if that is less; answers that vary, an hour at most |
 //! | which field counts | the first of `Cachify-Cache-Control` and `CDN-Cache-Control` (RFC 9213), else `Cache-Control`, else `Pragma: no-cache` |
 //!
-//! An answer that turns out not to be storable is not shared: the requests that waited for it run at once, in parallel, and for a minute no request waits under that key, until an answer can be stored again. A server error (5xx), 408, 409, 423, 425 or 429 is not shared either, but counts as temporary: later requests wait for one another again.
+//! An answer that turns out not to be storable is not shared: the requests that waited for it run
+//! at once, in parallel, and for a minute no request waits under that key, until an answer can be
+//! stored again. A server error (5xx), 408, 409, 423, 425 or 429 is not shared either, but counts
+//! as temporary: later requests wait for one another again.
 //!
-//! `Vary` is honoured: answers that differ are stored side by side, at most 64 for each key and process, and one reset of the key forgets them all. Values are compared by meaning. `Cache-Control` of requests is ignored, so that reloads do not cause a stampede, unless [`listen`](CacheRules::listen) is set.
+//! `Vary` is honoured: answers that differ are stored side by side, at most 64 for each key and
+//! process, and one reset of the key forgets them all. Values are compared by meaning.
+//! `Cache-Control` of requests is ignored, so that reloads do not cause a stampede, unless
+//! [`listen`](CacheRules::listen) is set.
 //!
 //! # What the answers carry
 //!
-//! `Cache-Status` (RFC 9211): `cachify; hit; ttl=299`, `cachify; fwd=uri-miss; stored`, `cachify; fwd=vary-miss; collapsed`,
-//! `cachify; fwd=bypass; detail=cookie`. Reused ones have an `Age`, and the `Date` when they were made. Successful ones have an `ETag`, a weak one if the inner
-//! service made none. All other headers, but for those of one connection, and the body come back byte for byte. `If-None-Match`, `If-Modified-Since` and single
-//! ranges are taken off the request before the inner call and evaluated on the answer.
+//! `Cache-Status` (RFC 9211): `cachify; hit; ttl=299`, `cachify; fwd=uri-miss; stored`,
+//! `cachify; fwd=vary-miss; collapsed`, `cachify; fwd=bypass; detail=cookie`. Reused ones have an
+//! `Age`, and the `Date` when they were made. Successful ones have an `ETag`, a weak one if the
+//! inner service made none. All other headers, but for those of one connection, and the body come
+//! back byte for byte. `If-None-Match`, `If-Modified-Since` and single ranges are taken off the
+//! request before the inner call and evaluated on the answer.
 
 mod adapter;
 mod answer;
@@ -115,7 +124,8 @@ impl CacheRules {
         Ok(rules)
     }
 
-    /// Rules with the defaults, for keys that are made elsewhere: see [`plan_keyed`](Self::plan_keyed).
+    /// Rules with the defaults, for keys that are made elsewhere: see
+    /// [`plan_keyed`](Self::plan_keyed).
     pub fn without_template() -> Self {
         Self {
             key: None,
@@ -141,7 +151,8 @@ impl CacheRules {
         self.keyed = headers.into_iter().collect();
     }
 
-    /// How long answers live. Default: the handle's default, 5 minutes if that was not changed. An answer's own `max-age` can shorten it.
+    /// How long answers live. Default: the handle's default, 5 minutes if that was not changed. An
+    /// answer's own `max-age` can shorten it.
     pub fn ttl(&mut self, ttl: Ttl) {
         self.ttl = Some(ttl);
     }
@@ -156,11 +167,12 @@ impl CacheRules {
         self.limit = bytes;
     }
 
-    /// How many computations [`detach`](Self::detach) lets outlive their clients at the same time, unless another number is given.
+    /// How many computations [`detach`](Self::detach) lets outlive their clients at the same time,
+    /// unless another number is given.
     pub const DETACHED: usize = 1000;
 
-    /// Lets so many computations at a time finish and fill although their clients went away. Those beyond are cancelled with their
-    /// clients, and a caller that waits takes over. Default: 0.
+    /// Lets so many computations at a time finish and fill although their clients went away. Those
+    /// beyond are cancelled with their clients, and a caller that waits takes over. Default: 0.
     pub fn detach(&mut self, at_most: usize) {
         let permits = at_most.min(Semaphore::MAX_PERMITS);
         self.detached = (at_most > 0).then(|| Arc::new(Semaphore::new(permits)));
@@ -179,29 +191,31 @@ impl CacheRules {
         self.listen = listen;
     }
 
-    /// Stores only responses that say how long they are fresh: by `s-maxage`, `max-age`, `Expires`, or a targeted field.
-    /// Default: the others live for the [`ttl`](Self::ttl).
+    /// Stores only responses that say how long they are fresh: by `s-maxage`, `max-age`, `Expires`,
+    /// or a targeted field. Default: the others live for the [`ttl`](Self::ttl).
     pub fn only_explicit(&mut self, only: bool) {
         self.only_explicit = only;
     }
 
-    /// Ignores cookies of these names; a trailing `*` stands for any end, and `*` alone for every cookie. Default: none.
+    /// Ignores cookies of these names; a trailing `*` stands for any end, and `*` alone for every
+    /// cookie. Default: none.
     ///
-    /// A request that has no others is answered from the cache. The inner service does not see the ignored ones when it makes a
-    /// response that may be stored.
+    /// A request that has no others is answered from the cache. The inner service does not see the
+    /// ignored ones when it makes a response that may be stored.
     pub fn ignore_cookies<S: Into<String>>(&mut self, names: impl IntoIterator<Item = S>) {
         self.ignored_cookies.set(names);
     }
 
-    /// Shares entries between routes. Default: only the first route that is seen is cached, unless the key names `{path}`.
+    /// Shares entries between routes. Default: only the first route that is seen is cached, unless
+    /// the key names `{path}`.
     ///
     /// For routes that answer alike, and where the framework does not tell the route of a request.
     pub fn same_on_every_route(&mut self) {
         self.every_route = true;
     }
 
-    /// Says that responses do not depend on the host. Default: a warning when requests for a second host get the responses of
-    /// the first, unless the key names `{host}`.
+    /// Says that responses do not depend on the host. Default: a warning when requests for a second
+    /// host get the responses of the first, unless the key names `{host}`.
     pub fn same_on_every_host(&mut self) {
         self.every_host = true;
     }
@@ -218,9 +232,10 @@ impl CacheRules {
 
     /// What to do with a request.
     ///
-    /// One that does not fill the key is to be passed through, which the log says once for each template. So is one of another route
-    /// than the first, or of an unknown one, unless the key names `{path}` or [`same_on_every_route`](Self::same_on_every_route) is set.
-    /// Where there is no template, every request passes through.
+    /// One that does not fill the key is to be passed through, which the log says once for each
+    /// template. So is one of another route than the first, or of an unknown one, unless the key
+    /// names `{path}` or [`same_on_every_route`](Self::same_on_every_route) is set. Where there is
+    /// no template, every request passes through.
     pub fn plan(&self, request: &Parts, routed: &impl Routed) -> Plan {
         let template = self.key.as_ref().map_or("", |key| key.template().as_str());
         self.plan_by(request, template, || {
@@ -310,7 +325,8 @@ enum Unkeyed {
     Placeholder(MissingPlaceholder),
 }
 
-/// What is to be done with one request: made by [`CacheRules::plan`], carried out by [`CacheRules::serve`].
+/// What is to be done with one request: made by [`CacheRules::plan`], carried out by
+/// [`CacheRules::serve`].
 #[must_use = "a plan is carried out by `CacheRules::serve`"]
 #[derive(Debug)]
 pub struct Plan(Step);

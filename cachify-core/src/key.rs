@@ -23,8 +23,8 @@ pub use self::template::{KeyTemplate, MissingPlaceholder};
 
 /// A rendered key: it names one entry, one lock or one pool.
 ///
-/// Made by [`key!`](crate::key!), [`KeyTemplate::render`] or [`CacheKey::key`]. Cheap to clone. Keys
-/// are equal when their text is.
+/// Made by [`key!`](crate::key!), [`KeyTemplate::render`] or [`CacheKey::key`]. Cheap to clone.
+/// Keys are equal when their text is.
 ///
 /// `Debug` shows the template alone, since values can be secrets.
 #[derive(Clone)]
@@ -98,7 +98,8 @@ impl Key {
         &self.template
     }
 
-    /// The key of something that belongs to this key's entry and is found through it: no template renders it.
+    /// The key of something that belongs to this key's entry and is found through it: no template
+    /// renders it.
     #[cfg(feature = "http")]
     pub(crate) fn variant(&self, name: &str) -> Self {
         Self {

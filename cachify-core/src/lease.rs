@@ -14,7 +14,8 @@ use crate::renewal::{Renewable, Ticket};
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(3);
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
-/// A lease that this process holds or may hold. Given back when dropped, with word to those who wait.
+/// A lease that this process holds or may hold. Given back when dropped, with word to those who
+/// wait.
 pub(crate) struct Lease {
     inner: Weak<Inner>,
     key: Key,
@@ -91,7 +92,8 @@ impl Renewable for Lease {
             {
                 Ok(true) => Some(RENEW_EVERY),
                 Ok(false) => {
-                    // A reset ended it, perhaps in another process: the result of this computation must not be stored.
+                    // A reset ended it, perhaps in another process: the result of this computation
+                    // must not be stored.
                     self.ended();
                     if self.flight.is_some() {
                         inner.flights.end(&self.key, self.flight);

@@ -10,9 +10,10 @@ use crate::{Cachify, Error, IntoTime, Key};
 impl Cachify {
     /// A lock on `key`: of all who share the backend, one holds it at a time.
     ///
-    /// It is a lease: a holder who dies, hangs or is cut off loses it when its time to live ends, so that others can go on. A holder who
-    /// lives renews it, and [learns](Guard::lost) when it cannot. What must not happen twice in any case is protected by the
-    /// [fencing token](Guard::fencing_token).
+    /// It is a lease: a holder who dies, hangs or is cut off loses it when its time to live ends,
+    /// so that others can go on. A holder who lives renews it, and [learns](Guard::lost) when it
+    /// cannot. What must not happen twice in any case is protected by the [fencing
+    /// token](Guard::fencing_token).
     ///
     /// # Examples
     ///
@@ -41,7 +42,8 @@ impl Cachify {
 pub struct Lock(Request);
 
 impl Lock {
-    /// How long the lock outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At least 1 s.
+    /// How long the lock outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At
+    /// least 1 s.
     ///
     /// A holder that lives renews the lock at every third of it.
     ///
@@ -67,7 +69,8 @@ impl Lock {
         self
     }
 
-    /// How long the lock is renewed at most; then it is lost, even if its holder lives. Default: without end. At least 1 s.
+    /// How long the lock is renewed at most; then it is lost, even if its holder lives. Default:
+    /// without end. At least 1 s.
     ///
     /// # Panics
     ///
@@ -82,13 +85,16 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`Held`](crate::ErrorKind::Held) if another caller has it, also after waiting; `retry_after` says when its time to live ends.
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's
-    /// budget (default 250 ms): without the backend, no caller gets a lock. [`Configuration`](crate::ErrorKind::Configuration) for a `ttl` or `max_hold` under 1 s.
+    /// [`Held`](crate::ErrorKind::Held) if another caller has it, also after waiting; `retry_after`
+    /// says when its time to live ends. [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's budget
+    /// (default 250 ms): without the backend, no caller gets a lock.
+    /// [`Configuration`](crate::ErrorKind::Configuration) for a `ttl` or `max_hold` under 1 s.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves nothing behind for longer than a round trip: neither the lock nor a place in the queue.
+    /// A dropped future leaves nothing behind for longer than a round trip: neither the lock nor a
+    /// place in the queue.
     pub async fn acquire(&self) -> Result<Guard, Error> {
         let (holding, fence) = self.0.acquire().await?;
         Ok(Guard { holding, fence })
@@ -96,7 +102,8 @@ impl Lock {
 
     /// Takes the lock, runs `work` under it, and gives it back.
     ///
-    /// A release that the backend does not acknowledge is logged and repeated in the background: it does not cost the result.
+    /// A release that the backend does not acknowledge is logged and repeated in the background: it
+    /// does not cost the result.
     ///
     /// # Examples
     ///
@@ -121,7 +128,8 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Self::acquire), and [`Lost`](crate::ErrorKind::Lost) if the lock was lost; `work` was dropped then.
+    /// Those of [`acquire`](Self::acquire), and [`Lost`](crate::ErrorKind::Lost) if the lock was
+    /// lost; `work` was dropped then.
     ///
     /// # Cancel safety
     ///
@@ -137,7 +145,8 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
+    /// the backend cannot say.
     ///
     /// # Cancel safety
     ///
@@ -146,11 +155,13 @@ impl Lock {
         Ok(self.0.inspect().await?.held != 0)
     }
 
-    /// Who holds it: the owner that [`CachifyBuilder::owner`](crate::CachifyBuilder::owner) set there, with a suffix that is unique.
+    /// Who holds it: the owner that [`CachifyBuilder::owner`](crate::CachifyBuilder::owner) set
+    /// there, with a suffix that is unique.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
+    /// the backend cannot say.
     ///
     /// # Cancel safety
     ///
@@ -167,7 +178,8 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
+    /// the backend cannot say.
     ///
     /// # Cancel safety
     ///
@@ -176,11 +188,14 @@ impl Lock {
         Ok(self.0.inspect().await?.first.map(|(_, left)| left))
     }
 
-    /// Takes the lock from its holder and hands it to the first waiter. The holder [learns](Guard::lost) of it at its next renewal (within a third of its time to live). Returns `false` if there was no holder.
+    /// Takes the lock from its holder and hands it to the first waiter. The holder
+    /// [learns](Guard::lost) of it at its next renewal (within a third of its time to live).
+    /// Returns `false` if there was no holder.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
+    /// the backend did not acknowledge it.
     ///
     /// # Cancel safety
     ///
@@ -192,8 +207,8 @@ impl Lock {
 
 /// A lock that is held. Dropping it gives the lock back, in the background.
 ///
-/// Bind it to a name: `let _ = lock.acquire().await?` drops it at once, and the compiler says so only
-/// with `#![warn(let_underscore_drop)]`.
+/// Bind it to a name: `let _ = lock.acquire().await?` drops it at once, and the compiler says so
+/// only with `#![warn(let_underscore_drop)]`.
 #[must_use = "the lock is given back when the guard is dropped: bind it to a name, such as `_guard`"]
 #[derive(Debug)]
 pub struct Guard {
@@ -204,8 +219,9 @@ pub struct Guard {
 impl Guard {
     /// A number that is larger than that of every earlier holder of the same key.
     ///
-    /// Send it along with what the lock protects, and have the receiver refuse numbers that are smaller than the last it saw: then a
-    /// holder that was stopped and does not know yet that it lost the lock does no harm.
+    /// Send it along with what the lock protects, and have the receiver refuse numbers that are
+    /// smaller than the last it saw: then a holder that was stopped and does not know yet that it
+    /// lost the lock does no harm.
     pub fn fencing_token(&self) -> u64 {
         self.fence
     }
@@ -215,7 +231,10 @@ impl Guard {
         self.holding.key()
     }
 
-    /// Returns whether the lock was lost: released by force, forgotten by the backend, or not renewed in time. The time counts from before the lock was requested, by a clock that runs on while the machine is suspended. So the loss is known here before another caller gets the lock.
+    /// Returns whether the lock was lost: released by force, forgotten by the backend, or not
+    /// renewed in time. The time counts from before the lock was requested, by a clock that runs on
+    /// while the machine is suspended. So the loss is known here before another caller gets the
+    /// lock.
     pub fn is_lost(&self) -> bool {
         self.holding.is_lost()
     }
@@ -254,8 +273,9 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// [`Lost`](crate::ErrorKind::Lost) if the lock was no longer held: another caller may already have got it.
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it: the release is
+    /// [`Lost`](crate::ErrorKind::Lost) if the lock was no longer held: another caller may already
+    /// have got it. [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it: the release is
     /// then repeated in the background until the time to live ends.
     ///
     /// # Cancel safety
@@ -265,7 +285,8 @@ impl Guard {
         self.holding.release().await
     }
 
-    /// Gives the lock back after work whose result must not be lost to a failed release: that is logged, and repeated in the background.
+    /// Gives the lock back after work whose result must not be lost to a failed release: that is
+    /// logged, and repeated in the background.
     ///
     /// # Cancel safety
     ///

@@ -1,9 +1,11 @@
 //! The macros, with what they do told where their examples can run.
 
-/// Renders a [`Key`](crate::Key): a template whose placeholders are filled as in `format!`, checked when it is compiled.
+/// Renders a [`Key`](crate::Key): a template whose placeholders are filled as in `format!`, checked
+/// when it is compiled.
 ///
-/// A placeholder takes the value of that name where the macro stands, or the expression given for it. `{order.id}` takes a field. What a
-/// template may say, and why different values never make the same key, is told at [`KeyTemplate`](crate::KeyTemplate).
+/// A placeholder takes the value of that name where the macro stands, or the expression given for
+/// it. `{order.id}` takes a field. What a template may say, and why different values never make the
+/// same key, is told at [`KeyTemplate`](crate::KeyTemplate).
 ///
 /// # Examples
 ///
@@ -23,7 +25,8 @@
 #[doc(inline)]
 pub use cachify_macros::key;
 
-/// Makes a struct with named fields a [`CacheKey`](trait@crate::CacheKey): `#[key("update-user-{user_id}")]` says which of its fields make the key.
+/// Makes a struct with named fields a [`CacheKey`](trait@crate::CacheKey):
+/// `#[key("update-user-{user_id}")]` says which of its fields make the key.
 ///
 /// # Examples
 ///
@@ -43,9 +46,10 @@ pub use cachify_macros::CacheKey;
 
 /// Caches what a function returns, under a key made of its arguments.
 ///
-/// A `Result` caches only its `Ok`; any other value, `None` included, is cached as it is. An error goes to all who waited for it where it is
-/// `Clone + Send + Sync + 'static`. Everything else is as with [`Cached`](crate::Cached): one computation for all callers, and
-/// none that fails because the backend is away.
+/// A `Result` caches only its `Ok`; any other value, `None` included, is cached as it is. An error
+/// goes to all who waited for it where it is `Clone + Send + Sync + 'static`. Everything else is as
+/// with [`Cached`](crate::Cached): one computation for all callers, and none that fails because the
+/// backend is away.
 ///
 /// The type must write all of its fields with serde, or a hit over Redis lacks some; see
 /// [`Value`](crate::Value#types-that-drop-fields).
@@ -67,19 +71,25 @@ pub use cachify_macros::CacheKey;
 ///
 /// # Companions
 ///
-/// `reset`, `set` and `peek` belong to a type by the name of the function, which one `use` imports along with it. They take the parameters that the
-/// key names, by reference and in their order; if `with` uses the arguments, the handle comes first. A parameter that an expression of the key
-/// uses is taken as the function takes it: `list::reset(None)`. If the parameter is a pattern, they take the value of the placeholder instead, by reference. Beside a method they are methods:
-/// `find_reset(&self, ..)`. There is no `set` where `ttl`, `ttl_with`, `cache_if` or `jitter` uses an argument.
+/// `reset`, `set` and `peek` belong to a type by the name of the function, which one `use` imports
+/// along with it. They take the parameters that the key names, by reference and in their order; if
+/// `with` uses the arguments, the handle comes first. A parameter that an expression of the key
+/// uses is taken as the function takes it: `list::reset(None)`. If the parameter is a pattern, they
+/// take the value of the placeholder instead, by reference. Beside a method they are methods:
+/// `find_reset(&self, ..)`. There is no `set` where `ttl`, `ttl_with`, `cache_if` or `jitter` uses
+/// an argument.
 ///
 /// # Several attributes
 ///
-/// `#[cached]`, [`#[once]`](macro@once), [`#[locked]`](macro@locked) and [`#[pooled]`](macro@pooled) can stand on one function; the first is the outermost.
-/// Their companions are one set, and `reset` clears every layer, the inner one first. They have to be written by their own names.
+/// `#[cached]`, [`#[once]`](macro@once), [`#[locked]`](macro@locked) and
+/// [`#[pooled]`](macro@pooled) can stand on one function; the first is the outermost. Their
+/// companions are one set, and `reset` clears every layer, the inner one first. They have to be
+/// written by their own names.
 ///
 /// # Functions that are not async
 ///
-/// They need feature `blocking`, see [`blocking`](crate::blocking). Their companions are not async either.
+/// They need feature `blocking`, see [`blocking`](crate::blocking). Their companions are not async
+/// either.
 ///
 /// # Examples
 ///
@@ -108,8 +118,9 @@ pub use cachify_macros::cached;
 
 /// Runs a function unless another caller is running it for the same key, in any process.
 ///
-/// It is the [lock](crate::Cachify::lock) of its key, and never waits for it. If the lock is lost, the body is cancelled at its next
-/// `.await`. What the body returns passes through as it is, an error about another lock included.
+/// It is the [lock](crate::Cachify::lock) of its key, and never waits for it. If the lock is lost,
+/// the body is cancelled at its next `.await`. What the body returns passes through as it is, an
+/// error about another lock included.
 ///
 /// # Options
 ///
@@ -124,10 +135,12 @@ pub use cachify_macros::cached;
 /// | `max_hold = "10m"` | How long a run may take at most, at least 1 s. | without end |
 /// | `with`, `companion`, `method`, `crate` | As in [`#[cached]`](macro@cached). | |
 ///
-/// An answer may use the arguments; but `on_unavailable`, `on_error` and `map_err` may be asked after the body has run, so none that it takes by value.
+/// An answer may use the arguments; but `on_unavailable`, `on_error` and `map_err` may be asked
+/// after the body has run, so none that it takes by value.
 ///
-/// Without `on_error` and `map_err`, errors are returned by `From<cachify_core::Error>`; a function that cannot has to have `on_error`, or both
-/// `on_locked` and `on_unavailable`, or it does not compile.
+/// Without `on_error` and `map_err`, errors are returned by `From<cachify_core::Error>`; a function
+/// that cannot has to have `on_error`, or both `on_locked` and `on_unavailable`, or it does not
+/// compile.
 ///
 /// # Companions
 ///
@@ -153,7 +166,8 @@ pub use cachify_macros::once;
 
 /// Runs a function under the lock of a key: for one caller at a time, in all processes.
 ///
-/// If the lock is lost, the body is cancelled at its next `.await`, and the error is [`Lost`](crate::ErrorKind::Lost). See [`Lock`](crate::Lock).
+/// If the lock is lost, the body is cancelled at its next `.await`, and the error is
+/// [`Lost`](crate::ErrorKind::Lost). See [`Lock`](crate::Lock).
 ///
 /// # Options
 ///
@@ -202,7 +216,8 @@ pub use cachify_macros::locked;
 
 /// Runs a function for so many callers of a key at a time, in all processes.
 ///
-/// If the permit is lost, the body is cancelled at its next `.await`, and the error is [`Lost`](crate::ErrorKind::Lost). See [`Pool`](crate::Pool).
+/// If the permit is lost, the body is cancelled at its next `.await`, and the error is
+/// [`Lost`](crate::ErrorKind::Lost). See [`Pool`](crate::Pool).
 ///
 /// # Options
 ///

@@ -1,6 +1,8 @@
-//! What the outside can see: events and, with feature `metrics`, counters and histograms. The only place for their names.
+//! What the outside can see: events and, with feature `metrics`, counters and histograms. The only
+//! place for their names.
 //!
-//! Everything is labelled by template, never by key: a key's arguments may be secret, and there is no end to them.
+//! Everything is labelled by template, never by key: a key's arguments may be secret, and there is
+//! no end to them.
 
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ pub(crate) enum Outcome {
     Hit,
     /// Computed and stored.
     Miss,
-    /// Computed, and not stored although it should have been: the backend was away, or a reset came between.
+    /// Computed, and not stored although it should have been: the backend was away, or a reset came
+    /// between.
     Unstored,
     /// By the computation of another caller.
     Collapsed,
@@ -376,8 +379,9 @@ mod http {
 
 /// An error was answered over HTTP with `status`.
 ///
-/// A refusal is the everyday work of a lock and goes to `debug`. What someone must look at is a warning, at most once per minute for
-/// each template and kind: a failing backend fails every request.
+/// A refusal is the everyday work of a lock and goes to `debug`. What someone must look at is a
+/// warning, at most once per minute for each template and kind: a failing backend fails every
+/// request.
 #[cfg(feature = "http")]
 pub(crate) fn answered(error: &Error, status: u16) {
     static ANSWERED: Answered = Answered(std::sync::Mutex::new(std::collections::BTreeMap::new()));
@@ -394,7 +398,8 @@ pub(crate) fn answered(error: &Error, status: u16) {
     }
 }
 
-/// When an error of each kind and template was logged last, and how many were not logged since then.
+/// When an error of each kind and template was logged last, and how many were not logged since
+/// then.
 #[cfg(feature = "http")]
 struct Answered(std::sync::Mutex<Times>);
 
@@ -464,7 +469,8 @@ fn first_time(seen: &Seen, template: &str) -> bool {
     !seen.contains(template) && seen.len() < TEMPLATES && seen.insert(template.to_owned())
 }
 
-/// Describes every metric, and starts those without a template at zero, so that they are there before the first event.
+/// Describes every metric, and starts those without a template at zero, so that they are there
+/// before the first event.
 #[cfg(feature = "metrics")]
 pub(crate) fn describe() {
     use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::{Cachify, Error, ErrorKind, Guard, IntoTime, Key, Lock};
 
 impl Cachify {
-    /// Makes a handle that runs work unless another caller is running it at the same moment, in any process.
+    /// Makes a handle that runs work unless another caller is running it at the same moment, in any
+    /// process.
     ///
     /// It uses the [lock](Self::lock) of the same key, without waiting for it.
     ///
@@ -37,8 +38,8 @@ impl Cachify {
 pub struct Once(Lock);
 
 impl Once {
-    /// How long a run that died blocks the next one. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A run that lives keeps the
-    /// lock, however long it takes.
+    /// How long a run that died blocks the next one. Default: the handle's `lock_ttl`, 30 s. At
+    /// least 1 s. A run that lives keeps the lock, however long it takes.
     ///
     /// # Panics
     ///
@@ -48,7 +49,8 @@ impl Once {
         Self(self.0.ttl(ttl))
     }
 
-    /// How long a run may take at most before it is cancelled and the next one may start. Default: without end. At least 1 s.
+    /// How long a run may take at most before it is cancelled and the next one may start. Default:
+    /// without end. At least 1 s.
     ///
     /// # Panics
     ///
@@ -62,7 +64,9 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say whether another caller is: then nothing runs. [`Lost`](ErrorKind::Lost) if the lock was lost halfway; `work` was dropped then. What `work` returns passes through as it is.
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
+    /// cannot say whether another caller is: then nothing runs. [`Lost`](ErrorKind::Lost) if the
+    /// lock was lost halfway; `work` was dropped then. What `work` returns passes through as it is.
     ///
     /// # Cancel safety
     ///
@@ -83,7 +87,8 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// [`Held`](ErrorKind::Held) if another caller is running the key; otherwise those of [`Lock::acquire`].
+    /// [`Held`](ErrorKind::Held) if another caller is running the key; otherwise those of
+    /// [`Lock::acquire`].
     ///
     /// # Cancel safety
     ///
@@ -96,7 +101,8 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say.
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
+    /// cannot say.
     ///
     /// # Cancel safety
     ///
@@ -109,7 +115,8 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say.
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
+    /// cannot say.
     ///
     /// # Cancel safety
     ///
@@ -122,7 +129,8 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend cannot say.
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
+    /// cannot say.
     ///
     /// # Cancel safety
     ///
@@ -131,11 +139,13 @@ impl Once {
         self.0.ttl_left().await
     }
 
-    /// Lets the next run start although the present one is not done; that one is cancelled as soon as it notices. See [`Lock::release`].
+    /// Lets the next run start although the present one is not done; that one is cancelled as soon
+    /// as it notices. See [`Lock::release`].
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend did not acknowledge it.
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
+    /// did not acknowledge it.
     ///
     /// # Cancel safety
     ///

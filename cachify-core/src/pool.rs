@@ -10,8 +10,8 @@ use crate::{Cachify, Error, IntoTime, Key};
 impl Cachify {
     /// A pool of `max` permits on `key`: of all who share the backend, so many hold one at a time.
     ///
-    /// Each caller brings its own `max`; a caller with a smaller one waits until fewer permits are out. Pools and locks
-    /// never meet, even under one key.
+    /// Each caller brings its own `max`; a caller with a smaller one waits until fewer permits are
+    /// out. Pools and locks never meet, even under one key.
     ///
     /// # Examples
     ///
@@ -39,7 +39,8 @@ impl Cachify {
 pub struct Pool(Request);
 
 impl Pool {
-    /// How long a permit outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A holder that lives renews it.
+    /// How long a permit outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At
+    /// least 1 s. A holder that lives renews it.
     ///
     /// # Panics
     ///
@@ -76,9 +77,11 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Full`](crate::ErrorKind::Full) if all are taken, also after waiting; `retry_after` says when the first one's time to live ends.
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's budget.
-    /// [`Configuration`](crate::ErrorKind::Configuration) for a pool of no permits, or a `ttl` or `max_hold` under 1 s.
+    /// [`Full`](crate::ErrorKind::Full) if all are taken, also after waiting; `retry_after` says
+    /// when the first one's time to live ends. [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's
+    /// budget. [`Configuration`](crate::ErrorKind::Configuration) for a pool of no permits, or a
+    /// `ttl` or `max_hold` under 1 s.
     ///
     /// # Cancel safety
     ///
@@ -92,8 +95,9 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Self::acquire), and [`Lost`](crate::ErrorKind::Lost) if the permit was lost; `work` was dropped then. A release that
-    /// fails is logged and repeated: it does not cost the result.
+    /// Those of [`acquire`](Self::acquire), and [`Lost`](crate::ErrorKind::Lost) if the permit was
+    /// lost; `work` was dropped then. A release that fails is logged and repeated: it does not cost
+    /// the result.
     ///
     /// # Cancel safety
     ///
@@ -109,7 +113,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
+    /// the backend cannot say.
     ///
     /// # Cancel safety
     ///
@@ -121,8 +126,8 @@ impl Pool {
 
 /// A permit that is held. Dropping it gives it back, in the background.
 ///
-/// Bind it to a name: `let _ = pool.acquire().await?` drops it at once, and the compiler says so only
-/// with `#![warn(let_underscore_drop)]`.
+/// Bind it to a name: `let _ = pool.acquire().await?` drops it at once, and the compiler says so
+/// only with `#![warn(let_underscore_drop)]`.
 #[must_use = "the permit is given back when it is dropped: bind it to a name, such as `_permit`"]
 #[derive(Debug)]
 pub struct Permit {
@@ -174,8 +179,9 @@ impl Permit {
     ///
     /// # Errors
     ///
-    /// [`Lost`](crate::ErrorKind::Lost) if it was no longer held; [`Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it: it is then repeated in the background.
+    /// [`Lost`](crate::ErrorKind::Lost) if it was no longer held;
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
+    /// the backend did not acknowledge it: it is then repeated in the background.
     ///
     /// # Cancel safety
     ///
@@ -184,7 +190,8 @@ impl Permit {
         self.holding.release().await
     }
 
-    /// Gives the permit back after work whose result must not be lost to a failed release: that is logged, and repeated in the background.
+    /// Gives the permit back after work whose result must not be lost to a failed release: that is
+    /// logged, and repeated in the background.
     ///
     /// # Cancel safety
     ///

@@ -23,7 +23,8 @@ pub(crate) trait Renewable: Send + Sync {
     fn renew<'a>(&'a self, inner: &'a Arc<Inner>) -> BoxFuture<'a, Option<Duration>>;
 }
 
-/// Renews what is registered, for as long as the handle lives. The task starts with the first registration and ends with the handle.
+/// Renews what is registered, for as long as the handle lives. The task starts with the first
+/// registration and ends with the handle.
 #[derive(Default)]
 pub(crate) struct Renewal(Arc<Shared>);
 
@@ -61,7 +62,8 @@ pub(crate) struct Ticket {
     id: u64,
 }
 
-/// So many are renewed at a time at most. More would wait for one another in the connection until their time limit.
+/// So many are renewed at a time at most. More would wait for one another in the connection until
+/// their time limit.
 const AT_ONCE: usize = 100;
 
 /// Watches the backend while anything else is renewed.
@@ -85,8 +87,8 @@ impl Renewable for Watch {
 }
 
 impl Renewal {
-    /// Renews `item` after `first`, and then as often as it says, until the ticket is dropped; at once if the backend was disturbed since
-    /// there were `disturbances`.
+    /// Renews `item` after `first`, and then as often as it says, until the ticket is dropped; at
+    /// once if the backend was disturbed since there were `disturbances`.
     pub(crate) fn register(
         &self,
         inner: &Arc<Inner>,
@@ -124,7 +126,8 @@ impl Renewal {
         self.0.orphaned.load(Ordering::Acquire)
     }
 
-    /// Starts the task unless it runs. It ends with the runtime it was started on, of which a program may have several.
+    /// Starts the task unless it runs. It ends with the runtime it was started on, of which a
+    /// program may have several.
     pub(crate) fn ensure(&self, inner: &Arc<Inner>) {
         if !std::mem::replace(&mut self.0.table().running, true) {
             self.0.orphaned.store(false, Ordering::Release);
@@ -209,7 +212,8 @@ impl Table {
     }
 }
 
-/// Clears the running flag on drop, so the next caller restarts the task even if its runtime is gone.
+/// Clears the running flag on drop, so the next caller restarts the task even if its runtime is
+/// gone.
 struct Running(Arc<Shared>);
 
 impl Drop for Running {

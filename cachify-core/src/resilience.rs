@@ -1,4 +1,5 @@
-//! What stands between a call and a backend that fails: a time budget, a circuit breaker, and resets that are not forgotten.
+//! What stands between a call and a backend that fails: a time budget, a circuit breaker, and
+//! resets that are not forgotten.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -163,7 +164,8 @@ impl Breaker {
     }
 }
 
-/// Resets that were not acknowledged yet. Until they are, the backend's copy of these keys is not to be trusted.
+/// Resets that were not acknowledged yet. Until they are, the backend's copy of these keys is not
+/// to be trusted.
 #[derive(Debug)]
 pub(crate) struct Pending {
     keys: Mutex<HashMap<SmolStr, Unconfirmed>>,
@@ -176,7 +178,8 @@ pub(crate) struct Pending {
 #[derive(Debug, Clone)]
 struct Unconfirmed {
     key: Key,
-    /// Grows when the key is reset again, so that an acknowledgement of an older reset does not count for it.
+    /// Grows when the key is reset again, so that an acknowledgement of an older reset does not
+    /// count for it.
     round: u64,
 }
 
@@ -230,7 +233,8 @@ impl Pending {
         true
     }
 
-    /// A key that waits, with its round: the one behind `last` if there is one, so that a key which always fails is in no other's way.
+    /// A key that waits, with its round: the one behind `last` if there is one, so that a key which
+    /// always fails is in no other's way.
     pub(crate) fn next(&self, last: Option<&Key>) -> Option<(Key, u64)> {
         let keys = self.keys();
         let behind = last.and_then(|last| {

@@ -1,6 +1,7 @@
 //! For tests: proof that a backend keeps its promises, and a backend that breaks them on demand.
 //!
-//! [`conformance!`](crate::conformance) makes one test of each promise, for any [`Backend`](crate::backend::Backend):
+//! [`conformance!`](crate::conformance) makes one test of each promise, for any
+//! [`Backend`](crate::backend::Backend):
 //!
 //! ```
 //! use cachify_core::clock::Clock;
@@ -97,12 +98,13 @@ impl fmt::Debug for Stage {
 
 /// Asserts that `value` comes back from Redis as it was stored, in every [`Encoding`].
 ///
-/// In memory a value stays as it is; over Redis its type's `Serialize` and `Deserialize` decide. Test each type that you cache with values
-/// whose fields all differ from their defaults.
+/// In memory a value stays as it is; over Redis its type's `Serialize` and `Deserialize` decide.
+/// Test each type that you cache with values whose fields all differ from their defaults.
 ///
 /// # Panics
 ///
-/// If the value cannot be stored, cannot be read again, or is not equal to what is read. The message shows both values.
+/// If the value cannot be stored, cannot be read again, or is not equal to what is read. The
+/// message shows both values.
 ///
 /// # Examples
 ///

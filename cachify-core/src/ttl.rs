@@ -8,8 +8,8 @@ use crate::{Error, ErrorKind};
 
 /// How long an entry lives: a number of milliseconds, or for ever.
 ///
-/// Every [`Duration`] makes a valid `Ttl`. A part of a millisecond is rounded up, since a backend counts in
-/// milliseconds and an entry must not vanish before its time. Zero means *do not store*.
+/// Every [`Duration`] makes a valid `Ttl`. A part of a millisecond is rounded up, since a backend
+/// counts in milliseconds and an entry must not vanish before its time. Zero means *do not store*.
 ///
 /// ```
 /// use cachify_core::Ttl;
@@ -28,8 +28,8 @@ impl Ttl {
     /// Not stored at all.
     pub const ZERO: Self = Self(0);
 
-    /// Longer times than this are the same as [`NEVER`](Self::NEVER): 200 years, which a server's clock in
-    /// milliseconds can still add to the present.
+    /// Longer times than this are the same as [`NEVER`](Self::NEVER): 200 years, which a server's
+    /// clock in milliseconds can still add to the present.
     const LONGEST: u64 = 200 * 366 * 86_400 * 1000;
 
     /// A time to live of `duration`, rounded up to a millisecond.
@@ -64,8 +64,8 @@ impl Ttl {
         self.0 == 0
     }
 
-    /// Shortens the time by a random share of up to `share` (0 to 1), so that entries that were made together
-    /// do not expire together.
+    /// Shortens the time by a random share of up to `share` (0 to 1), so that entries that were
+    /// made together do not expire together.
     #[must_use]
     pub(crate) fn jittered(self, share: f64) -> Self {
         match self.as_millis() {
@@ -93,8 +93,8 @@ impl From<Duration> for Ttl {
 impl FromStr for Ttl {
     type Err = Error;
 
-    /// Reads what an attribute's `ttl` takes: `"250ms"`, `"5m"`, `"never"`. For settings that are read
-    /// when the program starts.
+    /// Reads what an attribute's `ttl` takes: `"250ms"`, `"5m"`, `"never"`. For settings that are
+    /// read when the program starts.
     ///
     /// # Errors
     ///
@@ -132,16 +132,17 @@ fn parse(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("the time `{text}` is too long"))
 }
 
-/// A time as options take it: a [`Duration`], a text such as `"250ms"` or `"5m"`, or a whole number of
-/// seconds, which is a `u64`.
+/// A time as options take it: a [`Duration`], a text such as `"250ms"` or `"5m"`, or a whole number
+/// of seconds, which is a `u64`.
 ///
-/// A text is a whole number and one of `ms`, `s`, `m`, `h` and `d`, as in the attributes. Where an entry
-/// may live for ever (`T` is [`Ttl`]), it can also be `"never"`, and a `Ttl` is taken as it is.
+/// A text is a whole number and one of `ms`, `s`, `m`, `h` and `d`, as in the attributes. Where an
+/// entry may live for ever (`T` is [`Ttl`]), it can also be `"never"`, and a `Ttl` is taken as it
+/// is.
 ///
 /// # Panics
 ///
-/// An option that takes a text panics if that is not a time. Read a text that comes from outside of the
-/// program by `text.parse::<Ttl>()?` instead.
+/// An option that takes a text panics if that is not a time. Read a text that comes from outside of
+/// the program by `text.parse::<Ttl>()?` instead.
 ///
 /// # Examples
 ///

@@ -1,9 +1,10 @@
 //! The waiters of this process, slot by slot.
 //!
-//! A message wakes the waiter whose turn it is. Besides, the first waiter of each slot *looks*: it asks again at the
-//! holder's expiry, after a second at the latest, and when messages may have been lost. If a look finds that a message or a
-//! place was lost, the next waiter looks at once, and so on until one finds its place as it was. Since a backend takes
-//! waiters from the head of its queue only, the places behind that one are as they were, too.
+//! A message wakes the waiter whose turn it is. Besides, the first waiter of each slot *looks*: it
+//! asks again at the holder's expiry, after a second at the latest, and when messages may have been
+//! lost. If a look finds that a message or a place was lost, the next waiter looks at once, and so
+//! on until one finds its place as it was. Since a backend takes waiters from the head of its queue
+//! only, the places behind that one are as they were, too.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, btree_map};
@@ -22,10 +23,12 @@ use crate::cachify::Inner;
 
 /// How long the first waiter sleeps at most before it looks.
 pub(crate) const RECHECK: Duration = Duration::from_secs(1);
-/// For how long a waiter asks for a place in the queue. One that waits for longer asks anew after half of it.
+/// For how long a waiter asks for a place in the queue. One that waits for longer asks anew after
+/// half of it.
 pub(crate) const PLACE: Duration = Duration::from_mins(10);
-/// How many waiters of a slot know their position. If the first is a future that is not polled, the second one looks, and so on.
-/// The others look too, if all those before them may have had their time: few of these timers fire.
+/// How many waiters of a slot know their position. If the first is a future that is not polled, the
+/// second one looks, and so on. The others look too, if all those before them may have had their
+/// time: few of these timers fire.
 const DEPUTIES: usize = 8;
 /// How long after one waiter's time to look the next one takes over.
 const STAGGER: Duration = Duration::from_millis(300);
@@ -103,7 +106,8 @@ pub(crate) struct Waiter<'a> {
     losses: watch::Receiver<u64>,
     /// When it asks whatever the others do: to keep its place, or after a failure.
     own: Instant,
-    /// It asks without having been told. Until the answer shows that nothing was lost, its drop makes the next one look.
+    /// It asks without having been told. Until the answer shows that nothing was lost, its drop
+    /// makes the next one look.
     looking: bool,
 }
 
@@ -180,7 +184,8 @@ impl<'a> Waiter<'a> {
         now <= failed + pause
     }
 
-    /// The backend granted the slot, or answered that it is still taken when the time to wait was over.
+    /// The backend granted the slot, or answered that it is still taken when the time to wait was
+    /// over.
     pub(crate) fn answered(mut self, granted: bool) {
         // What was granted without a message was handed over by one that got lost.
         self.looking &= granted;

@@ -1,7 +1,8 @@
 //! How much memory a value takes, by estimate.
 //!
-//! The value is walked by its `Serialize` and nothing is written: text and bytes tell their lengths. The walk is
-//! bounded. Of a long list it looks at the first items and takes the others for as large.
+//! The value is walked by its `Serialize` and nothing is written: text and bytes tell their
+//! lengths. The walk is bounded. Of a long list it looks at the first items and takes the others
+//! for as large.
 
 use std::fmt::{self, Display};
 

@@ -17,8 +17,8 @@ use crate::function::{Function, names_in};
 use crate::template::{Given, Slot};
 use crate::{krate, validate};
 
-/// Begins what an attribute is given that another one has taken along already, so that it does nothing and its import is used.
-/// Behind it stands what it was taken for.
+/// Begins what an attribute is given that another one has taken along already, so that it does
+/// nothing and its import is used. Behind it stands what it was taken for.
 const SEEN: &str = "__cachify_seen_";
 
 /// One of the four attributes, with those below it.
@@ -211,7 +211,8 @@ impl Context {
         }
     }
 
-    /// Calls a function of ours, for the compiler to point at the function's type if it does not do.
+    /// Calls a function of ours, for the compiler to point at the function's type if it does not
+    /// do.
     fn call(&self, name: &str, arguments: &TokenStream) -> TokenStream {
         self.call_at(self.returns_span(), name, arguments)
     }
@@ -273,8 +274,8 @@ impl Context {
         })
     }
 
-    /// Whether what is cached has the name of a response of one of the frameworks. Then the complaint
-    /// about a type that cannot be cached is another one.
+    /// Whether what is cached has the name of a response of one of the frameworks. Then the
+    /// complaint about a type that cannot be cached is another one.
     fn is_named_like_a_response(&self) -> bool {
         const RESPONSES: [&str; 9] = [
             "Form",
@@ -295,7 +296,8 @@ impl Context {
         last.is_some_and(|last| RESPONSES.iter().any(|name| last.ident == name))
     }
 
-    /// The variable that has the tag. It is at the type, like the calls: there the compiler is to point if it cannot be cached.
+    /// The variable that has the tag. It is at the type, like the calls: there the compiler is to
+    /// point if it cannot be cached.
     fn tagged(&self) -> Ident {
         Ident::new("__cachify_tag", self.returns_span())
     }
@@ -303,7 +305,8 @@ impl Context {
     /// Tells what kind of type a function returns, by that type, and that it can be cached.
     fn tag(&self, returns: &Type) -> TokenStream {
         let private = &self.private;
-        // Only what owns itself can be shared, and the search for a method does not look at lifetimes.
+        // Only what owns itself can be shared, and the search for a method does not look at
+        // lifetimes.
         let mut names = names_in(returns.to_token_stream());
         names.remove("'static");
         let levels = if names.iter().any(|name| name.starts_with('\'')) {

@@ -71,8 +71,8 @@ impl Function {
         wanted
     }
 
-    /// The argument that a placeholder begins with. It is found by its text, although the template and the arguments may come from
-    /// different macros; errors are to point at the template.
+    /// The argument that a placeholder begins with. It is found by its text, although the template
+    /// and the arguments may come from different macros; errors are to point at the template.
     pub(crate) fn argument(&self, template: &Template, slot: &Slot) -> Ident {
         let mut argument = match (self.binding(&slot.root), self.item.sig.receiver()) {
             (Some(binding), _) => binding.ident.clone(),
@@ -112,7 +112,8 @@ impl Function {
         names_in(self.item.sig.output.to_token_stream()).contains("impl")
     }
 
-    /// The function's generics as far as `tokens` mention them, with those of their bounds that mention nothing else.
+    /// The function's generics as far as `tokens` mention them, with those of their bounds that
+    /// mention nothing else.
     pub(crate) fn generics_of(&self, tokens: TokenStream) -> Generics {
         let generics = &self.item.sig.generics;
         let used = names_in(tokens);
@@ -245,7 +246,8 @@ fn collect_captures(tokens: TokenStream, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The names that an expression uses as values: not those of fields, methods, types or its own closures' parameters.
+/// The names that an expression uses as values: not those of fields, methods, types or its own
+/// closures' parameters.
 #[derive(Default)]
 struct Values {
     used: BTreeSet<String>,
@@ -282,7 +284,8 @@ struct Names<'a>(&'a mut Vec<Binding>);
 impl<'ast> Visit<'ast> for Names<'_> {
     fn visit_pat_ident(&mut self, pat: &'ast PatIdent) {
         let text = pat.ident.to_string();
-        // `None` and other constants look like names here, and each side of `A(x) | B(x)` has the same ones.
+        // `None` and other constants look like names here, and each side of `A(x) | B(x)` has the
+        // same ones.
         let known = self.0.iter().any(|binding| binding.ident == pat.ident);
         if !known && !text.starts_with(char::is_uppercase) {
             self.0.push(Binding::new(&pat.ident, None));

@@ -5,8 +5,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Ident, LitStr, Path};
 
-/// Each of them exports all that an expansion names. The core comes last: an app may have an adapter, and the core for its tests only, which
-/// cannot be told from here.
+/// Each of them exports all that an expansion names. The core comes last: an app may have an
+/// adapter, and the core for its tests only, which cannot be told from here.
 const CRATES: [&str; 4] = [
     "cachify-axum",
     "cachify-poem",
@@ -14,7 +14,8 @@ const CRATES: [&str; 4] = [
     "cachify-core",
 ];
 
-/// The path to `__private`: in the crate that the user named, else in whichever of ours their `Cargo.toml` has, renamed or not.
+/// The path to `__private`: in the crate that the user named, else in whichever of ours their
+/// `Cargo.toml` has, renamed or not.
 pub(crate) fn private(named: Option<&Path>) -> TokenStream {
     if let Some(path) = named {
         return quote!(#path::__private);

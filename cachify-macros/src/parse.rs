@@ -1,6 +1,7 @@
-// The grammar of key templates, needed when a template is compiled (in `cachify-macros`) and when one
-// is read at run time (in `cachify-core`). A proc-macro crate can neither export a function nor depend
-// on a crate of ours, so both have this file; `cachify-core/tests/key_grammar.rs` holds them identical.
+// The grammar of key templates, needed when a template is compiled (in `cachify-macros`) and when
+// one is read at run time (in `cachify-core`). A proc-macro crate can neither export a function nor
+// depend on a crate of ours, so both have this file; `cachify-core/tests/key_grammar.rs` holds them
+// identical.
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Where in its file an attributed function stands.
 //!
-//! A macro does not see what encloses it, so this reads the source. It serves messages alone: where the
-//! answer is not certain there is none, and the compiler complains about the expansion instead.
+//! A macro does not see what encloses it, so this reads the source. It serves messages alone: where
+//! the answer is not certain there is none, and the compiler complains about the expansion instead.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

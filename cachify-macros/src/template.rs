@@ -65,7 +65,8 @@ impl Template {
         self.lit.span()
     }
 
-    /// An error at the template about a placeholder that names nothing. `place` is what should have it, `names` are those it has.
+    /// An error at the template about a placeholder that names nothing. `place` is what should have
+    /// it, `names` are those it has.
     pub(crate) fn unknown(
         &self,
         slot: &Slot,
@@ -82,7 +83,8 @@ impl Template {
         syn::Error::new(self.span(), message)
     }
 
-    /// The items of a block that make up the template, as a `static` by the name of `__CACHIFY_TEMPLATE`.
+    /// The items of a block that make up the template, as a `static` by the name of
+    /// `__CACHIFY_TEMPLATE`.
     pub(crate) fn statics(&self, private: &TokenStream) -> TokenStream {
         let Self { lit, head, slots } = self;
         let text = lit.value();
@@ -96,8 +98,8 @@ impl Template {
         }
     }
 
-    /// An expression that renders the template. `value` gives an expression for each placeholder that
-    /// `given` has no value for.
+    /// An expression that renders the template. `value` gives an expression for each placeholder
+    /// that `given` has no value for.
     pub(crate) fn render(
         &self,
         private: &TokenStream,
@@ -127,7 +129,8 @@ impl Template {
             let expressions = given.0.iter().map(|(_, expression)| expression);
             quote!(match (#(&(#expressions),)*) { (#(#names,)*) => #render })
         };
-        // The key is finished in a statement of its own: the references, which may not be `Send`, end there.
+        // The key is finished in a statement of its own: the references, which may not be `Send`,
+        // end there.
         quote!({
             #statics
             let __cachify_key = #render;
@@ -186,7 +189,8 @@ impl Slot {
     }
 }
 
-/// Keywords are written without `r#` in a template. `None` for those that cannot be names even with it.
+/// Keywords are written without `r#` in a template. `None` for those that cannot be names even with
+/// it.
 fn escaped(ident: &Ident, span: Span) -> Option<Ident> {
     let text = ident.to_string();
     if syn::parse_str::<Ident>(&text).is_ok() {

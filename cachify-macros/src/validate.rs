@@ -1,4 +1,5 @@
-//! Checks input that parses. Each mistake is reported once, at its place, with what to write instead.
+//! Checks input that parses. Each mistake is reported once, at its place, with what to write
+//! instead.
 
 use quote::ToTokens as _;
 use syn::visit::{self, Visit};
@@ -174,8 +175,8 @@ fn value(function: &Function) -> syn::Result<()> {
     }
 }
 
-/// A reference in what is cached of a type: the type itself, what a `Result` has as its `Ok`, what the
-/// usual containers hold.
+/// A reference in what is cached of a type: the type itself, what a `Result` has as its `Ok`, what
+/// the usual containers hold.
 fn reference(ty: &Type) -> Option<&TypeReference> {
     match ty {
         Type::Reference(reference) => Some(reference),

@@ -13,9 +13,11 @@ use crate::hold::whole;
 
 /// The lock of a key that the request makes; 423 if another caller holds it.
 ///
-/// The fields of `K` come from the path and the query, of which the path wins. The [`Cachify`] comes from
-/// [`Data`](poem::web::Data), else from the [scope](crate::ScopeMiddleware) or [`init`](crate::init). The lock is held until the
-/// handler drops this, at its end, or when the client goes away, as far as [the server tells](crate::HangupListener). It does not wait: [`LockMiddleware`](crate::LockMiddleware) can.
+/// The fields of `K` come from the path and the query, of which the path wins. The [`Cachify`]
+/// comes from [`Data`](poem::web::Data), else from the [scope](crate::ScopeMiddleware) or
+/// [`init`](crate::init). The lock is held until the handler drops this, at its end, or when the
+/// client goes away, as far as [the server tells](crate::HangupListener). It does not wait:
+/// [`LockMiddleware`](crate::LockMiddleware) can.
 ///
 /// # Examples
 ///
@@ -42,16 +44,20 @@ use crate::hold::whole;
 ///
 /// # In poem-openapi
 ///
-/// It is an argument of an operation as well. But there path parameters are called `param0`, `param1` and so on, in their order, so that a field
-/// needs that name too: `#[serde(alias = "param0")]`.
+/// It is an argument of an operation as well. But there path parameters are called `param0`,
+/// `param1` and so on, in their order, so that a field needs that name too:
+/// `#[serde(alias = "param0")]`.
 ///
 /// # Bodies
 ///
-/// The body of the request is read before the lock is taken, up to 2 MiB and for up to 10 s, so a stalled client does not block others. For longer uploads, use [`LockMiddleware`](crate::LockMiddleware).
+/// The body of the request is read before the lock is taken, up to 2 MiB and for up to 10 s, so a
+/// stalled client does not block others. For longer uploads, use
+/// [`LockMiddleware`](crate::LockMiddleware).
 ///
 /// # When the lock is lost
 ///
-/// The handler goes on, unless it asks: [`Guard::run`] stops what it is given. [`LockMiddleware`](crate::LockMiddleware) stops the whole handler.
+/// The handler goes on, unless it asks: [`Guard::run`] stops what it is given.
+/// [`LockMiddleware`](crate::LockMiddleware) stops the whole handler.
 #[derive(Debug)]
 pub struct Locked<K> {
     /// What the request made.

@@ -95,9 +95,9 @@ macro_rules! hold {
         pub struct $Middleware(Arc<Hold>);
 
         impl $Middleware {
-            /// Sets the answer to all other errors: the backend is away, the lock or permit got lost, the request makes no key, or its body
-            /// is too slow or too long. Default: a [`Rejection`], 503 and a
-            /// problem document.
+            /// Sets the answer to all other errors: the backend is away, the lock or permit got
+            /// lost, the request makes no key, or its body is too slow or too long. Default: a
+            /// [`Rejection`], 503 and a problem document.
             pub fn on_error<R: IntoResponse>(
                 self,
                 answer: impl Fn(Error) -> R + Send + Sync + 'static,
@@ -155,17 +155,23 @@ macro_rules! hold {
 hold! {
     /// Runs a route under a lock: of the requests with one key, one at a time, in all processes.
     ///
-    /// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then answered 423. The [key](crate::CacheMiddleware#the-key) is
-    /// as for a cached route, and the lock the same as that of a guard, a macro or an extractor of that key. A request that lacks
+    /// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then
+    /// answered 423. The [key](crate::CacheMiddleware#the-key) is as for a cached route, and the
+    /// lock the same as that of a guard, a macro or an extractor of that key. A request that lacks
     /// a part of the key is answered 400.
     ///
     /// # Bodies
     ///
-    /// The body of a request is read before the lock is taken, so a stalled client does not block others. The default limits are 2 MiB ([`body_limit`](Self::body_limit)) and 10 s ([`body_time`](Self::body_time)). A longer body is answered 413, a slower one 408. With [`stream_body`](Self::stream_body) the handler reads the body itself.
+    /// The body of a request is read before the lock is taken, so a stalled client does not block
+    /// others. The default limits are 2 MiB ([`body_limit`](Self::body_limit)) and 10 s
+    /// ([`body_time`](Self::body_time)). A longer body is answered 413, a slower one 408. With
+    /// [`stream_body`](Self::stream_body) the handler reads the body itself.
     ///
     /// # When the lock is lost
     ///
-    /// The handler is dropped, and the answer is 503. The same happens after [`max_hold`](Self::max_hold), 1 minute by default. If the client disconnects and [the server notices](crate::HangupListener), the handler is dropped too, and the lock is free at once.
+    /// The handler is dropped, and the answer is 503. The same happens after
+    /// [`max_hold`](Self::max_hold), 1 minute by default. If the client disconnects and [the server
+    /// notices](crate::HangupListener), the handler is dropped too, and the lock is free at once.
     ///
     /// # Examples
     ///
@@ -210,7 +216,8 @@ impl LockMiddleware {
         self.rules(|rules| rules.wait(wait))
     }
 
-    /// What to answer while another request holds the lock. Default: a [`Rejection`], 423 and a problem document.
+    /// What to answer while another request holds the lock. Default: a [`Rejection`], 423 and a
+    /// problem document.
     pub fn on_locked<R: IntoResponse>(
         self,
         answer: impl Fn() -> R + Send + Sync + 'static,
@@ -220,7 +227,8 @@ impl LockMiddleware {
 }
 
 hold! {
-    /// Runs a route unless the same is running already: of the requests with one key, the second is answered 409.
+    /// Runs a route unless the same is running already: of the requests with one key, the second is
+    /// answered 409.
     ///
     /// All else is as with [`LockMiddleware`].
     ///
@@ -256,7 +264,8 @@ impl OnceMiddleware {
         Self(Hold::new(cachify, HoldRules::once(template)))
     }
 
-    /// What to answer while another request runs. Default: a [`Rejection`], 409 and a problem document.
+    /// What to answer while another request runs. Default: a [`Rejection`], 409 and a problem
+    /// document.
     pub fn on_locked<R: IntoResponse>(
         self,
         answer: impl Fn() -> R + Send + Sync + 'static,
@@ -268,7 +277,8 @@ impl OnceMiddleware {
 hold! {
     /// Runs at most so many requests of a key at a time, in all processes together.
     ///
-    /// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is as with [`LockMiddleware`].
+    /// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is
+    /// as with [`LockMiddleware`].
     ///
     /// # Examples
     ///
@@ -312,7 +322,8 @@ impl PoolMiddleware {
         self.rules(|rules| rules.wait(wait))
     }
 
-    /// What to answer while all permits are out. Default: a [`Rejection`], 429 and a problem document.
+    /// What to answer while all permits are out. Default: a [`Rejection`], 429 and a problem
+    /// document.
     pub fn on_full<R: IntoResponse>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)
     }

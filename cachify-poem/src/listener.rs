@@ -11,9 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A listener whose server drops a handler when its client goes away.
 ///
-/// By itself, poem's server keeps running an HTTP/1 request after its client disconnects: its locks and permits stay held, and its computation continues for no one. With this listener, locks and permits are free at once, and a waiter takes over the computation.
+/// By itself, poem's server keeps running an HTTP/1 request after its client disconnects: its locks
+/// and permits stay held, and its computation continues for no one. With this listener, locks and
+/// permits are free at once, and a waiter takes over the computation.
 ///
-/// Make it the outermost listener, around TLS. A client that shuts down its sending side counts as disconnected, even if it still reads.
+/// Make it the outermost listener, around TLS. A client that shuts down its sending side counts as
+/// disconnected, even if it still reads.
 ///
 /// # Examples
 ///
@@ -51,7 +54,8 @@ impl<L: Listener> Listener for HangupListener<L> {
 pub struct HangupAcceptor<A>(A);
 
 impl<A> HangupAcceptor<A> {
-    /// Watches the connections of `acceptor`: for [`Server::new_with_acceptor`](poem::Server::new_with_acceptor).
+    /// Watches the connections of `acceptor`: for
+    /// [`Server::new_with_acceptor`](poem::Server::new_with_acceptor).
     pub fn new(acceptor: A) -> Self {
         Self(acceptor)
     }
@@ -81,7 +85,8 @@ pub struct HangupStream<S> {
 impl<S: Unpin> HangupStream<S> {
     /// The connection to write to.
     ///
-    /// After an error of reading, the server goes on to write and flush; only an error there has it drop the handler.
+    /// After an error of reading, the server goes on to write and flush; only an error there has it
+    /// drop the handler.
     fn writer(&mut self) -> io::Result<Pin<&mut S>> {
         if self.gone {
             return Err(io::ErrorKind::BrokenPipe.into());

@@ -22,34 +22,41 @@ use crate::extract::Params;
 
 /// Caches the responses of a route.
 ///
-/// It goes onto a handler, a method router or whatever else is inside of a route. [What is cached](cachify_core::http) follows from HTTP: GET
-/// requests without `Authorization` or `Cookie`, successful answers that set no cookie and forbid no storing, `Vary` honoured.
+/// It goes onto a handler, a method router or whatever else is inside of a route. [What is
+/// cached](cachify_core::http) follows from HTTP: GET requests without `Authorization` or `Cookie`,
+/// successful answers that set no cookie and forbid no storing, `Vary` honoured.
 ///
 /// # The key
 ///
-/// In the template, `{name}` is a path parameter, `{path}`, `{host}`, `{query.page}`, `{header.accept-language}` and `{cookie.session}` are other
-/// parts of the request, and `{query}` is the whole query, sorted: see [`RequestKey`](cachify_core::http::RequestKey). A request that does not fill the key passes
-/// through uncached, and the log says so once.
+/// In the template, `{name}` is a path parameter, `{path}`, `{host}`, `{query.page}`,
+/// `{header.accept-language}` and `{cookie.session}` are other parts of the request, and `{query}`
+/// is the whole query, sorted: see [`RequestKey`](cachify_core::http::RequestKey). A request that
+/// does not fill the key passes through uncached, and the log says so once.
 ///
-/// The path itself is not part of the key, unless the template names `{path}`: two routes need two templates. Where one middleware covers several
-/// routes, the first is cached. The others pass through with a warning, and so does what it sees around a [`Route`](poem::Route).
+/// The path itself is not part of the key, unless the template names `{path}`: two routes need two
+/// templates. Where one middleware covers several routes, the first is cached. The others pass
+/// through with a warning, and so does what it sees around a [`Route`](poem::Route).
 ///
-/// A parameter is the text of the path: to a handler that reads a number, `/users/7` and `/users/07` are the same, to the cache and to locks
-/// they are not, and a reset of the one leaves the other. Where a client gains by that, refuse other spellings, or take a
-/// [typed key](crate::Locked).
+/// A parameter is the text of the path: to a handler that reads a number, `/users/7` and
+/// `/users/07` are the same, to the cache and to locks they are not, and a reset of the one leaves
+/// the other. Where a client gains by that, refuse other spellings, or take a [typed
+/// key](crate::Locked).
 ///
-/// Only the route makes path parameters, so a middleware that names one goes inside: `.at(path, endpoint.with(..))`. Around a
-/// [`Route`](poem::Route), no parameter is known yet. In an operation of poem-openapi they are called `{param0}`, `{param1}`, in their order.
+/// Only the route makes path parameters, so a middleware that names one goes inside:
+/// `.at(path, endpoint.with(..))`. Around a [`Route`](poem::Route), no parameter is known yet. In
+/// an operation of poem-openapi they are called `{param0}`, `{param1}`, in their order.
 ///
 /// # HEAD
 ///
-/// It is answered from GET's entry. On a miss it fills nothing around the methods, as in `get(endpoint).with(..)`; inside of them, as in
-/// `get(endpoint.with(..))`, poem shows a HEAD as a GET, which fills.
+/// It is answered from GET's entry. On a miss it fills nothing around the methods, as in
+/// `get(endpoint).with(..)`; inside of them, as in `get(endpoint.with(..))`, poem shows a HEAD as a
+/// GET, which fills.
 ///
 /// # Errors
 ///
-/// An error of the endpoint passes through as it is, for a `catch_error` further out, and is not shared. Only one whose status is
-/// [cached](Self::statuses) is made a response here. The others have no `Cache-Status`: an error has no headers yet.
+/// An error of the endpoint passes through as it is, for a `catch_error` further out, and is not
+/// shared. Only one whose status is [cached](Self::statuses) is made a response here. The others
+/// have no `Cache-Status`: an error has no headers yet.
 ///
 /// # Examples
 ///
@@ -79,7 +86,8 @@ impl CacheMiddleware {
     ///
     /// # Panics
     ///
-    /// If the template is malformed, or names what no part of a request fills, as a malformed route does.
+    /// If the template is malformed, or names what no part of a request fills, as a malformed route
+    /// does.
     #[track_caller]
     pub fn new(cachify: &Cachify, template: &str) -> Self {
         Self {
@@ -174,14 +182,16 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The URI before nested routes stripped it; `None` for a request that was built, as by poem's `TestClient`.
+    /// The URI before nested routes stripped it; `None` for a request that was built, as by poem's
+    /// `TestClient`.
     fn original(&self) -> Option<&Uri> {
         Some(self.request.original_uri()).filter(|uri| uri.path() != "/")
     }
 }
 
 impl Routed for Place<'_> {
-    /// `None` around a `Route` inside of another: poem then shows the pattern of the outer one, which covers a part of the path only.
+    /// `None` around a `Route` inside of another: poem then shows the pattern of the outer one,
+    /// which covers a part of the path only.
     fn route(&self) -> Option<&str> {
         let PathPattern(pattern) = self.request.data()?;
         let wild = pattern.rsplit('/').next()?.starts_with('*');
@@ -198,7 +208,8 @@ impl Routed for Place<'_> {
     }
 }
 
-/// The number of segments of a path, or of a pattern, whose expressions in `<>` can have slashes of their own.
+/// The number of segments of a path, or of a pattern, whose expressions in `<>` can have slashes of
+/// their own.
 fn segments(path: &str) -> usize {
     let path = path.trim_matches('/');
     let mut inside = 0_usize;
@@ -221,7 +232,8 @@ pub(crate) fn put_head(request: &mut Request, parts: Parts) {
 
 type Boxed = http::Response<BoxBody<Bytes, io::Error>>;
 
-/// A response as one of the `http` crate, whose body tells its length; or an error, as the bare response that the rules judge.
+/// A response as one of the `http` crate, whose body tells its length; or an error, as the bare
+/// response that the rules judge.
 struct Answer {
     response: Boxed,
     error: Option<poem::Error>,
@@ -295,8 +307,8 @@ fn exact_length(body: &impl BodyExt) -> Option<u64> {
     body.size_hint().exact()
 }
 
-/// Makes a handle that of each request: of all functions inside of it whose macro names none, in whatever task the server runs them, and of the
-/// guards among its arguments.
+/// Makes a handle that of each request: of all functions inside of it whose macro names none, in
+/// whatever task the server runs them, and of the guards among its arguments.
 ///
 /// # Examples
 ///

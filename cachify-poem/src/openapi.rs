@@ -17,7 +17,8 @@ const REFUSALS: [(u16, &str, bool); 5] = [
     (503, "The backend is away, or what was held got lost.", true),
 ];
 
-/// An operation that returns it documents all that it can answer. A guard among the arguments can refuse with some of these, which the arguments do not show: return it there too.
+/// An operation that returns it documents all that it can answer. A guard among the arguments can
+/// refuse with some of these, which the arguments do not show: return it there too.
 ///
 /// # Examples
 ///

@@ -6,10 +6,12 @@ use poem::http::StatusCode;
 use poem::{Body, Response};
 
 cachify_core::__cachify_rejection! {
-    /// An [`Error`](crate::Error) as a response: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 400 for a
-    /// request that makes no key, 503 while the backend is away, with `Retry-After` and a problem document. See [`problem`] for the whole table.
+    /// An [`Error`](crate::Error) as a response: 423 for a lock that is held, 409 for what runs
+    /// already, 429 for a full pool, 400 for a request that makes no key, 503 while the backend is
+    /// away, with `Retry-After` and a problem document. See [`problem`] for the whole table.
     ///
-    /// It is what guards and middleware of this crate return as their [`poem::Error`]; `catch_error` finds it there, to answer otherwise.
+    /// It is what guards and middleware of this crate return as their [`poem::Error`];
+    /// `catch_error` finds it there, to answer otherwise.
     ///
     /// # Examples
     ///

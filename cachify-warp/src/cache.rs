@@ -17,7 +17,8 @@ use warp::{Rejection, Reply};
 
 use crate::handler::Handler;
 
-/// How the responses of a route are cached; taken by [`FilterExt::cached`](crate::FilterExt::cached).
+/// How the responses of a route are cached; taken by
+/// [`FilterExt::cached`](crate::FilterExt::cached).
 ///
 /// # Examples
 ///
@@ -46,9 +47,10 @@ impl Cache {
 
     /// Which headers of the request are in the key. Default: none.
     ///
-    /// What it says is believed: requests with `Authorization` or `Cookie` pass through uncached unless the header is named here, and then one
-    /// user gets what was made for another if the key does not tell them apart. Answers that vary by a header that is named here are
-    /// not looked up a second time.
+    /// What it says is believed: requests with `Authorization` or `Cookie` pass through uncached
+    /// unless the header is named here, and then one user gets what was made for another if the key
+    /// does not tell them apart. Answers that vary by a header that is named here are not looked up
+    /// a second time.
     ///
     /// # Examples
     ///

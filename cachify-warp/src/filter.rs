@@ -18,32 +18,40 @@ use crate::{Cache, Lock, Once, Pool};
 
 /// Caching, locks, run-once and pools on any filter.
 ///
-/// Keys are made of what the filter extracted: a path parameter, [`query`], [`warp::query()`], [`warp::header()`].
+/// Keys are made of what the filter extracted: a path parameter, [`query`], [`warp::query()`],
+/// [`warp::header()`].
 ///
-/// A filter that cannot reject, such as [`warp::any()`] alone, becomes one that could by [`boxed`](Filter::boxed).
+/// A filter that cannot reject, such as [`warp::any()`] alone, becomes one that could by
+/// [`boxed`](Filter::boxed).
 pub trait FilterExt: Route<Extract: Extracted> {
     /// Handles requests, and caches the responses.
     ///
-    /// The handler is what [`then`](Filter::then) or [`and_then`](Filter::and_then) take: an async function of the extracted values, which returns a reply, or
-    /// a result with a rejection. [What is cached](cachify_core::http) follows from HTTP: responses to GET requests without `Authorization` or `Cookie`, successful
-    /// ones that set no cookie and forbid no storing, `Vary` honoured. Rejections are not cached.
+    /// The handler is what [`then`](Filter::then) or [`and_then`](Filter::and_then) take: an async
+    /// function of the extracted values, which returns a reply, or a result with a rejection. [What
+    /// is cached](cachify_core::http) follows from HTTP: responses to GET requests without
+    /// `Authorization` or `Cookie`, successful ones that set no cookie and forbid no storing,
+    /// `Vary` honoured. Rejections are not cached.
     ///
-    /// [`warp::get()`] rejects HEAD requests; [`get_or_head`] lets them in, and GET's entry answers them. POST, PUT, PATCH and DELETE
-    /// requests that a filter lets in run the handler, and reset the key if it answers without an error.
+    /// [`warp::get()`] rejects HEAD requests; [`get_or_head`] lets them in, and GET's entry answers
+    /// them. POST, PUT, PATCH and DELETE requests that a filter lets in run the handler, and reset
+    /// the key if it answers without an error.
     ///
-    /// A filter of several paths, such as `a.or(b).unify()`, needs a key that tells them apart. Nothing checks that, since warp does not
-    /// tell which one matched: extract [`warp::path::full()`], or cache each of them. For responses that depend on the host, extract
-    /// [`host`] and say [`keyed_by([header::HOST])`](Cache::keyed_by).
+    /// A filter of several paths, such as `a.or(b).unify()`, needs a key that tells them apart.
+    /// Nothing checks that, since warp does not tell which one matched: extract
+    /// [`warp::path::full()`], or cache each of them. For responses that depend on the host,
+    /// extract [`host`] and say [`keyed_by([header::HOST])`](Cache::keyed_by).
     ///
     /// # Two requests at once
     ///
-    /// The second gets the response of the first. Filters that come before run for each of them, the handler for one. If the
-    /// first client goes away, its handler is dropped, and the second request runs its own.
+    /// The second gets the response of the first. Filters that come before run for each of them,
+    /// the handler for one. If the first client goes away, its handler is dropped, and the second
+    /// request runs its own.
     ///
     /// # What the handler sees
     ///
-    /// It runs in the [scope](Cachify::scope) of the cache's handle. Conditions and ranges, as in `If-None-Match`, are evaluated on its answer: it
-    /// need not look for them. An answer of 304 or 206 of its own goes to its client alone.
+    /// It runs in the [scope](Cachify::scope) of the cache's handle. Conditions and ranges, as in
+    /// `If-None-Match`, are evaluated on its answer: it need not look for them. An answer of 304 or
+    /// 206 of its own goes to its client alone.
     ///
     /// # Examples
     ///
@@ -84,18 +92,23 @@ pub trait FilterExt: Route<Extract: Extracted> {
 
     /// Handles one request at a time for each key, in all processes.
     ///
-    /// The others wait as long as [`Lock::wait`] says, first come, first served, and are then rejected: [`recover`](crate::recover) answers 423. The lock is
-    /// the same as that of a guard, a macro or another filter of that key. It is given back before the response is sent.
+    /// The others wait as long as [`Lock::wait`] says, first come, first served, and are then
+    /// rejected: [`recover`](crate::recover) answers 423. The lock is the same as that of a guard,
+    /// a macro or another filter of that key. It is given back before the response is sent.
     ///
     /// The handler is as for [`cached`](Self::cached), and runs in the scope of the lock's handle.
     ///
     /// # Bodies
     ///
-    /// Filters that come before are done before the lock is taken: `.and(warp::body::json())` reads the whole body first, so a stalled client does not block others. The handler reads the body of [`warp::body::stream()`] under the lock; [`Lock::max_hold`], 1 minute by default, bounds how long. warp itself has no time limit for bodies.
+    /// Filters that come before are done before the lock is taken: `.and(warp::body::json())` reads
+    /// the whole body first, so a stalled client does not block others. The handler reads the body
+    /// of [`warp::body::stream()`] under the lock; [`Lock::max_hold`], 1 minute by default, bounds
+    /// how long. warp itself has no time limit for bodies.
     ///
     /// # When the lock is lost
     ///
-    /// The handler is dropped, and the answer is 503. The same happens to it when its client goes away; the lock is then free at once.
+    /// The handler is dropped, and the answer is 503. The same happens to it when its client goes
+    /// away; the lock is then free at once.
     ///
     /// # Examples
     ///
@@ -125,8 +138,8 @@ pub trait FilterExt: Route<Extract: Extracted> {
 
     /// Handles a request unless another one of its key is running, in any process.
     ///
-    /// The others are rejected at once: [`recover`](crate::recover) answers 409, or what [`Once::on_locked`] says. All else is as with
-    /// [`then_locked`](Self::then_locked).
+    /// The others are rejected at once: [`recover`](crate::recover) answers 409, or what
+    /// [`Once::on_locked`] says. All else is as with [`then_locked`](Self::then_locked).
     fn then_once<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,
         once: impl Into<Once>,
@@ -138,8 +151,9 @@ pub trait FilterExt: Route<Extract: Extracted> {
 
     /// Handles so many requests at a time for each key, in all processes together.
     ///
-    /// The others wait as long as [`Pool::wait`] says, first come, first served, and are then rejected: [`recover`](crate::recover) answers 429. All else is as
-    /// with [`then_locked`](Self::then_locked).
+    /// The others wait as long as [`Pool::wait`] says, first come, first served, and are then
+    /// rejected: [`recover`](crate::recover) answers 429. All else is as with
+    /// [`then_locked`](Self::then_locked).
     fn then_pooled<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,
         pool: Pool,
@@ -149,19 +163,24 @@ pub trait FilterExt: Route<Extract: Extracted> {
         then_held(self, pool, key, handler)
     }
 
-    /// Lets one request at a time pass for each key, and appends the [`Guard`] to what is extracted.
+    /// Lets one request at a time pass for each key, and appends the [`Guard`] to what is
+    /// extracted.
     ///
-    /// It is [`then_locked`](Self::then_locked) for handlers that want the guard: for its fencing token, or to let go early.
+    /// It is [`then_locked`](Self::then_locked) for handlers that want the guard: for its fencing
+    /// token, or to let go early.
     ///
     /// # How long it is held
     ///
-    /// Until the handler drops the guard, at its end; or when a filter that comes later rejects, or the client goes away. A guard that is dropped gives the lock
-    /// back in the background, maybe after the response was sent; [`Guard::finish`] and [`Guard::release`] wait for it, so that the client can come again at once.
+    /// Until the handler drops the guard, at its end; or when a filter that comes later rejects, or
+    /// the client goes away. A guard that is dropped gives the lock back in the background, maybe
+    /// after the response was sent; [`Guard::finish`] and [`Guard::release`] wait for it, so that
+    /// the client can come again at once.
     ///
     /// # Bodies
     ///
-    /// Put the filter of the body before this one: `.and(warp::body::json()).locked(..)`. After it, the body is read while the lock is
-    /// held, and a client that stalls keeps the lock without end, unless [`Lock::max_hold`] is set.
+    /// Put the filter of the body before this one: `.and(warp::body::json()).locked(..)`. After it,
+    /// the body is read while the lock is held, and a client that stalls keeps the lock without
+    /// end, unless [`Lock::max_hold`] is set.
     ///
     /// # When the lock is lost
     ///
@@ -193,9 +212,11 @@ pub trait FilterExt: Route<Extract: Extracted> {
         held(self, lock.into(), key)
     }
 
-    /// Lets a request pass unless another one of its key is running, and appends the [`Guard`] to what is extracted.
+    /// Lets a request pass unless another one of its key is running, and appends the [`Guard`] to
+    /// what is extracted.
     ///
-    /// It is [`then_once`](Self::then_once) for handlers that want the guard. All else is as with [`locked`](Self::locked).
+    /// It is [`then_once`](Self::then_once) for handlers that want the guard. All else is as with
+    /// [`locked`](Self::locked).
     fn once(
         self,
         once: impl Into<Once>,
@@ -204,9 +225,11 @@ pub trait FilterExt: Route<Extract: Extracted> {
         held(self, once.into(), key)
     }
 
-    /// Lets so many requests at a time pass for each key, and appends the [`Permit`] to what is extracted.
+    /// Lets so many requests at a time pass for each key, and appends the [`Permit`] to what is
+    /// extracted.
     ///
-    /// It is [`then_pooled`](Self::then_pooled) for handlers that want the permit. All else is as with [`locked`](Self::locked).
+    /// It is [`then_pooled`](Self::then_pooled) for handlers that want the permit. All else is as
+    /// with [`locked`](Self::locked).
     fn pooled(
         self,
         pool: Pool,
@@ -215,7 +238,8 @@ pub trait FilterExt: Route<Extract: Extracted> {
         held(self, pool, key)
     }
 
-    /// Handles requests in the [scope](Cachify::scope) of a handle, which is then that of all functions whose macro names none.
+    /// Handles requests in the [scope](Cachify::scope) of a handle, which is then that of all
+    /// functions whose macro names none.
     ///
     /// The handler is as for [`cached`](Self::cached).
     ///
@@ -321,7 +345,8 @@ pub fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Copy + Se
     warp::get().or(warp::head()).unify()
 }
 
-/// Extracts the [host](cachify_core::http::host) that a request was sent to, for a key: empty if there is none.
+/// Extracts the [host](cachify_core::http::host) that a request was sent to, for a key: empty if
+/// there is none.
 ///
 /// It is the same over all versions of HTTP, in lower case and without a default port.
 ///
@@ -352,7 +377,8 @@ pub fn host() -> impl Filter<Extract = (String,), Error = Rejection> + Copy + Se
     })
 }
 
-/// Extracts the whole query, sorted by the names of its parameters, for a key: empty if there is none.
+/// Extracts the whole query, sorted by the names of its parameters, for a key: empty if there is
+/// none.
 ///
 /// # Examples
 ///

@@ -1,4 +1,5 @@
-//! What handlers may be and what filters may extract: the traits behind [`FilterExt`](crate::FilterExt).
+//! What handlers may be and what filters may extract: the traits behind
+//! [`FilterExt`](crate::FilterExt).
 
 use std::future::Future;
 

@@ -92,8 +92,8 @@ macro_rules! hold {
         pub struct $Type(Terms);
 
         impl $Type {
-            /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A request that lives
-            /// keeps its hold, however long it takes.
+            /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30
+            /// s. At least 1 s. A request that lives keeps its hold, however long it takes.
             ///
             /// # Panics
             ///
@@ -105,9 +105,10 @@ macro_rules! hold {
                 self
             }
 
-            /// Sets how long a request may keep its hold; then it is lost, and the next one may start. At least 1 s. Default: 1 minute
-            /// where the filter runs the handler, which it then stops, as in [`then_locked`](crate::FilterExt::then_locked). A guard
-            /// that the handler gets is kept without end.
+            /// Sets how long a request may keep its hold; then it is lost, and the next one may
+            /// start. At least 1 s. Default: 1 minute where the filter runs the handler, which it
+            /// then stops, as in [`then_locked`](crate::FilterExt::then_locked). A guard that the
+            /// handler gets is kept without end.
             ///
             /// # Panics
             ///
@@ -119,14 +120,15 @@ macro_rules! hold {
                 self
             }
 
-            /// Lets the handler take as long as it likes: one that hangs then blocks the others without end.
+            /// Lets the handler take as long as it likes: one that hangs then blocks the others
+            /// without end.
             pub fn no_max_hold(mut self) -> Self {
                 (self.0.max_hold, self.0.no_max_hold) = (None, true);
                 self
             }
 
-            /// What [`recover`](crate::recover) answers if it cannot be known who holds what, or what was held got lost. Default: 503 and a
-            /// problem document.
+            /// What [`recover`](crate::recover) answers if it cannot be known who holds what, or
+            /// what was held got lost. Default: 503 and a problem document.
             pub fn on_error<R: Reply>(
                 mut self,
                 answer: impl Fn(Error) -> R + Send + Sync + 'static,
@@ -180,8 +182,8 @@ macro_rules! hold {
 }
 
 hold! {
-    /// How a route is locked; taken by [`then_locked`](crate::FilterExt::then_locked) and [`locked`](crate::FilterExt::locked). `&Cachify` is one
-    /// with the defaults.
+    /// How a route is locked; taken by [`then_locked`](crate::FilterExt::then_locked) and
+    /// [`locked`](crate::FilterExt::locked). `&Cachify` is one with the defaults.
     ///
     /// # Examples
     ///
@@ -217,7 +219,8 @@ impl Lock {
         self
     }
 
-    /// What [`recover`](crate::recover) answers while another request holds the lock. Default: 423 and a problem document.
+    /// What [`recover`](crate::recover) answers while another request holds the lock. Default: 423
+    /// and a problem document.
     pub fn on_locked<R: Reply>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)
     }
@@ -230,8 +233,8 @@ impl From<&Cachify> for Lock {
 }
 
 hold! {
-    /// How a route runs once at a time; taken by [`then_once`](crate::FilterExt::then_once) and [`once`](crate::FilterExt::once). `&Cachify` is
-    /// one with the defaults.
+    /// How a route runs once at a time; taken by [`then_once`](crate::FilterExt::then_once) and
+    /// [`once`](crate::FilterExt::once). `&Cachify` is one with the defaults.
     ///
     /// # Examples
     ///
@@ -256,7 +259,8 @@ impl Once {
         Self(Terms::new(cachify))
     }
 
-    /// What [`recover`](crate::recover) answers while another request runs. Default: 409 and a problem document.
+    /// What [`recover`](crate::recover) answers while another request runs. Default: 409 and a
+    /// problem document.
     pub fn on_locked<R: Reply>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)
     }
@@ -269,8 +273,8 @@ impl From<&Cachify> for Once {
 }
 
 hold! {
-    /// How many requests a route runs at a time; taken by [`then_pooled`](crate::FilterExt::then_pooled) and
-    /// [`pooled`](crate::FilterExt::pooled).
+    /// How many requests a route runs at a time; taken by
+    /// [`then_pooled`](crate::FilterExt::then_pooled) and [`pooled`](crate::FilterExt::pooled).
     ///
     /// # Examples
     ///
@@ -306,7 +310,8 @@ impl Pool {
         self
     }
 
-    /// What [`recover`](crate::recover) answers while all permits are taken. Default: 429 and a problem document.
+    /// What [`recover`](crate::recover) answers while all permits are taken. Default: 429 and a
+    /// problem document.
     pub fn on_full<R: Reply>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)
     }

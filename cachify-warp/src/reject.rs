@@ -9,10 +9,12 @@ use warp::reject::Reject;
 use warp::reply::Response;
 
 cachify_core::__cachify_rejection! {
-    /// An [`Error`](crate::Error) as a rejection and as a reply: 423 for a lock that is held, 409 for what runs already, 429 for a full pool, 503 while the
-    /// backend is away, with `Retry-After` and a problem document. See [`problem`] for the whole table.
+    /// An [`Error`](crate::Error) as a rejection and as a reply: 423 for a lock that is held, 409
+    /// for what runs already, 429 for a full pool, 503 while the backend is away, with
+    /// `Retry-After` and a problem document. See [`problem`] for the whole table.
     ///
-    /// The guard filters reject with it; [`recover`] makes it a response. A handler returns it by `?`, as a reply or as a [`warp::Rejection`].
+    /// The guard filters reject with it; [`recover`] makes it a response. A handler returns it by
+    /// `?`, as a reply or as a [`warp::Rejection`].
     ///
     /// # Examples
     ///
@@ -57,8 +59,9 @@ impl Reject for Refusal {}
 
 /// Answers the rejections of this crate's filters, and passes all others on.
 ///
-/// Without it, warp answers them 500. It goes onto all routes, or is the first thing that a function of your own asks. Onto a route of its own it goes
-/// where a later route would accept the requests that this one rejects.
+/// Without it, warp answers them 500. It goes onto all routes, or is the first thing that a
+/// function of your own asks. Onto a route of its own it goes where a later route would accept the
+/// requests that this one rejects.
 ///
 /// # Errors
 ///

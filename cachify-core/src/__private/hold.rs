@@ -19,7 +19,8 @@ pub fn pool(source: impl Source, key: &Key, max: u32) -> Pool {
 
 macro_rules! hold {
     ($($name:ident($holder:ty);)*) => {$(
-        /// Runs `work` under it, and gives it back: a failed release is logged and costs no result. The error is that it was lost.
+        /// Runs `work` under it, and gives it back: a failed release is logged and costs no result.
+        /// The error is that it was lost.
         pub async fn $name<F, Fut>(holder: $holder, work: F) -> Result<Fut::Output, Error>
         where
             F: FnOnce() -> Fut,

@@ -1,7 +1,8 @@
-//! What a function returns, decided by its type and not by that type's name: an alias of `Result` is a `Result`.
+//! What a function returns, decided by its type and not by that type's name: an alias of `Result`
+//! is a `Result`.
 //!
-//! `(&&&Returns::<R>::NEW).returned()` finds the most special of three traits, since a method call prefers the one that needs the
-//! fewest dereferences.
+//! `(&&&Returns::<R>::NEW).returned()` finds the most special of three traits, since a method call
+//! prefers the one that needs the fewest dereferences.
 
 use std::convert::Infallible;
 use std::fmt;

@@ -37,7 +37,8 @@ const NEVER: Moment = Moment::from_micros(u64::MAX);
 
 /// The memory backend. Cheap to clone; all clones are one store.
 ///
-/// [`Cachify::memory`](crate::Cachify::memory) creates one by itself. Create your own to share it between handles, or to read its size.
+/// [`Cachify::memory`](crate::Cachify::memory) creates one by itself. Create your own to share it
+/// between handles, or to read its size.
 ///
 /// # Examples
 ///
@@ -82,7 +83,8 @@ struct Size {
 struct Entry {
     value: Typed,
     expires: Moment,
-    /// Unique among entries that expire at the same moment. Each hit copies the entry, so it is small.
+    /// Unique among entries that expire at the same moment. Each hit copies the entry, so it is
+    /// small.
     id: u32,
     /// Its estimated size in memory.
     bytes: u32,
@@ -91,7 +93,8 @@ struct Entry {
 struct LeaseState {
     /// The tokens that may fill; several once a caller joined.
     tokens: Vec<Token>,
-    /// When another caller may take it. Until one does, it stays valid: a computation that blocked its thread, and so its renewal, can still store.
+    /// When another caller may take it. Until one does, it stays valid: a computation that blocked
+    /// its thread, and so its renewal, can still store.
     deadline: Moment,
     /// When it was taken, or when callers could join it last.
     since: Moment,
@@ -123,7 +126,8 @@ fn stands(leases: &Leases, key: &str, token: &Token) -> bool {
         .is_some_and(|lease| lease.tokens.contains(token))
 }
 
-/// Each entry counts as its share of the bytes or of the number of entries, whichever is larger, so that one weight enforces both bounds.
+/// Each entry counts as its share of the bytes or of the number of entries, whichever is larger, so
+/// that one weight enforces both bounds.
 #[derive(Clone)]
 struct Share {
     /// The bytes per entry when the number of entries is at its bound.
@@ -139,7 +143,8 @@ impl Weighter<SmolStr, Entry> for Share {
     }
 }
 
-/// Collects replaced and evicted values, to be dropped without a lock: a value's drop can take any time.
+/// Collects replaced and evicted values, to be dropped without a lock: a value's drop can take any
+/// time.
 #[derive(Clone)]
 struct Keep;
 
@@ -160,15 +165,17 @@ pub struct MemoryBuilder {
     clock: Clock,
 }
 
-/// Enough for 100 000 table rows or 2600 answers of 100 kB, and small compared to a server's memory.
+/// Enough for 100 000 table rows or 2600 answers of 100 kB, and small compared to a server's
+/// memory.
 pub(crate) const DEFAULT_BYTES: u64 = 256 << 20;
 pub(crate) const DEFAULT_ENTRIES: usize = 100_000;
 
-/// The bytes of an entry besides its key and value: its place in the table and in the expiry list, their spare capacity, and the ghosts of evicted entries.
+/// The bytes of an entry besides its key and value: its place in the table and in the expiry list,
+/// their spare capacity, and the ghosts of evicted entries.
 const OVERHEAD: u64 = 256;
 
-/// A part of the table with more entries than twice this is reserved beforehand: to grow, it would have to move
-/// them all at once.
+/// A part of the table with more entries than twice this is reserved beforehand: to grow, it would
+/// have to move them all at once.
 const ENTRIES_PER_PART: usize = 8192;
 /// The most that is reserved. It takes addresses, and memory only once it is used.
 const RESERVED: usize = 1 << 21;
@@ -176,17 +183,25 @@ const RESERVED: usize = 1 << 21;
 const BYTES_PER_PART: u64 = 8 << 20;
 
 impl MemoryBuilder {
-    /// Keeps at most so many entries; those that are used least go first. Default 100 000, at least 1.
+    /// Sets the most entries that are kept; the least used ones are evicted first. Default: 100 000, at
+    /// least one.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.entries = entries.max(1);
         self
     }
 
-    /// Sets the most bytes that all entries take together; the least used ones are evicted first. Default: 256 MiB.
+    /// Sets the most bytes that all entries take together; the least used ones are evicted first.
+    /// Default: 256 MiB.
     ///
-    /// Each entry counts as its share of this bound or of [`capacity`](Self::capacity), whichever is larger. Its size is estimated without encoding it: the length of the key, 256 bytes for the bookkeeping, and for the value the result of [`Cached::weigh`](crate::Cached::weigh), or otherwise the text, lists and numbers that its `Serialize` reports. The size of a stored HTTP answer is exact.
+    /// Each entry counts as its share of this bound or of [`capacity`](Self::capacity), whichever
+    /// is larger. Its size is estimated without encoding it: the length of the key, 256 bytes for
+    /// the bookkeeping, and for the value the result of [`Cached::weigh`](crate::Cached::weigh), or
+    /// otherwise the text, lists and numbers that its `Serialize` reports. The size of a stored
+    /// HTTP answer is exact.
     ///
-    /// The capacity is divided into parts of at least 8 MiB. An entry that does not fit into one part, or is larger than 4 GiB, is not kept; it is counted in `cachify_too_large_total`, and logged once for each template.
+    /// The capacity is divided into parts of at least 8 MiB. An entry that does not fit into one
+    /// part, or is larger than 4 GiB, is not kept; it is counted in `cachify_too_large_total`, and
+    /// logged once for each template.
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.bytes = bytes.max(1);
         self
@@ -212,7 +227,8 @@ impl MemoryBuilder {
             .min(expected / 32)
             .clamp(1, 1 << 14);
         let parts = 1 << parts.ilog2();
-        // A small share of each part is for unused new entries; an entry that needs that share does not fit.
+        // A small share of each part is for unused new entries; an entry that needs that share does
+        // not fit.
         let part = bytes.div_ceil(parts as u64);
         let room = part - part.div_ceil(32);
         let weight = bytes.saturating_mul(FINE);
@@ -266,7 +282,8 @@ impl Memory {
         self.0.entries.is_empty()
     }
 
-    /// Returns how many bytes the entries take, by the estimate of [`capacity_bytes`](MemoryBuilder::capacity_bytes).
+    /// Returns how many bytes the entries take, by the estimate of
+    /// [`capacity_bytes`](MemoryBuilder::capacity_bytes).
     pub fn bytes(&self) -> u64 {
         self.0.size.bytes.load(Ordering::Relaxed)
     }
@@ -300,7 +317,8 @@ impl Store {
         (entry.expires > self.clock.now()).then_some(entry.value)
     }
 
-    /// Prepares an entry to be stored. Returns `None` if it is too large. Call it without a lock, since it weighs the value.
+    /// Prepares an entry to be stored. Returns `None` if it is too large. Call it without a lock,
+    /// since it weighs the value.
     fn entry(&self, key: &Key, entry: &NewEntry<'_>) -> Option<Entry> {
         let bytes = (key.as_str().len() as u64).saturating_add((entry.weigh)() as u64);
         let bytes = bytes.saturating_add(OVERHEAD);
@@ -318,13 +336,15 @@ impl Store {
         })
     }
 
-    /// Stores an entry. Returns the values that it replaces and evicts, to be dropped without a lock.
+    /// Stores an entry. Returns the values that it replaces and evicts, to be dropped without a
+    /// lock.
     #[must_use = "to be dropped without a lock"]
     fn store(&self, key: &Key, entry: Option<Entry>) -> Vec<(SmolStr, Entry)> {
         let Some(entry) = entry else {
             return Vec::from_iter(self.remove(key.as_str()));
         };
-        // Listed first: from the moment it is stored it can be evicted, and is then taken off the list.
+        // Listed first: from the moment it is stored it can be evicted, and is then taken off the
+        // list.
         let due = self.expiry.add(key.as_str(), &entry, self.clock.now());
         self.size
             .bytes

@@ -11,7 +11,8 @@
 //! | `PREFIX:fence` | the last fencing token of all locks: began as the time in µs, counts on. A cluster needs one in each hash slot | for ever |
 //! | channel `PREFIX:wake:NODE`, one for each prefix in use, all on one connection | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over, or with 0, whether the waiter is still there | |
 //!
-//! Each operation is one command or one script. What is not idempotent carries the server's time after which it is refused.
+//! Each operation is one command or one script. What is not idempotent carries the server's time
+//! after which it is refused.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,10 +59,12 @@ use time::ServerTime;
 pub use tls::{Pem, TlsOptions};
 use word::Word;
 
-/// The longest time that a request stays in force: less than its release is remembered for, so that it never comes after that, and much
-/// less than what the scripts take for a sign of clocks that disagree.
+/// The longest time that a request stays in force: less than its release is remembered for, so that
+/// it never comes after that, and much less than what the scripts take for a sign of clocks that
+/// disagree.
 const LONGEST_ANSWER: Duration = Duration::from_secs(8);
-/// How long an attempt to connect goes on in the background; who waits for it gives up with its own budget.
+/// How long an attempt to connect goes on in the background; who waits for it gives up with its own
+/// budget.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long all that is looked at by a check may take.
 const CHECK: Duration = Duration::from_secs(5);
@@ -189,7 +192,9 @@ impl Shared {
 
     /// Acts on a message of one of this node's channels.
     ///
-    /// Any user with the right to publish may have sent it. It can wake a waiter, which asks the server. It can release only a slot that the server has handed over and that was never claimed.
+    /// Any user with the right to publish may have sent it. It can wake a waiter, which asks the
+    /// server. It can release only a slot that the server has handed over and that was never
+    /// claimed.
     fn heard(&self, channel: &str, text: &str) {
         let Some(prefix) = self.prefix_of(channel) else {
             return;
@@ -216,8 +221,9 @@ impl Shared {
         }
     }
 
-    /// Runs a script that refuses to run after `within`, which counts from `start`, until it is done: `call` gets the time
-    /// and whether the script ran before. Its answer also keeps our view of the server's clock right.
+    /// Runs a script that refuses to run after `within`, which counts from `start`, until it is
+    /// done: `call` gets the time and whether the script ran before. Its answer also keeps our view
+    /// of the server's clock right.
     async fn run_until(
         &self,
         link: &Link,

@@ -11,7 +11,8 @@ use super::sharded::{Hasher, Sharded, lock};
 
 /// Wakes those in this process who wait for a name: a key's text or a token's.
 ///
-/// A signal that comes between [`listen`](Self::listen) and [`Listener::signalled`] is kept. So a caller that listens first and checks afterwards misses no signal.
+/// A signal that comes between [`listen`](Self::listen) and [`Listener::signalled`] is kept. So a
+/// caller that listens first and checks afterwards misses no signal.
 #[derive(Clone, Default)]
 pub struct Signals {
     names: Arc<Sharded<Names>>,
@@ -34,7 +35,8 @@ impl Signals {
         self.add(name, false)
     }
 
-    /// Starts to listen for `name`, and not for [`wake_all`](Self::wake_all), of which [`losses`](Self::losses) tells.
+    /// Starts to listen for `name`, and not for [`wake_all`](Self::wake_all), of which
+    /// [`losses`](Self::losses) tells.
     pub(crate) fn listen_alone(&self, name: &str) -> Listener {
         self.add(name, true)
     }
@@ -71,7 +73,8 @@ impl Signals {
         self.names.of(name).contains_key(name)
     }
 
-    /// Makes all waiters check again, for a backend that may have lost signals. Of the waiters for one slot in one handle, only the first one does.
+    /// Makes all waiters check again, for a backend that may have lost signals. Of the waiters for
+    /// one slot in one handle, only the first one does.
     pub fn wake_all(&self) {
         for names in self.names.iter() {
             let names = lock(names);
@@ -89,12 +92,15 @@ impl Signals {
         self.losses.subscribe()
     }
 
-    /// Renews every lock, permit and lease of this process at once, because the backend's clock was set, or because it may have lost acknowledged writes. A guard whose renewal is refused learns that it lost.
+    /// Renews every lock, permit and lease of this process at once, because the backend's clock was
+    /// set, or because it may have lost acknowledged writes. A guard whose renewal is refused
+    /// learns that it lost.
     pub fn disturb(&self) {
         self.disturbances.send_modify(|count| *count += 1);
     }
 
-    /// Returns how often the backend was disturbed. A request sent before the count grew may be void.
+    /// Returns how often the backend was disturbed. A request sent before the count grew may be
+    /// void.
     pub(crate) fn disturbances(&self) -> u64 {
         *self.disturbances.borrow()
     }

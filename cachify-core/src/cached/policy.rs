@@ -4,7 +4,8 @@ use crate::{IntoTime, Ttl};
 
 /// Decides whether a value is stored, and for how long.
 ///
-/// [`Cached`](super::Cached) builds policies through `ttl`, `ttl_with` and `cache_if`; there is no need to write one.
+/// [`Cached`](super::Cached) builds policies through `ttl`, `ttl_with` and `cache_if`; there is no
+/// need to write one.
 pub trait Policy<T> {
     /// How long `value` lives; `None` does not store it.
     fn ttl(&self, value: &T) -> Option<Ttl>;

@@ -7,11 +7,13 @@
 //!   |     | leader: begin (lease, after looking again) -> compute -> close the flight -> fill -> deliver
 //! ```
 //!
-//! What makes a reset win: the flight is closed before its value is sent to be stored, the store is refused if a reset ended the lease,
-//! and a waiter gets the value only if it was stored, or if the computation began after the waiter came.
+//! What makes a reset win: the flight is closed before its value is sent to be stored, the store is
+//! refused if a reset ended the lease, and a waiter gets the value only if it was stored, or if the
+//! computation began after the waiter came.
 //!
-//! A computation may hang. A caller that runs out of patience computes beside it and may store, but only a few do at a time:
-//! in this process by [`Flights::overtake`], among all processes by [`Claim::Join`].
+//! A computation may hang. A caller that runs out of patience computes beside it and may store, but
+//! only a few do at a time: in this process by [`Flights::overtake`], among all processes by
+//! [`Claim::Join`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,11 +30,13 @@ use crate::observe::{self, Outcome};
 use crate::resilience::Budget;
 use crate::{Key, Ttl, codec};
 
-/// How often patience may run out before a caller computes for itself: by then, 2^16 callers had their turn.
+/// How often patience may run out before a caller computes for itself: by then, 2^16 callers had
+/// their turn.
 const ROUNDS: u32 = 16;
 
 impl<P> Cached<P> {
-    /// The read path, with how it went. `compute` learns whether its value will be stored, unless a reset happens in between.
+    /// The read path, with how it went. `compute` learns whether its value will be stored, unless a
+    /// reset happens in between.
     pub(crate) async fn fetch<T, E, F, Fut>(
         &self,
         compute: F,
@@ -124,7 +128,8 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Waits for the outcome of a flight. When patience runs out, it may be this caller's turn to compute.
+    /// Waits for the outcome of a flight. When patience runs out, it may be this caller's turn to
+    /// compute.
     async fn wait<T: Value>(
         &self,
         mut word: oneshot::Receiver<Word>,
@@ -188,7 +193,8 @@ impl<P> Cached<P> {
     {
         let inner = &self.cachify.inner;
         if let Some(value) = self.begin(&mut lead, &mut attempt).await {
-            // A reset may have come since the backend read this: those who joined meanwhile look for themselves.
+            // A reset may have come since the backend read this: those who joined meanwhile look
+            // for themselves.
             lead.close().tell(|| Word::Again);
             return Ok((value, Outcome::Hit));
         }
@@ -225,8 +231,9 @@ impl<P> Cached<P> {
         ))
     }
 
-    /// Obtains a lease for the flight, or an entry that another caller stored meanwhile. With neither, the backend is away or
-    /// the caller has waited for as long as it may: the value will be computed and not stored.
+    /// Obtains a lease for the flight, or an entry that another caller stored meanwhile. With
+    /// neither, the backend is away or the caller has waited for as long as it may: the value will
+    /// be computed and not stored.
     async fn begin<T: Value>(&self, lead: &mut Lead, attempt: &mut Attempt) -> Option<T> {
         let inner = &self.cachify.inner;
         if inner.pending.contains(&self.key) {
@@ -241,8 +248,9 @@ impl<P> Cached<P> {
         let mut unreadable_again = 0;
         let mut overdue = false;
         loop {
-            // Never one that ended: another leader may still compute under it what a reset overtook. Nor one that was asked for before: the
-            // request may have been sent twice, and a copy that comes late must not bring a lease back to life after a reset.
+            // Never one that ended: another leader may still compute under it what a reset
+            // overtook. Nor one that was asked for before: the request may have been sent twice,
+            // and a copy that comes late must not bring a lease back to life after a reset.
             let lease = lead.new_lease(&self.key);
             let claim = if Instant::now() < attempt.patience {
                 Claim::Wait
@@ -284,7 +292,8 @@ impl<P> Cached<P> {
                 }
                 Ok(Begun::Busy { recheck }) => {
                     lease.ended();
-                    // It answers, and the call waits for another caller's computation, not for it: patience bounds that.
+                    // It answers, and the call waits for another caller's computation, not for it:
+                    // patience bounds that.
                     attempt.budget = budget;
                     if self.alone || attempt.is_over(patience) {
                         lead.lease = None;
@@ -304,7 +313,8 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Stores the value under the flight's lease. `true`: the backend confirmed it, so no reset came since the computation began.
+    /// Stores the value under the flight's lease. `true`: the backend confirmed it, so no reset
+    /// came since the computation began.
     async fn fill<T>(&self, lead: &Lead, attempt: &mut Attempt, typed: &Typed, ttl: Ttl) -> bool
     where
         T: Value,

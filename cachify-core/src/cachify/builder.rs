@@ -98,28 +98,32 @@ impl CachifyBuilder {
         self
     }
 
-    /// Keeps everything in the Redis at `url`: `redis://`, `rediss://` (feature `tls`) or `unix://`.
+    /// Keeps everything in the Redis at `url`: `redis://`, `rediss://` (feature `tls`) or
+    /// `unix://`.
     #[cfg(feature = "redis")]
     pub fn redis(self, url: impl Into<String>) -> Self {
         self.url(url)
     }
 
-    /// Keeps everything where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or `unix://`.
+    /// Keeps everything where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or
+    /// `unix://`.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.place = Place::Url(url.into());
         self
     }
 
-    /// Keeps everything in a backend of your own, which several handles may share. What configures a backend of ours, such as
-    /// [`prefix`](Self::prefix) and [`capacity`](Self::capacity), does not reach it: handles that share it share its keys, unless
+    /// Keeps everything in a backend of your own, which several handles may share. What configures
+    /// a backend of ours, such as [`prefix`](Self::prefix) and [`capacity`](Self::capacity), does
+    /// not reach it: handles that share it share its keys, unless
     /// [`with_prefix`](Cachify::with_prefix) made them.
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.place = Place::Backend(backend);
         self
     }
 
-    /// What the names in Redis begin with, so that several programs can share a server. Default `cachify`; one or more of letters, digits
-    /// and `_.:-`, or else connecting fails with [`Configuration`](ErrorKind::Configuration).
+    /// What the names in Redis begin with, so that several programs can share a server. Default
+    /// `cachify`; one or more of letters, digits and `_.:-`, or else connecting fails with
+    /// [`Configuration`](ErrorKind::Configuration).
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -131,8 +135,8 @@ impl CachifyBuilder {
         self
     }
 
-    /// How long entries live for which nothing else is said. Default 5 minutes. Counted in milliseconds; [`Ttl::NEVER`] keeps them until they
-    /// are reset.
+    /// How long entries live for which nothing else is said. Default 5 minutes. Counted in
+    /// milliseconds; [`Ttl::NEVER`] keeps them until they are reset.
     ///
     /// # Panics
     ///
@@ -143,8 +147,8 @@ impl CachifyBuilder {
         self
     }
 
-    /// How long locks and permits live without renewal, for which nothing else is said: how long a dead process blocks the others. Default 30 s;
-    /// at least 1 s.
+    /// How long locks and permits live without renewal, for which nothing else is said: how long a
+    /// dead process blocks the others. Default 30 s; at least 1 s.
     ///
     /// # Panics
     ///
@@ -155,16 +159,19 @@ impl CachifyBuilder {
         self
     }
 
-    /// The most time that a call may lose to a failing backend, all its requests together. Default 250 ms; at least 1 ms, at most an hour.
+    /// The most time that a call may lose to a failing backend, all its requests together. Default
+    /// 250 ms; at least 1 ms, at most an hour.
     ///
-    /// A backend that is farther away than a few milliseconds, or that large values are sent to, needs more: what does not come within the budget
-    /// counts as a failure, and after three in a row the backend is left alone until it answers a probe.
+    /// A backend that is farther away than a few milliseconds, or that large values are sent to,
+    /// needs more: what does not come within the budget counts as a failure, and after three in a
+    /// row the backend is left alone until it answers a probe.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self
     }
 
-    /// Sets how long a cached call waits for another caller's computation of the same key before it may compute too. Default: 30 s, at most 100 years.
+    /// Sets how long a cached call waits for another caller's computation of the same key before it
+    /// may compute too. Default: 30 s, at most 100 years.
     ///
     /// Choose more time than the slowest computation takes. One caller starts when the patience has
     /// passed, two more when it has passed again, then four, and so on; see
@@ -180,39 +187,48 @@ impl CachifyBuilder {
         self
     }
 
-    /// Sets the most entries that the memory backend keeps; the least used ones are evicted first. Default: 100 000, at least 1.
+    /// Sets the most entries that the memory backend keeps; the least used ones are evicted first.
+    /// Default: 100 000, at least 1.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.memory = self.memory.capacity(entries);
         self
     }
 
-    /// Sets the most bytes that the entries of the memory backend take, by an estimate; the least used ones are evicted first. Default: 256 MiB. See
+    /// Sets the most bytes that the entries of the memory backend take, by an estimate; the least
+    /// used ones are evicted first. Default: 256 MiB. See
     /// [`MemoryBuilder::capacity_bytes`](crate::backend::memory::MemoryBuilder::capacity_bytes).
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.memory = self.memory.capacity_bytes(bytes);
         self
     }
 
-    /// Allows locks and pools on a server whose `maxmemory-policy` may evict them, at the price that two may hold one lock.
+    /// Allows locks and pools on a server whose `maxmemory-policy` may evict them, at the price
+    /// that two may hold one lock.
     #[cfg(feature = "redis")]
     pub fn allow_evicting_locks(mut self) -> Self {
         self.allow_evicting_locks = true;
         self
     }
 
-    /// Stores no entries while the server uses more than this share of its `maxmemory`, such as `0.8`. The rest is left for locks and pools. Default: entries may fill the server.
+    /// Stores no entries while the server uses more than this share of its `maxmemory`, such as
+    /// `0.8`. The rest is left for locks and pools. Default: entries may fill the server.
     ///
-    /// Meanwhile, values are computed but not stored. This is logged once, and counted in `cachify_no_room_total`. Stored entries are still read and reset as usual. The memory is checked when entries are stored, at least once a second, and never by hits. The Redis user needs `+info` for it. The share must be above 0 and at most 1; otherwise connecting fails with
-    /// [`Configuration`](ErrorKind::Configuration).
+    /// Meanwhile, values are computed but not stored. This is logged once, and counted in
+    /// `cachify_no_room_total`. Stored entries are still read and reset as usual. The memory is
+    /// checked when entries are stored, at least once a second, and never by hits. The Redis user
+    /// needs `+info` for it. The share must be above 0 and at most 1; otherwise connecting fails
+    /// with [`Configuration`](ErrorKind::Configuration).
     #[cfg(feature = "redis")]
     pub fn entries_share(mut self, share: f64) -> Self {
         self.entries_share = Some(share);
         self
     }
 
-    /// Sets the name of the connections in `CLIENT LIST`: printable ASCII without spaces, or empty. Default: the prefix and the [`owner`](Self::owner) with a random part.
+    /// Sets the name of the connections in `CLIENT LIST`: printable ASCII without spaces, or empty.
+    /// Default: the prefix and the [`owner`](Self::owner) with a random part.
     ///
-    /// The Redis user needs no extra right for it. The connection that listens for messages has no name.
+    /// The Redis user needs no extra right for it. The connection that listens for messages has no
+    /// name.
     #[cfg(feature = "redis")]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = Some(name.into());
@@ -221,14 +237,17 @@ impl CachifyBuilder {
 
     /// Trusts only these certificate authorities for a `rediss://` server.
     ///
-    /// By default, the authorities in the file named by the environment variable `SSL_CERT_FILE` are trusted, or otherwise Mozilla's list of public authorities. A file is read by [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy), and not again.
+    /// By default, the authorities in the file named by the environment variable `SSL_CERT_FILE`
+    /// are trusted, or otherwise Mozilla's list of public authorities. A file is read by
+    /// [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy), and not again.
     #[cfg(feature = "tls")]
     pub fn tls_authorities(mut self, certificates: impl Into<crate::Pem>) -> Self {
         self.tls.authorities = Some(certificates.into());
         self
     }
 
-    /// Presents these certificates, the client's own first, with their private key, if a `rediss://` server asks for them.
+    /// Presents these certificates, the client's own first, with their private key, if a
+    /// `rediss://` server asks for them.
     #[cfg(feature = "tls")]
     pub fn tls_identity(
         mut self,
@@ -250,8 +269,9 @@ impl CachifyBuilder {
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if a setting or the server cannot work, with the fix;
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the server cannot be reached within 5 s.
+    /// [`Configuration`](ErrorKind::Configuration) if a setting or the server cannot work, with the
+    /// fix; [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the
+    /// server cannot be reached within 5 s.
     ///
     /// # Cancel safety
     ///
@@ -262,8 +282,9 @@ impl CachifyBuilder {
         Ok(cachify)
     }
 
-    /// Makes a handle that connects when it is first used, so that a program can start while its Redis is down. Nothing is checked
-    /// before: a server that is not fit for use shows in the first calls, as errors and in the log.
+    /// Makes a handle that connects when it is first used, so that a program can start while its
+    /// Redis is down. Nothing is checked before: a server that is not fit for use shows in the
+    /// first calls, as errors and in the log.
     ///
     /// # Errors
     ///
@@ -337,7 +358,8 @@ impl CachifyBuilder {
             prefix: self.prefix.clone(),
             default_ttl: self.default_ttl,
             lock_ttl: self.lock_ttl,
-            // None, and retries would never rest; for ever, and they would have no time in which to come.
+            // None, and retries would never rest; for ever, and they would have no time in which to
+            // come.
             budget: self
                 .budget
                 .clamp(Duration::from_millis(1), Duration::from_hours(1)),

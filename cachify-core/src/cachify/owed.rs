@@ -1,5 +1,6 @@
-//! Releases and lease give-backs that the backend has not acknowledged yet.
-//! The task that sends one ends with its runtime, and a program may have several runtimes. The debt itself stays in the handle, and the next call pays it on its own runtime.
+//! Releases and lease give-backs that the backend has not acknowledged yet. The task that sends one
+//! ends with its runtime, and a program may have several runtimes. The debt itself stays in the
+//! handle, and the next call pays it on its own runtime.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -219,7 +220,8 @@ impl fmt::Debug for Owed {
     }
 }
 
-/// A debt that is being sent. Dropped unpaid, as by the end of a runtime, it is left to the next call.
+/// A debt that is being sent. Dropped unpaid, as by the end of a runtime, it is left to the next
+/// call.
 struct Sending {
     inner: Arc<Inner>,
     debt: Debt,
@@ -292,7 +294,8 @@ impl Drop for Sending {
 }
 
 impl Inner {
-    /// Sends a release to the backend in the background until the backend acknowledges it or the time to live ends.
+    /// Sends a release to the backend in the background until the backend acknowledges it or the
+    /// time to live ends.
     pub(crate) fn owe(self: &Arc<Self>, debt: Debt) {
         if self.owed.change(|table| table.add(&debt)) {
             self.send(debt);
@@ -306,7 +309,8 @@ impl Inner {
         });
     }
 
-    /// [`Backend::acquire`](crate::backend::Backend::acquire), which does not fail for what this handle itself has yet to release.
+    /// [`Backend::acquire`](crate::backend::Backend::acquire), which does not fail for what this
+    /// handle itself has yet to release.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         slot: &Slot,
@@ -328,7 +332,8 @@ impl Inner {
     }
 }
 
-/// Pays all debts that have no task. It keeps the handle alive until then, as each of their tasks would have.
+/// Pays all debts that have no task. It keeps the handle alive until then, as each of their tasks
+/// would have.
 pub(super) async fn collect(claim: Claim) {
     let Some(inner) = claim.inner.upgrade() else {
         return;

@@ -11,7 +11,8 @@ use crate::{Key, Ttl, Value, observe};
 /// The largest encoded value that is worth the time.
 const LIMIT: usize = 256 * 1024;
 
-/// Warns if `value` is the first of its type and would read back differently. Does nothing in release builds.
+/// Warns if `value` is the first of its type and would read back differently. Does nothing in
+/// release builds.
 ///
 /// Needs no backend, so a program that still runs on memory gets the warning too.
 pub(crate) fn check_first<T: Value>(key: &Key, encoding: Encoding, value: &T) {

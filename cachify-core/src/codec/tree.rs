@@ -1,7 +1,8 @@
 //! A value as a tree, which keeps what the plain formats lose.
 //!
-//! `MessagePack` and JSON encode `Some(None)`, `Some(())` and `None` alike, JSON has neither `NaN` nor maps whose keys are not text.
-//! Plain formats are smaller and faster, so [`is_plain`] decides whether a value needs its tree.
+//! `MessagePack` and JSON encode `Some(None)`, `Some(())` and `None` alike, JSON has neither `NaN`
+//! nor maps whose keys are not text. Plain formats are smaller and faster, so [`is_plain`] decides
+//! whether a value needs its tree.
 
 use serde::de::value::{Error, MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
@@ -45,7 +46,8 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// Makes the tree of `value`. `human`: as a format that people read, such as JSON, would be told.
+    /// Makes the tree of `value`. `human`: as a format that people read, such as JSON, would be
+    /// told.
     pub(super) fn of<T: Serialize>(value: &T, human: bool) -> Result<Self, Error> {
         value.serialize(Walk {
             keep: true,
@@ -360,7 +362,8 @@ impl<'de> Deserializer<'de> for Reader {
         self.human
     }
 
-    /// Where buffers of `serde` keep the value for later (`flatten`, `untagged`, `tag`), they keep a `Some` that they are shown.
+    /// Where buffers of `serde` keep the value for later (`flatten`, `untagged`, `tag`), they keep
+    /// a `Some` that they are shown.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let human = self.human;
         match self.node {

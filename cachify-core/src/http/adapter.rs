@@ -1,12 +1,14 @@
 //! What every adapter has, written once: an option that one of them gets, all get.
 
-/// The options of a cached route, on a type with a `fn with(self, impl FnOnce(&mut CacheRules)) -> Self`.
+/// The options of a cached route, on a type with a
+/// `fn with(self, impl FnOnce(&mut CacheRules)) -> Self`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cachify_cache_options {
     ($Options:ident) => {
         impl $Options {
-            /// How long responses live. Default: the handle's default, 5 minutes if that was not changed.
+            /// How long responses live. Default: the handle's default, 5 minutes if that was not
+            /// changed.
             ///
             /// # Panics
             ///
@@ -30,40 +32,48 @@ macro_rules! __cachify_cache_options {
                 self.with(|rules| rules.limit(bytes))
             }
 
-            /// Lets a handler finish, and its response be cached, although the client went away. Default: the handler is dropped, and a request
-            /// that waits for its response takes over.
+            /// Lets a handler finish, and its response be cached, although the client went away.
+            /// Default: the handler is dropped, and a request that waits for its response takes
+            /// over.
             ///
-            /// At most 1000 handlers run like this at a time; see [`detach_up_to`](Self::detach_up_to).
+            /// At most 1000 handlers run like this at a time; see
+            /// [`detach_up_to`](Self::detach_up_to).
             pub fn detach(self) -> Self {
                 self.detach_up_to($crate::http::CacheRules::DETACHED)
             }
 
-            /// [Detaches](Self::detach) at most this many handlers at a time. Further ones are dropped when their clients disconnect, and counted in `cachify_not_detached_total`.
+            /// [Detaches](Self::detach) at most this many handlers at a time. Further ones are
+            /// dropped when their clients disconnect, and counted in `cachify_not_detached_total`.
             pub fn detach_up_to(self, at_most: usize) -> Self {
                 self.with(|rules| rules.detach(at_most))
             }
 
-            /// Listens to `Cache-Control` of requests: `no-cache` replaces the stored response, `max-age` and `min-fresh` replace it if it is too old, `no-store` stores nothing, and `only-if-cached` answers 504 if nothing is stored. Default: a reload is an ordinary request.
+            /// Listens to `Cache-Control` of requests: `no-cache` replaces the stored response,
+            /// `max-age` and `min-fresh` replace it if it is too old, `no-store` stores nothing,
+            /// and `only-if-cached` answers 504 if nothing is stored. Default: a reload is an
+            /// ordinary request.
             pub fn listen(self) -> Self {
                 self.with(|rules| rules.listen(true))
             }
 
-            /// Caches only responses that say how long they are fresh: by `s-maxage`, `max-age`, `Expires`, or a targeted field.
-            /// Default: the others live for the `ttl`.
+            /// Caches only responses that say how long they are fresh: by `s-maxage`, `max-age`,
+            /// `Expires`, or a targeted field. Default: the others live for the `ttl`.
             pub fn only_explicit(self) -> Self {
                 self.with(|rules| rules.only_explicit(true))
             }
 
-            /// Says that responses do not depend on the host. Default: a warning when requests for a second host get the
-            /// responses of the first, unless the key names the host.
+            /// Says that responses do not depend on the host. Default: a warning when requests for
+            /// a second host get the responses of the first, unless the key names the host.
             pub fn same_on_every_host(self) -> Self {
                 self.with($crate::http::CacheRules::same_on_every_host)
             }
 
-            /// Ignores cookies with these names. A trailing `*` matches any suffix, and `["*"]` says that responses depend on no cookie.
-            /// Default: a request with a cookie passes through uncached, unless the key names it.
+            /// Ignores cookies with these names. A trailing `*` matches any suffix, and `["*"]`
+            /// says that responses depend on no cookie. Default: a request with a cookie passes
+            /// through uncached, unless the key names it.
             ///
-            /// The handler of a cacheable response does not see the ignored cookies. Values that were extracted before the cache, as in warp, are not changed.
+            /// The handler of a cacheable response does not see the ignored cookies. Values that
+            /// were extracted before the cache, as in warp, are not changed.
             pub fn ignore_cookies<S: ::core::convert::Into<::std::string::String>>(
                 self,
                 names: impl ::core::iter::IntoIterator<Item = S>,
@@ -74,13 +84,15 @@ macro_rules! __cachify_cache_options {
     };
 }
 
-/// The options of a held route, on a type with a `fn rules(self, impl FnOnce(&mut HoldRules)) -> Self`.
+/// The options of a held route, on a type with a
+/// `fn rules(self, impl FnOnce(&mut HoldRules)) -> Self`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cachify_hold_options {
     ($Options:ident) => {
         impl $Options {
-            /// Sets how long a lock or permit blocks others after its process died. Default: the handle's `lock_ttl`, 30 s. At least 1 s. A live request renews its lock or permit.
+            /// Sets how long a lock or permit blocks others after its process died. Default: the
+            /// handle's `lock_ttl`, 30 s. At least 1 s. A live request renews its lock or permit.
             ///
             /// # Panics
             ///
@@ -91,7 +103,8 @@ macro_rules! __cachify_hold_options {
                 self.rules(|rules| rules.ttl(ttl))
             }
 
-            /// Sets how long the handler may take before it is stopped, so that the next one may start. Default: 1 minute. At least 1 s.
+            /// Sets how long the handler may take before it is stopped, so that the next one may
+            /// start. Default: 1 minute. At least 1 s.
             ///
             /// # Panics
             ///
@@ -102,17 +115,20 @@ macro_rules! __cachify_hold_options {
                 self.rules(|rules| rules.max_hold(Some(max_hold)))
             }
 
-            /// Removes the time limit of the handler. A hung handler then blocks the others forever.
+            /// Removes the time limit of the handler. A hung handler then blocks the others
+            /// forever.
             pub fn no_max_hold(self) -> Self {
                 self.rules(|rules| rules.max_hold(None))
             }
 
-            /// Sets the longest body, in bytes, that is read before a lock or permit is taken. Default: 2 MiB. A longer one is answered 413.
+            /// Sets the longest body, in bytes, that is read before a lock or permit is taken.
+            /// Default: 2 MiB. A longer one is answered 413.
             pub fn body_limit(self, bytes: usize) -> Self {
                 self.rules(|rules| rules.body_mut().limit(bytes))
             }
 
-            /// Sets how long a body may take to arrive before a lock or permit is taken. Default: 10 s. A slower one is answered 408.
+            /// Sets how long a body may take to arrive before a lock or permit is taken. Default:
+            /// 10 s. A slower one is answered 408.
             ///
             /// # Panics
             ///
@@ -123,7 +139,8 @@ macro_rules! __cachify_hold_options {
                 self.rules(|rules| rules.body_mut().time(time))
             }
 
-            /// Leaves the body to the handler, for long uploads. A stalled client then keeps its lock or permit until [`max_hold`](Self::max_hold) stops the handler.
+            /// Leaves the body to the handler, for long uploads. A stalled client then keeps its
+            /// lock or permit until [`max_hold`](Self::max_hold) stops the handler.
             pub fn stream_body(self) -> Self {
                 self.rules(|rules| rules.body_mut().stream())
             }
@@ -131,13 +148,16 @@ macro_rules! __cachify_hold_options {
     };
 }
 
-/// The options of a cached route whose key is a template, beside those of `__cachify_cache_options`.
+/// The options of a cached route whose key is a template, beside those of
+/// `__cachify_cache_options`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cachify_template_options {
     ($Options:ident) => {
         impl $Options {
-            /// Shares entries between routes. Default: only the first route that is seen is cached. Requests of other routes, and requests whose route the framework does not report, pass through with a warning, unless the template names `{path}`.
+            /// Shares entries between routes. Default: only the first route that is seen is cached.
+            /// Requests of other routes, and requests whose route the framework does not report,
+            /// pass through with a warning, unless the template names `{path}`.
             ///
             /// For routes that answer alike, and for a single endpoint that no router serves.
             pub fn same_on_every_route(self) -> Self {

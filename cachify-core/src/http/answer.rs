@@ -84,7 +84,8 @@ impl Origin {
     }
 }
 
-/// Request headers that ask for less than the whole answer. They are taken off before the inner call and evaluated after it.
+/// Request headers that ask for less than the whole answer. They are taken off before the inner
+/// call and evaluated after it.
 pub(super) const CONDITIONS: [HeaderName; 4] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE];
 
 /// Makes an answer of what is stored, to a request with these `conditions`.
@@ -203,7 +204,8 @@ fn unchanged(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     if headers.contains_key(LAST_MODIFIED) {
         return time(headers, LAST_MODIFIED).is_some_and(|modified| modified <= since);
     }
-    // Else the time when it was made (RFC 9111, 4.3.2). In that very second there may have been another one.
+    // Else the time when it was made (RFC 9111, 4.3.2). In that very second there may have been
+    // another one.
     time(headers, DATE).is_some_and(|made| made < since)
 }
 
@@ -212,7 +214,8 @@ fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
-/// The first and the last byte that the request asks for; `Some(None)`: there are none such. `None`: it asks for the whole.
+/// The first and the last byte that the request asks for; `Some(None)`: there are none such.
+/// `None`: it asks for the whole.
 #[expect(clippy::option_option, reason = "three ways out, for one caller")]
 fn part(
     conditions: &HeaderMap,
@@ -236,8 +239,9 @@ fn still_the_same(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     if known.as_bytes().starts_with(b"\"") {
         return headers.get(ETAG) == Some(known);
     }
-    // A weak tag never matches. A date does if it is the very same, and a strong one: the response was not made in that very
-    // second, in which there may have been another one (RFC 9110, 8.8.2.2).
+    // A weak tag never matches. A date does if it is the very same, and a strong one: the response
+    // was not made in that very second, in which there may have been another one (RFC 9110,
+    // 8.8.2.2).
     let time = |name| headers.get(name).and_then(date);
     let (Some(modified), Some(made)) = (time(LAST_MODIFIED), time(DATE)) else {
         return false;
@@ -245,7 +249,8 @@ fn still_the_same(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     modified < made && Some(modified) == date(known)
 }
 
-/// Reads `bytes=FIRST-LAST`, `bytes=FIRST-` and `bytes=-SUFFIX`. Several ranges, and what is malformed, ask for the whole.
+/// Reads `bytes=FIRST-LAST`, `bytes=FIRST-` and `bytes=-SUFFIX`. Several ranges, and what is
+/// malformed, ask for the whole.
 #[expect(clippy::option_option, reason = "as `part`")]
 fn single_range(text: &str, length: usize) -> Option<Option<(usize, usize)>> {
     let (unit, range) = text.split_once('=')?;

@@ -1,6 +1,7 @@
 //! Why a request bypasses the cache.
 
-/// Why a request is answered for its client alone, as `Cache-Status`, the metric and the log name it.
+/// Why a request is answered for its client alone, as `Cache-Status`, the metric and the log name
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
     /// It has a cookie that the key does not name.
@@ -95,7 +96,8 @@ impl Why {
         }
     }
 
-    /// What to do about a route that bypasses for this reason; `None` if it tells of one request only.
+    /// What to do about a route that bypasses for this reason; `None` if it tells of one request
+    /// only.
     pub(crate) const fn advice(self) -> Option<&'static str> {
         Some(match self {
             Self::Cookie => {

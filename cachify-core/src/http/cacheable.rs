@@ -18,8 +18,8 @@ use super::directives::{
 use super::stored::Stored;
 use crate::clock::Moment;
 
-/// Statuses that are stored unless the rules say otherwise. They are those of the cacheable ones (RFC 9110, 15.1) that
-/// do not tell of an absence, which ends without notice.
+/// Statuses that are stored unless the rules say otherwise. They are those of the cacheable ones
+/// (RFC 9110, 15.1) that do not tell of an absence, which ends without notice.
 pub(super) const STATUSES: [StatusCode; 4] = [
     StatusCode::OK,
     StatusCode::NON_AUTHORITATIVE_INFORMATION,
@@ -27,7 +27,8 @@ pub(super) const STATUSES: [StatusCode; 4] = [
     StatusCode::PERMANENT_REDIRECT,
 ];
 
-/// Statuses that tell of a moment, as server errors do: what locks, run-once and pools answer, and their like.
+/// Statuses that tell of a moment, as server errors do: what locks, run-once and pools answer, and
+/// their like.
 const MOMENTARY: [StatusCode; 5] = [
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::CONFLICT,
@@ -62,7 +63,8 @@ pub(super) fn admit(
     if method != Method::GET && method != Method::HEAD {
         return Err(Fwd::Method);
     }
-    // A precondition for the origin alone (RFC 9111, 4.3.2), another protocol, a body that the key does not tell.
+    // A precondition for the origin alone (RFC 9111, 4.3.2), another protocol, a body that the key
+    // does not tell.
     let special = [
         (IF_MATCH, Why::Precondition),
         (IF_UNMODIFIED_SINCE, Why::Precondition),
@@ -213,7 +215,8 @@ pub(super) fn storable(
     })
 }
 
-/// Selects what a response says about caching: a targeted field, else `Cache-Control`, else `Pragma`.
+/// Selects what a response says about caching: a targeted field, else `Cache-Control`, else
+/// `Pragma`.
 fn policy(headers: &HeaderMap) -> Result<(Directives, Option<Duration>), Refusal> {
     let time = |directives: &Directives| {
         let seconds = directives.s_maxage.or(directives.max_age);
@@ -236,7 +239,8 @@ fn policy(headers: &HeaderMap) -> Result<(Directives, Option<Duration>), Refusal
     Ok((directives, lifetime))
 }
 
-/// How long after its `Date`, else from now, an answer expires by its `Expires`. What is no date has passed (RFC 9111, 5.3): many say `0`.
+/// How long after its `Date`, else from now, an answer expires by its `Expires`. What is no date
+/// has passed (RFC 9111, 5.3): many say `0`.
 fn expires(headers: &HeaderMap) -> Option<Duration> {
     let mut lines = headers.get_all(EXPIRES).into_iter();
     let line = lines.next()?;

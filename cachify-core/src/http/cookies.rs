@@ -44,7 +44,8 @@ impl Ignored {
         lines.all(|line| cookies(line).all(covered))
     }
 
-    /// Takes ignored cookies that the key does not name off a request, so that its response cannot depend on them.
+    /// Takes ignored cookies that the key does not name off a request, so that its response cannot
+    /// depend on them.
     pub(super) fn remove(&self, headers: &mut HeaderMap) {
         if self.names.is_empty() {
             return;

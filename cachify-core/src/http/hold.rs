@@ -12,7 +12,8 @@ use crate::{Cachify, Error, ErrorKind, Key};
 
 /// Configures how a request's body is read before a lock or permit is taken for it.
 ///
-/// A client decides how fast its body arrives. If a route waited for the body while holding a lock or permit, one stalled client would block all others.
+/// A client decides how fast its body arrives. If a route waited for the body while holding a lock
+/// or permit, one stalled client would block all others.
 ///
 /// # Examples
 ///
@@ -66,11 +67,13 @@ impl BodyRules {
         self.streams = true;
     }
 
-    /// Reads a body with `read`. `read` gets the limit, and returns the body for the handler, or `None` if the body is longer.
+    /// Reads a body with `read`. `read` gets the limit, and returns the body for the handler, or
+    /// `None` if the body is longer.
     ///
     /// # Errors
     ///
-    /// [`SlowBody`](ErrorKind::SlowBody) if the body does not arrive in time, [`LongBody`](ErrorKind::LongBody) if it is too long.
+    /// [`SlowBody`](ErrorKind::SlowBody) if the body does not arrive in time,
+    /// [`LongBody`](ErrorKind::LongBody) if it is too long.
     ///
     /// # Cancel safety
     ///
@@ -103,8 +106,9 @@ impl BodyRules {
 
 /// Under which lock or permit a route runs.
 ///
-/// An adapter renders the [`key`](Self::key) of a request, [reads](BodyRules::read) its body, has [`run`](Self::run) run the inner
-/// service, and answers errors with [`problem`](super::problem) or as its user says.
+/// An adapter renders the [`key`](Self::key) of a request, [reads](BodyRules::read) its body, has
+/// [`run`](Self::run) run the inner service, and answers errors with [`problem`](super::problem) or
+/// as its user says.
 #[derive(Debug, Clone)]
 pub struct HoldRules {
     key: RequestKey,
@@ -161,7 +165,8 @@ impl HoldRules {
         Self::lock(template).map(|rules| Self { kind, max, ..rules })
     }
 
-    /// How long the hold of a request that died blocks the others. Default: the handle's `lock_ttl`, 30 s. At least 1 s.
+    /// How long the hold of a request that died blocks the others. Default: the handle's
+    /// `lock_ttl`, 30 s. At least 1 s.
     pub fn ttl(&mut self, ttl: Duration) {
         self.ttl = Some(ttl);
     }
@@ -171,7 +176,8 @@ impl HoldRules {
         self.wait = wait;
     }
 
-    /// Sets how long a handler may take before it is stopped; `None` means no limit. Default: 1 minute. At least 1 s.
+    /// Sets how long a handler may take before it is stopped; `None` means no limit. Default: 1
+    /// minute. At least 1 s.
     pub fn max_hold(&mut self, max_hold: Option<Duration>) {
         self.max_hold = max_hold;
     }
@@ -195,8 +201,9 @@ impl HoldRules {
     ///
     /// # Errors
     ///
-    /// [`Request`](ErrorKind::Request) if the client could have sent the missing part: a query parameter, a header, or a UTF-8 path.
-    /// [`Template`](ErrorKind::Template) if no request of the route can fill a placeholder: its path has no such parameter.
+    /// [`Request`](ErrorKind::Request) if the client could have sent the missing part: a query
+    /// parameter, a header, or a UTF-8 path. [`Template`](ErrorKind::Template) if no request of the
+    /// route can fill a placeholder: its path has no such parameter.
     pub fn key<'a>(
         &self,
         request: &'a Parts,

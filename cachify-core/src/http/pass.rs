@@ -16,7 +16,8 @@ const PASS_FOR: Duration = Duration::from_mins(1);
 /// How many keys are remembered; past them, all are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// Keys whose last answer could not be stored. For a minute, or until an answer can be stored again, no request waits for another one's answer.
+/// Keys whose last answer could not be stored. For a minute, or until an answer can be stored
+/// again, no request waits for another one's answer.
 #[derive(Default)]
 pub(super) struct Passes(Mutex<HashMap<SmolStr, Instant>>);
 

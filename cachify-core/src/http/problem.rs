@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{Error, ErrorKind, observe};
 
-/// Maps an [`Error`] to the status, headers and body of a response, the same in every framework, and logs it.
+/// Maps an [`Error`] to the status, headers and body of a response, the same in every framework,
+/// and logs it.
 ///
 /// | error | status | `Retry-After` |
 /// |---|---|---|
@@ -22,7 +23,9 @@ use crate::{Error, ErrorKind, observe};
 ///
 /// # Logging
 ///
-/// A 5xx status, and a request that lacks a part of its route's key, is logged as a warning, at most once per minute for each template and kind; the field `unlogged` counts those in between. Other errors are logged at level `debug`. No event names a key.
+/// A 5xx status, and a request that lacks a part of its route's key, is logged as a warning, at
+/// most once per minute for each template and kind; the field `unlogged` counts those in between.
+/// Other errors are logged at level `debug`. No event names a key.
 ///
 /// # Examples
 ///

@@ -24,12 +24,15 @@ use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 /// | `{header.accept-language}` | the header of that name |
 /// | `{cookie.session}` | the cookie of that name, [hashed](hashed) |
 ///
-/// A parameter, header or cookie that occurs several times stands for all of its values, in order, and never equals any single value.
+/// A parameter, header or cookie that occurs several times stands for all of its values, in order,
+/// and never equals any single value.
 ///
-/// Cookies, `{header.cookie}`, `{header.authorization}` and `{header.proxy-authorization}` are secrets, so a key contains only their [hash](hashed).
+/// Cookies, `{header.cookie}`, `{header.authorization}` and `{header.proxy-authorization}` are
+/// secrets, so a key contains only their [hash](hashed).
 ///
-/// All of them are text: `/users/7` and `/users/07` make two keys, although both are 7 to a handler that reads a number. Where that
-/// matters, as with locks and resets, have the route refuse other spellings, or make the key of the number itself.
+/// All of them are text: `/users/7` and `/users/07` make two keys, although both are 7 to a handler
+/// that reads a number. Where that matters, as with locks and resets, have the route refuse other
+/// spellings, or make the key of the number itself.
 #[derive(Debug, Clone)]
 pub struct RequestKey {
     template: KeyTemplate,
@@ -42,7 +45,8 @@ impl RequestKey {
     ///
     /// # Errors
     ///
-    /// [`Template`](ErrorKind::Template): those of [`KeyTemplate::parse`], a header whose name cannot be one, and a placeholder with a dot that is no part of a request.
+    /// [`Template`](ErrorKind::Template): those of [`KeyTemplate::parse`], a header whose name
+    /// cannot be one, and a placeholder with a dot that is no part of a request.
     ///
     /// # Examples
     ///
@@ -176,7 +180,8 @@ const SECRETS: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
 
 /// Returns the SHA-256 of a secret in hexadecimal digits, as keys have it.
 ///
-/// A key is a name in Redis, and appears in its slow log. A short or guessable secret, such as a `Basic` password, can be recovered from its hash by trying.
+/// A key is a name in Redis, and appears in its slow log. A short or guessable secret, such as a
+/// `Basic` password, can be recovered from its hash by trying.
 ///
 /// # Examples
 ///
@@ -297,7 +302,8 @@ pub fn sorted_query(query: &str) -> Cow<'_, str> {
     parts.join("&").into()
 }
 
-/// One value as it is. Several ones, or one that looks like several, each behind an `&`, which they then cannot contain.
+/// One value as it is. Several ones, or one that looks like several, each behind an `&`, which they
+/// then cannot contain.
 fn one_or_all<'a>(mut values: impl Iterator<Item = Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
     let first = values.next()?;
     let second = values.next();

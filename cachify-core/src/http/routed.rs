@@ -12,13 +12,15 @@ use crate::observe;
 
 /// Where the framework routed a request.
 pub trait Routed {
-    /// The pattern of the route, such as `/users/{id}` or `/users/:id`; `None` if the framework does not report it.
+    /// The pattern of the route, such as `/users/{id}` or `/users/:id`; `None` if the framework
+    /// does not report it.
     fn route(&self) -> Option<&str>;
 
     /// The undecoded path, with the prefixes that nested routers removed.
     fn path(&self) -> &str;
 
-    /// Returns a path parameter by name, decoded. Returns `None` if nested routers use the name twice, since either could be meant.
+    /// Returns a path parameter by name, decoded. Returns `None` if nested routers use the name
+    /// twice, since either could be meant.
     fn param(&self, name: &str) -> Option<&str>;
 }
 
@@ -63,7 +65,8 @@ pub(super) fn wildcard<'r>(routed: &'r impl Routed, name: &str) -> Option<&'r st
 /// Returns the host of a request: that of the URI, as over HTTP/2, else the `Host` field; in lower
 /// case and without a default port.
 ///
-/// Returns `None` if there is no host or if it is ambiguous: several hosts, one that cannot be parsed, or a `Host` field that differs from the URI.
+/// Returns `None` if there is no host or if it is ambiguous: several hosts, one that cannot be
+/// parsed, or a `Host` field that differs from the URI.
 ///
 /// # Examples
 ///
@@ -146,7 +149,8 @@ impl Met {
         true
     }
 
-    /// Warns when requests name a second host. IP addresses and `localhost` do not count: health checks use them.
+    /// Warns when requests name a second host. IP addresses and `localhost` do not count: health
+    /// checks use them.
     pub(super) fn see_host(&self, template: &str, request: &Parts) {
         if self.several_hosts.load(Ordering::Relaxed) {
             return;

@@ -55,7 +55,8 @@ pub trait Framework: 'static {
 }
 
 impl CacheRules {
-    /// The answer to a request, if it is at hand: then there is no need to call [`serve`](Self::serve), nor to get ready for it.
+    /// The answer to a request, if it is at hand: then there is no need to call
+    /// [`serve`](Self::serve), nor to get ready for it.
     pub fn hit<W: Framework>(
         &self,
         cachify: &Cachify,
@@ -80,10 +81,12 @@ impl CacheRules {
         Some(hit::<W>(cachify, stored, request))
     }
 
-    /// Answers a request: from the cache, with the answer to another request that is under way, or by `call`.
+    /// Answers a request: from the cache, with the answer to another request that is under way, or
+    /// by `call`.
     ///
-    /// `call` is given the request's head, without its conditions and ranges where the answer is to be stored. An answer that
-    /// cannot be stored is returned as `call` made it, but for one more line of `Cache-Status`.
+    /// `call` is given the request's head, without its conditions and ranges where the answer is to
+    /// be stored. An answer that cannot be stored is returned as `call` made it, but for one more
+    /// line of `Cache-Status`.
     ///
     /// # Errors
     ///
@@ -91,7 +94,8 @@ impl CacheRules {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `call`, and a waiter takes over. After [`detach`](Self::detach), `call` continues and its answer is stored.
+    /// Dropping the future drops `call`, and a waiter takes over. After [`detach`](Self::detach),
+    /// `call` continues and its answer is stored.
     pub async fn serve<W, E, F, Fut>(
         self: &Arc<Self>,
         cachify: &Cachify,
@@ -179,7 +183,8 @@ impl CacheRules {
         }
     }
 
-    /// Lets one more computation outlive its client, if that is enabled and the limit is not reached.
+    /// Lets one more computation outlive its client, if that is enabled and the limit is not
+    /// reached.
     fn may_detach(&self, key: &Key) -> Option<OwnedSemaphorePermit> {
         let Some(detached) = &self.detached else {
             return None;
@@ -192,7 +197,8 @@ impl CacheRules {
         self.ttl.unwrap_or(cachify.inner.settings.default_ttl)
     }
 
-    /// Reads an answer that may be stored, and the fields that it varies by other than those that the key tells apart.
+    /// Reads an answer that may be stored, and the fields that it varies by other than those that
+    /// the key tells apart.
     async fn capture<W: Framework>(
         &self,
         cachify: &Cachify,
@@ -252,7 +258,8 @@ fn seen_headers(request: &Parts) -> Cow<'_, HeaderMap> {
     with_host(request, &request.headers)
 }
 
-/// Runs the inner service, and resets the key unless it answers with an error. Resets also if the client disconnects, since the data may have changed.
+/// Runs the inner service, and resets the key unless it answers with an error. Resets also if the
+/// client disconnects, since the data may have changed.
 async fn change<W, E, F, Fut>(
     cachify: &Cachify,
     key: Key,
@@ -452,7 +459,8 @@ where
             .cachify
             .cached(key)
             .policy(Keep(self.rules.lifetime(&self.cachify)))
-            // With `Authorization`, a request must not take another request's response, nor let others wait for its own.
+            // With `Authorization`, a request must not take another request's response, nor let
+            // others wait for its own.
             .alone(pass || self.authorized);
         let compute =
             async |leased| Ok::<_, Infallible>(self.compute(key, varies, pass, leased).await);
@@ -480,7 +488,8 @@ where
         }
         self.rules.ignored_cookies.remove(&mut request.headers);
         if varies.is_none() {
-            // Variants that others saw until now are older than those of an index that is made of this response.
+            // Variants that others saw until now are older than those of an index that is made of
+            // this response.
             self.seen = self.cachify.inner.flights.tick();
         }
         let asked = Instant::now();
@@ -526,8 +535,9 @@ where
         if vary.iter().all(|field| varies.covers(field)) {
             return Entry::Answer(stored);
         }
-        // The answers vary by more than was known. New variants of the key take the place of those that were told apart too little.
-        // This answer is not among them: nothing says whether a reset overtook it.
+        // The answers vary by more than was known. New variants of the key take the place of those
+        // that were told apart too little. This answer is not among them: nothing says whether a
+        // reset overtook it.
         let varies = Varies::by(varies.fields().chain(vary.iter().map(HeaderName::as_str)));
         self.own = Some(Own::Variant(stored));
         let ttl = self.rules.lifetime(&self.cachify);
@@ -538,7 +548,8 @@ where
         Entry::Own
     }
 
-    /// Stores a variant whose index is still to be stored, if it is: a reset cannot have removed an entry that no request can find yet.
+    /// Stores a variant whose index is still to be stored, if it is: a reset cannot have removed an
+    /// entry that no request can find yet.
     async fn keep_variant(&mut self, varies: Varies, stored: Stored, leased: bool) -> Entry {
         let key = varies.variant(&self.key, &self.headers);
         let (entry, ttl) = (Entry::Answer(stored.clone()), stored.facts.ttl);

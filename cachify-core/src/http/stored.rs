@@ -37,7 +37,8 @@ pub(super) struct Stored(Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) status: StatusCode,
-    /// Without those of one connection. `Age` and `Cache-Status` have their places here, so that an answer made of it need not grow.
+    /// Without those of one connection. `Age` and `Cache-Status` have their places here, so that an
+    /// answer made of it need not grow.
     pub(super) headers: HeaderMap,
     /// Those of the last hit, good for a second.
     pub(super) last_hit: RwLock<Option<Told>>,
@@ -103,7 +104,8 @@ impl Stored {
         Self::framed(status, headers, body, facts)
     }
 
-    /// Combines headers and body, and makes the framing headers agree with the body. Both may come from an untrusted source.
+    /// Combines headers and body, and makes the framing headers agree with the body. Both may come
+    /// from an untrusted source.
     fn framed(status: StatusCode, mut headers: HeaderMap, body: Bytes, facts: Facts) -> Self {
         remove_hop_by_hop(&mut headers);
         if status == StatusCode::NO_CONTENT {

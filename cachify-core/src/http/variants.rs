@@ -9,7 +9,8 @@ use smol_str::SmolStr;
 
 use crate::Key;
 
-/// The longest life of a variant. After a reset it is unreachable, and a process that has ended cannot remove it.
+/// The longest life of a variant. After a reset it is unreachable, and a process that has ended
+/// cannot remove it.
 pub(super) const LIFE: Duration = Duration::from_hours(1);
 
 /// The most variants of one key that a process keeps; a new one replaces the oldest.

@@ -5,7 +5,8 @@ use super::Key;
 /// One key or several, as [`Cachify::reset`](crate::Cachify::reset) and
 /// [`Cachify::update`](crate::Cachify::update) take them.
 ///
-/// Implemented for [`Key`], for `&Key`, and for everything that iterates over keys or references to keys: arrays, slices, `Vec`, iterators.
+/// Implemented for [`Key`], for `&Key`, and for everything that iterates over keys or references to
+/// keys: arrays, slices, `Vec`, iterators.
 ///
 /// # Examples
 ///

@@ -4,7 +4,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use crate::{Error, ErrorKind};
 
-/// The prefix that separates the keys of one handle from those of others. Equal prefixes share one allocation in the whole process, which shows when their last handle is dropped.
+/// The prefix that separates the keys of one handle from those of others. Equal prefixes share one
+/// allocation in the whole process, which shows when their last handle is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Prefix(Arc<str>);
 

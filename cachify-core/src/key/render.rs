@@ -33,8 +33,8 @@ const EMPTY: &str = "%empty";
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Collects a key's text. Up to [`MAX_LEN`] bytes it does not allocate, and past them it only hashes,
-/// so that the largest value costs no memory.
+/// Collects a key's text. Up to [`MAX_LEN`] bytes it does not allocate, and past them it only
+/// hashes, so that the largest value costs no memory.
 pub(super) struct Renderer {
     text: ArrayString<MAX_LEN>,
     long: Option<Sha256>,

@@ -26,10 +26,11 @@ use crate::{Error, ErrorKind};
 /// For one template, different values never render the same key, whatever bytes they hold. To that
 /// end a value is percent-escaped, but only in what could be taken for the beginning of the literal
 /// behind its placeholder, in `%`, braces, control characters and bytes that are not UTF-8: ids and
-/// UUIDs read as themselves. Two *templates* can render the same key (`user-{id}` and `user-7`), and
-/// then share it.
+/// UUIDs read as themselves. Two *templates* can render the same key (`user-{id}` and `user-7`),
+/// and then share it.
 ///
-/// A key over 512 bytes is stored as its first 190 bytes or fewer, `%#` and the SHA-256 of the whole.
+/// A key over 512 bytes is stored as its first 190 bytes or fewer, `%#` and the SHA-256 of the
+/// whole.
 ///
 /// # Examples
 ///
@@ -126,14 +127,15 @@ impl KeyTemplate {
         }
     }
 
-    /// Makes a key of one value per placeholder, in the order of [`placeholders`](Self::placeholders).
+    /// Makes a key of one value per placeholder, in the order of
+    /// [`placeholders`](Self::placeholders).
     ///
     /// Allocates nothing for a key of up to 23 bytes, and once for a longer one.
     ///
     /// # Panics
     ///
-    /// When the number of values is not that of the placeholders, or the `Display` of a value returns
-    /// an error (as `to_string` does): such a key would not tell its values apart.
+    /// When the number of values is not that of the placeholders, or the `Display` of a value
+    /// returns an error (as `to_string` does): such a key would not tell its values apart.
     pub fn render(&self, parts: &[&dyn KeyPart]) -> Key {
         let slots = self.slots();
         assert!(

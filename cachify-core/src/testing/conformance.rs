@@ -1,7 +1,8 @@
-//! One test of each promise, the same for every backend. [`conformance!`](crate::conformance) lists them.
+//! One test of each promise, the same for every backend. [`conformance!`](crate::conformance) lists
+//! them.
 //!
-//! They sleep where a promise is about time, and then only longer than what they wait for; everything else is interleaved
-//! by gates. On a paused clock they take no time.
+//! They sleep where a promise is about time, and then only longer than what they wait for;
+//! everything else is interleaved by gates. On a paused clock they take no time.
 
 #![allow(
     missing_docs,
@@ -32,8 +33,9 @@ mod resets;
 
 pub use self::{cached::*, faults::*, flights::*, locks::*, pools::*, prefixes::*, resets::*};
 
-/// Makes a test of each promise: `conformance!(ATTRIBUTE, STAGE)`, where `ATTRIBUTE` makes a test of an async function and `STAGE` is
-/// an expression for a [`Stage`](crate::testing::Stage). An example is at [`testing`](crate::testing).
+/// Makes a test of each promise: `conformance!(ATTRIBUTE, STAGE)`, where `ATTRIBUTE` makes a test
+/// of an async function and `STAGE` is an expression for a [`Stage`](crate::testing::Stage). An
+/// example is at [`testing`](crate::testing).
 #[macro_export]
 macro_rules! conformance {
     ($attribute:meta, $stage:expr) => {

@@ -1,4 +1,5 @@
-//! Entry points for fuzzing. Each one feeds untrusted bytes to a parser, most of which are private, and panics if a promise of the parser is broken.
+//! Entry points for fuzzing. Each one feeds untrusted bytes to a parser, most of which are private,
+//! and panics if a promise of the parser is broken.
 
 use std::collections::BTreeMap;
 

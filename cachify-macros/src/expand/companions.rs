@@ -1,4 +1,5 @@
-//! `reset`, `set`, `peek`, `is_locked`, `release`, `size`: what belongs to a function and is reached by its name.
+//! `reset`, `set`, `peek`, `is_locked`, `release`, `size`: what belongs to a function and is
+//! reached by its name.
 
 mod signature;
 
@@ -123,7 +124,8 @@ impl Companions<'_> {
 
     fn reset(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
         let private = &self.context.private;
-        // A reader between two resets must not find the old value in an inner layer and put it back into an outer one.
+        // A reader between two resets must not find the old value in an inner layer and put it back
+        // into an outer one.
         let body = self.each(
             layers.iter().rev(),
             "all",
@@ -140,7 +142,8 @@ impl Companions<'_> {
             "any",
             |source, key| quote!(#private::lock(#source, &#key).is_locked().await),
         );
-        let doc = "Returns whether a caller holds the lock for these arguments: see `Lock::is_locked`.";
+        let doc =
+            "Returns whether a caller holds the lock for these arguments: see `Lock::is_locked`.";
         self.method(
             layers,
             Method::new("is_locked", doc, quote!(::core::primitive::bool), body),
@@ -255,7 +258,8 @@ impl Companions<'_> {
         })
     }
 
-    /// One operation for each layer, on its handle and key. All are carried out before the first error is returned.
+    /// One operation for each layer, on its handle and key. All are carried out before the first
+    /// error is returned.
     fn each<'l>(
         &self,
         layers: impl Iterator<Item = &'l &'l Layer>,
@@ -321,7 +325,8 @@ struct Stored {
     mentions: TokenStream,
 }
 
-/// The type in the `Ok` of what is written as a `Result`. An alias of another name is taken and given whole.
+/// The type in the `Ok` of what is written as a `Result`. An alias of another name is taken and
+/// given whole.
 pub(super) fn ok_of(returns: &Type) -> Option<Type> {
     let Type::Path(TypePath { path, .. }) = returns else {
         return None;

@@ -37,7 +37,8 @@ pub(super) fn body(
     }
 }
 
-/// Returns what an option says. In a statement of its own, since a `()` after `return` is a warning.
+/// Returns what an option says. In a statement of its own, since a `()` after `return` is a
+/// warning.
 fn answer(answer: &Expr) -> TokenStream {
     let span = answer.span().resolved_at(Span::call_site());
     let name = Ident::new("__cachify_answer", span);

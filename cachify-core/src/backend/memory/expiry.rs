@@ -9,8 +9,8 @@ use super::{Entry, NEVER};
 use crate::backend::sharded::Sharded;
 use crate::clock::Moment;
 
-/// The entries that expire, in that order. Each is named once: an entry that is replaced, evicted or removed is
-/// taken off the list, so that the list needs no cleaning.
+/// The entries that expire, in that order. Each is named once: an entry that is replaced, evicted
+/// or removed is taken off the list, so that the list needs no cleaning.
 #[derive(Default)]
 pub(super) struct Expiry(Sharded<Part>);
 
@@ -19,7 +19,8 @@ pub(super) struct Expiry(Sharded<Part>);
 pub(super) struct Part(BTreeMap<(Moment, u32), SmolStr>);
 
 impl Expiry {
-    /// Adds an entry. Returns up to two neighbours that are due: without a runtime no sweep runs, and expired entries must not take the place of live ones.
+    /// Adds an entry. Returns up to two neighbours that are due: without a runtime no sweep runs,
+    /// and expired entries must not take the place of live ones.
     pub(super) fn add(&self, key: &str, entry: &Entry, now: Moment) -> [Option<(SmolStr, u32)>; 2] {
         if entry.expires == NEVER {
             return [None, None];

@@ -1,6 +1,7 @@
 //! Locks and pools: who holds what, and who waits for it.
 //!
-//! Every operation takes time logarithmic in the number of slots, holders and waiters. Loops over several holders or waiters are bounded: the sweep continues with the rest.
+//! Every operation takes time logarithmic in the number of slots, holders and waiters. Loops over
+//! several holders or waiters are bounded: the sweep continues with the rest.
 
 use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -312,7 +313,8 @@ impl State {
         }
     }
 
-    /// Gives free places to the waiters, in order. A waiter that no longer listens is gone; `asking` is present although it needs no signal.
+    /// Gives free places to the waiters, in order. A waiter that no longer listens is gone;
+    /// `asking` is present although it needs no signal.
     fn hand_over(&mut self, now: Moment, signals: &Signals, asking: Option<&Token>) {
         self.unfinished = false;
         for _ in 0..AT_ONCE {

@@ -1,6 +1,7 @@
 //! Background work: removing expired entries, and handing over slots whose holder is gone.
 //!
-//! It runs in slices. Between two slices the task yields, so the amount of work does not delay other tasks.
+//! It runs in slices. Between two slices the task yields, so the amount of work does not delay
+//! other tasks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -40,7 +41,8 @@ impl Alarm {
     /// Waits until it rings.
     async fn ring(&self, now: Moment) {
         let at = Moment::from_micros(self.at.load(Ordering::Relaxed));
-        // A timer is accurate to a millisecond. Less, and one that fires early would make the sweep turn in circles.
+        // A timer is accurate to a millisecond. Less, and one that fires early would make the sweep
+        // turn in circles.
         let wait = at.since(now).max(Duration::from_millis(1));
         let _ = tokio::time::timeout(wait, self.changed.notified()).await;
     }
@@ -93,8 +95,8 @@ struct Pace(Instant);
 impl Pace {
     async fn breathe(&mut self) {
         if self.0.elapsed() >= SLICE {
-            // glibc puts small blocks aside when they are freed, and merges all of them at the next large allocation: 60 ms
-            // for a million. Let that be here, for one slice at a time.
+            // glibc puts small blocks aside when they are freed, and merges all of them at the next
+            // large allocation: 60 ms for a million. Let that be here, for one slice at a time.
             drop(std::hint::black_box(Vec::<u8>::with_capacity(4096)));
             tokio::task::yield_now().await;
             self.0 = Instant::now();
@@ -122,7 +124,8 @@ impl Store {
         }
     }
 
-    /// Ends holds whose time is over, and sets the alarm: for the next one, and for `latest` at the latest.
+    /// Ends holds whose time is over, and sets the alarm: for the next one, and for `latest` at the
+    /// latest.
     async fn sweep_slots(&self, latest: Moment, pace: &mut Pace) {
         // First, so that a slot that becomes due behind the loop rings the alarm.
         self.alarm.at.store(latest.as_micros(), Ordering::Relaxed);

@@ -64,7 +64,8 @@ impl Shared {
         };
         if outcome.code == GRANTED {
             if outcome.again {
-                // The first request may still come, even after a reset, and would bring this lease back to life. The next look asks for another.
+                // The first request may still come, even after a reset, and would bring this lease
+                // back to life. The next look asks for another.
                 self.give_back(end_call(spot, begin.token));
                 return Ok(Begun::Busy {
                     recheck: Duration::from_millis(1),

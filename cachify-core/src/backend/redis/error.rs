@@ -1,4 +1,5 @@
-//! What Redis says, in our words: by its code alone, since its texts may quote keys, values and passwords.
+//! What Redis says, in our words: by its code alone, since its texts may quote keys, values and
+//! passwords.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +9,8 @@ use super::link::Server;
 use super::reach::broken;
 use crate::{Error, ErrorKind};
 
-/// The words by which the server says that it does not know a command; the command follows in quotes.
+/// The words by which the server says that it does not know a command; the command follows in
+/// quotes.
 const UNKNOWN: &str = "unknown command ";
 
 impl Server {
@@ -146,7 +148,8 @@ pub(super) fn code(error: &RedisError) -> &str {
     if code != "ERR" {
         return code;
     }
-    // Redis 6.2 says: "ERR Error running script (call to ..): @user_script:7: -OOM command not allowed ..".
+    // Redis 6.2 says: "ERR Error running script (call to ..): @user_script:7: -OOM command not
+    // allowed ..".
     let mut parts = error.detail().unwrap_or_default().rsplit(": ");
     let inside = parts.find_map(|part| {
         let word = part.trim_start_matches('-').split(' ').next()?;

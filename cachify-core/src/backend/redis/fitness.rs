@@ -64,7 +64,8 @@ pub(super) async fn probe(shared: &Shared) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads the answer to a new connection's `HELLO`: what is not fit for use is refused before it is used.
+/// Reads the answer to a new connection's `HELLO`: what is not fit for use is refused before it is
+/// used.
 pub(super) fn greet(server: &Server, answer: Result<Value, RedisError>) -> Result<(), Error> {
     let place = &server.address.place;
     let answer = answer.map_err(|error| server.translate(&error))?;
@@ -184,7 +185,8 @@ impl Known {
     }
 }
 
-/// Refuses locks and pools on a server that may evict them. The policy can change at any time, so it is checked repeatedly.
+/// Refuses locks and pools on a server that may evict them. The policy can change at any time, so
+/// it is checked repeatedly.
 pub(super) async fn admit_slots(shared: &Shared) -> Result<(), Error> {
     let connection = shared.control.ready().await?;
     let policy = &shared.policy;

@@ -40,7 +40,8 @@ pub(super) struct Server {
     pub(super) known: AtomicBool,
 }
 
-/// The tokens that were asked for by a connection that broke: what it carried may still arrive, until it is refused for its age.
+/// The tokens that were asked for by a connection that broke: what it carried may still arrive,
+/// until it is refused for its age.
 #[derive(Default)]
 pub(super) struct Resent(Mutex<HashMap<Token, Instant>>);
 
@@ -73,7 +74,8 @@ impl Server {
     }
 }
 
-/// How long to wait before asking a server again that refused us for its kind or for our credentials. Some callers bypass the circuit breaker.
+/// How long to wait before asking a server again that refused us for its kind or for our
+/// credentials. Some callers bypass the circuit breaker.
 const REFUSED: Duration = Duration::from_millis(250);
 
 /// A connection. When it breaks, the next caller makes another one.
@@ -122,7 +124,8 @@ impl Link {
         }))
     }
 
-    /// Connects unless there is a connection, and gives its number: never zero, another one for every connection.
+    /// Connects unless there is a connection, and gives its number: never zero, another one for
+    /// every connection.
     pub(super) async fn ready(&self) -> Result<u64, Error> {
         let id = self.0.live_id();
         match id {
@@ -144,8 +147,9 @@ impl Link {
         Ok(self.exchange(&mut live, cmd).await)
     }
 
-    /// Runs a script, whose answer may be an error of the server's. `true`: the connection broke and it was sent again by another one, so
-    /// that it may have run twice, and the first run may even be the later one.
+    /// Runs a script, whose answer may be an error of the server's. `true`: the connection broke
+    /// and it was sent again by another one, so that it may have run twice, and the first run may
+    /// even be the later one.
     pub(super) async fn call(
         &self,
         call: &Call,
@@ -166,8 +170,8 @@ impl Link {
         Ok((result, again))
     }
 
-    /// As [`exchange`](Self::exchange). What was asked for by a connection that broke may be asked for again, here or by whoever called: that is
-    /// noted before it can be.
+    /// As [`exchange`](Self::exchange). What was asked for by a connection that broke may be asked
+    /// for again, here or by whoever called: that is noted before it can be.
     async fn send(&self, live: &mut Live, call: &Call, cmd: &Cmd) -> Result<Value, RedisError> {
         let result = self.exchange(live, cmd).await;
         if let Some(token) = &call.asks_for
@@ -388,7 +392,8 @@ fn is_broken(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
 }
 
-/// Dropped when a caller stops waiting for an answer. If the connection is to blame, it must be replaced.
+/// Dropped when a caller stops waiting for an answer. If the connection is to blame, it must be
+/// replaced.
 struct Unanswered<'a> {
     link: &'a Link,
     id: u64,

@@ -26,7 +26,8 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// Options for the server at `url`: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, or `unix://PATH`.
+    /// Options for the server at `url`: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, `rediss://`
+    /// for TLS, or `unix://PATH`.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -108,7 +109,8 @@ pub(super) struct Address {
     pub(super) client: Client,
     /// Connects and logs in, to subscribe.
     pub(super) listener: Client,
-    /// Logs in, names the connection and asks what the server is. Every user may send it, whatever its rights.
+    /// Logs in, names the connection and asks what the server is. Every user may send it, whatever
+    /// its rights.
     pub(super) hello: Cmd,
     /// Another database than 0.
     pub(super) database: Option<i64>,

@@ -68,7 +68,8 @@ fn reason(error: &RedisError) -> (ErrorKind, String) {
 
 pub(super) const LATE: &str = "it did not answer in time";
 
-/// The first error of type `T` among the causes of `error`. Some of them hide in an `Arc`, and those of an [`io::Error`] are not its source.
+/// The first error of type `T` among the causes of `error`. Some of them hide in an `Arc`, and
+/// those of an [`io::Error`] are not its source.
 fn find<T: StdError + 'static>(error: &RedisError) -> Option<&T> {
     type Shared = Arc<dyn StdError + Send + Sync>;
 
@@ -88,8 +89,9 @@ fn find<T: StdError + 'static>(error: &RedisError) -> Option<&T> {
     None
 }
 
-/// Finds out whether the server speaks TLS where the URL says that it does not, or the other way round. Neither kind of server says
-/// so by itself: one closes the connection, the other waits for the end of a line.
+/// Finds out whether the server speaks TLS where the URL says that it does not, or the other way
+/// round. Neither kind of server says so by itself: one closes the connection, the other waits for
+/// the end of a line.
 pub(super) async fn wrong_scheme(
     address: &ConnectionAddr,
     place: &str,

@@ -6,7 +6,8 @@ use std::fmt;
 pub(super) const COMMANDS: &str = "+info +ping +time +eval +evalsha +publish +subscribe +get +set +incr +del +exists +pttl +pexpire +pexpireat +hset +hget +hmget +hexists \
     +hkeys +hdel +zadd +zrem +zscore +zcard +zcount +zrange +zrangebyscore";
 
-/// The command that gives a user just the rights that names with one prefix need, ready to paste. `NAME` stands for the user.
+/// The command that gives a user just the rights that names with one prefix need, ready to paste.
+/// `NAME` stands for the user.
 pub(super) struct Rights {
     pub(super) prefix: String,
     /// Another database than 0 is chosen by a command.

@@ -132,8 +132,8 @@ impl Shared {
         Ok(released)
     }
 
-    /// Takes the slot from its holders by their names, so that a copy of the request that arrives late
-    /// does not free a later holder.
+    /// Takes the slot from its holders by their names, so that a copy of the request that arrives
+    /// late does not free a later holder.
     pub(super) async fn evict(&self, slot: &Slot) -> Result<bool, Error> {
         let spot = self.spot(&slot.key);
         let names = spot.slot(slot.kind);
@@ -151,7 +151,8 @@ impl Shared {
         Ok(!holders.is_empty())
     }
 
-    /// Releases the claim of a waiter that is gone, or with deadline 0, its place in the queue. The script refuses a hold.
+    /// Releases the claim of a waiter that is gone, or with deadline 0, its place in the queue. The
+    /// script refuses a hold.
     pub(super) fn give_back_claim(
         &self,
         kind: SlotKind,

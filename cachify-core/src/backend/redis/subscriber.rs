@@ -27,7 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Subscriber {
     own: Channel,
-    /// Those of the prefixes that other handles have. Each is given up when the last of its handles is gone.
+    /// Those of the prefixes that other handles have. Each is given up when the last of its handles
+    /// is gone.
     others: Mutex<HashMap<SmolStr, (Weak<str>, Channel)>>,
     task: Mutex<Option<AbortHandle>>,
     /// A caller waits for a subscription: no pause.
@@ -146,7 +147,8 @@ impl Subscriber {
         self.wanted.notify_one();
     }
 
-    /// Waits until the subscription is active, or until the next attempt fails. Does not wait if the last one was refused.
+    /// Waits until the subscription is active, or until the next attempt fails. Does not wait if
+    /// the last one was refused.
     pub(super) async fn stand(
         &self,
         prefix: Option<&Prefix>,
@@ -270,8 +272,8 @@ async fn connect(shared: &Shared) -> Result<(PubSubSink, PubSubStream), Error> {
     }
 }
 
-/// Subscribes to the channels that are wanted and do not stand, with `again` also to those that the server refused. Fails if the
-/// connection does.
+/// Subscribes to the channels that are wanted and do not stand, with `again` also to those that the
+/// server refused. Fails if the connection does.
 async fn subscribe(shared: &Shared, sink: &PubSubSink, again: bool) -> Result<(), Error> {
     let server = &shared.server;
     let mut channels = shared.subscriber.channels(&shared.prefix);
@@ -318,7 +320,8 @@ async fn listen(weak: &Weak<Shared>, mut stream: PubSubStream) {
     }
 }
 
-/// Tests the connection, follows the prefixes that come and go, and ends when the connection does not answer.
+/// Tests the connection, follows the prefixes that come and go, and ends when the connection does
+/// not answer.
 async fn tend(weak: &Weak<Shared>, mut sink: PubSubSink, wanted: &Notify, budget: Duration) {
     let mut next = Instant::now() + PING_EVERY;
     loop {

@@ -11,7 +11,8 @@ use crate::clock::{Clock, Moment};
 const STALE: Duration = Duration::from_secs(30);
 /// The largest drift between two clocks, as 1/n, while one of them is being corrected.
 const DRIFT: u32 = 1000;
-/// A smaller step of the server's clock is covered by the margin of a guard's deadline, which is 12 ms or more.
+/// A smaller step of the server's clock is covered by the margin of a guard's deadline, which is 12
+/// ms or more.
 const SMALLEST_STEP: Duration = Duration::from_millis(5);
 
 /// The local clock and how far the server's is ahead of it.

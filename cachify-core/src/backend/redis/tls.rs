@@ -13,7 +13,8 @@ use crate::{Error, ErrorKind};
 /// The environment variable that names the file of trusted authorities, as in other programs.
 const FILE: &str = "SSL_CERT_FILE";
 
-/// Certificates or a private key in PEM, in memory or in a file that is read when the handle is made.
+/// Certificates or a private key in PEM, in memory or in a file that is read when the handle is
+/// made.
 ///
 /// # Examples
 ///
@@ -119,7 +120,8 @@ impl TlsOptions {
             return plain(info);
         }
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Without one, the first connection would panic. If another one is installed first, that one is used.
+            // Without one, the first connection would panic. If another one is installed first,
+            // that one is used.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let of_environment = || Some(Pem::file(std::env::var_os(FILE).filter(|f| !f.is_empty())?));

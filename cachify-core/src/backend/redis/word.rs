@@ -8,7 +8,8 @@ use crate::backend::{Node, SlotKind};
 pub(super) enum Word<'a> {
     /// The lease of this key ended.
     LeaseEnded(&'a str),
-    /// A waiter of this node has a claim until `deadline`, or with 0, is asked whether it still waits.
+    /// A waiter of this node has a claim until `deadline`, or with 0, is asked whether it still
+    /// waits.
     Turn {
         deadline: u64,
         token: &'a str,

@@ -521,8 +521,8 @@ pub async fn l6_s14_cancelled_at_any_poll_nothing_is_left(stage: &Stage) {
     }
 }
 
-/// `None` if `future` was not ready after so many polls: it was dropped then, in the middle of whatever it waited for; if `answered`,
-/// after what it waited for had time to come, unseen.
+/// `None` if `future` was not ready after so many polls: it was dropped then, in the middle of
+/// whatever it waited for; if `answered`, after what it waited for had time to come, unseen.
 async fn at_most_polls<F: Future>(polls: u32, answered: bool, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut left = polls;

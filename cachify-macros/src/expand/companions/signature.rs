@@ -74,8 +74,9 @@ impl Companions<'_> {
         })
     }
 
-    /// The parameters that the layers' templates name, in the order of the signature: by reference, but
-    /// as the function takes them where an expression uses them, so that it means the same here.
+    /// The parameters that the layers' templates name, in the order of the signature: by reference,
+    /// but as the function takes them where an expression uses them, so that it means the same
+    /// here.
     fn params(&self, layers: &[&Layer]) -> Vec<TokenStream> {
         let function = &self.context.function;
         let private = &self.context.private;
@@ -161,7 +162,8 @@ impl Companions<'_> {
         format_ident!("{name}")
     }
 
-    /// Whether the handle comes out of the function's arguments, so that a companion has to be given it.
+    /// Whether the handle comes out of the function's arguments, so that a companion has to be
+    /// given it.
     fn takes_handle(&self, layers: &[&Layer]) -> syn::Result<bool> {
         let mut by_argument = layers.iter().filter_map(|layer| self.with_argument(layer));
         let Some(first) = by_argument.next() else {
