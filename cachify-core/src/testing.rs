@@ -141,11 +141,12 @@ where
     T: Serialize + DeserializeOwned + PartialEq + fmt::Debug,
 {
     let name = type_name::<T>();
-    for encoding in [
+    let encodings: &[Encoding] = &[
         Encoding::MessagePack,
         #[cfg(feature = "json")]
         Encoding::Json,
-    ] {
+    ];
+    for &encoding in encodings {
         let bytes = match codec::encode(encoding, value, Ttl::NEVER, Moment::from_micros(0)) {
             Ok(bytes) => bytes,
             Err(error) => {
