@@ -1,4 +1,4 @@
-//! Routes that run under a lock, once at a time, or so many at a time.
+//! Routes that run under a lock, once at a time, or a limited number at a time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -222,7 +222,7 @@ impl LockLayer {
         Self(Hold::new(cachify, HoldRules::lock(template)))
     }
 
-    /// How long a request waits for the lock. Default: not at all.
+    /// Sets how long a request waits for the lock. Default: not at all.
     ///
     /// # Panics
     ///
@@ -233,7 +233,7 @@ impl LockLayer {
         self.rules(|rules| rules.wait(wait))
     }
 
-    /// What to answer while another request holds the lock. Default: 423 and a problem document.
+    /// Sets the answer while another request holds the lock. Default: 423 and a problem document.
     pub fn on_locked<R: IntoResponse>(
         self,
         answer: impl Fn() -> R + Send + Sync + 'static,
@@ -279,7 +279,7 @@ impl OnceLayer {
         Self(Hold::new(cachify, HoldRules::once(template)))
     }
 
-    /// What to answer while another request runs. Default: 409 and a problem document.
+    /// Sets the answer while another request runs. Default: 409 and a problem document.
     pub fn on_locked<R: IntoResponse>(
         self,
         answer: impl Fn() -> R + Send + Sync + 'static,
@@ -289,7 +289,7 @@ impl OnceLayer {
 }
 
 hold! {
-    /// Runs at most so many requests of a key at a time, in all processes together.
+    /// Limits how many requests of a key run at a time, in all processes together.
     ///
     /// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is
     /// as with [`LockLayer`].
@@ -314,7 +314,7 @@ hold! {
 }
 
 impl PoolLayer {
-    /// A pool of `max` permits for each of the keys of `template`.
+    /// Makes a pool of `max` permits for each key of `template`.
     ///
     /// # Panics
     ///
@@ -324,7 +324,7 @@ impl PoolLayer {
         Self(Hold::new(cachify, HoldRules::pool(template, max)))
     }
 
-    /// How long a request waits for a permit. Default: not at all.
+    /// Sets how long a request waits for a permit. Default: not at all.
     ///
     /// # Panics
     ///
@@ -335,7 +335,7 @@ impl PoolLayer {
         self.rules(|rules| rules.wait(wait))
     }
 
-    /// What to answer while all permits are out. Default: 429 and a problem document.
+    /// Sets the answer while all permits are out. Default: 429 and a problem document.
     pub fn on_full<R: IntoResponse>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)
     }

@@ -210,7 +210,8 @@ impl Path {
         params.ok().map(Self)
     }
 
-    /// The parameter of a name. One that nested routers name twice is none: it could be either.
+    /// Returns a parameter by name; `None` if nested routers use the name twice, since either could
+    /// be meant.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let mut named = self.0.iter().filter(|(other, _)| *other == name);
         let (_, value) = named.next()?;
@@ -302,7 +303,7 @@ impl Framework for Axum {
 pub struct ScopeLayer(Cachify);
 
 impl ScopeLayer {
-    /// The layer of a handle.
+    /// Makes the layer of a handle.
     pub fn new(cachify: &Cachify) -> Self {
         Self(cachify.clone())
     }

@@ -95,17 +95,17 @@ impl<H: Borrow<Cachify> + ?Sized> Handle for H {
     }
 }
 
-/// A handle of one's own.
+/// Makes a handle of its own.
 pub fn handle(source: impl Source) -> Cachify {
     source.using(Cachify::clone)
 }
 
-/// The first error of operations that were all carried out.
+/// Returns the first error of operations that all ran.
 pub fn all<const N: usize>(results: [Result<(), Error>; N]) -> Result<(), Error> {
     results.into_iter().collect()
 }
 
-/// Whether one of them said yes; the first error of operations that were all carried out.
+/// Returns whether any operation returned `true`, or the first error of operations that all ran.
 pub fn any<const N: usize>(results: [Result<bool, Error>; N]) -> Result<bool, Error> {
     results
         .into_iter()

@@ -55,14 +55,14 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         None
     }
 
-    /// Whether [`local`](Self::local) knows everything that [`get`](Self::get) knows, which is then
-    /// not asked.
+    /// Returns whether [`local`](Self::local) knows everything that [`get`](Self::get) knows, which
+    /// is then not asked.
     fn is_local(&self) -> bool {
         false
     }
 
-    /// The backend's time: what ages and deadlines count in, the same for all processes that share
-    /// the backend.
+    /// Returns the backend's time: what ages and deadlines count in, the same for all processes
+    /// that share the backend.
     fn now(&self) -> Moment;
 
     /// Whom to wake, and how to wait for it.
@@ -136,7 +136,7 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// no holder.
     fn evict<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Who holds the slot.
+    /// Returns who holds the slot.
     fn inspect<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<Inspection, Error>>;
 
     /// Checks at connect that the backend answers and is fit for everything it may be asked to do.
@@ -169,7 +169,7 @@ impl Token {
         Self(SmolStr::new_static(""))
     }
 
-    /// The token as text: `UNIQUE@NODE`.
+    /// Returns the token as text: `UNIQUE@NODE`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -186,8 +186,8 @@ impl fmt::Debug for Token {
 pub struct Node(SmolStr);
 
 impl Node {
-    /// A new node, its name starting with `label`, which shows up as a lock's owner. Of the label,
-    /// letters, digits and `_.:-` are kept, 64 of them at most.
+    /// Makes a new node whose name starts with `label`, which shows up as a lock's owner. Of the
+    /// label, letters, digits and `_.:-` are kept, 64 of them at most.
     pub fn new(label: &str) -> Self {
         let label: String = label
             .chars()
@@ -200,13 +200,13 @@ impl Node {
         ))
     }
 
-    /// The node's name, unique among all processes.
+    /// Returns the node's name, unique among all processes.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A token that no other call returns, in any process, and that cannot be guessed, not even
-    /// from other tokens.
+    /// Makes a token that no other call returns, in any process, and that cannot be guessed, not
+    /// even from other tokens.
     pub fn token(&self) -> Token {
         use std::hash::{BuildHasher, RandomState};
         use std::sync::LazyLock;
@@ -222,7 +222,7 @@ impl Node {
         ))
     }
 
-    /// Whether `text` has the form of a token of this node.
+    /// Returns whether `text` has the form of a token of this node.
     #[cfg(feature = "redis")]
     pub(crate) fn owns(&self, text: &str) -> bool {
         let is_hex = |text: &str| {

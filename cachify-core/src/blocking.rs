@@ -148,7 +148,7 @@ pub(crate) fn awaited() -> Option<Handle> {
 /// How long a runtime may take to run a task before it counts as blocked.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Whether the runtime runs a task at present.
+/// Returns whether the runtime runs a task at present.
 pub(crate) async fn runs(awaited: Handle) -> bool {
     // Spawned from elsewhere, or it would stay with this thread.
     let task = runtime().spawn(async move { awaited.spawn(async {}).await });

@@ -79,7 +79,8 @@ impl Cachify {
         }
     }
 
-    /// The value, if it is at hand without waiting: what a hit in memory costs, and nothing more.
+    /// Returns the value, if it is at hand without waiting: what a hit in memory costs, and nothing
+    /// more.
     #[inline]
     pub(crate) fn local<T: Value>(&self, key: &Key) -> Option<T> {
         self.at_hand(key)?.downcast_ref::<T>().cloned()
@@ -168,7 +169,7 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
 }
 
 impl Cached<Fixed> {
-    /// How long a stored value lives. Default: the handle's default, 5 minutes if that was not
+    /// Sets how long a stored value lives. Default: the handle's default, 5 minutes if that was not
     /// changed. [`Ttl::NEVER`] keeps it until it is reset; zero stores nothing.
     ///
     /// # Panics
@@ -346,7 +347,7 @@ impl<P> Cached<P> {
         SharedErrors(self)
     }
 
-    /// The value: cached, or else what `compute` returns, which is then stored.
+    /// Returns the cached value, or computes and stores it.
     ///
     /// # Cancel safety
     ///
@@ -371,7 +372,7 @@ impl<P> Cached<P> {
         }
     }
 
-    /// The value: cached, or else what `compute` returns, which is then stored if it is `Ok`.
+    /// Returns the cached value, or computes it and stores it if it is `Ok`.
     ///
     /// # Errors
     ///
@@ -557,7 +558,7 @@ impl<P> Cached<P> {
         self.cachify.reset(&self.key).await
     }
 
-    /// How long `value` is to live; `None`: not at all.
+    /// Returns how long `value` is to live; `None`: not at all.
     fn lifetime<T>(&self, value: &T) -> Option<Ttl>
     where
         P: Policy<T>,
@@ -581,7 +582,7 @@ impl<P> fmt::Debug for Cached<P> {
 pub struct SharedErrors<P = Fixed>(Cached<P>);
 
 impl<P> SharedErrors<P> {
-    /// As [`Cached::get_or_try_compute`], and the error of the one who computed goes to all who
+    /// Like [`Cached::get_or_try_compute`], but the error of the computing caller goes to all who
     /// waited for it.
     ///
     /// # Errors
@@ -612,7 +613,7 @@ impl<P> SharedErrors<P> {
     }
 }
 
-/// How many bytes a value takes in memory, unless that is known.
+/// Returns how many bytes a value takes in memory, unless that is known.
 fn weigh<T: Value>(known: Option<usize>, value: &Typed) -> usize {
     known
         .or_else(|| value.downcast_ref::<T>().map(weight::estimate))

@@ -165,7 +165,7 @@ impl Cachify {
         })
     }
 
-    /// The key as this handle's prefix sets it apart.
+    /// Returns the key with this handle's prefix.
     #[inline]
     pub(crate) fn own<'a>(&self, key: &'a Key) -> Cow<'a, Key> {
         key.within(self.prefix.as_ref())
@@ -395,7 +395,7 @@ impl Cachify {
         })
     }
 
-    /// How many releases and resets [`close`](Self::close) waits for.
+    /// Returns how many releases and resets [`close`](Self::close) waits for.
     fn left(&self) -> (usize, usize) {
         let Inner { owed, pending, .. } = &*self.inner;
         match &self.prefix {
@@ -509,8 +509,8 @@ impl Inner {
         self.insist(operation).await
     }
 
-    /// Whether an operation may be tried. If not, there must be a probe: the last one may have
-    /// ended with its runtime.
+    /// Returns whether an operation may be tried. If not, there must be a probe: the last one may
+    /// have ended with its runtime.
     pub(crate) fn admit(self: &Arc<Self>) -> Result<(), Error> {
         self.breaker.admit().inspect_err(|_| self.kick())
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub struct Moment(u64);
 
 impl Moment {
-    /// The moment `micros` microseconds after the clock's zero.
+    /// Makes the moment `micros` microseconds after the clock's zero.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
@@ -26,7 +26,7 @@ impl Moment {
         self.0
     }
 
-    /// The time from `earlier` to this moment; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this moment; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -60,7 +60,7 @@ enum Source {
 }
 
 impl Clock {
-    /// A clock that follows tokio's, paused or not, and that [`advance`](Self::advance) moves
+    /// Makes a clock that follows tokio's, paused or not, and that [`advance`](Self::advance) moves
     /// further.
     ///
     /// # Panics
@@ -99,7 +99,7 @@ impl Clock {
         }
     }
 
-    /// The present moment.
+    /// Returns the present moment.
     #[inline]
     pub fn now(&self) -> Moment {
         match &self.0 {

@@ -45,7 +45,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The kind's name as it appears in messages and metrics: lower case, one word or two.
+    /// Returns the kind's name as it appears in messages and metrics: lower case, one word or two.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -128,17 +128,17 @@ impl Error {
         }))
     }
 
-    /// What went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The key template that the operation was for, if it was for one.
+    /// Returns the key template that the operation was for, if it was for one.
     pub fn template(&self) -> Option<&str> {
         self.0.template.as_deref()
     }
 
-    /// When trying again may succeed: the time until the holder's lease ends, at most. `None` where
+    /// Returns when a retry may succeed: at the latest when the holder's lease ends. `None` where
     /// that is not known, or would not help.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -150,7 +150,7 @@ impl Error {
         matches!(self.kind(), ErrorKind::Held | ErrorKind::Full)
     }
 
-    /// Whether the backend was away or too slow: what a service answers with 503.
+    /// Returns whether the backend was away or too slow, which a service answers with 503.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
     }
@@ -192,8 +192,8 @@ impl Error {
         self
     }
 
-    /// Whether the backend as a whole failed, which the circuit breaker counts, rather than this
-    /// one operation.
+    /// Returns whether the backend as a whole failed, which the circuit breaker counts, rather than
+    /// this one operation.
     pub(crate) fn is_down(&self) -> bool {
         self.0.down.unwrap_or_else(|| self.is_unavailable())
     }

@@ -81,7 +81,7 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// Whether the caller passes. `over`: the last round is over.
+    /// Returns whether the caller passes. `over`: the last round is over.
     pub(crate) fn pass(&mut self, over: bool) -> bool {
         if over {
             self.width = self.width.saturating_mul(2).max(1);
@@ -143,7 +143,7 @@ impl Flights {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many wait for `key`, whatever the type.
+    /// Returns how many callers wait for `key`, for values of any type.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn waiting(&self, key: &Key) -> usize {
         let flights = self.open();

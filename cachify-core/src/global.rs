@@ -77,7 +77,8 @@ impl Cachify {
         SCOPE.sync_scope(self.clone(), work)
     }
 
-    /// The handle of the [`scope`](Self::scope) that this runs in, else the one given to [`init`].
+    /// Returns the handle of the [`scope`](Self::scope) that this runs in, else the one given to
+    /// [`init`].
     pub fn current() -> Option<Self> {
         with(Self::clone)
     }

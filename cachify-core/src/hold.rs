@@ -234,9 +234,9 @@ impl fmt::Debug for Request {
     }
 }
 
-/// When a hold that was asked for at `sent` can no longer be relied on: a hundredth earlier than
-/// the backend ends it, since two clocks do not run at the same speed, and two milliseconds, since
-/// backends round.
+/// Returns when a hold that was asked for at `sent` can no longer be relied on: a hundredth earlier
+/// than the backend ends it, since two clocks do not run at the same speed, and two milliseconds,
+/// since backends round.
 fn deadline(sent: Moment, ttl: Duration) -> Moment {
     sent + ttl.saturating_sub(ttl / 100 + Duration::from_millis(2))
 }

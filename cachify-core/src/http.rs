@@ -151,8 +151,8 @@ impl CacheRules {
         self.keyed = headers.into_iter().collect();
     }
 
-    /// How long answers live. Default: the handle's default, 5 minutes if that was not changed. An
-    /// answer's own `max-age` can shorten it.
+    /// Sets how long answers live. Default: the handle's default, 5 minutes if that was not
+    /// changed. An answer's own `max-age` can shorten it.
     pub fn ttl(&mut self, ttl: Ttl) {
         self.ttl = Some(ttl);
     }
@@ -162,7 +162,7 @@ impl CacheRules {
         self.statuses = statuses.into_iter().collect();
     }
 
-    /// The longest body that is stored, in bytes. Default 1 MiB.
+    /// Sets the longest body that is stored, in bytes. Default 1 MiB.
     pub fn limit(&mut self, bytes: usize) {
         self.limit = bytes;
     }
@@ -171,8 +171,9 @@ impl CacheRules {
     /// unless another number is given.
     pub const DETACHED: usize = 1000;
 
-    /// Lets so many computations at a time finish and fill although their clients went away. Those
-    /// beyond are cancelled with their clients, and a caller that waits takes over. Default: 0.
+    /// Sets how many computations at a time may finish and fill after their clients disconnect.
+    /// Those beyond are cancelled with their clients, and a caller that waits takes over. Default:
+    /// 0.
     pub fn detach(&mut self, at_most: usize) {
         let permits = at_most.min(Semaphore::MAX_PERMITS);
         self.detached = (at_most > 0).then(|| Arc::new(Semaphore::new(permits)));
@@ -220,17 +221,17 @@ impl CacheRules {
         self.every_host = true;
     }
 
-    /// Whether answers of this status can be stored.
+    /// Returns whether answers of this status can be stored.
     pub fn stores(&self, status: StatusCode) -> bool {
         self.statuses.contains(&status)
     }
 
-    /// How answers are keyed, if a template says so.
+    /// Returns how answers are keyed, if a template says so.
     pub fn key(&self) -> Option<&RequestKey> {
         self.key.as_ref()
     }
 
-    /// What to do with a request.
+    /// Decides what to do with a request.
     ///
     /// One that does not fill the key is to be passed through, which the log says once for each
     /// template. So is one of another route than the first, or of an unknown one, unless the key
@@ -249,7 +250,7 @@ impl CacheRules {
         })
     }
 
-    /// What to do with a request of this key.
+    /// Decides what to do with a request of this key.
     ///
     /// The headers that it was made of are to be named by [`keyed_by`](Self::keyed_by).
     pub fn plan_keyed(&self, request: &Parts, key: impl FnOnce() -> Key) -> Plan {

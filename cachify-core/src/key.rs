@@ -39,7 +39,7 @@ pub struct Key {
 const SEPARATOR: char = '\u{1f}';
 
 impl Key {
-    /// The text: never empty, at most 512 bytes, without braces or control characters.
+    /// Returns the text: never empty, at most 512 bytes, without braces or control characters.
     ///
     /// A [`Backend`](crate::backend::Backend) also gets the keys of handles that
     /// [`with_prefix`](crate::Cachify::with_prefix) made. Their text begins with the prefix and the
@@ -48,12 +48,13 @@ impl Key {
         &self.text
     }
 
-    /// The prefix of the handle that the key was given to, unless it is the one that was built.
+    /// Returns the prefix of the handle that the key was given to, unless it is the one that was
+    /// built.
     pub(crate) fn prefix(&self) -> Option<&Prefix> {
         self.prefix.as_ref()
     }
 
-    /// The text without the prefix.
+    /// Returns the text without the prefix.
     pub(crate) fn plain(&self) -> &str {
         match &self.prefix {
             Some(prefix) => &self.text[prefix.as_str().len() + SEPARATOR.len_utf8()..],
@@ -61,7 +62,7 @@ impl Key {
         }
     }
 
-    /// The key of the same text with `prefix` in place of the prefix that it has.
+    /// Returns the key of the same text with `prefix` in place of the prefix that it has.
     #[inline]
     pub(crate) fn within(&self, prefix: Option<&Prefix>) -> Cow<'_, Self> {
         if self.prefix.as_ref() == prefix {
@@ -86,20 +87,20 @@ impl Key {
         smol_str::format_smolstr!("{prefix}{SEPARATOR}{plain}")
     }
 
-    /// Whether `text` has the form of a key's text.
+    /// Returns whether `text` has the form of a key's text.
     #[cfg(any(feature = "redis", feature = "testing"))]
     pub(crate) fn is_text(text: &str) -> bool {
         let forbidden = |c: char| c == '{' || c == '}' || c.is_ascii_control();
         (1..=render::MAX_LEN).contains(&text.len()) && !text.contains(forbidden)
     }
 
-    /// The template that the key was rendered from: what logs and metrics may show.
+    /// Returns the template that the key was rendered from: what logs and metrics may show.
     pub fn template(&self) -> &str {
         &self.template
     }
 
-    /// The key of something that belongs to this key's entry and is found through it: no template
-    /// renders it.
+    /// Returns the key of something that belongs to this key's entry and is found through it: no
+    /// template renders it.
     #[cfg(feature = "http")]
     pub(crate) fn variant(&self, name: &str) -> Self {
         Self {
@@ -164,7 +165,7 @@ impl<T: Display + ?Sized> KeyPart for T {}
     note = "derive it: `#[derive(CacheKey)] #[key(\"user-{{user_id}}\")]`"
 )]
 pub trait CacheKey {
-    /// The key of this value.
+    /// Returns the key of this value.
     fn key(&self) -> Key;
 
     /// The template of all keys of this type.

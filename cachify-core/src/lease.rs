@@ -45,12 +45,12 @@ impl Lease {
         })
     }
 
-    /// The backend is about to be asked for it.
+    /// Notes that the backend is about to be asked for it.
     pub(crate) fn asking(&self) {
         self.state.store(ASKING, Ordering::Release);
     }
 
-    /// The backend granted it.
+    /// Notes that the backend granted it.
     pub(crate) fn granted(&self) {
         self.state.store(GRANTED, Ordering::Release);
     }
@@ -66,7 +66,7 @@ impl Lease {
         });
     }
 
-    /// The backend no longer has it.
+    /// Notes that the backend no longer has it.
     pub(crate) fn ended(&self) {
         self.state.store(ENDED, Ordering::Release);
     }

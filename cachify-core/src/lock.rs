@@ -8,7 +8,7 @@ use crate::hold::{Holding, Request};
 use crate::{Cachify, Error, IntoTime, Key};
 
 impl Cachify {
-    /// A lock on `key`: of all who share the backend, one holds it at a time.
+    /// Makes a lock on `key`. Of all callers that share the backend, one holds it at a time.
     ///
     /// It is a lease: a holder who dies, hangs or is cut off loses it when its time to live ends,
     /// so that others can go on. A holder who lives renews it, and [learns](Guard::lost) when it
@@ -42,8 +42,8 @@ impl Cachify {
 pub struct Lock(Request);
 
 impl Lock {
-    /// How long the lock outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At
-    /// least 1 s.
+    /// Sets how long the lock outlives a holder that died. Default: the handle's `lock_ttl`, 30 s.
+    /// At least 1 s.
     ///
     /// A holder that lives renews the lock at every third of it.
     ///
@@ -56,7 +56,7 @@ impl Lock {
         self
     }
 
-    /// How long to wait for the lock. Default: not at all.
+    /// Sets how long to wait for the lock. Default: not at all.
     ///
     /// Waiters get it in the order in which they came, and no new caller overtakes them.
     ///
@@ -69,7 +69,7 @@ impl Lock {
         self
     }
 
-    /// How long the lock is renewed at most; then it is lost, even if its holder lives. Default:
+    /// Sets how long the lock is renewed; then it is lost, even if its holder is alive. Default:
     /// without end. At least 1 s.
     ///
     /// # Panics
@@ -155,8 +155,8 @@ impl Lock {
         Ok(self.0.inspect().await?.held != 0)
     }
 
-    /// Who holds it: the owner that [`CachifyBuilder::owner`](crate::CachifyBuilder::owner) set
-    /// there, with a suffix that is unique.
+    /// Returns the owner of the lock: the name that its process set with
+    /// [`CachifyBuilder::owner`](crate::CachifyBuilder::owner), with a unique suffix.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ impl Lock {
         }))
     }
 
-    /// When it ends unless it is renewed.
+    /// Returns the time until it ends unless it is renewed.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A number that is larger than that of every earlier holder of the same key.
+    /// Returns a number that is larger than that of every earlier holder of the same key.
     ///
     /// Send it along with what the lock protects, and have the receiver refuse numbers that are
     /// smaller than the last it saw: then a holder that was stopped and does not know yet that it
@@ -226,7 +226,7 @@ impl Guard {
         self.fence
     }
 
-    /// The key that is locked.
+    /// Returns the key that is locked.
     pub fn key(&self) -> &Key {
         self.holding.key()
     }

@@ -214,7 +214,7 @@ pub use cachify_macros::once;
 #[doc(inline)]
 pub use cachify_macros::locked;
 
-/// Runs a function for so many callers of a key at a time, in all processes.
+/// Limits how many callers of a key run a function at a time, in all processes together.
 ///
 /// If the permit is lost, the body is cancelled at its next `.await`, and the error is
 /// [`Lost`](crate::ErrorKind::Lost). See [`Pool`](crate::Pool).

@@ -147,7 +147,7 @@ fn change(gauge: &'static str, before: u64, now: u64) {
     }
 }
 
-/// So many entries were evicted from a store in memory to make room.
+/// Counts entries that were evicted from memory to make room.
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn evictions(evicted: u64) {
     #[cfg(feature = "metrics")]
@@ -246,7 +246,7 @@ pub(crate) fn contest(slot: &Slot, contest: Contest, waited: Duration) {
     );
 }
 
-/// This process has so many permits more, or less.
+/// Changes the number of permits of this process.
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn permits(slot: &Slot, change: f64) {
     #[cfg(feature = "metrics")]
@@ -460,7 +460,7 @@ impl Seen {
     }
 }
 
-/// Whether `template` was not seen before; never again once the set is full.
+/// Returns whether `template` was not seen before; never again once the set is full.
 fn first_time(seen: &Seen, template: &str) -> bool {
     let mut seen = seen
         .0

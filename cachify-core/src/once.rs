@@ -38,8 +38,8 @@ impl Cachify {
 pub struct Once(Lock);
 
 impl Once {
-    /// How long a run that died blocks the next one. Default: the handle's `lock_ttl`, 30 s. At
-    /// least 1 s. A run that lives keeps the lock, however long it takes.
+    /// Sets how long a run that died blocks the next one. Default: the handle's `lock_ttl`, 30 s.
+    /// At least 1 s. A run that lives keeps the lock, however long it takes.
     ///
     /// # Panics
     ///
@@ -49,8 +49,8 @@ impl Once {
         Self(self.0.ttl(ttl))
     }
 
-    /// How long a run may take at most before it is cancelled and the next one may start. Default:
-    /// without end. At least 1 s.
+    /// Sets how long a run may take at most before it is cancelled and the next one may start.
+    /// Default: without end. At least 1 s.
     ///
     /// # Panics
     ///
@@ -83,7 +83,7 @@ impl Once {
         }
     }
 
-    /// The right to run, as a guard.
+    /// Acquires the right to run, as a guard.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Once {
         self.0.is_locked().await
     }
 
-    /// Who is running the key. See [`Lock::owner`].
+    /// Returns the owner of the run. See [`Lock::owner`].
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl Once {
         self.0.owner().await
     }
 
-    /// When the run's lock ends unless it is renewed. See [`Lock::ttl_left`].
+    /// Returns the time until the run's lock ends unless it is renewed. See [`Lock::ttl_left`].
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! At most so many holders of a key.
+//! A limited number of holders of a key.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::hold::{Holding, Request};
 use crate::{Cachify, Error, IntoTime, Key};
 
 impl Cachify {
-    /// A pool of `max` permits on `key`: of all who share the backend, so many hold one at a time.
+    /// Makes a pool of `max` permits on `key`, for all callers that share the backend together.
     ///
     /// Each caller brings its own `max`; a caller with a smaller one waits until fewer permits are
     /// out. Pools and locks never meet, even under one key.
@@ -39,8 +39,8 @@ impl Cachify {
 pub struct Pool(Request);
 
 impl Pool {
-    /// How long a permit outlives a holder that died. Default: the handle's `lock_ttl`, 30 s. At
-    /// least 1 s. A holder that lives renews it.
+    /// Sets how long a permit outlives a holder that died. Default: the handle's `lock_ttl`, 30 s.
+    /// At least 1 s. A holder that lives renews it.
     ///
     /// # Panics
     ///
@@ -51,7 +51,7 @@ impl Pool {
         self
     }
 
-    /// How long to wait for a permit, first come, first served. Default: not at all.
+    /// Sets how long to wait for a permit, first come, first served. Default: not at all.
     ///
     /// # Panics
     ///
@@ -62,7 +62,7 @@ impl Pool {
         self
     }
 
-    /// How long a permit is renewed at most; then it is lost. Default: without end. At least 1 s.
+    /// Sets how long a permit is renewed; then it is lost. Default: without end. At least 1 s.
     ///
     /// # Panics
     ///
@@ -109,7 +109,7 @@ impl Pool {
         Ok(output)
     }
 
-    /// How many permits are out.
+    /// Returns how many permits are out.
     ///
     /// # Errors
     ///
@@ -135,12 +135,12 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The pool's key.
+    /// Returns the pool's key.
     pub fn key(&self) -> &Key {
         self.holding.key()
     }
 
-    /// Whether the permit was lost. See [`Guard::is_lost`](crate::Guard::is_lost).
+    /// Returns whether the permit was lost. See [`Guard::is_lost`](crate::Guard::is_lost).
     pub fn is_lost(&self) -> bool {
         self.holding.is_lost()
     }

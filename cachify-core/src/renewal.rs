@@ -62,7 +62,7 @@ pub(crate) struct Ticket {
     id: u64,
 }
 
-/// So many are renewed at a time at most. More would wait for one another in the connection until
+/// The most that are renewed at a time. More would wait for one another in the connection until
 /// their time limit.
 const AT_ONCE: usize = 100;
 
@@ -120,7 +120,7 @@ impl Renewal {
         }
     }
 
-    /// Whether nothing renews what is registered, until the next [`ensure`](Self::ensure).
+    /// Returns whether nothing renews what is registered, until the next [`ensure`](Self::ensure).
     #[inline]
     pub(crate) fn is_orphaned(&self) -> bool {
         self.0.orphaned.load(Ordering::Acquire)
@@ -171,7 +171,7 @@ impl Table {
         }
     }
 
-    /// Whether the task must be told, because it sleeps for longer.
+    /// Returns whether the task must be told, because it sleeps for longer.
     fn is_due_early(&self) -> bool {
         let first = self.due.first();
         first.is_some_and(|(at, _)| self.alarm.is_none_or(|alarm| *at < alarm))

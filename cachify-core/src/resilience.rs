@@ -98,7 +98,7 @@ pub(crate) struct Breaker {
 }
 
 impl Breaker {
-    /// Whether an operation may be tried.
+    /// Returns whether an operation may be tried.
     pub(crate) fn admit(&self) -> Result<(), Error> {
         // By itself: a probe that ends may open what was closed meanwhile.
         if self.is_closed() {
@@ -134,7 +134,7 @@ impl Breaker {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Whether the caller is the one who must probe now.
+    /// Returns whether the caller is the one who must probe now.
     pub(crate) fn claim_probe(&self) -> bool {
         self.is_open()
             && !self.is_closed()
@@ -142,7 +142,7 @@ impl Breaker {
             && !self.probing.swap(true, Ordering::AcqRel)
     }
 
-    /// The probe ends, whether it succeeded or its runtime went away.
+    /// Ends the probe, whether it succeeded or its runtime went away.
     pub(crate) fn end_probe(&self) {
         self.probing.store(false, Ordering::Release);
     }
@@ -193,7 +193,7 @@ impl Pending {
         }
     }
 
-    /// Whether a reset of the key was not acknowledged yet.
+    /// Returns whether a reset of the key was not acknowledged yet.
     #[inline]
     pub(crate) fn contains(&self, key: &Key) -> bool {
         self.len.load(Ordering::Acquire) != 0 && self.keys().contains_key(key.as_str())
@@ -245,7 +245,7 @@ impl Pending {
         next.map(|entry| (entry.key.clone(), entry.round))
     }
 
-    /// The reset of `round` was acknowledged.
+    /// Notes that the reset of `round` was acknowledged.
     pub(crate) fn acknowledge(&self, key: &Key, round: u64) {
         let mut keys = self.keys();
         if keys
@@ -257,14 +257,14 @@ impl Pending {
         }
     }
 
-    /// Whether the caller is the one who must replay now.
+    /// Returns whether the caller is the one who must replay now.
     pub(crate) fn claim_replay(&self) -> bool {
         !self.is_empty()
             && !self.replaying.load(Ordering::Acquire)
             && !self.replaying.swap(true, Ordering::AcqRel)
     }
 
-    /// The replay ends, whether it is done or its runtime went away.
+    /// Ends the replay, whether it is done or its runtime went away.
     pub(crate) fn end_replay(&self) {
         self.replaying.store(false, Ordering::Release);
     }

@@ -50,7 +50,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A stage; `make` makes a new handle, as another process would that shares the backend.
+    /// Makes a stage; `make` makes a new handle, as another process would that shares the backend.
     pub fn new(make: impl Fn() -> Result<Cachify, Error> + Send + Sync + 'static) -> Self {
         Self {
             make: Arc::new(make),
@@ -59,7 +59,7 @@ impl Stage {
         }
     }
 
-    /// A handle of its own, as another process would have it.
+    /// Makes a handle of its own, as another process would have it.
     ///
     /// # Panics
     ///
@@ -71,12 +71,12 @@ impl Stage {
         }
     }
 
-    /// A handle of its own whose backend fails on demand.
+    /// Makes a handle of its own whose backend fails on demand.
     pub fn faulty(&self) -> (Cachify, Arc<Faulty>) {
         Faulty::wrap(&self.handle())
     }
 
-    /// A key that no other test uses.
+    /// Makes a key that no other test uses.
     pub fn key(&self, name: &str) -> Key {
         let text = format!(
             "{name}-{}-{}",
@@ -164,7 +164,7 @@ where
     }
 }
 
-/// How many wait for the lock of `key`.
+/// Returns how many callers wait for the lock of `key`.
 pub(crate) async fn waiting(cachify: &Cachify, kind: SlotKind, key: &Key) -> usize {
     match Request::new(cachify, kind, key, 1).inspect().await {
         Ok(inspection) => inspection.waiting,

@@ -32,7 +32,7 @@ impl Ttl {
     /// clock in milliseconds can still add to the present.
     const LONGEST: u64 = 200 * 366 * 86_400 * 1000;
 
-    /// A time to live of `duration`, rounded up to a millisecond.
+    /// Makes a time to live of `duration`, rounded up to a millisecond.
     pub const fn new(duration: Duration) -> Self {
         let millis = duration.as_nanos().div_ceil(1_000_000);
         if millis > Self::LONGEST as u128 {
@@ -42,7 +42,7 @@ impl Ttl {
         Self(millis as u64)
     }
 
-    /// The time to live, or `None` where the entry never expires.
+    /// Returns the time to live, or `None` where the entry never expires.
     pub const fn as_duration(self) -> Option<Duration> {
         match self.as_millis() {
             Some(millis) => Some(Duration::from_millis(millis)),
@@ -50,7 +50,7 @@ impl Ttl {
         }
     }
 
-    /// The time to live in milliseconds, or `None` where the entry never expires.
+    /// Returns the time to live in milliseconds, or `None` where the entry never expires.
     pub const fn as_millis(self) -> Option<u64> {
         if self.0 == u64::MAX {
             None
@@ -59,7 +59,7 @@ impl Ttl {
         }
     }
 
-    /// Whether nothing is to be stored.
+    /// Returns whether nothing is to be stored.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }

@@ -70,7 +70,7 @@ impl Line {
         }
     }
 
-    /// The position in the line, if it is one of the first.
+    /// Returns the position in the line, if it is one of the first.
     fn rank(&self, key: (u64, u64)) -> Option<usize> {
         self.waiters
             .keys()
@@ -78,7 +78,8 @@ impl Line {
             .position(|other| *other == key)
     }
 
-    /// How many waiters stand before this one: exactly for the first, at most for the others.
+    /// Returns how many waiters stand before this one: exactly for the first, at most for the
+    /// others.
     fn ahead(&self, key: (u64, u64)) -> usize {
         self.rank(key).unwrap_or_else(|| {
             // Waiters were numbered as they came.
@@ -219,7 +220,8 @@ impl<'a> Waiter<'a> {
         self.looking = true;
     }
 
-    /// When to see whether to look, and whether it is the first in line; `None`: it must look now.
+    /// Returns when to see whether to look, and whether it is the first in line; `None`: it must
+    /// look now.
     fn next_look(&mut self, end: Instant) -> Option<(Instant, bool)> {
         let now = Instant::now();
         let own = self.own.min(end);

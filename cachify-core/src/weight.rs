@@ -8,9 +8,9 @@ use std::fmt::{self, Display};
 
 use serde::ser::{self, Serialize, Serializer};
 
-/// So many values are looked at, those inside of values included.
+/// The most values that are visited, including nested ones.
 const VALUES: usize = 4096;
-/// So many items are looked at in one list or map.
+/// The most items that are visited in one list or map.
 const ITEMS: usize = 256;
 /// What a `String`, a `Vec` or a map takes beside its content.
 const HEADER: usize = 24;

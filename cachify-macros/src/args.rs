@@ -312,7 +312,7 @@ impl Time {
     }
 }
 
-/// What a user's macro put between invisible delimiters.
+/// Removes the invisible delimiters that a user's macro put around an expression.
 pub(crate) fn ungrouped(value: &Expr) -> &Expr {
     match value {
         Expr::Group(group) => ungrouped(&group.expr),

@@ -136,7 +136,7 @@ fn inner_layer(attr: &Attribute) -> syn::Result<Layer> {
     (|input: ParseStream<'_>| Layer::parse(what, attr.path().span(), input)).parse2(tokens)
 }
 
-/// What the attributes say about the function as a whole. They must agree.
+/// Merges what the attributes say about the function as a whole. They must agree.
 fn merge(layers: &mut [Layer]) -> syn::Result<Place> {
     let mut merged = Place::default();
     for layer in layers {
@@ -180,7 +180,8 @@ impl Context {
         self.place.method.is_some() || self.function.has_receiver()
     }
 
-    /// The statements of a function's or a closure's body, with the first layer around the others.
+    /// Returns the statements of a function's or a closure's body, with the first layer around the
+    /// others.
     fn body(&self, layers: &[Layer], sync: bool) -> TokenStream {
         let Some((layer, inner)) = layers.split_first() else {
             let statements = &self.function.item.block.stmts;
@@ -201,7 +202,7 @@ impl Context {
         }
     }
 
-    /// The outcome of a future, in a function that may not be async.
+    /// Returns the outcome of a future, in a function that may not be async.
     fn outcome(&self, future: &TokenStream, sync: bool) -> TokenStream {
         let private = &self.private;
         if sync {
@@ -239,7 +240,7 @@ impl Context {
         span.resolved_at(Span::call_site())
     }
 
-    /// The handle that a layer uses, in the function itself.
+    /// Returns the handle that a layer uses, in the function itself.
     fn source(&self, layer: &Layer) -> TokenStream {
         let private = &self.private;
         if let Some(with) = &layer.with {
@@ -274,7 +275,7 @@ impl Context {
         })
     }
 
-    /// Whether what is cached has the name of a response of one of the frameworks. Then the
+    /// Returns whether what is cached has the name of a response of one of the frameworks. Then the
     /// complaint about a type that cannot be cached is another one.
     fn is_named_like_a_response(&self) -> bool {
         const RESPONSES: [&str; 9] = [
@@ -296,8 +297,8 @@ impl Context {
         last.is_some_and(|last| RESPONSES.iter().any(|name| last.ident == name))
     }
 
-    /// The variable that has the tag. It is at the type, like the calls: there the compiler is to
-    /// point if it cannot be cached.
+    /// Returns the variable that has the tag. It is at the type, like the calls: there the compiler
+    /// is to point if it cannot be cached.
     fn tagged(&self) -> Ident {
         Ident::new("__cachify_tag", self.returns_span())
     }

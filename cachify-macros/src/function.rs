@@ -71,8 +71,9 @@ impl Function {
         wanted
     }
 
-    /// The argument that a placeholder begins with. It is found by its text, although the template
-    /// and the arguments may come from different macros; errors are to point at the template.
+    /// Returns the argument that a placeholder begins with. It is found by its text, although the
+    /// template and the arguments may come from different macros; errors are to point at the
+    /// template.
     pub(crate) fn argument(&self, template: &Template, slot: &Slot) -> Ident {
         let mut argument = match (self.binding(&slot.root), self.item.sig.receiver()) {
             (Some(binding), _) => binding.ident.clone(),
@@ -83,12 +84,12 @@ impl Function {
         argument
     }
 
-    /// Whether `expression` uses an argument.
+    /// Returns whether `expression` uses an argument.
     pub(crate) fn is_used_by(&self, expression: &Expr) -> bool {
         self.used_by(expression).next().is_some()
     }
 
-    /// The arguments that `expression` uses.
+    /// Returns the arguments that `expression` uses.
     pub(crate) fn used_by(&self, expression: &Expr) -> impl Iterator<Item = &Binding> {
         let mut values = Values::default();
         values.visit_expr(expression);
@@ -96,7 +97,7 @@ impl Function {
         self.bindings.iter().filter(is_used)
     }
 
-    /// The type that it returns, with `_` for an `impl Trait`.
+    /// Returns the type that it returns, with `_` for an `impl Trait`.
     pub(crate) fn returns(&self) -> Type {
         match &self.item.sig.output {
             ReturnType::Default => parse_quote!(()),
@@ -112,8 +113,8 @@ impl Function {
         names_in(self.item.sig.output.to_token_stream()).contains("impl")
     }
 
-    /// The function's generics as far as `tokens` mention them, with those of their bounds that
-    /// mention nothing else.
+    /// Returns the function's generics as far as `tokens` mention them, with those of their bounds
+    /// that mention nothing else.
     pub(crate) fn generics_of(&self, tokens: TokenStream) -> Generics {
         let generics = &self.item.sig.generics;
         let used = names_in(tokens);
@@ -177,7 +178,7 @@ impl Binding {
     }
 }
 
-/// What a user's macro put between invisible delimiters.
+/// Removes the invisible delimiters that a user's macro put around a type.
 fn ungrouped(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => ungrouped(&group.elem),

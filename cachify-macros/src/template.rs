@@ -83,7 +83,7 @@ impl Template {
         syn::Error::new(self.span(), message)
     }
 
-    /// The items of a block that make up the template, as a `static` by the name of
+    /// Returns the items of a block that make up the template, as a `static` by the name of
     /// `__CACHIFY_TEMPLATE`.
     pub(crate) fn statics(&self, private: &TokenStream) -> TokenStream {
         let Self { lit, head, slots } = self;
@@ -177,12 +177,12 @@ impl Slot {
         })
     }
 
-    /// Whether the placeholder begins with `name`.
+    /// Returns whether the placeholder begins with `name`.
     pub(crate) fn is_of(&self, name: &Ident) -> bool {
         self.root.unraw() == name.unraw()
     }
 
-    /// The value that the placeholder names, if `root` is what its first name stands for.
+    /// Returns the value that the placeholder names, if `root` is what its first name stands for.
     pub(crate) fn value(&self, root: &TokenStream, span: Span) -> TokenStream {
         let fields = &self.fields;
         quote_spanned!(span=> #root #(.#fields)*)

@@ -86,7 +86,7 @@ pub(crate) fn function(
     Ok(())
 }
 
-/// Whether the function must be in an `impl` block.
+/// Returns whether the function must be in an `impl` block.
 fn names_self_type(function: &Function) -> bool {
     struct Finder(bool);
     impl<'ast> Visit<'ast> for Finder {
@@ -122,7 +122,7 @@ fn returns_future(output: &ReturnType) -> bool {
     finder.0
 }
 
-/// What is wrong with one attribute.
+/// Checks one attribute.
 pub(crate) fn layer(function: &Function, layer: &Layer) -> syn::Result<()> {
     placeholders(function, layer)?;
     times(layer)?;
@@ -139,7 +139,7 @@ pub(crate) fn layer(function: &Function, layer: &Layer) -> syn::Result<()> {
     Ok(())
 }
 
-/// What cannot be cached, as far as its name tells.
+/// Refuses values that cannot be cached, as far as the name of the type tells.
 fn value(function: &Function) -> syn::Result<()> {
     let output = &function.item.sig.output;
     if function.returns_impl() {
@@ -245,7 +245,7 @@ fn placeholders(function: &Function, layer: &Layer) -> syn::Result<()> {
     Ok(())
 }
 
-/// What a lock layer says about failures, and how many a pool admits.
+/// Checks what a lock layer says about failures, and how many callers a pool admits.
 fn holds(layer: &Layer) -> syn::Result<()> {
     if layer.what == What::Pooled {
         match &layer.max {

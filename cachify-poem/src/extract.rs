@@ -203,7 +203,8 @@ impl Params {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The parameter of a name. One that nested routes name twice is none: it could be either.
+    /// Returns a parameter by name; `None` if nested routes use the name twice, since either could
+    /// be meant.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let mut named = self.iter().filter(|(other, _)| *other == name);
         let (_, value) = named.next()?;

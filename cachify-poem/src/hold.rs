@@ -1,4 +1,4 @@
-//! Routes that run under a lock, once at a time, or so many at a time.
+//! Routes that run under a lock, once at a time, or a limited number at a time.
 
 use std::fmt;
 use std::io;
@@ -205,7 +205,7 @@ impl LockMiddleware {
         Self(Hold::new(cachify, HoldRules::lock(template)))
     }
 
-    /// How long a request waits for the lock. Default: not at all.
+    /// Sets how long a request waits for the lock. Default: not at all.
     ///
     /// # Panics
     ///
@@ -216,7 +216,7 @@ impl LockMiddleware {
         self.rules(|rules| rules.wait(wait))
     }
 
-    /// What to answer while another request holds the lock. Default: a [`Rejection`], 423 and a
+    /// Sets the answer while another request holds the lock. Default: a [`Rejection`], 423 and a
     /// problem document.
     pub fn on_locked<R: IntoResponse>(
         self,
@@ -264,7 +264,7 @@ impl OnceMiddleware {
         Self(Hold::new(cachify, HoldRules::once(template)))
     }
 
-    /// What to answer while another request runs. Default: a [`Rejection`], 409 and a problem
+    /// Sets the answer while another request runs. Default: a [`Rejection`], 409 and a problem
     /// document.
     pub fn on_locked<R: IntoResponse>(
         self,
@@ -275,7 +275,7 @@ impl OnceMiddleware {
 }
 
 hold! {
-    /// Runs at most so many requests of a key at a time, in all processes together.
+    /// Limits how many requests of a key run at a time, in all processes together.
     ///
     /// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is
     /// as with [`LockMiddleware`].
@@ -301,7 +301,7 @@ hold! {
 }
 
 impl PoolMiddleware {
-    /// A pool of `max` permits for each of the keys of `template`.
+    /// Makes a pool of `max` permits for each key of `template`.
     ///
     /// # Panics
     ///
@@ -311,7 +311,7 @@ impl PoolMiddleware {
         Self(Hold::new(cachify, HoldRules::pool(template, max)))
     }
 
-    /// How long a request waits for a permit. Default: not at all.
+    /// Sets how long a request waits for a permit. Default: not at all.
     ///
     /// # Panics
     ///
@@ -322,7 +322,7 @@ impl PoolMiddleware {
         self.rules(|rules| rules.wait(wait))
     }
 
-    /// What to answer while all permits are out. Default: a [`Rejection`], 429 and a problem
+    /// Sets the answer while all permits are out. Default: a [`Rejection`], 429 and a problem
     /// document.
     pub fn on_full<R: IntoResponse>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)

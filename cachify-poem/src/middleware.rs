@@ -182,8 +182,8 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The URI before nested routes stripped it; `None` for a request that was built, as by poem's
-    /// `TestClient`.
+    /// Returns the URI before nested routes stripped it; `None` for a request that was built, as by
+    /// poem's `TestClient`.
     fn original(&self) -> Option<&Uri> {
         Some(self.request.original_uri()).filter(|uri| uri.path() != "/")
     }
@@ -331,7 +331,7 @@ fn exact_length(body: &impl BodyExt) -> Option<u64> {
 pub struct ScopeMiddleware(Cachify);
 
 impl ScopeMiddleware {
-    /// The middleware of a handle.
+    /// Makes the middleware of a handle.
     pub fn new(cachify: &Cachify) -> Self {
         Self(cachify.clone())
     }

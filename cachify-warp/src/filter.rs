@@ -149,7 +149,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
         then_held(self, once.into(), key, handler)
     }
 
-    /// Handles so many requests at a time for each key, in all processes together.
+    /// Limits how many requests of each key are handled at a time, in all processes together.
     ///
     /// The others wait as long as [`Pool::wait`] says, first come, first served, and are then
     /// rejected: [`recover`](crate::recover) answers 429. All else is as with
@@ -225,7 +225,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
         held(self, once.into(), key)
     }
 
-    /// Lets so many requests at a time pass for each key, and appends the [`Permit`] to what is
+    /// Limits how many requests of each key pass at a time, and appends the [`Permit`] to what is
     /// extracted.
     ///
     /// It is [`then_pooled`](Self::then_pooled) for handlers that want the permit. All else is as

@@ -1,4 +1,4 @@
-//! Routes that run under a lock, once at a time, or so many at a time.
+//! Routes that run under a lock, once at a time, or a limited number at a time.
 
 use std::fmt;
 use std::future::Future;
@@ -92,8 +92,9 @@ macro_rules! hold {
         pub struct $Type(Terms);
 
         impl $Type {
-            /// How long a request that died blocks the others. Default: the handle's `lock_ttl`, 30
-            /// s. At least 1 s. A request that lives keeps its hold, however long it takes.
+            /// Sets how long a request that died blocks the others. Default: the handle's
+            /// `lock_ttl`, 30 s. At least 1 s. A request that lives keeps its hold, however long it
+            /// takes.
             ///
             /// # Panics
             ///
@@ -127,8 +128,8 @@ macro_rules! hold {
                 self
             }
 
-            /// What [`recover`](crate::recover) answers if it cannot be known who holds what, or
-            /// what was held got lost. Default: 503 and a problem document.
+            /// Sets the answer of [`recover`](crate::recover) if it cannot be known who holds what,
+            /// or what was held got lost. Default: 503 and a problem document.
             pub fn on_error<R: Reply>(
                 mut self,
                 answer: impl Fn(Error) -> R + Send + Sync + 'static,
@@ -202,12 +203,12 @@ hold! {
 }
 
 impl Lock {
-    /// A lock that does not wait.
+    /// Makes a lock that does not wait.
     pub fn new(cachify: &Cachify) -> Self {
         Self(Terms::new(cachify))
     }
 
-    /// How long a request waits for the lock, first come, first served. Default: not at all.
+    /// Sets how long a request waits for the lock, first come, first served. Default: not at all.
     ///
     /// # Panics
     ///
@@ -219,8 +220,8 @@ impl Lock {
         self
     }
 
-    /// What [`recover`](crate::recover) answers while another request holds the lock. Default: 423
-    /// and a problem document.
+    /// Sets the answer of [`recover`](crate::recover) while another request holds the lock.
+    /// Default: 423 and a problem document.
     pub fn on_locked<R: Reply>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)
     }
@@ -259,8 +260,8 @@ impl Once {
         Self(Terms::new(cachify))
     }
 
-    /// What [`recover`](crate::recover) answers while another request runs. Default: 409 and a
-    /// problem document.
+    /// Sets the answer of [`recover`](crate::recover) while another request runs. Default: 409 and
+    /// a problem document.
     pub fn on_locked<R: Reply>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)
     }
@@ -298,7 +299,7 @@ impl Pool {
         Self(Terms { max, ..hold })
     }
 
-    /// How long a request waits for a permit, first come, first served. Default: not at all.
+    /// Sets how long a request waits for a permit, first come, first served. Default: not at all.
     ///
     /// # Panics
     ///
@@ -310,8 +311,8 @@ impl Pool {
         self
     }
 
-    /// What [`recover`](crate::recover) answers while all permits are taken. Default: 429 and a
-    /// problem document.
+    /// Sets the answer of [`recover`](crate::recover) while all permits are taken. Default: 429 and
+    /// a problem document.
     pub fn on_full<R: Reply>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)
     }

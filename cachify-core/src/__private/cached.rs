@@ -8,8 +8,8 @@ use super::{Returned, Source};
 use crate::observe::{self, Outcome};
 use crate::{CacheIf, Cached, Error, IntoTime, Key, Policy, Ttl, TtlWith, Value};
 
-/// The tag. It comes first wherever a tag is used, so that all complaints of a type that cannot be
-/// cached are the same, and are told once.
+/// Returns the tag. It comes first wherever a tag is used, so that all complaints of a type that
+/// cannot be cached are the same, and are told once.
 pub fn cacheable<R>(tag: R) -> R
 where
     R: Returned,
@@ -37,8 +37,8 @@ where
     tag
 }
 
-/// The value if it is in memory; else how to get it. Takes the key, so that the function's future
-/// does not keep it.
+/// Returns the value if it is in memory; otherwise how to get it. Takes the key, so that the
+/// function's future does not keep it.
 #[inline]
 #[expect(clippy::needless_pass_by_value, reason = "see above")]
 pub fn begin<R>(_: R, source: impl Source, key: Key) -> ControlFlow<R::Returned, Cached>
@@ -55,8 +55,8 @@ where
     })
 }
 
-/// What was not in memory. In a box, so that the function's future stays as small as a hit needs
-/// it.
+/// Gets a value that was not in memory. Boxed, so that the function's future stays as small as a
+/// hit needs it.
 pub fn finish<R, P, F, Fut>(
     _: R,
     cached: Cached<P>,

@@ -118,7 +118,7 @@ pub fn map_err<T, M, E: From<M>>(map: impl FnOnce(Error) -> M, error: Error) -> 
     Err(map(error).into())
 }
 
-/// Whether `on_unavailable` answers: then the error is reported nowhere else.
+/// Returns whether `on_unavailable` answers: then the error is reported nowhere else.
 pub fn is_unavailable(error: &Error) -> bool {
     let is_unavailable = error.is_unavailable();
     if is_unavailable {

@@ -119,7 +119,7 @@ impl LeaseState {
     }
 }
 
-/// Whether `token` has the lease of `key`.
+/// Returns whether `token` has the lease of `key`.
 fn stands(leases: &Leases, key: &str, token: &Token) -> bool {
     leases
         .get(key)
@@ -183,8 +183,8 @@ const RESERVED: usize = 1 << 21;
 const BYTES_PER_PART: u64 = 8 << 20;
 
 impl MemoryBuilder {
-    /// Sets the most entries that are kept; the least used ones are evicted first. Default: 100 000, at
-    /// least one.
+    /// Sets the most entries that are kept; the least used ones are evicted first. Default: 100
+    /// 000, at least one.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.entries = entries.max(1);
         self
@@ -272,12 +272,12 @@ impl Memory {
         }
     }
 
-    /// How many entries there are, those included that have expired and were not swept yet.
+    /// Returns the number of entries, including expired ones that were not swept yet.
     pub fn len(&self) -> usize {
         self.0.entries.len()
     }
 
-    /// Whether there is no entry.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.0.entries.is_empty()
     }
@@ -309,7 +309,7 @@ impl Store {
         self.leases.of(key)
     }
 
-    /// The fresh entry.
+    /// Returns the fresh entry.
     #[inline]
     fn fresh(&self, key: &str) -> Option<Typed> {
         let entry = self.entries.get(key)?;

@@ -96,7 +96,7 @@ struct Shared {
 }
 
 impl Redis {
-    /// A backend that connects when it is first used.
+    /// Makes a backend that connects when it is first used.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Shared {
         format!("{prefix}{WAKE}{}", self.node.as_str())
     }
 
-    /// The prefix that a channel of this node belongs to.
+    /// Returns the prefix that a channel of this node belongs to.
     fn prefix_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
         channel.strip_suffix(self.node.as_str())?.strip_suffix(WAKE)
     }

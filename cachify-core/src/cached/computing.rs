@@ -17,7 +17,7 @@ struct Frame {
     outer: Option<Arc<Frame>>,
 }
 
-/// Whether the current task is computing `key`, of whatever type: they share a lease.
+/// Returns whether the current task is computing `key`, of whatever type: they share a lease.
 pub(super) fn is_under_way(handle: &Arc<Inner>, key: &Key) -> bool {
     INNERMOST
         .try_with(|innermost| {

@@ -7,10 +7,10 @@ use crate::{IntoTime, Ttl};
 /// [`Cached`](super::Cached) builds policies through `ttl`, `ttl_with` and `cache_if`; there is no
 /// need to write one.
 pub trait Policy<T> {
-    /// How long `value` lives; `None` does not store it.
+    /// Returns how long `value` lives; `None` does not store it.
     fn ttl(&self, value: &T) -> Option<Ttl>;
 
-    /// How many bytes `value` takes in memory; `None` estimates it.
+    /// Returns how many bytes `value` takes in memory; `None` estimates it.
     fn weight(&self, value: &T) -> Option<usize> {
         let _ = value;
         None

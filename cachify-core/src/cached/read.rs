@@ -35,8 +35,8 @@ use crate::{Key, Ttl, codec};
 const ROUNDS: u32 = 16;
 
 impl<P> Cached<P> {
-    /// The read path, with how it went. `compute` learns whether its value will be stored, unless a
-    /// reset happens in between.
+    /// Runs the read path, and returns how it went. `compute` learns whether its value will be
+    /// stored, unless a reset happens in between.
     pub(crate) async fn fetch<T, E, F, Fut>(
         &self,
         compute: F,
@@ -156,7 +156,7 @@ impl<P> Cached<P> {
         }
     }
 
-    /// The entry, if the backend has one that is readable.
+    /// Gets the entry, if the backend has a readable one.
     async fn look<T: Value>(&self, attempt: &mut Attempt) -> Option<T> {
         let inner = &self.cachify.inner;
         if inner.backend.is_local() {
@@ -405,7 +405,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// Whether the caller has waited for as long as it may.
+    /// Returns whether the caller has waited for as long as it may.
     fn is_over(&self, patience: Duration) -> bool {
         self.start.elapsed() >= patience.saturating_mul(ROUNDS)
     }

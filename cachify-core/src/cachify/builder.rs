@@ -121,7 +121,7 @@ impl CachifyBuilder {
         self
     }
 
-    /// What the names in Redis begin with, so that several programs can share a server. Default
+    /// Sets the prefix of all names in Redis, so that several programs can share a server. Default
     /// `cachify`; one or more of letters, digits and `_.:-`, or else connecting fails with
     /// [`Configuration`](ErrorKind::Configuration).
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
@@ -129,13 +129,13 @@ impl CachifyBuilder {
         self
     }
 
-    /// What this process calls itself where a lock's owner is asked for. Default: the process's id.
+    /// Sets the name of this process as a lock's owner. Default: the process's id.
     pub fn owner(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// How long entries live for which nothing else is said. Default 5 minutes. Counted in
+    /// Sets the default time to live of entries. Default: 5 minutes. Counted in
     /// milliseconds; [`Ttl::NEVER`] keeps them until they are reset.
     ///
     /// # Panics
@@ -147,8 +147,8 @@ impl CachifyBuilder {
         self
     }
 
-    /// How long locks and permits live without renewal, for which nothing else is said: how long a
-    /// dead process blocks the others. Default 30 s; at least 1 s.
+    /// Sets the default time to live of locks and permits without renewal, which is how long a dead
+    /// process blocks the others. Default: 30 s; at least 1 s.
     ///
     /// # Panics
     ///
@@ -159,12 +159,12 @@ impl CachifyBuilder {
         self
     }
 
-    /// The most time that a call may lose to a failing backend, all its requests together. Default
+    /// Sets the most time that a call may lose to a failing backend, over all its requests. Default
     /// 250 ms; at least 1 ms, at most an hour.
     ///
-    /// A backend that is farther away than a few milliseconds, or that large values are sent to,
-    /// needs more: what does not come within the budget counts as a failure, and after three in a
-    /// row the backend is left alone until it answers a probe.
+    /// A backend that is farther away than a few milliseconds, or that stores large values, needs
+    /// more: an answer that exceeds the budget counts as a failure, and three in a row open the
+    /// circuit breaker until the backend answers a probe.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self
@@ -181,7 +181,7 @@ impl CachifyBuilder {
         self
     }
 
-    /// How values are encoded for Redis. Default [`Encoding::MessagePack`].
+    /// Sets how values are encoded for Redis. Default: [`Encoding::MessagePack`].
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
         self

@@ -111,25 +111,25 @@ impl Owed {
         self.all.load(Ordering::Acquire)
     }
 
-    /// Whether some have no task that sends them.
+    /// Returns whether some have no task that sends them.
     #[inline]
     pub(crate) fn are_left(&self) -> bool {
         self.left.load(Ordering::Acquire) != 0
     }
 
-    /// Whether the caller is the one who must collect now.
+    /// Returns whether the caller is the one who must collect now.
     pub(super) fn claim_collection(&self) -> bool {
         self.are_left()
             && !self.collecting.load(Ordering::Acquire)
             && !self.collecting.swap(true, Ordering::AcqRel)
     }
 
-    /// The collection ends, whether it is done or its runtime went away.
+    /// Ends the collection, whether it is done or its runtime went away.
     pub(super) fn end_collection(&self) {
         self.collecting.store(false, Ordering::Release);
     }
 
-    /// The debts for a slot, some at least.
+    /// Returns the debts for a slot, some at least.
     fn of(&self, slot: &Slot) -> Vec<Name> {
         if self.is_empty() {
             return Vec::new();

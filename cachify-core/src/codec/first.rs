@@ -31,7 +31,7 @@ fn is_first<T: 'static>() -> bool {
         .insert(TypeId::of::<T>())
 }
 
-/// What is wrong with `value` once it was stored and read. Silent about what it cannot tell.
+/// Returns how `value` would change when it is stored and read, or nothing if that is not known.
 fn fault<T: Value>(encoding: Encoding, value: &T) -> Option<&'static str> {
     // A value that is refused is reported where it was to be stored.
     let bytes = encode(encoding, value, Ttl::NEVER, Moment::from_micros(0)).ok()?;

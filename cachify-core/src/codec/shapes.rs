@@ -16,7 +16,7 @@ fn encoded<T: Serialize>(encoding: Encoding, value: &T) -> Result<Vec<u8>, Error
     encode(encoding, value, Ttl::NEVER, Moment::from_micros(1))
 }
 
-/// What is read; compared as text, in which `NaN` is `NaN` and `-0.0` is not `0.0`.
+/// Reads a value back; compared as text, in which `NaN` is `NaN` and `-0.0` is not `0.0`.
 fn assert_kept<T: Serialize + DeserializeOwned + Debug>(value: &T) {
     for encoding in ENCODINGS {
         let bytes = encoded(encoding, value).unwrap();

@@ -84,7 +84,7 @@ fn pairs(nodes: Vec<Node>) -> impl Iterator<Item = (Node, Node)> {
     std::iter::from_fn(move || Some((nodes.next()?, nodes.next()?)))
 }
 
-/// Whether a plain format that has `nil`, or `null`, keeps `value` as it is.
+/// Returns whether a plain format that has `nil`, or `null`, keeps `value` as it is.
 pub(super) fn is_plain<T: Serialize>(value: &T, human: bool) -> bool {
     let walk = Walk {
         keep: false,

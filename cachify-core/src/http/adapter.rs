@@ -7,8 +7,8 @@
 macro_rules! __cachify_cache_options {
     ($Options:ident) => {
         impl $Options {
-            /// How long responses live. Default: the handle's default, 5 minutes if that was not
-            /// changed.
+            /// Sets how long responses live. Default: the handle's default, 5 minutes if that was
+            /// not changed.
             ///
             /// # Panics
             ///
@@ -27,7 +27,8 @@ macro_rules! __cachify_cache_options {
                 self.with(|rules| rules.statuses(statuses))
             }
 
-            /// The longest body that is cached, in bytes. Default 1 MiB; longer ones pass through.
+            /// Sets the longest body that is cached, in bytes. Default 1 MiB; longer ones pass
+            /// through.
             pub fn limit(self, bytes: usize) -> Self {
                 self.with(|rules| rules.limit(bytes))
             }

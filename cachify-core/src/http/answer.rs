@@ -40,7 +40,7 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// Whether the answer was made for another request.
+    /// Returns whether the answer was made for another request.
     const fn reused(self) -> bool {
         matches!(self, Self::Hit | Self::Collapsed(_))
     }
@@ -184,7 +184,7 @@ fn headers(stored: &Stored, origin: Origin, now: Moment) -> HeaderMap {
     headers
 }
 
-/// Whether the client has this very answer (RFC 9110, 13.2.2).
+/// Returns whether the client has this very answer (RFC 9110, 13.2.2).
 fn unchanged(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     if conditions.contains_key(IF_NONE_MATCH) {
         let Some(tag) = headers.get(ETAG).and_then(|tag| tag.to_str().ok()) else {
@@ -231,7 +231,7 @@ fn part(
     single_range(range.to_str().ok()?, length)
 }
 
-/// Whether `If-Range`, if there, names this very answer: only then is a part of it of use.
+/// Returns whether `If-Range`, if there, names this very answer: only then is a part of it of use.
 fn still_the_same(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     let Some(known) = conditions.get(IF_RANGE) else {
         return true;

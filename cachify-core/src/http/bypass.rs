@@ -96,8 +96,8 @@ impl Why {
         }
     }
 
-    /// What to do about a route that bypasses for this reason; `None` if it tells of one request
-    /// only.
+    /// Returns what to do about a route that bypasses for this reason; `None` if it tells of one
+    /// request only.
     pub(crate) const fn advice(self) -> Option<&'static str> {
         Some(match self {
             Self::Cookie => {

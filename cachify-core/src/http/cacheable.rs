@@ -239,8 +239,8 @@ fn policy(headers: &HeaderMap) -> Result<(Directives, Option<Duration>), Refusal
     Ok((directives, lifetime))
 }
 
-/// How long after its `Date`, else from now, an answer expires by its `Expires`. What is no date
-/// has passed (RFC 9111, 5.3): many say `0`.
+/// Returns how long after its `Date`, else from now, an answer expires by its `Expires`. What is no
+/// date has passed (RFC 9111, 5.3): many say `0`.
 fn expires(headers: &HeaderMap) -> Option<Duration> {
     let mut lines = headers.get_all(EXPIRES).into_iter();
     let line = lines.next()?;

@@ -1,4 +1,4 @@
-//! Routes that run under a lock, once at a time, or so many at a time.
+//! Routes that run under a lock, once at a time, or a limited number at a time.
 
 use std::future::Future;
 use std::time::Duration;
@@ -165,13 +165,13 @@ impl HoldRules {
         Self::lock(template).map(|rules| Self { kind, max, ..rules })
     }
 
-    /// How long the hold of a request that died blocks the others. Default: the handle's
+    /// Sets how long the hold of a request that died blocks the others. Default: the handle's
     /// `lock_ttl`, 30 s. At least 1 s.
     pub fn ttl(&mut self, ttl: Duration) {
         self.ttl = Some(ttl);
     }
 
-    /// How long a request waits. Default: not at all.
+    /// Sets how long a request waits. Default: not at all.
     pub fn wait(&mut self, wait: Duration) {
         self.wait = wait;
     }
@@ -192,7 +192,7 @@ impl HoldRules {
         &self.body
     }
 
-    /// How requests are keyed.
+    /// Returns how requests are keyed.
     pub fn request_key(&self) -> &RequestKey {
         &self.key
     }
@@ -251,7 +251,7 @@ impl HoldRules {
     }
 }
 
-/// Whether the route, rather than each request, decides if a placeholder has a value.
+/// Returns whether the route, rather than each request, decides if a placeholder has a value.
 fn is_path_parameter(name: &str) -> bool {
     name != "host" && !name.contains('.')
 }

@@ -88,7 +88,7 @@ impl RequestKey {
         })
     }
 
-    /// The template.
+    /// Returns the template.
     pub fn template(&self) -> &KeyTemplate {
         &self.template
     }
@@ -98,14 +98,14 @@ impl RequestKey {
         self.template.placeholders().any(|name| name == "path")
     }
 
-    /// Whether a placeholder is filled by a path parameter.
+    /// Returns whether a placeholder is filled by a path parameter.
     pub fn reads_path(&self) -> bool {
         self.template
             .placeholders()
             .any(|name| matches!(Source::of(name), Source::Path(_)))
     }
 
-    /// The key of a request; `param` returns the path parameter of a name.
+    /// Renders the key of a request; `param` returns the path parameter of a name.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl RequestKey {
         self.render_routed(request, &Params { path, param })
     }
 
-    /// The key of a request that was routed.
+    /// Renders the key of a routed request.
     pub(super) fn render_routed(
         &self,
         request: &Parts,
@@ -164,12 +164,12 @@ impl RequestKey {
         })
     }
 
-    /// The headers that the key tells apart.
+    /// Returns the headers that are part of the key.
     pub(super) fn headers(&self) -> &[HeaderName] {
         &self.headers
     }
 
-    /// The cookies that the key tells apart.
+    /// Returns the cookies that are part of the key.
     pub(super) fn cookies(&self) -> &[String] {
         &self.cookies
     }
@@ -280,7 +280,7 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// A query sorted by the names of its parameters, as `{query}` is in a [`RequestKey`].
+/// Sorts a query by the names of its parameters, as `{query}` is in a [`RequestKey`].
 ///
 /// Those of one name keep their order, however it is spelled: it can mean something.
 ///

@@ -12,11 +12,11 @@ use crate::observe;
 
 /// Where the framework routed a request.
 pub trait Routed {
-    /// The pattern of the route, such as `/users/{id}` or `/users/:id`; `None` if the framework
-    /// does not report it.
+    /// Returns the pattern of the route, such as `/users/{id}` or `/users/:id`; `None` if the
+    /// framework does not report it.
     fn route(&self) -> Option<&str>;
 
-    /// The undecoded path, with the prefixes that nested routers removed.
+    /// Returns the undecoded path, with the prefixes that nested routers removed.
     fn path(&self) -> &str;
 
     /// Returns a path parameter by name, decoded. Returns `None` if nested routers use the name

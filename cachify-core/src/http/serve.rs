@@ -55,7 +55,7 @@ pub trait Framework: 'static {
 }
 
 impl CacheRules {
-    /// The answer to a request, if it is at hand: then there is no need to call
+    /// Returns the answer to a request if it is at hand: then there is no need to call
     /// [`serve`](Self::serve), nor to get ready for it.
     pub fn hit<W: Framework>(
         &self,

@@ -140,7 +140,7 @@ impl Stored {
         size_of::<Parts>() + self.body.len() + 2 * headers
     }
 
-    /// How old it is for its receiver, in seconds, and how long it will be kept.
+    /// Returns how old it is for its receiver, in seconds, and how long it will be kept.
     pub(super) fn age(&self, now: Moment) -> (u64, Option<u64>) {
         let Facts { age, at, ttl, .. } = self.facts;
         let here = now.since(at);

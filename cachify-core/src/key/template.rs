@@ -96,7 +96,7 @@ impl KeyTemplate {
         })
     }
 
-    /// What a macro parsed, literals in the form in which keys show them.
+    /// Makes a template from what a macro parsed, literals in the form in which keys show them.
     #[doc(hidden)]
     pub const fn from_macro(
         text: &'static str,
@@ -110,12 +110,12 @@ impl KeyTemplate {
         }
     }
 
-    /// The template as it was written.
+    /// Returns the template as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The names in braces, in order; a name that stands twice comes twice.
+    /// Returns the names in braces, in order; a name that stands twice comes twice.
     pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.slots().iter().map(|slot| slot.name.as_str())
     }
@@ -227,12 +227,12 @@ pub struct MissingPlaceholder {
 }
 
 impl MissingPlaceholder {
-    /// The placeholder's name, without braces.
+    /// Returns the placeholder's name, without braces.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The template that has the placeholder.
+    /// Returns the template that has the placeholder.
     pub fn template(&self) -> &str {
         &self.template
     }

@@ -172,7 +172,7 @@ impl Faulty {
         self.gate(op, false)
     }
 
-    /// How often `op` was called.
+    /// Returns how often `op` was called.
     pub fn calls(&self, op: Op) -> usize {
         self.state().calls.get(&op).copied().unwrap_or_default()
     }

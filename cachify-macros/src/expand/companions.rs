@@ -286,7 +286,7 @@ impl Companions<'_> {
         }
     }
 
-    /// What `set` takes and `peek` returns.
+    /// Returns what `set` takes and `peek` returns.
     fn stored(&self) -> Stored {
         let context = self.context;
         let private = &context.private;

@@ -45,7 +45,7 @@ fn answer(answer: &Expr) -> TokenStream {
     quote!(let #name = #answer; return #name;)
 }
 
-/// How the lock or permit is taken, and the function that works under it.
+/// Expands to how the lock or permit is taken, and the function that works under it.
 fn request(context: &Context, layer: &Layer) -> (TokenStream, TokenStream) {
     let private = &context.private;
     let (source, key) = (context.source(layer), context.key(layer));
@@ -70,7 +70,8 @@ fn request(context: &Context, layer: &Layer) -> (TokenStream, TokenStream) {
     (quote!(#private::#request #(#options)*), under)
 }
 
-/// What happens when the lock is held or the pool is full, unless that is an error like others.
+/// Expands to what happens when the lock is held or the pool is full, unless that is an error like
+/// others.
 fn contended(context: &Context, layer: &Layer) -> Option<TokenStream> {
     match &layer.on_contended {
         Some(on_contended) => Some(answer(on_contended)),
@@ -82,7 +83,7 @@ fn contended(context: &Context, layer: &Layer) -> Option<TokenStream> {
     }
 }
 
-/// What is returned for every other error.
+/// Expands to what is returned for every other error.
 fn failed(context: &Context, layer: &Layer) -> TokenStream {
     let private = &context.private;
     let Some(on_unavailable) = &layer.on_unavailable else {

@@ -181,7 +181,7 @@ impl Slots {
         }
     }
 
-    /// The parts, for [`sweep`](Self::sweep).
+    /// Returns the parts, for [`sweep`](Self::sweep).
     pub(super) fn parts(&self) -> impl Iterator<Item = &Mutex<Table>> {
         self.tables.iter()
     }
@@ -266,7 +266,7 @@ impl State {
         self.deadlines.insert((deadline, token.clone()));
     }
 
-    /// Whether it was still held.
+    /// Returns whether it was still held.
     fn drop_hold(&mut self, token: &Token, now: Moment) -> bool {
         let Some(deadline) = self.holders.remove(token) else {
             return false;
@@ -294,7 +294,7 @@ impl State {
         place.is_some_and(|place| self.queue.remove(&place).is_some())
     }
 
-    /// How many holders there are whose time is not over.
+    /// Returns how many holders there are whose time is not over.
     fn live(&self, now: Moment) -> usize {
         let over = (self.deadlines.iter()).take_while(|(deadline, _)| *deadline <= now);
         self.deadlines.len() - over.count()

@@ -95,7 +95,7 @@ impl Server {
         Error::new(kind, message).with_down(down)
     }
 
-    /// The user lacks a right.
+    /// Makes the error of a user that lacks a right.
     pub(super) fn missing(&self, right: &str) -> Error {
         let (place, rights) = (&self.address.place, &self.rights);
         let each = if self.prefixes.load(Ordering::Relaxed) {
@@ -111,7 +111,7 @@ impl Server {
         )
     }
 
-    /// The server has no such command.
+    /// Makes the error of a server that does not have a command.
     pub(super) fn unknown(&self, command: &str) -> Error {
         let place = &self.address.place;
         Error::new(

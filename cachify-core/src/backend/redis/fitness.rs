@@ -265,13 +265,13 @@ pub(super) fn text(value: Value) -> String {
     }
 }
 
-/// Whether a server of which `INFO memory` says this may evict keys.
+/// Returns whether a server with this answer to `INFO memory` may evict keys.
 fn evicts(info: &str) -> bool {
     field(info, "maxmemory").is_some_and(|max| max != "0")
         && field(info, "maxmemory_policy").is_some_and(|policy| policy != "noeviction")
 }
 
-/// What `INFO` says of `name`.
+/// Returns the value of `name` in the answer to `INFO`.
 pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))

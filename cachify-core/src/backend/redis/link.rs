@@ -54,7 +54,7 @@ impl Resent {
         tokens.insert(token.clone(), now + LONGEST_ANSWER);
     }
 
-    /// Whether a first request for `token` may still come.
+    /// Returns whether a first request for `token` may still come.
     pub(super) fn contains(&self, token: &Token) -> bool {
         let tokens = self.tokens();
         tokens
@@ -68,7 +68,7 @@ impl Resent {
 }
 
 impl Server {
-    /// Whether a connection was made once.
+    /// Returns whether a connection was made once.
     pub(super) fn is_known(&self) -> bool {
         self.known.load(Ordering::Acquire)
     }
@@ -170,8 +170,8 @@ impl Link {
         Ok((result, again))
     }
 
-    /// As [`exchange`](Self::exchange). What was asked for by a connection that broke may be asked
-    /// for again, here or by whoever called: that is noted before it can be.
+    /// As [`exchange`](Self::exchange). The token is recorded before any retry, here or by the
+    /// caller: after a broken connection, the lost request may still arrive.
     async fn send(&self, live: &mut Live, call: &Call, cmd: &Cmd) -> Result<Value, RedisError> {
         let result = self.exchange(live, cmd).await;
         if let Some(token) = &call.asks_for
@@ -196,7 +196,7 @@ impl Link {
         Ok(self.run_told(call).await?.0)
     }
 
-    /// The next caller makes another connection.
+    /// Discards a connection, so the next caller makes another one.
     pub(super) fn discard(&self, id: u64) {
         self.0.discard(id);
     }
@@ -387,7 +387,7 @@ async fn open(server: &Server) -> Result<MultiplexedConnection, Error> {
     Ok(connection)
 }
 
-/// Whether the connection is of no more use.
+/// Returns whether the connection is of no more use.
 fn is_broken(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
 }

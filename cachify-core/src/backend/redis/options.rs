@@ -43,19 +43,19 @@ impl RedisOptions {
         }
     }
 
-    /// What all names begin with. Default `cachify`.
+    /// Sets the prefix of all names. Default: `cachify`.
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
     }
 
-    /// Whose tokens are used: those of other nodes that wait are told on their own channels.
+    /// Sets the node of this process. Waiters of other nodes get messages on their own channels.
     pub fn node(mut self, node: Node) -> Self {
         self.node = Some(node);
         self
     }
 
-    /// How long a caller listens for an answer. Default 250 ms.
+    /// Sets how long a caller waits for an answer. Default: 250 ms.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self

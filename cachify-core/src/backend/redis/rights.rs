@@ -26,7 +26,7 @@ impl fmt::Display for Rights {
 }
 
 impl Rights {
-    /// The right whose absence the server's text `detail` complains of.
+    /// Returns the right that is missing according to the server's text `detail`.
     pub(super) fn lacking(&self, detail: &str) -> String {
         let prefix = &self.prefix;
         let command = detail.split("run the '").nth(1);

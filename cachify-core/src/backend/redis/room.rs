@@ -94,8 +94,8 @@ impl Room {
     }
 }
 
-/// How many bytes are left below the share of `maxmemory`, as `INFO memory` says; `None` without a
-/// limit.
+/// Returns how many bytes are left below the share of `maxmemory`, as `INFO memory` says; `None`
+/// without a limit.
 fn left(info: &str, share: f64) -> Option<u64> {
     let number = |name| field(info, name)?.parse::<u64>().ok();
     let max = number("maxmemory").filter(|max| *max != 0)?;

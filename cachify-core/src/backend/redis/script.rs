@@ -78,7 +78,7 @@ impl<'a> Spot<'a> {
         Name(self.prefix, ":fence", "", "")
     }
 
-    /// What the channels begin with; a node's name follows.
+    /// Returns the start of the channels' names; a node's name follows.
     pub(super) fn wake(self) -> Name<'a> {
         Name(self.prefix, WAKE, "", "")
     }
@@ -129,7 +129,7 @@ impl Call {
         }
     }
 
-    /// The same call with the script's text, after which the server knows it.
+    /// Returns the same call with the script's text, after which the server knows it.
     pub(super) fn with_source(&self) -> Cmd {
         let mut cmd = Cmd::new();
         cmd.arg("EVAL").arg(self.script.source);

@@ -70,7 +70,7 @@ impl Channel {
         self.0.send_modify(|state| state.stands = false);
     }
 
-    /// Whether the server refused it already.
+    /// Returns whether the server refused it already.
     fn is_refused(&self) -> bool {
         self.0.borrow().error.as_ref().is_some_and(is_refusal)
     }
@@ -90,7 +90,7 @@ impl Drop for Subscriber {
 }
 
 impl Subscriber {
-    /// Whether the channel of a prefix is subscribed to. From now on it is wanted.
+    /// Returns whether the channel of a prefix is subscribed to. From now on it is wanted.
     pub(super) fn stands(&self, prefix: Option<&Prefix>) -> bool {
         self.channel(prefix).stands()
     }
@@ -124,7 +124,7 @@ impl Subscriber {
         unused.map(|(prefix, _)| prefix).collect()
     }
 
-    /// The channels, with their prefixes; `own` is that of the first.
+    /// Returns the channels, with their prefixes; `own` is that of the first.
     fn channels(&self, own: &str) -> Vec<(SmolStr, Channel)> {
         let others = self.others();
         let others = others
@@ -195,7 +195,7 @@ impl Drop for Standing<'_> {
     }
 }
 
-/// Whether the server does not permit the subscription: trying sooner does not help.
+/// Returns whether the server does not permit the subscription: trying sooner does not help.
 fn is_refusal(error: &Error) -> bool {
     error.kind() == ErrorKind::Configuration
 }

@@ -43,18 +43,19 @@ impl ServerTime {
         }
     }
 
-    /// The local time, for what [`sample`](Self::sample) needs.
+    /// Returns the local time, for what [`sample`](Self::sample) needs.
     pub(super) fn local(&self) -> Moment {
         self.clock.now()
     }
 
-    /// The server's time.
+    /// Returns the server's time.
     pub(super) fn now(&self) -> Moment {
         let offset = self.offset.load(Ordering::Relaxed);
         Moment::from_micros(self.clock.now().as_micros().saturating_add_signed(offset))
     }
 
-    /// The server's clock stood at `server` microseconds some time between `sent` and now.
+    /// Records that the server's clock stood at `server` microseconds at some time between `sent`
+    /// and now.
     pub(super) fn sample(&self, sent: Moment, server: u64) {
         let at = self.clock.now();
         let round_trip = at.since(sent);

@@ -74,9 +74,9 @@ impl Companions<'_> {
         })
     }
 
-    /// The parameters that the layers' templates name, in the order of the signature: by reference,
-    /// but as the function takes them where an expression uses them, so that it means the same
-    /// here.
+    /// Returns the parameters that the layers' templates name, in the order of the signature: by
+    /// reference, but as the function takes them where an expression uses them, so that it means
+    /// the same here.
     fn params(&self, layers: &[&Layer]) -> Vec<TokenStream> {
         let function = &self.context.function;
         let private = &self.context.private;
@@ -162,8 +162,8 @@ impl Companions<'_> {
         format_ident!("{name}")
     }
 
-    /// Whether the handle comes out of the function's arguments, so that a companion has to be
-    /// given it.
+    /// Returns whether the handle comes out of the function's arguments, so that a companion has to
+    /// be given it.
     fn takes_handle(&self, layers: &[&Layer]) -> syn::Result<bool> {
         let mut by_argument = layers.iter().filter_map(|layer| self.with_argument(layer));
         let Some(first) = by_argument.next() else {
@@ -214,7 +214,7 @@ impl Companions<'_> {
         })
     }
 
-    /// The parameter for a placeholder whose type is inside a pattern.
+    /// Returns the parameter for a placeholder whose type is inside a pattern.
     fn part(&self, slot: &Slot, root: &Ident) -> Ident {
         if slot.fields.is_empty() {
             return root.clone();
