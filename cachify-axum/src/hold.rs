@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::layer::{Path, broken, take_ready, well_formed};
 use crate::{Rejection, ResponseFuture};
 
-/// What the three layers have in common.
+/// The common part of the three layers.
 #[derive(Clone)]
 struct Hold {
     cachify: Cachify,
@@ -207,7 +207,7 @@ hold! {
     /// let app: Router = Router::new().route("/orders/{order}/charge", put(charge.layer(locked)));
     /// ```
     LockLayer,
-    /// What [`LockLayer`] makes of a service.
+    /// The service made by [`LockLayer`].
     LockService
 }
 
@@ -264,7 +264,7 @@ hold! {
     /// let app: Router = Router::new().route("/users/{user_id}", put(update_user.layer(once)));
     /// ```
     OnceLayer,
-    /// What [`OnceLayer`] makes of a service.
+    /// The service made by [`OnceLayer`].
     OnceService
 }
 
@@ -309,7 +309,7 @@ hold! {
     /// let app: Router = Router::new().route("/vendors/{tenant}", get(ask_vendor.layer(pooled)));
     /// ```
     PoolLayer,
-    /// What [`PoolLayer`] makes of a service.
+    /// The service made by [`PoolLayer`].
     PoolService
 }
 
@@ -406,7 +406,7 @@ impl<S> Layer<S> for BodyLayer {
     }
 }
 
-/// What [`BodyLayer`] makes of a service.
+/// The service made by [`BodyLayer`].
 #[derive(Debug, Clone)]
 pub struct BodyService<S> {
     inner: S,

@@ -20,7 +20,7 @@ use http_body_util::{BodyExt as _, Limited};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// What the services of this crate return.
+/// The future returned by the services of this crate.
 pub struct ResponseFuture<E>(Progress<E>);
 
 enum Progress<E> {
@@ -145,7 +145,7 @@ impl<S> Layer<S> for CacheLayer {
     }
 }
 
-/// What [`CacheLayer`] makes of a service.
+/// The service made by [`CacheLayer`].
 #[derive(Debug, Clone)]
 pub struct CacheService<S> {
     inner: S,
@@ -242,7 +242,7 @@ impl Routed for Place<'_> {
     }
 }
 
-/// How axum's responses are handled.
+/// Handles axum's responses.
 struct Axum;
 
 impl Framework for Axum {
@@ -320,7 +320,7 @@ impl<S> Layer<S> for ScopeLayer {
     }
 }
 
-/// What [`ScopeLayer`] makes of a service.
+/// The service made by [`ScopeLayer`].
 #[derive(Debug, Clone)]
 pub struct ScopeService<S> {
     inner: S,

@@ -1,5 +1,5 @@
-//! What the macros' expansions name. Not public API; adapters re-export it, so that an expansion
-//! finds it in whichever cachify crate the user depends on.
+//! Items that the macros' expansions name. Not public API; adapters re-export it, so that an
+//! expansion finds it in whichever cachify crate the user depends on.
 
 mod cached;
 mod hold;
@@ -54,7 +54,7 @@ macro_rules! __cachify_needs_blocking {
     };
 }
 
-/// Where a macro's handle comes from.
+/// The source of a macro's handle.
 pub trait Source {
     fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T;
 }

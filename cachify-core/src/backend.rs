@@ -181,7 +181,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// One handle in one process: who holds, who waits, where to send the word.
+/// One handle in one process: it identifies holders and waiters, and where to send signals.
 #[derive(Debug, Clone)]
 pub struct Node(SmolStr);
 
@@ -244,9 +244,9 @@ impl Node {
 /// An entry as a backend hands it out.
 #[derive(Clone)]
 pub enum Found {
-    /// As it was given.
+    /// The value itself.
     Typed(Typed),
-    /// As it was encoded.
+    /// The encoded value.
     Bytes(Vec<u8>),
 }
 
@@ -289,14 +289,14 @@ pub struct Begin<'a> {
     pub token: &'a Token,
     /// How long the lease stands unless it is extended.
     pub ttl: Duration,
-    /// What the lease is wanted for.
+    /// The purpose of the lease.
     pub claim: Claim,
     /// What was found and could not be read, bytes or a value of another type: an entry that is
     /// still the same counts as missing.
     pub unreadable: Option<&'a Found>,
 }
 
-/// What a [`Begin`] does about an entry that exists and a lease that stands.
+/// How a [`Begin`] treats an existing entry and a lease that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// Finds the entry, and is [`Busy`](Begun::Busy) while the lease stands.
@@ -327,7 +327,7 @@ pub enum Begun {
     },
 }
 
-/// What is locked or pooled.
+/// A lock or pool of one key.
 #[derive(Debug, Clone)]
 pub struct Slot {
     /// Locks and pools never meet, even under one key.

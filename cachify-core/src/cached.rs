@@ -21,7 +21,7 @@ mod read;
 
 pub use policy::{CacheIf, Fixed, Policy, TtlWith, Weigh};
 
-/// What a value must be able to do to be cached: the same on every backend, so that moving from
+/// A value that can be cached. The requirements are the same on every backend, so that moving from
 /// memory to Redis is a URL.
 ///
 /// Implemented for all types that qualify. Clones are what hits cost: put what is large into an

@@ -41,7 +41,7 @@ pub struct Cachify {
     pub(crate) prefix: Option<Prefix>,
 }
 
-/// What a handle was built with.
+/// The settings that a handle was built with.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) prefix: String,

@@ -41,7 +41,7 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
-/// Where a handle reads the time.
+/// The clock of a handle.
 ///
 /// The system's clock never goes back and, on Linux, Android and macOS, goes on while the machine
 /// is suspended: a lock whose time ran out during the night is known to be lost in the morning.

@@ -40,7 +40,7 @@ const HEADER: usize = 32;
 /// How deep a value may be nested: as deep as `serde_json` reads.
 const MAX_DEPTH: usize = 128;
 
-/// How values are encoded for a backend that needs bytes.
+/// The encoding of values for a backend that stores bytes.
 ///
 /// What was stored in one encoding is read whatever the handle's own is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

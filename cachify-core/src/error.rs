@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-/// What went wrong, as far as a caller would act on it differently.
+/// The kind of an error, as far as it matters for how a caller reacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

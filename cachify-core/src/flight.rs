@@ -115,14 +115,14 @@ pub(crate) enum Word {
     Alone,
 }
 
-/// What a caller is to do about a missing entry.
+/// The role of a caller of a missing entry.
 #[derive(Debug)]
 pub(crate) enum Role {
     Lead(Lead),
     Wait(oneshot::Receiver<Word>),
 }
 
-/// What a waiter is to do that ran out of patience.
+/// What a waiter does when its patience ends.
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// Compute beside the leaders there are.

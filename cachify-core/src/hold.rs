@@ -1,4 +1,4 @@
-//! What locks and pools have in common: to get hold of a slot, to keep it, to know when it is lost,
+//! The common part of locks and pools: to acquire a slot, to keep it, to know when it is lost,
 //! to give it back.
 //!
 //! Invariants:
@@ -34,7 +34,7 @@ const MIN_TTL: Duration = Duration::from_secs(1);
 /// How long a hold sleeps at most before it looks at the clock again.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// How to take a slot.
+/// A request for a slot.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) inner: Arc<Inner>,

@@ -83,7 +83,7 @@ use self::variants::Variants;
 use crate::clock::Moment;
 use crate::{Error, Key, MissingPlaceholder, Ttl, observe};
 
-/// What a route's answers are cached under, which of them, and for how long.
+/// Configures which answers of a route are cached, under which key, and for how long.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools)] // Options, each with a method of its own.
 pub struct CacheRules {
@@ -172,8 +172,8 @@ impl CacheRules {
     pub const DETACHED: usize = 1000;
 
     /// Sets how many computations at a time may finish and fill after their clients disconnect.
-    /// Those beyond are cancelled with their clients, and a caller that waits takes over. Default:
-    /// 0.
+    /// Further ones are cancelled with their clients, and a waiting caller takes over. Default:
+    /// none.
     pub fn detach(&mut self, at_most: usize) {
         let permits = at_most.min(Semaphore::MAX_PERMITS);
         self.detached = (at_most > 0).then(|| Arc::new(Semaphore::new(permits)));
@@ -326,7 +326,7 @@ enum Unkeyed {
     Placeholder(MissingPlaceholder),
 }
 
-/// What is to be done with one request: made by [`CacheRules::plan`], carried out by
+/// The decision about one request: made by [`CacheRules::plan`], carried out by
 /// [`CacheRules::serve`].
 #[must_use = "a plan is carried out by `CacheRules::serve`"]
 #[derive(Debug)]

@@ -36,7 +36,7 @@ impl Cachify {
     }
 }
 
-/// How to take a lock; made by [`Cachify::lock`].
+/// A handle for a lock, made by [`Cachify::lock`].
 #[must_use = "a lock is taken by `acquire` or `run`"]
 #[derive(Debug, Clone)]
 pub struct Lock(Request);

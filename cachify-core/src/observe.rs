@@ -1,4 +1,4 @@
-//! What the outside can see: events and, with feature `metrics`, counters and histograms. The only
+//! Events and, with feature `metrics`, counters and histograms. The only
 //! place for their names.
 //!
 //! Everything is labelled by template, never by key: a key's arguments may be secret, and there is

@@ -32,7 +32,7 @@ impl Cachify {
     }
 }
 
-/// How to run something once at a time; made by [`Cachify::once`].
+/// A handle for running something once at a time, made by [`Cachify::once`].
 #[must_use = "nothing runs before `run` or `acquire`"]
 #[derive(Debug, Clone)]
 pub struct Once(Lock);

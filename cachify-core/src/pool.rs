@@ -33,7 +33,7 @@ impl Cachify {
     }
 }
 
-/// How to take a permit; made by [`Cachify::pool`].
+/// A handle for a pool, made by [`Cachify::pool`].
 #[must_use = "a permit is taken by `acquire` or `run`"]
 #[derive(Debug, Clone)]
 pub struct Pool(Request);

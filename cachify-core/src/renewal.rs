@@ -17,7 +17,7 @@ use crate::backend::BoxFuture;
 use crate::cachify::Inner;
 use crate::resilience::limit;
 
-/// What lives as long as it is renewed.
+/// Something that lives as long as it is renewed.
 pub(crate) trait Renewable: Send + Sync {
     /// Renews it; answers when to do so next, or `None` if it is over.
     fn renew<'a>(&'a self, inner: &'a Arc<Inner>) -> BoxFuture<'a, Option<Duration>>;

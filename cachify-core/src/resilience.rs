@@ -1,4 +1,4 @@
-//! What stands between a call and a backend that fails: a time budget, a circuit breaker, and
+//! Protects calls from a failing backend: a time budget, a circuit breaker, and
 //! resets that are not forgotten.
 
 use std::collections::HashMap;

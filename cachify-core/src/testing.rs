@@ -1,4 +1,5 @@
-//! For tests: proof that a backend keeps its promises, and a backend that breaks them on demand.
+//! Test support: a suite that proves that a backend keeps its promises, and a backend that breaks
+//! them on demand.
 //!
 //! [`conformance!`](crate::conformance) makes one test of each promise, for any
 //! [`Backend`](crate::backend::Backend):
@@ -41,7 +42,7 @@ pub mod fuzzing;
 
 pub use faulty::{Fault, Faulty, Gate, Op};
 
-/// Where a test takes place: a backend of which every [`handle`](Self::handle) is another process.
+/// The stage of a test: a backend on which every [`handle`](Self::handle) acts as another process.
 #[derive(Clone)]
 pub struct Stage {
     make: Arc<dyn Fn() -> Result<Cachify, Error> + Send + Sync>,

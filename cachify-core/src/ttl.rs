@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{Error, ErrorKind};
 
-/// How long an entry lives: a number of milliseconds, or for ever.
+/// The time to live of an entry: a number of milliseconds, or forever.
 ///
 /// Every [`Duration`] makes a valid `Ttl`. A part of a millisecond is rounded up, since a backend
 /// counts in milliseconds and an entry must not vanish before its time. Zero means *do not store*.

@@ -1,4 +1,4 @@
-//! How much memory a value takes, by estimate.
+//! Estimates how much memory a value takes.
 //!
 //! The value is walked by its `Serialize` and nothing is written: text and bytes tell their
 //! lengths. The walk is bounded. Of a long list it looks at the first items and takes the others

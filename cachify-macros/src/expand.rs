@@ -1,4 +1,4 @@
-//! What the macros turn into.
+//! Expands the macros.
 
 pub(crate) mod key;
 

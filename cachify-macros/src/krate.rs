@@ -1,4 +1,4 @@
-//! Where an expansion finds cachify.
+//! Finds cachify for an expansion.
 
 use proc_macro_crate::{FoundCrate, crate_name};
 use proc_macro2::{Span, TokenStream};

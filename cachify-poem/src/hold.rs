@@ -16,7 +16,7 @@ use crate::Rejection;
 use crate::extract::Params;
 use crate::middleware::{broken, put_head, take_head, well_formed};
 
-/// What the three kinds of middleware have in common.
+/// The common part of the three kinds of middleware.
 #[derive(Clone)]
 struct Hold {
     cachify: Cachify,
@@ -190,7 +190,7 @@ hold! {
     /// let app = Route::new().at("/orders/:order/charge", put(charge.with(locked)));
     /// ```
     LockMiddleware,
-    /// What [`LockMiddleware`] makes of an endpoint.
+    /// The endpoint made by [`LockMiddleware`].
     LockEndpoint
 }
 
@@ -249,7 +249,7 @@ hold! {
     /// let app = Route::new().at("/users/:user_id", put(update_user.with(once)));
     /// ```
     OnceMiddleware,
-    /// What [`OnceMiddleware`] makes of an endpoint.
+    /// The endpoint made by [`OnceMiddleware`].
     OnceEndpoint
 }
 
@@ -296,7 +296,7 @@ hold! {
     /// let app = Route::new().at("/vendors/:tenant", get(ask_vendor.with(pooled)));
     /// ```
     PoolMiddleware,
-    /// What [`PoolMiddleware`] makes of an endpoint.
+    /// The endpoint made by [`PoolMiddleware`].
     PoolEndpoint
 }
 

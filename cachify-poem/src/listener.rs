@@ -48,7 +48,7 @@ impl<L: Listener> Listener for HangupListener<L> {
     }
 }
 
-/// What [`HangupListener`] becomes once it is bound.
+/// The acceptor of a bound [`HangupListener`].
 #[must_use = "an acceptor does nothing until a server runs it"]
 #[derive(Debug)]
 pub struct HangupAcceptor<A>(A);

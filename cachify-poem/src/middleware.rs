@@ -124,7 +124,7 @@ impl<E: Endpoint + 'static> Middleware<E> for CacheMiddleware {
     }
 }
 
-/// What [`CacheMiddleware`] makes of an endpoint.
+/// The endpoint made by [`CacheMiddleware`].
 #[derive(Debug)]
 pub struct CacheEndpoint<E> {
     inner: Arc<E>,
@@ -260,7 +260,7 @@ impl Answer {
     }
 }
 
-/// How poem's responses are handled.
+/// Handles poem's responses.
 struct Poem;
 
 impl Framework for Poem {
@@ -346,7 +346,7 @@ impl<E: Endpoint> Middleware<E> for ScopeMiddleware {
     }
 }
 
-/// What [`ScopeMiddleware`] makes of an endpoint.
+/// The endpoint made by [`ScopeMiddleware`].
 #[derive(Debug)]
 pub struct ScopeEndpoint<E> {
     inner: E,

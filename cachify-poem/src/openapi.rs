@@ -1,4 +1,4 @@
-//! What the documentation of an operation says of refusals.
+//! Documents refusals in the OpenAPI description of an operation.
 
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{

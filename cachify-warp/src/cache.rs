@@ -17,7 +17,7 @@ use warp::{Rejection, Reply};
 
 use crate::handler::Handler;
 
-/// How the responses of a route are cached; taken by
+/// Configures how the responses of a route are cached; taken by
 /// [`FilterExt::cached`](crate::FilterExt::cached).
 ///
 /// # Examples
@@ -135,7 +135,7 @@ impl<K, H> Cached<K, H> {
     }
 }
 
-/// How warp's responses are handled.
+/// Handles warp's responses.
 struct Warp;
 
 impl Framework for Warp {

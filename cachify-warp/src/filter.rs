@@ -1,4 +1,4 @@
-//! What this crate adds to filters.
+//! Extends filters.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What handlers may be and what filters may extract: the traits behind
+//! The types of handlers and of the values that filters extract: the traits behind
 //! [`FilterExt`](crate::FilterExt).
 
 use std::future::Future;
@@ -7,7 +7,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
-/// What handlers return: a [`Reply`], or a [`Result`] with a [`warp::Rejection`].
+/// The result of a handler: a [`Reply`], or a [`Result`] with a [`warp::Rejection`].
 ///
 /// `Kind` tells the two apart, and is inferred.
 #[diagnostic::on_unimplemented(
@@ -62,7 +62,7 @@ pub trait Route: Filter<Error = Rejection> + Clone + Send + Sync + 'static {}
 
 impl<F: Filter<Error = Rejection> + Clone + Send + Sync + 'static> Route for F {}
 
-/// What filters extract: tuples of up to 12 values.
+/// The values that filters extract: tuples of up to 12 values.
 pub trait Extracted: Sized + Send + 'static {
     /// The filter that extracts one more value.
     type Held<G: Send + 'static>: Route;

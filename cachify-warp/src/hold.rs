@@ -13,7 +13,7 @@ use warp::reply::Response;
 use crate::Rejection;
 use crate::reject::Refusal;
 
-/// What the three have in common.
+/// The common part of the three.
 #[derive(Clone)]
 struct Terms {
     cachify: Cachify,
@@ -183,8 +183,8 @@ macro_rules! hold {
 }
 
 hold! {
-    /// How a route is locked; taken by [`then_locked`](crate::FilterExt::then_locked) and
-    /// [`locked`](crate::FilterExt::locked). `&Cachify` is one with the defaults.
+    /// Configures how a route is locked; taken by [`then_locked`](crate::FilterExt::then_locked)
+    /// and [`locked`](crate::FilterExt::locked). `&Cachify` is one with the defaults.
     ///
     /// # Examples
     ///
@@ -234,8 +234,9 @@ impl From<&Cachify> for Lock {
 }
 
 hold! {
-    /// How a route runs once at a time; taken by [`then_once`](crate::FilterExt::then_once) and
-    /// [`once`](crate::FilterExt::once). `&Cachify` is one with the defaults.
+    /// Configures a route that runs once at a time; taken by
+    /// [`then_once`](crate::FilterExt::then_once) and [`once`](crate::FilterExt::once). `&Cachify`
+    /// is one with the defaults.
     ///
     /// # Examples
     ///
@@ -274,7 +275,7 @@ impl From<&Cachify> for Once {
 }
 
 hold! {
-    /// How many requests a route runs at a time; taken by
+    /// Configures how many requests a route runs at a time; taken by
     /// [`then_pooled`](crate::FilterExt::then_pooled) and [`pooled`](crate::FilterExt::pooled).
     ///
     /// # Examples

@@ -1,4 +1,4 @@
-//! What `#[cached]` calls.
+//! Functions that `#[cached]` calls.
 
 use std::future::Future;
 use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! What `#[once]`, `#[locked]` and `#[pooled]` call.
+//! Functions that `#[once]`, `#[locked]` and `#[pooled]` call.
 
 use std::future::Future;
 

@@ -10,12 +10,12 @@ use std::marker::PhantomData;
 
 use crate::cached;
 
-/// How to take what a function returns apart, and put it together.
+/// Splits a function's return value into the cached value and the error, and joins them again.
 pub trait Returned: Copy {
     type Returned;
-    /// What is cached.
+    /// The value that is cached.
     type Value;
-    /// What is not.
+    /// The error, which is not cached.
     type Error;
 
     fn split(returned: Self::Returned) -> Result<Self::Value, Self::Error>;

@@ -63,7 +63,7 @@ use word::Word;
 /// it never comes after that, and much less than what the scripts take for a sign of clocks that
 /// disagree.
 const LONGEST_ANSWER: Duration = Duration::from_secs(8);
-/// How long an attempt to connect goes on in the background; who waits for it gives up with its own
+/// How long an attempt to connect goes on in the background; a waiting caller gives up with its own
 /// budget.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long all that is looked at by a check may take.
@@ -80,10 +80,10 @@ pub struct Redis(Arc<Shared>);
 
 struct Shared {
     server: Arc<Server>,
-    /// Of the keys that bring no other one.
+    /// The prefix of keys that have no other one.
     prefix: String,
     node: Node,
-    /// For entries: what may be large and must not be in the way of a renewal.
+    /// For entries, which may be large and must not delay a renewal.
     data: Link,
     /// For locks, renewals and resets.
     control: Link,
@@ -147,7 +147,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.min(LONGEST_TTL).as_micros()).unwrap_or(u64::MAX)
 }
 
-/// What a script with several outcomes answers.
+/// The answer of a script with several outcomes.
 struct Outcome {
     code: i64,
     number: u64,

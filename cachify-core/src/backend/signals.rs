@@ -1,4 +1,4 @@
-//! Who waits for what in this process.
+//! Wakes the waiters of this process.
 
 use std::collections::HashMap;
 use std::fmt;

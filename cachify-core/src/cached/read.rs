@@ -392,7 +392,7 @@ impl<P> Cached<P> {
     }
 }
 
-/// What one call carries through its rounds.
+/// The state of one call through its rounds.
 struct Attempt {
     /// When the call came, in ticks.
     arrival: u64,

@@ -1,4 +1,4 @@
-//! How a handle is built.
+//! Builds handles.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What every adapter has, written once: an option that one of them gets, all get.
+//! The options of every adapter, written once: all adapters have the same options.
 
 /// The options of a cached route, on a type with a
 /// `fn with(self, impl FnOnce(&mut CacheRules)) -> Self`.

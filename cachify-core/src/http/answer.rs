@@ -1,4 +1,4 @@
-//! What a client gets of a stored answer: all of it, a part, or word that it has it already.
+//! Answers a client from a stored answer: with all of it, with a part, or with 304.
 
 use std::fmt::Write as _;
 

@@ -89,7 +89,7 @@ pub(super) fn admit(
     Ok(headers.contains_key(AUTHORIZATION) && !keyed.contains(&AUTHORIZATION))
 }
 
-/// What a request's `Cache-Control` asks for, where the rules listen to it.
+/// The wishes of a request's `Cache-Control`, if the rules listen to it.
 ///
 /// There is no `max-stale`: nothing stale is ever at hand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl Wish {
 /// Why an answer is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It was an accident, and says nothing about the next answer.
+    /// The failure is temporary, and says nothing about the next answer.
     Accident(Why),
     /// The next answer will probably be of the same kind.
     Kind(Why),

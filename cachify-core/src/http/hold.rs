@@ -127,7 +127,7 @@ impl HoldRules {
     /// Most proxies and clients give up on a response after a minute.
     pub const MAX_HOLD: Duration = Duration::from_mins(1);
 
-    /// One request at a time for each key; the others may wait.
+    /// Runs one request at a time for each key; the others may wait.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl HoldRules {
         })
     }
 
-    /// One request at a time for each key; the others are refused as [`Cachify::once`] does.
+    /// Runs one request at a time for each key; the others are refused, as with [`Cachify::once`].
     ///
     /// # Errors
     ///

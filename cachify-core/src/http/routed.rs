@@ -1,4 +1,4 @@
-//! Where a request was routed, and which hosts it was sent to.
+//! The route of a request, and the hosts that it was sent to.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use http::request::Parts;
 
 use crate::observe;
 
-/// Where the framework routed a request.
+/// The route that the framework chose for a request.
 pub trait Routed {
     /// Returns the pattern of the route, such as `/users/{id}` or `/users/:id`; `None` if the
     /// framework does not report it.

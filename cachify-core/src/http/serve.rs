@@ -26,7 +26,7 @@ use crate::cached::Policy;
 use crate::observe::{self, Outcome};
 use crate::{Cachify, Key, Ttl};
 
-/// How to handle the responses of a framework: what an adapter has to teach.
+/// Handles the responses of a framework. Each adapter implements it.
 pub trait Framework: 'static {
     /// The framework's response.
     type Response: Send + 'static;

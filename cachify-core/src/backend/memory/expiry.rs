@@ -1,4 +1,4 @@
-//! When which entry expires.
+//! Tracks when entries expire.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! What Redis says, in our words: by its code alone, since its texts may quote keys, values and
+//! Translates errors of Redis by their code alone, since their texts may quote keys, values and
 //! passwords.
 
 use std::sync::atomic::Ordering;

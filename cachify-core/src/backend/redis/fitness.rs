@@ -97,7 +97,7 @@ pub(super) fn greet(server: &Server, answer: Result<Value, RedisError>) -> Resul
     Ok(())
 }
 
-/// What a server says of itself in answer to `HELLO`.
+/// What a server reports about itself in answer to `HELLO`.
 #[derive(Debug, Default, PartialEq)]
 struct Facts {
     version: Option<(u32, u32)>,

@@ -1,4 +1,4 @@
-//! One multiplexed connection that is made when it is needed, once for all who need it.
+//! One multiplexed connection that is made on demand, once for all callers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,7 +25,7 @@ use crate::backend::Token;
 use crate::resilience::current_runtime;
 use crate::{Error, ErrorKind, observe};
 
-/// Where the server is, and what all connections to it share.
+/// The address of the server, and the state that all connections to it share.
 pub(super) struct Server {
     pub(super) address: Address,
     pub(super) rights: Rights,
@@ -303,7 +303,7 @@ impl Shelf {
         *live = Some(new);
     }
 
-    /// Those who wait for an answer on this connection go on waiting.
+    /// Forgets the connection. Callers that wait for an answer on it keep waiting.
     fn discard(&self, id: u64) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         if live.as_ref().is_some_and(|live| live.id == id) {

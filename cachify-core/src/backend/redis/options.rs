@@ -1,4 +1,4 @@
-//! What to connect to, and how.
+//! The options of a connection to Redis.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::backend::Node;
 use crate::clock::Clock;
 use crate::{Error, ErrorKind};
 
-/// What to connect to, and how.
+/// Configures which server to connect to, and how.
 #[must_use = "options do nothing before `Redis::lazy`"]
 #[derive(Clone)]
 pub struct RedisOptions {

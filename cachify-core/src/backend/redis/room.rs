@@ -1,4 +1,4 @@
-//! How much of the server's memory entries may fill.
+//! Limits how much of the server's memory entries may fill.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One connection that hears what others have to tell this process.
+//! One connection that receives the messages to this process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
