@@ -280,8 +280,8 @@ impl Framework for Axum {
     }
 }
 
-/// Makes a handle that of each request: of all functions inside of it whose macro names none, in
-/// whatever task the server runs them.
+/// Sets the handle of each request. All functions inside it whose macro names no handle use it, in
+/// any task of the server.
 ///
 /// # Examples
 ///

@@ -356,7 +356,7 @@ impl<P> Cached<P> {
     ///
     /// # Panics
     ///
-    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another
+    /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
     /// caller's computation.
     pub async fn get_or_compute<T, F, Fut>(&self, compute: F) -> T
     where
@@ -386,7 +386,7 @@ impl<P> Cached<P> {
     ///
     /// # Panics
     ///
-    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another
+    /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
     /// caller's computation.
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
@@ -596,7 +596,7 @@ impl<P> SharedErrors<P> {
     ///
     /// # Panics
     ///
-    /// Only if `compute` does; and outside of a tokio runtime, if it has to wait for another
+    /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
     /// caller's computation.
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where

@@ -65,7 +65,7 @@ impl Clock {
     ///
     /// # Panics
     ///
-    /// When called outside of a tokio runtime.
+    /// When called outside a tokio runtime.
     #[cfg(any(test, feature = "testing"))]
     pub fn test() -> Self {
         Self(Source::Test {

@@ -239,7 +239,7 @@ fn measure(mut bytes: &[u8]) -> Option<Nil> {
     }
 }
 
-/// Reads the head of a value: how many bytes belong to it, how many values are inside of it, and
+/// Reads the head of a value: how many bytes belong to it, how many values are inside it, and
 /// what follows the head.
 fn step(bytes: &[u8]) -> Option<((u64, u64), &[u8])> {
     let (&head, rest) = bytes.split_first()?;

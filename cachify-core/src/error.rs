@@ -40,7 +40,7 @@ pub enum ErrorKind {
     /// A value could not be encoded.
     Codec,
     /// The handle or the server is set up in a way that cannot work, or a call that needs a tokio
-    /// runtime was made outside of one; the message names the fix.
+    /// runtime was made outside one; the message names the fix.
     Configuration,
 }
 

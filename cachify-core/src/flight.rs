@@ -302,7 +302,7 @@ impl Lead {
         };
         let mut lead = Self::new(&self.inner, self.key.clone(), self.id);
         lead.lease.clone_from(&self.lease);
-        // Sent outside of the lock: if the waiter is gone by now, this drops the leadership, which
+        // Sent outside the lock: if the waiter is gone by now, this drops the leadership, which
         // passes it on.
         let _ = waiter.reply.send(Word::Lead(lead));
         true

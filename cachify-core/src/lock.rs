@@ -239,7 +239,7 @@ impl Guard {
         self.holding.is_lost()
     }
 
-    /// Waits until the lock is lost; for ever if it is not.
+    /// Waits until the lock is lost; forever if it is not.
     ///
     /// # Cancel safety
     ///
@@ -247,7 +247,7 @@ impl Guard {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Outside a tokio runtime.
     pub async fn lost(&self) {
         self.holding.lost().await;
     }
@@ -264,7 +264,7 @@ impl Guard {
     ///
     /// # Panics
     ///
-    /// If `work` does; and outside of a tokio runtime.
+    /// If `work` does; and outside a tokio runtime.
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         self.holding.run(work).await
     }

@@ -164,7 +164,7 @@ pub(crate) fn does_not_read_back(key: &Key, type_name: &str, fault: &str) {
     );
 }
 
-/// The backend is left alone from now on, because of this error; or it is trusted again.
+/// Reports that the circuit breaker opened because of this error, or that it closed.
 pub(crate) fn breaker(open: Option<&Error>) {
     #[cfg(feature = "metrics")]
     metrics::gauge!("cachify_breaker_state").set(if open.is_some() { 1.0 } else { 0.0 });
@@ -520,15 +520,15 @@ pub(crate) fn describe() {
     describe_gauge!(
         "cachify_memory_bytes",
         Unit::Bytes,
-        "What the entries in the memory of this process take, by estimate."
+        "Estimated size of the entries in the memory of this process."
     );
     describe_counter!(
         "cachify_evictions_total",
-        "Entries that made room in memory for others."
+        "Entries evicted from memory to make room for others."
     );
     describe_gauge!(
         "cachify_breaker_state",
-        "1 while the backend is left alone after failures, else 0."
+        "1 while the circuit breaker is open after failures, otherwise 0."
     );
     counter!("cachify_evictions_total").increment(0);
     for event in ["made", "lost"] {

@@ -145,7 +145,7 @@ impl Permit {
         self.holding.is_lost()
     }
 
-    /// Waits until the permit is lost; for ever if it is not.
+    /// Waits until the permit is lost; forever if it is not.
     ///
     /// # Cancel safety
     ///
@@ -153,7 +153,7 @@ impl Permit {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Outside a tokio runtime.
     pub async fn lost(&self) {
         self.holding.lost().await;
     }
@@ -170,7 +170,7 @@ impl Permit {
     ///
     /// # Panics
     ///
-    /// If `work` does; and outside of a tokio runtime.
+    /// If `work` does; and outside a tokio runtime.
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         self.holding.run(work).await
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::cachify::Inner;
 use crate::{Error, ErrorKind, Key, observe};
 
-/// Failures in a row after which the backend is left alone until a probe succeeds.
+/// The number of failures in a row that open the circuit breaker until a probe succeeds.
 const BREAK_AFTER: u32 = 3;
 
 /// The time that one call may lose to the backend, whatever number of operations it makes.

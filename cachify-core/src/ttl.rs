@@ -136,7 +136,7 @@ fn parse(text: &str) -> Result<Duration, String> {
 /// of seconds, which is a `u64`.
 ///
 /// A text is a whole number and one of `ms`, `s`, `m`, `h` and `d`, as in the attributes. Where an
-/// entry may live for ever (`T` is [`Ttl`]), it can also be `"never"`, and a `Ttl` is taken as it
+/// entry may live forever (`T` is [`Ttl`]), it can also be `"never"`, and a `Ttl` is taken as it
 /// is.
 ///
 /// # Panics

@@ -302,7 +302,7 @@ impl Time {
         }
     }
 
-    /// An expression of type `Duration`, or `Ttl` where it may be for ever.
+    /// An expression of type `Duration`, or `Ttl` where it may be forever.
     pub(crate) fn tokens(&self, private: &TokenStream) -> TokenStream {
         match self {
             Self::Never(_) => quote!(#private::Ttl::NEVER),

@@ -22,7 +22,7 @@ use crate::extract::Params;
 
 /// Caches the responses of a route.
 ///
-/// It goes onto a handler, a method router or whatever else is inside of a route. [What is
+/// It goes onto a handler, a method router or whatever else is inside a route. [What is
 /// cached](cachify_core::http) follows from HTTP: GET requests without `Authorization` or `Cookie`,
 /// successful answers that set no cookie and forbid no storing, `Vary` honoured.
 ///
@@ -49,7 +49,7 @@ use crate::extract::Params;
 /// # HEAD
 ///
 /// It is answered from GET's entry. On a miss it fills nothing around the methods, as in
-/// `get(endpoint).with(..)`; inside of them, as in `get(endpoint.with(..))`, poem shows a HEAD as a
+/// `get(endpoint).with(..)`; inside them, as in `get(endpoint.with(..))`, poem shows a HEAD as a
 /// GET, which fills.
 ///
 /// # Errors
@@ -190,7 +190,7 @@ impl Place<'_> {
 }
 
 impl Routed for Place<'_> {
-    /// `None` around a `Route` inside of another: poem then shows the pattern of the outer one,
+    /// `None` around a `Route` inside another: poem then shows the pattern of the outer one,
     /// which covers a part of the path only.
     fn route(&self) -> Option<&str> {
         let PathPattern(pattern) = self.request.data()?;
@@ -307,8 +307,8 @@ fn exact_length(body: &impl BodyExt) -> Option<u64> {
     body.size_hint().exact()
 }
 
-/// Makes a handle that of each request: of all functions inside of it whose macro names none, in
-/// whatever task the server runs them, and of the guards among its arguments.
+/// Sets the handle of each request. All functions inside it whose macro names no handle use it, in
+/// any task of the server, and so do the guards among its arguments.
 ///
 /// # Examples
 ///

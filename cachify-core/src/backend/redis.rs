@@ -8,7 +8,7 @@
 //! | `..:queue`, `..:places` | the waiters, in order; until when each waits, and how many holders it accepts | as long as there are waiters |
 //! | `..:nodes` | until when the waiters of each node count as alive | as long as there are waiters |
 //! | `..:ended` | tokens released before their request came | 10 s |
-//! | `PREFIX:fence` | the last fencing token of all locks: began as the time in µs, counts on. A cluster needs one in each hash slot | for ever |
+//! | `PREFIX:fence` | the last fencing token of all locks: began as the time in µs, counts on. A cluster needs one in each hash slot | forever |
 //! | channel `PREFIX:wake:NODE`, one for each prefix in use, all on one connection | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over, or with 0, whether the waiter is still there | |
 //!
 //! Each operation is one command or one script. What is not idempotent carries the server's time

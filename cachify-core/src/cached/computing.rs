@@ -10,7 +10,7 @@ tokio::task_local! {
     static INNERMOST: Arc<Frame>;
 }
 
-/// One computation inside of another one.
+/// One computation inside another one.
 struct Frame {
     handle: Arc<Inner>,
     key: Key,

@@ -358,7 +358,7 @@ impl CachifyBuilder {
             prefix: self.prefix.clone(),
             default_ttl: self.default_ttl,
             lock_ttl: self.lock_ttl,
-            // None, and retries would never rest; for ever, and they would have no time in which to
+            // None, and retries would never rest; forever, and they would have no time in which to
             // come.
             budget: self
                 .budget

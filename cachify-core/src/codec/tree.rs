@@ -14,7 +14,7 @@ use super::MAX_DEPTH;
 /// A value as its `Serialize` describes it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, Deserialize)]
 pub(super) enum Node {
-    /// `None` or `()` inside of this many `Some`. Any other `Some` is what it holds.
+    /// `None` or `()` inside this many `Some`. Any other `Some` is what it holds.
     #[serde(rename = "n")]
     Nil(u8),
     #[serde(rename = "b")]

@@ -81,7 +81,7 @@ impl BodyRules {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Outside a tokio runtime.
     pub async fn read<B>(
         &self,
         body: B,

@@ -37,7 +37,7 @@ scripts! {
     PROBE: "probe.lua";
 }
 
-/// A name in Redis: the prefix, what is named, the key inside of the hash tag, and what it ends
+/// A name in Redis: the prefix, what is named, the key inside the hash tag, and what it ends
 /// with.
 #[derive(Clone, Copy)]
 pub(super) struct Name<'a>(
