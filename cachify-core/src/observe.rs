@@ -495,6 +495,10 @@ pub(crate) fn describe() {
         "Values that do not fit into the bound of memory, and were not kept."
     );
     describe_counter!(
+        "cachify_no_room_total",
+        "Values that were not stored, because entries have their share of the server's memory."
+    );
+    describe_counter!(
         "cachify_lock_total",
         "Attempts to take a lock or permit, and losses, by outcome."
     );
