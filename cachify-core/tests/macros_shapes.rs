@@ -272,8 +272,9 @@ async fn c2_a_function_may_call_itself() {
 
 #[test]
 fn c2_a_function_that_blocks_may_call_itself() {
-    let fifty = Cachify::memory().sync_scope(|| fibonacci_of_threads(50));
-    assert_eq!(fifty.unwrap(), 12_586_269_025);
+    // Each call within a call takes about 40 kB of stack in a debug build.
+    let forty = Cachify::memory().sync_scope(|| fibonacci_of_threads(40));
+    assert_eq!(forty.unwrap(), 102_334_155);
 }
 
 type Io<T = u8> = std::io::Result<T>;

@@ -38,5 +38,7 @@ pub(super) async fn run<F: Future>(
         key: key.clone(),
         outer: INNERMOST.try_with(Arc::clone).ok(),
     });
-    INNERMOST.scope(frame, async { compute().await }).await
+    // On the heap: computations nest, and those of functions that block nest on one stack.
+    let compute = Box::pin(async { compute().await });
+    INNERMOST.scope(frame, compute).await
 }

@@ -90,21 +90,20 @@ impl<P> Cached<P> {
         Fut: Future<Output = Result<T, E>>,
     {
         let inner = &self.cachify.inner;
-        if computing::is_under_way(inner, &self.key) {
-            // It would wait for itself.
-            observe::reentrant(&self.key);
-            return compute(false).await.map(|value| (value, Outcome::Bypass));
-        }
-        loop {
+        // `None`: this caller computes for itself alone.
+        let lead = loop {
+            if computing::is_under_way(inner, &self.key) {
+                // It would wait for itself.
+                observe::reentrant(&self.key);
+                break None;
+            }
             let word = match Flights::join::<T>(inner, &self.key, attempt.arrival) {
                 Role::Lead(lead) => Word::Lead(lead),
                 Role::Wait(_) if self.alone => Word::Alone,
                 Role::Wait(word) => self.wait::<T>(word, &mut attempt).await,
             };
             match word {
-                Word::Lead(lead) => {
-                    return self.lead(lead, attempt, compute, sharing).await;
-                }
+                Word::Lead(lead) => break Some(lead),
                 Word::Value(value) => {
                     if let Some(value) = value.downcast_ref::<T>() {
                         return Ok((value.clone(), Outcome::Collapsed));
@@ -112,19 +111,21 @@ impl<P> Cached<P> {
                 }
                 Word::Error(error) => {
                     // Two callers of one key may have different types of error.
-                    return match sharing.and_then(|sharing| (sharing.restore)(&error)) {
-                        Some(error) => Err(error),
-                        None => compute(false).await.map(|value| (value, Outcome::Bypass)),
-                    };
+                    match sharing.and_then(|sharing| (sharing.restore)(&error)) {
+                        Some(error) => return Err(error),
+                        None => break None,
+                    }
                 }
                 Word::Again => {}
-                Word::Alone => {
-                    return compute(false).await.map(|value| (value, Outcome::Bypass));
-                }
+                Word::Alone => break None,
             }
             if let Some(value) = self.look(&mut attempt).await {
                 return Ok((value, Outcome::Hit));
             }
+        };
+        match lead {
+            Some(lead) => Box::pin(self.lead(lead, attempt, compute, sharing)).await,
+            None => compute(false).await.map(|value| (value, Outcome::Bypass)),
         }
     }
 
