@@ -1,4 +1,4 @@
-//! Documents refusals in the OpenAPI description of an operation.
+//! Documents refusals in the `OpenAPI` description of an operation.
 
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{
