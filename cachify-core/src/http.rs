@@ -14,7 +14,7 @@
 //! | never | bodies over the [`limit`](CacheRules::limit), and streams of unknown length: they pass through whole |
 //! | unless the key names the header | requests with `Authorization`, except for answers that say `public`, `s-maxage` or `must-revalidate` (RFC 9111, 3.5) |
 //! | unless the key names the header | requests with `Cookie`, except for [ignored](CacheRules::ignore_cookies) cookies |
-//! | reset | the key of a POST, PUT, PATCH or DELETE whose answer is not an error (RFC 9111, 4.4) |
+//! | reset | the key of a method that is not safe, such as POST or PUT, whose answer is not an error (RFC 9111, 4.4) |
 //! | passed through | requests with a body, `If-Match`, `If-Unmodified-Since` or `Upgrade` |
 //! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage`, else `max-age`, else `Expires` of the answer leaves if that is less; answers that vary, an hour at most |
 //! | which field counts | the first of `Cachify-Cache-Control` and `CDN-Cache-Control` (RFC 9213), else `Cache-Control`, else `Pragma: no-cache` |
@@ -60,7 +60,7 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, StatusCode};
 use tokio::sync::Semaphore;
 
 #[cfg(feature = "testing")]
@@ -280,7 +280,8 @@ impl CacheRules {
             Err(Fwd::Bypass(why)) => return bypass(why),
             Err(fwd) => {
                 observe::passed(template, Why::Method);
-                let changes = CHANGES.contains(&request.method);
+                // Of an unknown method, RFC 9111 (4.4) assumes that it changes something.
+                let changes = !request.method.is_safe();
                 let key = changes.then(|| key().ok()).flatten();
                 return Plan(key.map_or(Step::Forward(fwd), Step::Change));
             }
@@ -315,9 +316,6 @@ impl CacheRules {
         }))
     }
 }
-
-/// Methods after which what is stored may be out of date (RFC 9111, 4.4).
-const CHANGES: [Method; 4] = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
 /// Why a request has no key.
 enum Unkeyed {

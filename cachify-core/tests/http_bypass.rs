@@ -44,6 +44,7 @@ async fn h7_an_unsafe_method_resets_the_key_unless_it_fails() {
             ("PUT", "204", true),
             ("PATCH", "303", true),
             ("DELETE", "200", true),
+            ("M-SEARCH", "200", true),
             ("POST", "404", false),
             ("DELETE", "500", false),
             ("OPTIONS", "200", false),
