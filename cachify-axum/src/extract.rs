@@ -6,7 +6,7 @@ use cachify_core::http::read_key;
 use cachify_core::{CacheKey, Cachify, Error, Guard};
 use serde::de::DeserializeOwned;
 
-use crate::Rejection;
+use crate::Problem;
 
 /// The lock of a key that the request makes; 423 if another caller holds it, 400 if the request
 /// lacks a part of the key.
@@ -60,9 +60,9 @@ where
     Cachify: FromRef<S>,
     K: CacheKey + DeserializeOwned + Send,
 {
-    type Rejection = Rejection;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let key: K = read(parts, state).await?;
         let lock = Cachify::from_ref(state).lock(&key.key());
         let guard = lock.acquire().await?;
@@ -78,7 +78,7 @@ where
 ///
 /// ```
 /// use axum::{Router, routing::post};
-/// use cachify_axum::{CacheKey, Cachify, Once};
+/// use cachify_axum::{CacheKey, Cachify, RunOnce};
 /// use serde::Deserialize;
 ///
 /// #[derive(Deserialize, CacheKey)]
@@ -87,7 +87,7 @@ where
 ///     month: String,
 /// }
 ///
-/// async fn report(once: Once<Report>) -> String {
+/// async fn report(once: RunOnce<Report>) -> String {
 ///     format!("the report of {}", once.key.month)
 /// }
 ///
@@ -96,22 +96,22 @@ where
 ///     .with_state(Cachify::memory());
 /// ```
 #[derive(Debug)]
-pub struct Once<K> {
+pub struct RunOnce<K> {
     /// What the request made.
     pub key: K,
     /// Lets the next one run when it is dropped.
     pub guard: Guard,
 }
 
-impl<S, K> FromRequestParts<S> for Once<K>
+impl<S, K> FromRequestParts<S> for RunOnce<K>
 where
     S: Send + Sync,
     Cachify: FromRef<S>,
     K: CacheKey + DeserializeOwned + Send,
 {
-    type Rejection = Rejection;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let key: K = read(parts, state).await?;
         let once = Cachify::from_ref(state).once(&key.key());
         let guard = once.acquire().await?;
@@ -136,7 +136,7 @@ where
 ///     tenant: String,
 /// }
 ///
-/// async fn ask_vendor(permit: Permit<Vendor, 10>) -> String {
+/// async fn ask_vendor(permit: Pooled<Vendor, 10>) -> String {
 ///     format!("one of ten for {}", permit.key.tenant)
 /// }
 ///
@@ -145,22 +145,22 @@ where
 ///     .with_state(Cachify::memory());
 /// ```
 #[derive(Debug)]
-pub struct Permit<K, const MAX: u32> {
+pub struct Pooled<K, const MAX: u32> {
     /// What the request made.
     pub key: K,
     /// Goes back to the pool when it is dropped.
     pub permit: cachify_core::Permit,
 }
 
-impl<S, K, const MAX: u32> FromRequestParts<S> for Permit<K, MAX>
+impl<S, K, const MAX: u32> FromRequestParts<S> for Pooled<K, MAX>
 where
     S: Send + Sync,
     Cachify: FromRef<S>,
     K: CacheKey + DeserializeOwned + Send,
 {
-    type Rejection = Rejection;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let key: K = read(parts, state).await?;
         let pool = Cachify::from_ref(state).pool(&key.key(), MAX);
         let permit = pool.acquire().await?;

@@ -15,7 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::layer::{Path, broken, take_ready, well_formed};
-use crate::{Rejection, ResponseFuture};
+use crate::{Problem, ResponseFuture};
 
 /// The common part of the three layers.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Hold {
         match (&self.on_contended, &self.on_error) {
             (Some(on_contended), _) if error.is_contended() => on_contended(),
             (_, Some(on_error)) if !error.is_contended() => on_error(error),
-            _ => Rejection(error).into_response(),
+            _ => Problem(error).into_response(),
         }
     }
 }
@@ -437,7 +437,7 @@ where
                     let response = inner.call(Request::from_parts(parts, body)).await?;
                     Ok(response.into_response())
                 }
-                Err(error) => Ok(Rejection(error).into_response()),
+                Err(error) => Ok(Problem(error).into_response()),
             }
         })
     }

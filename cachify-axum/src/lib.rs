@@ -6,13 +6,23 @@ mod hold;
 mod layer;
 mod reject;
 
-pub use cachify_core;
+pub use cachify_core as core;
+#[doc(hidden)]
+pub use cachify_core::__private;
 #[doc(inline)]
-pub use cachify_core::*;
+pub use cachify_core::http::{hashed, problem};
+#[doc(inline)]
+pub use cachify_core::{
+    CacheKey, Cached, Cachify, CachifyBuilder, Encoding, Error, ErrorKind, Guard, IntoTime, Key,
+    KeyPart, KeyTemplate, Keys, Lock, Once, Permit, Pool, Ttl, init,
+};
+#[cfg(feature = "macros")]
+#[doc(inline)]
+pub use cachify_core::{cached, key, locked, once, pooled};
 
-pub use extract::{Locked, Once, Permit};
+pub use extract::{Locked, Pooled, RunOnce};
 pub use hold::{
     BodyLayer, BodyService, LockLayer, LockService, OnceLayer, OnceService, PoolLayer, PoolService,
 };
 pub use layer::{CacheLayer, CacheService, ResponseFuture, ScopeLayer, ScopeService};
-pub use reject::Rejection;
+pub use reject::Problem;

@@ -12,21 +12,21 @@ cachify_core::__cachify_rejection! {
     ///
     /// ```
     /// use axum::extract::{Path, State};
-    /// use cachify_axum::{Cachify, Rejection, key};
+    /// use cachify_axum::{Cachify, Problem, key};
     ///
     /// async fn charge(
     ///     State(cachify): State<Cachify>,
     ///     Path(order): Path<u64>,
-    /// ) -> Result<&'static str, Rejection> {
+    /// ) -> Result<&'static str, Problem> {
     ///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
     ///     Ok("charged")
     /// }
     /// # let _: axum::Router<Cachify> = axum::Router::new().route("/{order}", axum::routing::post(charge));
     /// ```
-    Rejection
+    Problem
 }
 
-impl IntoResponse for Rejection {
+impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, headers, body) = problem(&self.0);
         (status, headers, body).into_response()

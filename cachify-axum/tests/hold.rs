@@ -10,8 +10,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use cachify_axum::{
-    CacheKey, Cachify, ErrorKind, LockLayer, Locked, Once, OnceLayer, Permit, PoolLayer, Rejection,
-    key,
+    CacheKey, Cachify, ErrorKind, LockLayer, Locked, OnceLayer, PoolLayer, Pooled, Problem,
+    RunOnce, key,
 };
 use cachify_core::testing::{Fault, Faulty, Op};
 use serde::Deserialize;
@@ -211,21 +211,21 @@ async fn locked(State(door): State<Door>, Locked { key, guard }: Locked<Item>) -
     format!("{} {}", key.id, key.part)
 }
 
-async fn once(State(door): State<Door>, once: Once<Item>) -> String {
+async fn once(State(door): State<Door>, once: RunOnce<Item>) -> String {
     door.pass().await;
     format!("{} {}", once.key.id, once.key.part)
 }
 
-async fn permit(State(door): State<Door>, permit: Permit<Item, 1>) -> String {
+async fn permit(State(door): State<Door>, permit: Pooled<Item, 1>) -> String {
     door.pass().await;
     assert!(!permit.permit.is_lost());
     format!("{} {}", permit.key.id, permit.key.part)
 }
 
-async fn choosy(locked: Result<Locked<Item>, Rejection>) -> String {
+async fn choosy(locked: Result<Locked<Item>, Problem>) -> String {
     match locked {
         Ok(locked) => locked.key.part,
-        Err(Rejection(error)) => error.kind().to_string(),
+        Err(Problem(error)) => error.kind().to_string(),
     }
 }
 
@@ -310,7 +310,7 @@ async fn h5_a_handler_can_look_at_the_refusal() {
 
 #[tokio::test]
 async fn h5_a_handlers_own_error_is_a_response() {
-    async fn handler(State(cachify): State<Cachify>, Path(id): Path<u64>) -> Result<(), Rejection> {
+    async fn handler(State(cachify): State<Cachify>, Path(id): Path<u64>) -> Result<(), Problem> {
         let key = key!("own-{id}");
         let _first = cachify.lock(&key).acquire().await?;
         let _second = match id {
@@ -331,5 +331,5 @@ async fn h5_a_handlers_own_error_is_a_response() {
 #[test]
 fn s1_a_rejection_tells_no_key() {
     let error = cachify_core::Error::new(ErrorKind::Held, "taken");
-    assert_eq!(Rejection(error.clone()).to_string(), error.to_string());
+    assert_eq!(Problem(error.clone()).to_string(), error.to_string());
 }

@@ -6,7 +6,7 @@ mod support;
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
-use cachify_axum::{Cachify, Rejection, ScopeLayer, cached, once};
+use cachify_axum::{Cachify, Problem, ScopeLayer, cached, once};
 use support::{Door, backends, get as fetch};
 
 #[cached(key = "square-{number}", ttl = "5m")]
@@ -15,7 +15,7 @@ async fn square(number: u64) -> u64 {
 }
 
 #[once(key = "report-{id}")]
-async fn report(Path(id): Path<u64>, door: axum::Extension<Door>) -> Result<String, Rejection> {
+async fn report(Path(id): Path<u64>, door: axum::Extension<Door>) -> Result<String, Problem> {
     door.pass().await;
     Ok(format!("report {id}"))
 }

@@ -8,7 +8,7 @@ use poem::error::GetDataError;
 use poem::{FromRequest, Request, RequestBody, Result};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
-use crate::Rejection;
+use crate::Problem;
 use crate::hold::whole;
 
 /// The lock of a key that the request makes; 423 if another caller holds it.
@@ -70,7 +70,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
         let (cachify, key) = read::<K>(request, body).await?;
         let lock = cachify.lock(&key.key());
-        let guard = lock.acquire().await.map_err(Rejection)?;
+        let guard = lock.acquire().await.map_err(Problem)?;
         Ok(Self { key, guard })
     }
 }
@@ -82,7 +82,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
 /// # Examples
 ///
 /// ```
-/// use cachify_poem::{CacheKey, Cachify, Once};
+/// use cachify_poem::{CacheKey, Cachify, RunOnce};
 /// use poem::{EndpointExt, Route, handler, post};
 /// use serde::Deserialize;
 ///
@@ -93,7 +93,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
 /// }
 ///
 /// #[handler]
-/// async fn report(once: Once<Report>) -> String {
+/// async fn report(once: RunOnce<Report>) -> String {
 ///     format!("the report of {}", once.key.month)
 /// }
 ///
@@ -102,18 +102,18 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
 ///     .data(Cachify::memory());
 /// ```
 #[derive(Debug)]
-pub struct Once<K> {
+pub struct RunOnce<K> {
     /// What the request made.
     pub key: K,
     /// Lets the next one run when it is dropped.
     pub guard: Guard,
 }
 
-impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Once<K> {
+impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for RunOnce<K> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
         let (cachify, key) = read::<K>(request, body).await?;
         let once = cachify.once(&key.key());
-        let guard = once.acquire().await.map_err(Rejection)?;
+        let guard = once.acquire().await.map_err(Problem)?;
         Ok(Self { key, guard })
     }
 }
@@ -136,7 +136,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Once<K> {
 /// }
 ///
 /// #[handler]
-/// async fn ask_vendor(permit: Permit<Vendor, 10>) -> String {
+/// async fn ask_vendor(permit: Pooled<Vendor, 10>) -> String {
 ///     format!("one of ten for {}", permit.key.tenant)
 /// }
 ///
@@ -145,18 +145,18 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Once<K> {
 ///     .data(Cachify::memory());
 /// ```
 #[derive(Debug)]
-pub struct Permit<K, const MAX: u32> {
+pub struct Pooled<K, const MAX: u32> {
     /// What the request made.
     pub key: K,
     /// Goes back to the pool when it is dropped.
     pub permit: cachify_core::Permit,
 }
 
-impl<'a, K: CacheKey + DeserializeOwned + Send, const MAX: u32> FromRequest<'a> for Permit<K, MAX> {
+impl<'a, K: CacheKey + DeserializeOwned + Send, const MAX: u32> FromRequest<'a> for Pooled<K, MAX> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
         let (cachify, key) = read::<K>(request, body).await?;
         let pool = cachify.pool(&key.key(), MAX);
-        let permit = pool.acquire().await.map_err(Rejection)?;
+        let permit = pool.acquire().await.map_err(Problem)?;
         Ok(Self { key, permit })
     }
 }
@@ -173,10 +173,10 @@ where
         .cloned()
         .or_else(Cachify::current)
         .ok_or_else(|| GetDataError(std::any::type_name::<Cachify>()))?;
-    let key = read_key(Params::all(request).iter(), request.uri().query()).map_err(Rejection)?;
+    let key = read_key(Params::all(request).iter(), request.uri().query()).map_err(Problem)?;
     if let Ok(unread) = body.take() {
         let read = whole(&BodyRules::default(), unread).await;
-        *body = RequestBody::new(read.map_err(Rejection)?);
+        *body = RequestBody::new(read.map_err(Problem)?);
     }
     Ok((cachify, key))
 }

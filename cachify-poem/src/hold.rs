@@ -12,7 +12,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use poem::{Body, Endpoint, IntoResponse, Middleware, Request, Response, Result};
 
-use crate::Rejection;
+use crate::Problem;
 use crate::extract::Params;
 use crate::middleware::{broken, put_head, take_head, well_formed};
 
@@ -58,7 +58,7 @@ impl Hold {
         match (&self.on_contended, &self.on_error) {
             (Some(on_contended), _) if error.is_contended() => Ok(on_contended()),
             (_, Some(on_error)) if !error.is_contended() => Ok(on_error(error)),
-            _ => Err(Rejection(error).into()),
+            _ => Err(Problem(error).into()),
         }
     }
 }
@@ -97,7 +97,7 @@ macro_rules! hold {
         impl $Middleware {
             /// Sets the answer to all other errors: the backend is away, the lock or permit got
             /// lost, the request makes no key, or its body is too slow or too long. Default: a
-            /// [`Rejection`], 503 and a problem document.
+            /// [`Problem`], 503 and a problem document.
             pub fn on_error<R: IntoResponse>(
                 self,
                 answer: impl Fn(Error) -> R + Send + Sync + 'static,
@@ -216,7 +216,7 @@ impl LockMiddleware {
         self.rules(|rules| rules.wait(wait))
     }
 
-    /// Sets the answer while another request holds the lock. Default: a [`Rejection`], 423 and a
+    /// Sets the answer while another request holds the lock. Default: a [`Problem`], 423 and a
     /// problem document.
     pub fn on_locked<R: IntoResponse>(
         self,
@@ -264,7 +264,7 @@ impl OnceMiddleware {
         Self(Hold::new(cachify, HoldRules::once(template)))
     }
 
-    /// Sets the answer while another request runs. Default: a [`Rejection`], 409 and a problem
+    /// Sets the answer while another request runs. Default: a [`Problem`], 409 and a problem
     /// document.
     pub fn on_locked<R: IntoResponse>(
         self,
@@ -322,7 +322,7 @@ impl PoolMiddleware {
         self.rules(|rules| rules.wait(wait))
     }
 
-    /// Sets the answer while all permits are out. Default: a [`Rejection`], 429 and a problem
+    /// Sets the answer while all permits are out. Default: a [`Problem`], 429 and a problem
     /// document.
     pub fn on_full<R: IntoResponse>(self, answer: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.on_contended(answer)

@@ -6,7 +6,7 @@ use poem_openapi::registry::{
 };
 use poem_openapi::types::Type;
 
-use crate::Rejection;
+use crate::Problem;
 
 /// Status, description, and whether the answer says when to try again.
 const REFUSALS: [(u16, &str, bool); 5] = [
@@ -23,7 +23,7 @@ const REFUSALS: [(u16, &str, bool); 5] = [
 /// # Examples
 ///
 /// ```
-/// use cachify_poem::{Cachify, Rejection, key};
+/// use cachify_poem::{Cachify, Problem, key};
 /// use poem::web::Data;
 /// use poem_openapi::{OpenApi, OpenApiService, param::Path, payload::PlainText};
 ///
@@ -36,7 +36,7 @@ const REFUSALS: [(u16, &str, bool); 5] = [
 ///         &self,
 ///         Data(cachify): Data<&Cachify>,
 ///         order: Path<u64>,
-///     ) -> Result<PlainText<&'static str>, Rejection> {
+///     ) -> Result<PlainText<&'static str>, Problem> {
 ///         let lock = cachify.lock(&key!("charge-{order}", order = order.0));
 ///         let _guard = lock.acquire().await?;
 ///         Ok(PlainText("charged"))
@@ -46,7 +46,7 @@ const REFUSALS: [(u16, &str, bool); 5] = [
 /// let service = OpenApiService::new(Api, "Orders", "1.0");
 /// assert!(service.spec().contains("Another request holds the lock."));
 /// ```
-impl ApiResponse for Rejection {
+impl ApiResponse for Problem {
     fn meta() -> MetaResponses {
         let response = |(status, description, again): (_, _, bool)| MetaResponse {
             description,

@@ -16,7 +16,7 @@ cachify_core::__cachify_rejection! {
     /// # Examples
     ///
     /// ```
-    /// use cachify_poem::{Cachify, Rejection, key};
+    /// use cachify_poem::{Cachify, Problem, key};
     /// use poem::web::{Data, Path};
     /// use poem::{EndpointExt, Route, handler, http::StatusCode, post};
     ///
@@ -24,7 +24,7 @@ cachify_core::__cachify_rejection! {
     /// async fn charge(
     ///     Data(cachify): Data<&Cachify>,
     ///     Path(order): Path<u64>,
-    /// ) -> Result<&'static str, Rejection> {
+    /// ) -> Result<&'static str, Problem> {
     ///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
     ///     Ok("charged")
     /// }
@@ -32,14 +32,14 @@ cachify_core::__cachify_rejection! {
     /// let app = Route::new()
     ///     .at("/orders/:order/charge", post(charge))
     ///     .data(Cachify::memory())
-    ///     .catch_error(|rejection: Rejection| async move {
-    ///         (StatusCode::CONFLICT, rejection.0.kind().as_str())
+    ///     .catch_error(|problem: Problem| async move {
+    ///         (StatusCode::CONFLICT, problem.0.kind().as_str())
     ///     });
     /// ```
-    Rejection
+    Problem
 }
 
-impl ResponseError for Rejection {
+impl ResponseError for Problem {
     fn status(&self) -> StatusCode {
         problem_status(&self.0)
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use cachify_core::testing::{Fault, Faulty, Op};
 use cachify_poem::{
-    CacheKey, Cachify, ErrorKind, LockMiddleware, Locked, Once, OnceMiddleware, Permit,
-    PoolMiddleware, Rejection, ScopeMiddleware, key,
+    CacheKey, Cachify, ErrorKind, LockMiddleware, Locked, OnceMiddleware, PoolMiddleware, Pooled,
+    Problem, RunOnce, ScopeMiddleware, key,
 };
 use futures_util::future::join_all;
 use poem::endpoint::{BoxEndpoint, make};
@@ -127,7 +127,7 @@ async fn h5_each_refusal_can_be_replaced() {
         let pool = PoolMiddleware::new(&cachify, "x-{id}", 1).on_full(busy);
         let caught = LockMiddleware::new(&cachify, "x-{id}");
         let caught = put(waiting(&door).with(caught))
-            .catch_error(|rejection: Rejection| async move { rejection.0.kind().as_str() });
+            .catch_error(|problem: Problem| async move { problem.0.kind().as_str() });
         let text = r#"{"status":"Update in progress"}"#;
         for (app, brief) in [
             (at_id(waiting(&door).with(lock)), (226, text)),
@@ -227,13 +227,13 @@ async fn take_locked(Data(door): Data<&Door>, Locked { key, guard }: Locked<Item
 }
 
 #[handler]
-async fn take_once(Data(door): Data<&Door>, once: Once<Item>) -> String {
+async fn take_once(Data(door): Data<&Door>, once: RunOnce<Item>) -> String {
     door.pass().await;
     format!("{} {}", once.key.id, once.key.part)
 }
 
 #[handler]
-async fn take_permit(Data(door): Data<&Door>, permit: Permit<Item, 1>) -> String {
+async fn take_permit(Data(door): Data<&Door>, permit: Pooled<Item, 1>) -> String {
     door.pass().await;
     assert!(!permit.permit.is_lost());
     format!("{} {}", permit.key.id, permit.key.part)
@@ -250,7 +250,7 @@ fn take_choosy(locked: Result<Locked<Item>>) -> String {
     match locked {
         Ok(locked) => locked.key.part,
         Err(error) => error
-            .downcast_ref::<Rejection>()
+            .downcast_ref::<Problem>()
             .unwrap()
             .0
             .kind()
@@ -360,7 +360,7 @@ async fn an_extractor_takes_the_handle_of_the_scope_and_says_when_there_is_none(
 #[tokio::test]
 async fn h5_a_handlers_own_error_is_a_response() {
     #[handler]
-    async fn own(Data(cachify): Data<&Cachify>, Path(id): Path<u64>) -> Result<(), Rejection> {
+    async fn own(Data(cachify): Data<&Cachify>, Path(id): Path<u64>) -> Result<(), Problem> {
         let key = key!("own-{id}");
         let _first = cachify.lock(&key).acquire().await?;
         let _second = match id {
@@ -379,5 +379,5 @@ async fn h5_a_handlers_own_error_is_a_response() {
 #[test]
 fn s1_a_rejection_tells_no_key() {
     let error = cachify_core::Error::new(ErrorKind::Held, "taken");
-    assert_eq!(Rejection(error.clone()).to_string(), error.to_string());
+    assert_eq!(Problem(error.clone()).to_string(), error.to_string());
 }

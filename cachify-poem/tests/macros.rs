@@ -3,7 +3,7 @@
 
 mod support;
 
-use cachify_poem::{Cachify, Rejection, ScopeMiddleware, cached, once};
+use cachify_poem::{Cachify, Problem, ScopeMiddleware, cached, once};
 use poem::web::{Data, Path};
 use poem::{EndpointExt as _, Route, get, handler};
 use support::{App, Door, backends};
@@ -20,7 +20,7 @@ async fn squared(Path(number): Path<u64>) -> String {
 
 #[once(key = "report-{id}")]
 #[handler]
-async fn report(Path(id): Path<u64>, Data(door): Data<&Door>) -> Result<String, Rejection> {
+async fn report(Path(id): Path<u64>, Data(door): Data<&Door>) -> Result<String, Problem> {
     door.pass().await;
     Ok(format!("report {id}"))
 }

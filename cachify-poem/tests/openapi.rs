@@ -5,7 +5,7 @@
 mod support;
 
 use cachify_poem::{
-    CacheKey, CacheMiddleware, Cachify, Locked, Once, Permit, Rejection, ScopeMiddleware, key,
+    CacheKey, CacheMiddleware, Cachify, Locked, Pooled, Problem, RunOnce, ScopeMiddleware, key,
 };
 use poem::web::Data;
 use poem::{Endpoint, EndpointExt as _, Route};
@@ -37,7 +37,7 @@ impl Api {
         id: Path<u64>,
         part: Query<String>,
         guard: Locked<Item>,
-    ) -> Result<PlainText<String>, Rejection> {
+    ) -> Result<PlainText<String>, Problem> {
         self.0.pass().await;
         assert_eq!(guard.key.part, part.0);
         assert_eq!((&guard.key.team, guard.key.id), (&team.0, id.0));
@@ -45,14 +45,14 @@ impl Api {
     }
 
     #[oai(path = "/once/:team/:id", method = "get")]
-    async fn once(&self, guard: Once<Item>) -> Result<PlainText<String>, Rejection> {
+    async fn once(&self, guard: RunOnce<Item>) -> Result<PlainText<String>, Problem> {
         self.0.pass().await;
         drop(guard);
         Ok(PlainText("done".to_owned()))
     }
 
     #[oai(path = "/permit/:team/:id", method = "get")]
-    async fn permit(&self, permit: Permit<Item, 1>) -> Result<PlainText<String>, Rejection> {
+    async fn permit(&self, permit: Pooled<Item, 1>) -> Result<PlainText<String>, Problem> {
         self.0.pass().await;
         drop(permit);
         Ok(PlainText("done".to_owned()))
@@ -65,7 +65,7 @@ impl Api {
         team: Path<String>,
         id: Path<u64>,
         part: Query<String>,
-    ) -> Result<PlainText<String>, Rejection> {
+    ) -> Result<PlainText<String>, Problem> {
         let key = key!(
             "x-{team}-{id}-{part}",
             team = team.0,

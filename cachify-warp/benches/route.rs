@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cachify_warp::{Cache, Cachify, FilterExt, key};
+use cachify_warp::{CacheOptions, Cachify, FilterExt, key};
 use divan::Bencher;
 use tokio::runtime::Runtime;
 use tower_service::Service as _;
@@ -90,7 +90,7 @@ fn ready_bytes(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(sample_count = 500, sample_size = 500)]
 fn cached_hit(bencher: Bencher<'_, '_>) {
-    let cache = Cache::new(&Cachify::memory()).ttl(Duration::from_hours(1));
+    let cache = CacheOptions::new(&Cachify::memory()).ttl(Duration::from_hours(1));
     let cached = route().cached(cache, |(id,)| key!("read_user-{id}"), read_user);
     run(bencher, cached);
 }
@@ -102,7 +102,7 @@ fn ready_bytes_by_a_socket(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(sample_count = 500, sample_size = 50)]
 fn cached_hit_by_a_socket(bencher: Bencher<'_, '_>) {
-    let cache = Cache::new(&Cachify::memory()).ttl(Duration::from_hours(1));
+    let cache = CacheOptions::new(&Cachify::memory()).ttl(Duration::from_hours(1));
     let cached = route().cached(cache, |(id,)| key!("read_user-{id}"), read_user);
     run_by_socket(bencher, cached);
 }
@@ -110,7 +110,7 @@ fn cached_hit_by_a_socket(bencher: Bencher<'_, '_>) {
 /// Without the cost of rendering a key.
 #[divan::bench(sample_count = 500, sample_size = 500)]
 fn cached_hit_of_a_constant_key(bencher: Bencher<'_, '_>) {
-    let cache = Cache::new(&Cachify::memory()).ttl(Duration::from_hours(1));
+    let cache = CacheOptions::new(&Cachify::memory()).ttl(Duration::from_hours(1));
     let cached = route().cached(cache, |_| key!("read_user"), read_user);
     run(bencher, cached);
 }

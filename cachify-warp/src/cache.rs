@@ -24,19 +24,19 @@ use crate::handler::Handler;
 ///
 /// ```
 /// use std::time::Duration;
-/// use cachify_warp::{Cache, Cachify};
+/// use cachify_warp::{CacheOptions, Cachify};
 ///
 /// let cachify = Cachify::memory();
-/// let cache = Cache::new(&cachify).ttl(Duration::from_mins(5)).detach();
+/// let cache = CacheOptions::new(&cachify).ttl(Duration::from_mins(5)).detach();
 /// ```
 #[must_use = "it does nothing until it is given to `cached`"]
 #[derive(Debug, Clone)]
-pub struct Cache {
+pub struct CacheOptions {
     cachify: Cachify,
     rules: Arc<CacheRules>,
 }
 
-impl Cache {
+impl CacheOptions {
     /// Caches in `cachify`, with its default time to live.
     pub fn new(cachify: &Cachify) -> Self {
         Self {
@@ -55,14 +55,14 @@ impl Cache {
     /// # Examples
     ///
     /// ```
-    /// use cachify_warp::{Cache, Cachify, FilterExt, http::hashed, key};
+    /// use cachify_warp::{CacheOptions, Cachify, FilterExt, hashed, key};
     /// use warp::{Filter, http::header};
     ///
     /// async fn inbox(token: String) -> String {
     ///     format!("what {token} may see")
     /// }
     ///
-    /// let cache = Cache::new(&Cachify::memory()).keyed_by([header::AUTHORIZATION]);
+    /// let cache = CacheOptions::new(&Cachify::memory()).keyed_by([header::AUTHORIZATION]);
     /// let inbox = warp::path!("inbox")
     ///     .and(warp::get())
     ///     .and(warp::header::<String>("authorization"))
@@ -85,11 +85,11 @@ impl Cache {
     }
 }
 
-cachify_core::__cachify_cache_options!(Cache);
+cachify_core::__cachify_cache_options!(CacheOptions);
 
 /// A handler whose responses are cached.
 pub(crate) struct Cached<K, H> {
-    pub(crate) cache: Cache,
+    pub(crate) cache: CacheOptions,
     pub(crate) key: K,
     pub(crate) handler: H,
 }
@@ -114,7 +114,7 @@ impl<K, H> Cached<K, H> {
         if let Some(host) = host {
             request.uri = host.into();
         }
-        let Cache { cachify, rules } = &self.cache;
+        let CacheOptions { cachify, rules } = &self.cache;
         let plan = rules.plan_keyed(&request, || (self.key)(&args));
         if let Some(response) = rules.hit::<Warp>(cachify, &plan, &request) {
             return Either::Left(ready(Ok(response)));
@@ -122,7 +122,7 @@ impl<K, H> Cached<K, H> {
         let this = Arc::clone(self);
         // In a box, so that a hit does not carry the state of a miss around.
         Either::Right(Box::pin(async move {
-            let Cache { cachify, rules } = &this.cache;
+            let CacheOptions { cachify, rules } = &this.cache;
             let inner = Arc::clone(&this);
             let call = move |_| {
                 let cachify = inner.cache.cachify.clone();

@@ -14,7 +14,7 @@ use warp::{Filter, Rejection};
 use crate::cache::Cached;
 use crate::handler::{Extracted, Handler, Route};
 use crate::hold::Take;
-use crate::{Cache, Lock, Once, Pool};
+use crate::{CacheOptions, LockOptions, OnceOptions, PoolOptions};
 
 /// Caching, locks, run-once and pools on any filter.
 ///
@@ -39,7 +39,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// A filter of several paths, such as `a.or(b).unify()`, needs a key that tells them apart.
     /// Nothing checks that, since warp does not tell which one matched: extract
     /// [`warp::path::full()`], or cache each of them. For responses that depend on the host,
-    /// extract [`host`] and say [`keyed_by([header::HOST])`](Cache::keyed_by).
+    /// extract [`host`] and say [`keyed_by([header::HOST])`](CacheOptions::keyed_by).
     ///
     /// # Two requests at once
     ///
@@ -57,7 +57,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use cachify_warp::{Cache, Cachify, FilterExt, key};
+    /// use cachify_warp::{CacheOptions, Cachify, FilterExt, key};
     /// use warp::Filter;
     ///
     /// async fn read_user(user_id: i64) -> String {
@@ -65,14 +65,14 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// }
     ///
     /// let cachify = Cachify::memory();
-    /// let cache = Cache::new(&cachify).ttl(Duration::from_mins(5));
+    /// let cache = CacheOptions::new(&cachify).ttl(Duration::from_mins(5));
     /// let read = warp::path!("users" / i64)
     ///     .and(warp::get())
     ///     .cached(cache, |(id,)| key!("read_user-{id}"), read_user);
     /// ```
     fn cached<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,
-        cache: Cache,
+        cache: CacheOptions,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
         handler: H,
     ) -> impl Route<Extract = (Response,)> {
@@ -92,7 +92,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
 
     /// Handles one request at a time for each key, in all processes.
     ///
-    /// The others wait as long as [`Lock::wait`] says, first come, first served, and are then
+    /// The others wait as long as [`LockOptions::wait`] says, first come, first served, and are then
     /// rejected: [`recover`](crate::recover) answers 423. The lock is the same as that of a guard,
     /// a macro or another filter of that key. It is given back before the response is sent.
     ///
@@ -102,7 +102,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// Filters that come before are done before the lock is taken: `.and(warp::body::json())` reads
     /// the whole body first, so a stalled client does not block others. The handler reads the body
-    /// of [`warp::body::stream()`] under the lock; [`Lock::max_hold`], 1 minute by default, bounds
+    /// of [`warp::body::stream()`] under the lock; [`LockOptions::max_hold`], 1 minute by default, bounds
     /// how long. warp itself has no time limit for bodies.
     ///
     /// # When the lock is lost
@@ -114,14 +114,14 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use cachify_warp::{Cachify, FilterExt, Lock, key};
+    /// use cachify_warp::{Cachify, FilterExt, LockOptions, key};
     /// use warp::Filter;
     ///
     /// async fn charge(order: u64) -> &'static str {
     ///     "charged"
     /// }
     ///
-    /// let lock = Lock::new(&Cachify::memory()).wait(Duration::from_secs(2));
+    /// let lock = LockOptions::new(&Cachify::memory()).wait(Duration::from_secs(2));
     /// let route = warp::path!("orders" / u64 / "charge")
     ///     .and(warp::post())
     ///     .then_locked(lock, |(order,)| key!("charge-{order}"), charge)
@@ -129,7 +129,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// ```
     fn then_locked<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,
-        lock: impl Into<Lock>,
+        lock: impl Into<LockOptions>,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
         handler: H,
     ) -> BoxedFilter<(Response,)> {
@@ -139,10 +139,10 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// Handles a request unless another one of its key is running, in any process.
     ///
     /// The others are rejected at once: [`recover`](crate::recover) answers 409, or what
-    /// [`Once::on_locked`] says. All else is as with [`then_locked`](Self::then_locked).
+    /// [`OnceOptions::on_locked`] says. All else is as with [`then_locked`](Self::then_locked).
     fn then_once<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,
-        once: impl Into<Once>,
+        once: impl Into<OnceOptions>,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
         handler: H,
     ) -> BoxedFilter<(Response,)> {
@@ -151,12 +151,12 @@ pub trait FilterExt: Route<Extract: Extracted> {
 
     /// Limits how many requests of each key are handled at a time, in all processes together.
     ///
-    /// The others wait as long as [`Pool::wait`] says, first come, first served, and are then
+    /// The others wait as long as [`PoolOptions::wait`] says, first come, first served, and are then
     /// rejected: [`recover`](crate::recover) answers 429. All else is as with
     /// [`then_locked`](Self::then_locked).
     fn then_pooled<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,
-        pool: Pool,
+        pool: PoolOptions,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
         handler: H,
     ) -> BoxedFilter<(Response,)> {
@@ -180,7 +180,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// Put the filter of the body before this one: `.and(warp::body::json()).locked(..)`. After it,
     /// the body is read while the lock is held, and a client that stalls keeps the lock without
-    /// end, unless [`Lock::max_hold`] is set.
+    /// end, unless [`LockOptions::max_hold`] is set.
     ///
     /// # When the lock is lost
     ///
@@ -189,10 +189,10 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// # Examples
     ///
     /// ```
-    /// use cachify_warp::{Cachify, FilterExt, Guard, Rejection, key};
+    /// use cachify_warp::{Cachify, FilterExt, Guard, Problem, key};
     /// use warp::Filter;
     ///
-    /// async fn charge(order: u64, guard: Guard) -> Result<&'static str, Rejection> {
+    /// async fn charge(order: u64, guard: Guard) -> Result<&'static str, Problem> {
     ///     let charged = guard.run(async { "charged" }).await?;
     ///     guard.finish().await;
     ///     Ok(charged)
@@ -206,7 +206,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// ```
     fn locked(
         self,
-        lock: impl Into<Lock>,
+        lock: impl Into<LockOptions>,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
     ) -> <Self::Extract as Extracted>::Held<Guard> {
         held(self, lock.into(), key)
@@ -219,7 +219,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// [`locked`](Self::locked).
     fn once(
         self,
-        once: impl Into<Once>,
+        once: impl Into<OnceOptions>,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
     ) -> <Self::Extract as Extracted>::Held<Guard> {
         held(self, once.into(), key)
@@ -232,7 +232,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// with [`locked`](Self::locked).
     fn pooled(
         self,
-        pool: Pool,
+        pool: PoolOptions,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
     ) -> <Self::Extract as Extracted>::Held<Permit> {
         held(self, pool, key)
@@ -319,10 +319,10 @@ where
 /// # Examples
 ///
 /// ```
-/// use cachify_warp::{Cachify, Rejection, key, with_cachify};
+/// use cachify_warp::{Cachify, Problem, key, with_cachify};
 /// use warp::Filter;
 ///
-/// async fn forget(user_id: i64, cachify: Cachify) -> Result<&'static str, Rejection> {
+/// async fn forget(user_id: i64, cachify: Cachify) -> Result<&'static str, Problem> {
 ///     cachify.reset(&key!("read_user-{user_id}")).await?;
 ///     Ok("forgotten")
 /// }
@@ -353,14 +353,14 @@ pub fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Copy + Se
 /// # Examples
 ///
 /// ```
-/// use cachify_warp::{Cache, Cachify, FilterExt, host, key};
+/// use cachify_warp::{CacheOptions, Cachify, FilterExt, host, key};
 /// use warp::{Filter, http::header};
 ///
 /// async fn shop(host: String) -> String {
 ///     format!("the shop of {host}")
 /// }
 ///
-/// let cache = Cache::new(&Cachify::memory()).keyed_by([header::HOST]);
+/// let cache = CacheOptions::new(&Cachify::memory()).keyed_by([header::HOST]);
 /// let shop = warp::path::end()
 ///     .and(warp::get())
 ///     .and(host())
@@ -383,7 +383,7 @@ pub fn host() -> impl Filter<Extract = (String,), Error = Rejection> + Copy + Se
 /// # Examples
 ///
 /// ```
-/// use cachify_warp::{Cache, Cachify, FilterExt, key, query};
+/// use cachify_warp::{CacheOptions, Cachify, FilterExt, key, query};
 /// use warp::Filter;
 ///
 /// async fn list_users(query: String) -> String {
@@ -391,7 +391,7 @@ pub fn host() -> impl Filter<Extract = (String,), Error = Rejection> + Copy + Se
 /// }
 ///
 /// let list = warp::path!("users").and(warp::get()).and(query()).cached(
-///     Cache::new(&Cachify::memory()),
+///     CacheOptions::new(&Cachify::memory()),
 ///     |(query,)| key!("list_users-{query}"),
 ///     list_users,
 /// );

@@ -10,7 +10,7 @@ use cachify_core::{Cachify, Error, Guard, IntoTime, Key, Permit};
 use warp::Reply;
 use warp::reply::Response;
 
-use crate::Rejection;
+use crate::Problem;
 use crate::reject::Refusal;
 
 /// The common part of the three.
@@ -50,7 +50,7 @@ impl Terms {
                 let answer = move || answer(error.clone());
                 warp::reject::custom(Refusal(Arc::new(answer)))
             }
-            _ => warp::reject::custom(Rejection(error)),
+            _ => warp::reject::custom(Problem(error)),
         }
     }
 }
@@ -190,19 +190,19 @@ hold! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use cachify_warp::{Cachify, FilterExt, Guard, Lock, key};
+    /// use cachify_warp::{Cachify, FilterExt, Guard, LockOptions, key};
     /// use warp::Filter;
     ///
     /// let cachify = Cachify::memory();
     /// let charge = warp::path!("orders" / u64 / "charge")
     ///     .and(warp::post())
-    ///     .locked(Lock::new(&cachify).wait(Duration::from_secs(2)), |(order,)| key!("charge-{order}"))
+    ///     .locked(LockOptions::new(&cachify).wait(Duration::from_secs(2)), |(order,)| key!("charge-{order}"))
     ///     .map(|order, guard: Guard| format!("order {order} with token {}", guard.fencing_token()));
     /// ```
-    Lock, Guard, |hold, key| hold.cachify.lock(key).wait(hold.wait)
+    LockOptions, Guard, |hold, key| hold.cachify.lock(key).wait(hold.wait)
 }
 
-impl Lock {
+impl LockOptions {
     /// Makes a lock that does not wait.
     pub fn new(cachify: &Cachify) -> Self {
         Self(Terms::new(cachify))
@@ -227,7 +227,7 @@ impl Lock {
     }
 }
 
-impl From<&Cachify> for Lock {
+impl From<&Cachify> for LockOptions {
     fn from(cachify: &Cachify) -> Self {
         Self::new(cachify)
     }
@@ -241,21 +241,21 @@ hold! {
     /// # Examples
     ///
     /// ```
-    /// use cachify_warp::{Cachify, FilterExt, Once, key};
+    /// use cachify_warp::{Cachify, FilterExt, OnceOptions, key};
     /// use warp::{Filter, http::StatusCode, reply::with_status};
     ///
     /// let cachify = Cachify::memory();
-    /// let once = Once::new(&cachify).on_locked(|| with_status("in progress", StatusCode::IM_USED));
+    /// let once = OnceOptions::new(&cachify).on_locked(|| with_status("in progress", StatusCode::IM_USED));
     /// let report = warp::path!("reports" / String)
     ///     .and(warp::post())
     ///     .once(once, |(month,)| key!("report-{month}"))
     ///     .map(|month, _guard| format!("the report of {month}"))
     ///     .recover(cachify_warp::recover);
     /// ```
-    Once, Guard, |hold, key| hold.cachify.once(key)
+    OnceOptions, Guard, |hold, key| hold.cachify.once(key)
 }
 
-impl Once {
+impl OnceOptions {
     /// Once at a time.
     pub fn new(cachify: &Cachify) -> Self {
         Self(Terms::new(cachify))
@@ -268,7 +268,7 @@ impl Once {
     }
 }
 
-impl From<&Cachify> for Once {
+impl From<&Cachify> for OnceOptions {
     fn from(cachify: &Cachify) -> Self {
         Self::new(cachify)
     }
@@ -282,18 +282,18 @@ hold! {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use cachify_warp::{Cachify, FilterExt, Pool, key};
+    /// use cachify_warp::{Cachify, FilterExt, PoolOptions, key};
     /// use warp::Filter;
     ///
     /// let cachify = Cachify::memory();
     /// let vendor = warp::path!("vendors" / String)
-    ///     .pooled(Pool::new(&cachify, 10).wait(Duration::from_secs(1)), |(name,)| key!("vendor-{name}"))
+    ///     .pooled(PoolOptions::new(&cachify, 10).wait(Duration::from_secs(1)), |(name,)| key!("vendor-{name}"))
     ///     .map(|name, _permit| format!("one of ten for {name}"));
     /// ```
-    Pool, Permit, |hold, key| hold.cachify.pool(key, hold.max).wait(hold.wait)
+    PoolOptions, Permit, |hold, key| hold.cachify.pool(key, hold.max).wait(hold.wait)
 }
 
-impl Pool {
+impl PoolOptions {
     /// At most `max` at a time, in all processes together.
     pub fn new(cachify: &Cachify, max: u32) -> Self {
         let hold = Terms::new(cachify);

@@ -7,11 +7,21 @@ pub mod handler;
 mod hold;
 mod reject;
 
-pub use cachify_core;
+pub use cachify_core as core;
+#[doc(hidden)]
+pub use cachify_core::__private;
 #[doc(inline)]
-pub use cachify_core::*;
+pub use cachify_core::http::{hashed, problem};
+#[doc(inline)]
+pub use cachify_core::{
+    CacheKey, Cached, Cachify, CachifyBuilder, Encoding, Error, ErrorKind, Guard, IntoTime, Key,
+    KeyPart, KeyTemplate, Keys, Lock, Once, Permit, Pool, Ttl, init,
+};
+#[cfg(feature = "macros")]
+#[doc(inline)]
+pub use cachify_core::{cached, key, locked, once, pooled};
 
-pub use cache::Cache;
+pub use cache::CacheOptions;
 pub use filter::{FilterExt, get_or_head, host, query, with_cachify};
-pub use hold::{Lock, Once, Pool};
-pub use reject::{Rejection, recover};
+pub use hold::{LockOptions, OnceOptions, PoolOptions};
+pub use reject::{Problem, recover};

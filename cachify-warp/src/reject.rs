@@ -19,10 +19,10 @@ cachify_core::__cachify_rejection! {
     /// # Examples
     ///
     /// ```
-    /// use cachify_warp::{Cachify, Rejection, key, with_cachify};
+    /// use cachify_warp::{Cachify, Problem, key, with_cachify};
     /// use warp::Filter;
     ///
-    /// async fn charge(order: u64, cachify: Cachify) -> Result<&'static str, Rejection> {
+    /// async fn charge(order: u64, cachify: Cachify) -> Result<&'static str, Problem> {
     ///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
     ///     Ok("charged")
     /// }
@@ -30,12 +30,12 @@ cachify_core::__cachify_rejection! {
     /// let cachify = Cachify::memory();
     /// let route = warp::path!("orders" / u64).and(with_cachify(&cachify)).then(charge);
     /// ```
-    Rejection
+    Problem
 }
 
-impl Reject for Rejection {}
+impl Reject for Problem {}
 
-impl Reply for Rejection {
+impl Reply for Problem {
     fn into_response(self) -> Response {
         let (status, headers, body) = problem(&self.0);
         let mut response = Response::new(body.into());
@@ -90,7 +90,7 @@ pub async fn recover(rejection: warp::Rejection) -> Result<Response, warp::Rejec
     if let Some(Refusal(answer)) = rejection.find() {
         return Ok(answer());
     }
-    match rejection.find::<Rejection>() {
+    match rejection.find::<Problem>() {
         Some(ours) => Ok(ours.clone().into_response()),
         None => Err(rejection),
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cachify_warp::{Cache, Cachify, FilterExt, get_or_head, key, query};
+use cachify_warp::{CacheOptions, Cachify, FilterExt, get_or_head, key, query};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use http_body_util::BodyExt as _;
@@ -26,8 +26,8 @@ fn counter() -> impl Fn() -> Ready<String> + Clone + Send + Sync + 'static {
     move || ready(count.fetch_add(1, Ordering::SeqCst).to_string())
 }
 
-fn cache(cachify: &Cachify) -> Cache {
-    Cache::new(cachify).ttl(Duration::from_mins(5))
+fn cache(cachify: &Cachify) -> CacheOptions {
+    CacheOptions::new(cachify).ttl(Duration::from_mins(5))
 }
 
 /// A route without parameters, under the key `page`.
@@ -196,7 +196,7 @@ async fn h1_a_key_is_made_of_the_query_and_headers_too() {
 #[tokio::test]
 async fn h1_requests_of_a_person_pass_through_unless_the_key_tells_them_apart() {
     for cachify in backends() {
-        let route = |name: &'static str, cache: Cache| {
+        let route = |name: &'static str, cache: CacheOptions| {
             let count = counter();
             let route = warp::path::end().and(warp::header::<String>("authorization"));
             app(route.cached(

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use cachify_core::testing::{Fault, Faulty, Op};
 use cachify_warp::{
-    Cachify, ErrorKind, FilterExt, Guard, Lock, Once, Permit, Pool, Rejection, key, recover,
-    with_cachify,
+    Cachify, ErrorKind, FilterExt, Guard, LockOptions, OnceOptions, Permit, PoolOptions, Problem,
+    key, recover, with_cachify,
 };
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, join_all};
@@ -78,7 +78,7 @@ fn assert_problem(answer: &Answer, status: u16) {
 async fn h5_a_handler_is_refused_what_is_taken() {
     for cachify in backends() {
         let door = Door::shut();
-        let pool = Pool::new(&cachify, 2);
+        let pool = PoolOptions::new(&cachify, 2);
         let handler = || waiting(&door);
         for (app, status, most) in [
             (
@@ -122,7 +122,7 @@ async fn h5_a_handler_is_refused_what_is_taken() {
 async fn h5_a_guard_is_refused_where_it_is_taken() {
     for cachify in backends() {
         let door = Door::shut();
-        let pool = Pool::new(&cachify, 1);
+        let pool = PoolOptions::new(&cachify, 1);
         let (a, b, c) = (guarded(&door), guarded(&door), guarded::<Permit>(&door));
         for (app, status) in [
             (
@@ -163,9 +163,9 @@ async fn h5_each_refusal_can_be_replaced() {
         let key = |(id,): &(u64,)| key!("x-{id}");
         let _lock = cachify.lock(&key(&(7,))).acquire().await.unwrap();
         let _permit = cachify.pool(&key(&(7,)), 1).acquire().await.unwrap();
-        let lock = Lock::new(&cachify).on_locked(progress);
-        let once = Once::new(&cachify).on_locked(progress);
-        let pool = Pool::new(&cachify, 1).on_full(busy);
+        let lock = LockOptions::new(&cachify).on_locked(progress);
+        let once = OnceOptions::new(&cachify).on_locked(progress);
+        let pool = PoolOptions::new(&cachify, 1).on_full(busy);
         let text = r#"{"status":"Update in progress"}"#;
         let (guard, permit) = (guarded(&door), guarded::<Permit>(&door));
         for (app, brief) in [
@@ -200,8 +200,8 @@ async fn h5_without_its_backend_a_lock_is_503_and_never_held() {
     faulty.fail(Op::Acquire, Fault::Refuse);
     let door = Door::shut();
     let key = |(id,): &(u64,)| key!("x-{id}");
-    let lock = Lock::new(&cachify).on_locked(|| "locked");
-    let replaced = Once::new(&cachify)
+    let lock = LockOptions::new(&cachify).on_locked(|| "locked");
+    let replaced = OnceOptions::new(&cachify)
         .on_locked(|| "locked")
         .on_error(|error| with_status(error.kind().as_str(), StatusCode::BAD_GATEWAY));
     let app1 = app(path().then_locked(lock, key, waiting(&door)));
@@ -215,7 +215,7 @@ async fn h5_without_its_backend_a_lock_is_503_and_never_held() {
 async fn l2_a_handler_waits_as_long_as_it_says() {
     for cachify in backends() {
         let door = Door::shut();
-        let lock = Lock::new(&cachify).wait(Duration::from_mins(1));
+        let lock = LockOptions::new(&cachify).wait(Duration::from_mins(1));
         let route = path().then_locked(lock, |(id,)| key!("x-{id}"), waiting(&door));
         let app = app(route);
         let asked = join_all((0..5).map(|_| ask(&app, "/7")));
@@ -235,7 +235,7 @@ async fn l4_a_handler_that_loses_its_lock_is_stopped() {
     for cachify in backends() {
         let door = Door::shut();
         let key = |(id,): &(u64,)| key!("x-{id}");
-        let lock = Lock::new(&cachify).ttl(Duration::from_secs(1));
+        let lock = LockOptions::new(&cachify).ttl(Duration::from_secs(1));
         let replaced = lock.clone().on_error(|error| error.kind().as_str());
         for (n, lock) in [(1, lock), (2, replaced)] {
             let app = app(path().then_locked(lock, key, waiting(&door)));
@@ -324,7 +324,7 @@ async fn h5_a_refusal_survives_what_other_routes_say() {
     }
     // An answer of one's own comes first or last.
     let own = async |rejection: warp::Rejection| match rejection.find() {
-        Some(Rejection(error)) => Ok(error.kind().as_str().into_response()),
+        Some(Problem(error)) => Ok(error.kind().as_str().into_response()),
         None => recover(rejection).await,
     };
     let app = plain(read().or(update()).recover(own));
@@ -343,11 +343,11 @@ async fn o1_a_lock_inside_of_the_handler_is_its_own() {
             let inner = inner.clone();
             async move {
                 let lock = inner.lock(&key!("inner-{id}"));
-                let _guard = lock.acquire().await.map_err(Rejection)?;
+                let _guard = lock.acquire().await.map_err(Problem)?;
                 Ok::<_, warp::Rejection>("both")
             }
         };
-        let once = Once::new(&cachify).on_locked(|| "outer");
+        let once = OnceOptions::new(&cachify).on_locked(|| "outer");
         let app = app(path().then_once(once, |(id,)| key!("outer-{id}"), handler));
         assert_problem(&ask(&app, "/7").await, 423);
         assert_eq!(ask(&app, "/8").await.brief(), (200, "both"));
@@ -356,7 +356,7 @@ async fn o1_a_lock_inside_of_the_handler_is_its_own() {
 
 #[tokio::test]
 async fn h5_a_handlers_own_error_is_a_response() {
-    async fn handler(id: u64, cachify: Cachify) -> Result<&'static str, Rejection> {
+    async fn handler(id: u64, cachify: Cachify) -> Result<&'static str, Problem> {
         let key = key!("own-{id}");
         let _first = cachify.lock(&key).acquire().await?;
         let _second = match id {
@@ -376,5 +376,5 @@ async fn h5_a_handlers_own_error_is_a_response() {
 #[test]
 fn s1_a_rejection_tells_no_key() {
     let error = cachify_core::Error::new(ErrorKind::Held, "taken");
-    assert_eq!(Rejection(error.clone()).to_string(), error.to_string());
+    assert_eq!(Problem(error.clone()).to_string(), error.to_string());
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use cachify_warp::{Cache, Cachify, FilterExt, Rejection, cached, key, once};
+use cachify_warp::{CacheOptions, Cachify, FilterExt, Problem, cached, key, once};
 use support::{Door, app, backends, get as fetch};
 use warp::Filter;
 
@@ -13,7 +13,7 @@ async fn square(number: u64) -> u64 {
 }
 
 #[once(key = "report-{id}")]
-async fn report(id: u64, door: Door) -> Result<String, Rejection> {
+async fn report(id: u64, door: Door) -> Result<String, Problem> {
     door.pass().await;
     Ok(format!("report {id}"))
 }
@@ -26,7 +26,7 @@ async fn show(number: u64) -> String {
 async fn scope_is_the_handle_of_each_request() {
     for cachify in backends() {
         let path = || warp::path!(u64);
-        let cache = Cache::new(&cachify);
+        let cache = CacheOptions::new(&cachify);
         for app in [
             app(path().scoped(&cachify, show)),
             app(path().cached(cache, |(n,)| key!("shown-{n}"), show)),

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cachify_warp::{Cache, Cachify, FilterExt, Guard, Lock, Permit, Pool, get_or_head, key};
+use cachify_warp::{
+    CacheOptions, Cachify, FilterExt, Guard, LockOptions, Permit, PoolOptions, get_or_head, key,
+};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
 use support::{App, Door, app, backends};
@@ -72,7 +74,7 @@ impl Drop for Dropped {
 async fn h3_head_has_no_body_on_the_wire() {
     for cachify in backends() {
         let route = warp::path::end().and(get_or_head());
-        let cache = Cache::new(&cachify);
+        let cache = CacheOptions::new(&cachify);
         let address = serve(app(route.cached(
             cache,
             |()| key!("page"),
@@ -111,7 +113,7 @@ async fn h6_a_client_that_goes_away_passes_its_computation_on() {
             }
         };
         let route = warp::path::end().and(warp::get());
-        let cache = Cache::new(&cachify);
+        let cache = CacheOptions::new(&cachify);
         let address = serve(app(route.cached(cache, |()| key!("page"), handler))).await;
 
         let first = send(address, "GET").await;
@@ -149,7 +151,7 @@ async fn h6_a_detached_computation_finishes_and_fills() {
             }
         };
         let route = warp::path::end().and(warp::get());
-        let cache = Cache::new(&cachify).detach();
+        let cache = CacheOptions::new(&cachify).detach();
         let address = serve(app(route.cached(cache, |()| key!("page"), handler))).await;
 
         let client = send(address, "GET").await;
@@ -186,7 +188,7 @@ async fn h6_a_client_that_goes_away_releases_what_its_request_held() {
                 "done"
             }
         };
-        let wait = Lock::new(&cachify).wait(Duration::from_mins(1));
+        let wait = LockOptions::new(&cachify).wait(Duration::from_mins(1));
         let put = warp::put().then_locked(wait, |()| key!("held"), handled);
         let post = warp::post()
             .locked(&cachify, |()| key!("held"))
@@ -213,7 +215,7 @@ async fn h6_a_client_that_goes_away_releases_what_its_request_held() {
 async fn p1_l6_a_stalled_upload_holds_nothing_where_its_body_comes_first() {
     for cachify in backends() {
         let body = || warp::put().and(warp::body::bytes());
-        let pool = || Pool::new(&cachify, 1);
+        let pool = || PoolOptions::new(&cachify, 1);
         let handled = body().then_pooled(
             pool(),
             |_| key!("upload"),
@@ -245,7 +247,7 @@ fn pieces<T: 'static>(body: impl Stream<Item = T> + Send + 'static) -> BoxStream
 #[tokio::test]
 async fn l3_p1_a_streamed_upload_is_bounded_by_max_hold() {
     for cachify in backends() {
-        let lock = Lock::new(&cachify).max_hold(Duration::from_secs(1));
+        let lock = LockOptions::new(&cachify).max_hold(Duration::from_secs(1));
         let route = warp::put().and(warp::body::stream());
         let route = route.map(pieces).then_locked(
             lock,

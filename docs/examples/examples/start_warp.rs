@@ -44,7 +44,7 @@ impl Db {
 // ANCHOR: app
 use std::convert::Infallible;
 
-use cachify_warp::{Cache, Cachify, FilterExt, Once, key, recover, with_cachify};
+use cachify_warp::{CacheOptions, Cachify, FilterExt, OnceOptions, key, recover, with_cachify};
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -67,7 +67,7 @@ fn found(user: Option<User>) -> Response {
 }
 
 fn app(cachify: &Cachify, db: &Db) -> BoxedFilter<(impl Reply + use<>,)> {
-    let cache = Cache::new(cachify).ttl(Duration::from_mins(5));
+    let cache = CacheOptions::new(cachify).ttl(Duration::from_mins(5));
     let read = warp::path!("users" / i64)
         .and(warp::get())
         .and(with_db(db))
@@ -78,7 +78,7 @@ fn app(cachify: &Cachify, db: &Db) -> BoxedFilter<(impl Reply + use<>,)> {
         .and(with_db(db))
         .and(with_cachify(cachify))
         .then_once(
-            Once::new(cachify),
+            OnceOptions::new(cachify),
             |(user_id, ..)| key!("update-user-{user_id}"),
             update_user,
         );
@@ -111,7 +111,7 @@ async fn ctrl_c() {
 // ANCHOR: guard
 use cachify_warp::Guard;
 
-async fn charge(order: u64, guard: Guard) -> Result<String, cachify_warp::Rejection> {
+async fn charge(order: u64, guard: Guard) -> Result<String, cachify_warp::Problem> {
     let token = guard.fencing_token();
     let charged = guard
         .run(async { format!("order {order}: {token}") })

@@ -71,20 +71,20 @@ async fn a_function_with_spans_is_cached() {
 
 mod poem_handler {
     // ANCHOR: handler
-    use cachify_poem::{Rejection, once};
+    use cachify_poem::{Problem, once};
     use poem::handler;
     use poem::web::Path;
 
     #[once(key = "import-{id}")] // above `#[handler]`
     #[handler]
-    async fn import(Path(id): Path<u64>) -> Result<String, Rejection> {
+    async fn import(Path(id): Path<u64>) -> Result<String, Problem> {
         Ok(format!("imported {id}"))
     }
     // ANCHOR_END: handler
 
     #[tokio::test]
     async fn a_handler_runs_once_at_a_time() {
-        use cachify_poem::cachify_core::{Cachify, key};
+        use cachify_poem::{Cachify, key};
         use poem::{Endpoint, Request, Route};
 
         let cachify = Cachify::memory();

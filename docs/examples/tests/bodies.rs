@@ -11,12 +11,12 @@ use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
-use cachify_axum::{CacheLayer, Cachify, Rejection, key};
+use cachify_axum::{CacheLayer, Cachify, Problem, key};
 use futures_util::{Stream, StreamExt as _, stream};
 use tower::ServiceExt as _;
 
 // ANCHOR: stream
-async fn export(State(cachify): State<Cachify>) -> Result<Body, Rejection> {
+async fn export(State(cachify): State<Cachify>) -> Result<Body, Problem> {
     let permit = cachify.pool(&key!("exports"), 2).acquire().await?;
     // The stream owns the permit, so both end together.
     let rows = rows().map(move |row| {

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::handler::Handler;
 use axum::routing::get;
-use cachify_axum::{CacheLayer, Cachify, Rejection, cached, key};
+use cachify_axum::{CacheLayer, Cachify, Problem, cached, key};
 
 // ANCHOR: keys
 fn routes(cachify: &Cachify) -> Router {
@@ -36,7 +36,7 @@ async fn find_user(cachify: &Cachify, user_id: i64) -> String {
     format!("user {user_id}")
 }
 
-async fn forget(State(cachify): State<Cachify>, Path(user_id): Path<i64>) -> Result<(), Rejection> {
+async fn forget(State(cachify): State<Cachify>, Path(user_id): Path<i64>) -> Result<(), Problem> {
     cachify.reset(&key!("read_user-{user_id}")).await?; // the route
     find_user::reset(&cachify, &user_id).await?; // the function below it
     Ok(())

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
-use cachify_axum::{CacheLayer, Cachify, LockLayer, OnceLayer, PoolLayer, Rejection, key};
+use cachify_axum::{CacheLayer, Cachify, LockLayer, OnceLayer, PoolLayer, Problem, key};
 use tokio::net::TcpListener;
 use users_contract::{Answer, Probe, Setup};
 
@@ -67,7 +67,7 @@ async fn serve(setup: Setup) {
             "/reset/{name}",
             post(async move |Path(name): Path<String>| {
                 let reset = cachify.reset(&key!("page-{name}")).await;
-                reset.map_err(Rejection)
+                reset.map_err(Problem)
             }),
         )
         .route("/runs/{name}", get(runs))

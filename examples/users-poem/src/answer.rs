@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use cachify_poem::http::problem;
+use cachify_poem::problem;
 use poem::http::StatusCode;
 use poem::{IntoResponse, Response};
 use poem_openapi::payload::Json;

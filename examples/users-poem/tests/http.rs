@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cachify_poem::{
     CacheMiddleware, Cachify, HangupAcceptor, LockMiddleware, OnceMiddleware, PoolMiddleware,
-    Rejection, key,
+    Problem, key,
 };
 use poem::http::{HeaderMap, StatusCode};
 use poem::listener::{Acceptor, Listener, TcpListener};
@@ -136,7 +136,7 @@ fn runs(Data(probe): Data<&Probe>, Path(name): Path<String>) -> String {
 }
 
 #[handler]
-async fn reset(Data(cachify): Data<&Cachify>, Path(name): Path<String>) -> Result<(), Rejection> {
+async fn reset(Data(cachify): Data<&Cachify>, Path(name): Path<String>) -> Result<(), Problem> {
     cachify.reset(&key!("page-{name}")).await?;
     Ok(())
 }

@@ -24,7 +24,7 @@ const LONGEST_BODY: usize = 2 << 20;
 pub(crate) enum Failure {
     Problem(Problem),
     /// The lock was lost, and the update stopped.
-    Lost(cachify_warp::Rejection),
+    Lost(cachify_warp::Problem),
 }
 
 impl Failure {

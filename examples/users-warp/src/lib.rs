@@ -5,7 +5,9 @@ mod docs;
 
 use std::time::Duration;
 
-use cachify_warp::{Cache, Cachify, ErrorKind, FilterExt, Guard, Lock, get_or_head, key};
+use cachify_warp::{
+    CacheOptions, Cachify, ErrorKind, FilterExt, Guard, LockOptions, get_or_head, key,
+};
 use serde_json::json;
 use users::{
     BodyProblems, Ending, Flags, LockProblems, NewUser, PathProblems, Problem, Store, Updates, User,
@@ -40,8 +42,8 @@ pub fn app(
         updates: updates.clone(),
     };
     let app = warp::any().map(move || app.clone());
-    let cached = Cache::new(cachify).ttl(Duration::from_mins(5));
-    let locked = Lock::new(cachify).wait(lock_wait).on_locked(|| {
+    let cached = CacheOptions::new(cachify).ttl(Duration::from_mins(5));
+    let locked = LockOptions::new(cachify).wait(lock_wait).on_locked(|| {
         let status = json!({"status": "Update in progress"});
         reply::with_status(reply::json(&status), StatusCode::IM_USED)
     });

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cachify_warp::{
-    Cache, Cachify, FilterExt, Lock, Once, Pool, Rejection, get_or_head, host, http::hashed, key,
-    query, recover, with_cachify,
+    CacheOptions, Cachify, FilterExt, LockOptions, OnceOptions, PoolOptions, Problem, get_or_head,
+    hashed, host, key, query, recover, with_cachify,
 };
 use tokio::net::TcpListener;
 use users_contract::{Answer, Probe, Setup};
@@ -23,7 +23,7 @@ users_contract::http!(crate::serve);
 async fn serve(setup: Setup) {
     let cachify = Cachify::builder().url(&setup.cache).prefix(&setup.prefix);
     let cachify = cachify.connect().await.expect("the backend answers");
-    let cache = Cache::new(&cachify).ttl(Duration::from_mins(5));
+    let cache = CacheOptions::new(&cachify).ttl(Duration::from_mins(5));
     let probe = setup.probe.clone();
     let probe = warp::any().map(move || probe.clone());
     let told = warp::header::headers_cloned().and(probe.clone());
@@ -115,17 +115,17 @@ async fn serve(setup: Setup) {
     // The body comes before what is held.
     let held = |kind| at(kind).and(warp::put()).and(warp::body::bytes());
     let lock = held("lock").then_locked(
-        Lock::new(&cachify),
+        LockOptions::new(&cachify),
         |(name, ..)| key!("hold-{name}"),
         uploaded,
     );
     let once = held("once").then_once(
-        Once::new(&cachify),
+        OnceOptions::new(&cachify),
         |(name, ..)| key!("hold-{name}"),
         uploaded,
     );
     let pool = held("pool").then_pooled(
-        Pool::new(&cachify, 2),
+        PoolOptions::new(&cachify, 2),
         |(name, ..)| key!("hold-{name}"),
         uploaded,
     );
@@ -179,7 +179,7 @@ async fn uploaded(name: String, headers: HeaderMap, probe: Probe, _: Bytes) -> R
     named(name, headers, probe).await
 }
 
-async fn reset(name: String, cachify: Cachify) -> Result<&'static str, Rejection> {
+async fn reset(name: String, cachify: Cachify) -> Result<&'static str, Problem> {
     cachify.reset(&key!("page-{name}")).await?;
     Ok("")
 }
