@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 
 // ANCHOR: readme
-use cachify_core::{Cachify, cached, key, locked, once};
+use cachify_axum::{Cachify, cached, key, locked, once};
 
 #[cached(key = "read_user-{user_id}", ttl = "5m")]
 async fn read_user(db: &Db, user_id: i64) -> Result<Option<User>, DbError> {
@@ -16,17 +16,20 @@ async fn read_user(db: &Db, user_id: i64) -> Result<Option<User>, DbError> {
 
 async fn rename(cachify: &Cachify, db: &Db, user_id: i64, name: &str) -> Result<(), DbError> {
     let update = db.rename(user_id, name);
-    cachify.update(&key!("read_user-{user_id}"), update).await // resets the cached user, come what may
+    // Resets the cached user, even if the rename fails or the client disconnects.
+    cachify.update(&key!("read_user-{user_id}"), update).await
 }
 
 #[locked(key = "charge-{order_id}", wait = "2s")]
-async fn charge(db: &Db, order_id: u64) -> Result<u64, cachify_core::Error> {
-    Ok(db.charge(order_id).await) // one at a time for each order, in all processes
+async fn charge(db: &Db, order_id: u64) -> Result<u64, cachify_axum::Error> {
+    // One at a time for each order, in all processes.
+    Ok(db.charge(order_id).await)
 }
 
 #[once(key = "nightly-report", on_locked = (), on_error = |error| eprintln!("no report: {error}"))]
 async fn nightly_report(db: &Db) {
-    db.report().await; // not again while it runs
+    // Skipped while it is already running, here or elsewhere.
+    db.report().await;
 }
 // ANCHOR_END: readme
 
