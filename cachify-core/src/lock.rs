@@ -200,7 +200,7 @@ impl Lock {
     /// # Cancel safety
     ///
     /// If the future is dropped, it may have happened or not.
-    pub async fn release(&self) -> Result<bool, Error> {
+    pub async fn force_release(&self) -> Result<bool, Error> {
         self.0.evict().await
     }
 }

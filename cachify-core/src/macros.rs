@@ -144,7 +144,7 @@ pub use cachify_macros::cached;
 ///
 /// # Companions
 ///
-/// `is_locked` and `release`, as those of [`#[cached]`](macro@cached).
+/// `is_locked` and `force_release`, as those of [`#[cached]`](macro@cached).
 ///
 /// # Examples
 ///
@@ -187,7 +187,7 @@ pub use cachify_macros::once;
 ///
 /// # Companions
 ///
-/// `is_locked` and `release`, as those of [`#[cached]`](macro@cached).
+/// `is_locked` and `force_release`, as those of [`#[cached]`](macro@cached).
 ///
 /// # Examples
 ///

@@ -140,7 +140,7 @@ impl Once {
     }
 
     /// Lets the next run start although the present one is not done; that one is cancelled as soon
-    /// as it notices. See [`Lock::release`].
+    /// as it notices. See [`Lock::force_release`].
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Once {
     /// # Cancel safety
     ///
     /// If the future is dropped, it may have happened or not.
-    pub async fn release(&self) -> Result<bool, Error> {
-        self.0.release().await
+    pub async fn force_release(&self) -> Result<bool, Error> {
+        self.0.force_release().await
     }
 }

@@ -103,7 +103,7 @@ fn sync_functions_stack() {
     assert_eq!(stacked(&cachify, 1), 3);
     let lock = blocking::block_on(cachify.lock(&key!("once-1")).acquire()).unwrap();
     assert_eq!(stacked(&cachify, 1), 0);
-    assert!(stacked::release(&cachify, &1).unwrap());
+    assert!(stacked::force_release(&cachify, &1).unwrap());
     drop(lock);
     let permit = blocking::block_on(cachify.pool(&key!("pool"), 1).acquire()).unwrap();
     assert_eq!(stacked(&cachify, 1), 1);

@@ -79,7 +79,7 @@ async fn names_that_an_expansion_uses_may_be_taken() {
         assert!(!runs_once::is_locked(&7).await.unwrap());
         assert_eq!(held(7).await.unwrap(), 7);
         assert_eq!(held::size(&7).await.unwrap(), 0);
-        assert!(!held::release(&7).await.unwrap());
+        assert!(!held::force_release(&7).await.unwrap());
     };
     Cachify::memory().scope(call).await;
     Cachify::memory().sync_scope(|| {

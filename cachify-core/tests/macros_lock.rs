@@ -188,8 +188,8 @@ async fn l4_a_lock_that_is_lost_cancels_the_body() {
     let body = forced(&cachify, &gate);
     let rest = async {
         gate.until_inside(1).await;
-        assert!(forced::release(&cachify).await.unwrap());
-        assert!(!forced::release(&cachify).await.unwrap());
+        assert!(forced::force_release(&cachify).await.unwrap());
+        assert!(!forced::force_release(&cachify).await.unwrap());
     };
     let both = async { tokio::join!(body, rest) };
     let both = tokio::time::timeout(Duration::from_secs(5), both).await;
@@ -204,7 +204,7 @@ async fn l4_a_lock_that_is_lost_cancels_the_body() {
 
 #[locked(key = "robbed", with = cachify)]
 async fn robbed(cachify: &Cachify) -> Result<&'static str, ChargeError> {
-    robbed::release(cachify).await?;
+    robbed::force_release(cachify).await?;
     Ok("done")
 }
 
@@ -509,7 +509,7 @@ async fn py01_the_companions_of_a_method_ask_its_handle() {
     gate.until_inside(1).await;
     assert!(same.stock_is_locked(&1).await.unwrap());
     assert!(!other.stock_is_locked(&1).await.unwrap());
-    assert!(same.stock_release(&1).await.unwrap());
+    assert!(same.stock_force_release(&1).await.unwrap());
     gate.open.add_permits(1);
     assert_eq!(running.await.unwrap(), Some(1));
 }

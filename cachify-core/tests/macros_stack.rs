@@ -107,7 +107,7 @@ async fn l1_py05_release_does_not_touch_the_cache() {
     assert_eq!(read_user(&cachify, 0, 8).await.unwrap(), 8);
 
     assert!(read_user::is_locked(&cachify, &0, &7).await.unwrap());
-    assert!(read_user::release(&cachify, &0, &7).await.unwrap());
+    assert!(read_user::force_release(&cachify, &0, &7).await.unwrap());
     assert!(!read_user::is_locked(&cachify, &0, &7).await.unwrap());
     assert_eq!(read_user::peek(&cachify, &7).await.unwrap(), Some(7));
 
@@ -164,7 +164,7 @@ async fn crowd(cachify: &Cachify, id: u8) -> &'static str {
 #[locked(key = "one", on_error = |error| error.template() == Some("one"), with = cachify)]
 #[locked(key = "two", on_error = |error| error.template() == Some("one"), with = cachify)]
 async fn both(cachify: &Cachify) -> bool {
-    both::release(cachify).await.unwrap()
+    both::force_release(cachify).await.unwrap()
 }
 
 #[tokio::test]

@@ -716,7 +716,7 @@ async fn locks_survive_a_server_that_forgets_its_scripts() {
         guard.release().await.unwrap();
         let next = soon("the waiter", waiter).await.unwrap().unwrap();
         flush();
-        assert!(handle.lock(&door).release().await.unwrap());
+        assert!(handle.lock(&door).force_release().await.unwrap());
         flush();
         assert_eq!(next.release().await.unwrap_err().kind(), ErrorKind::Lost);
     }

@@ -1,4 +1,4 @@
-//! `reset`, `set`, `peek`, `is_locked`, `release`, `size`: what belongs to a function and is
+//! `reset`, `set`, `peek`, `is_locked`, `force_release`, `size`: what belongs to a function and is
 //! reached by its name.
 
 mod signature;
@@ -113,7 +113,7 @@ impl Companions<'_> {
         let locks = of(&[What::Once, What::Locked]);
         if !locks.is_empty() {
             methods.extend(self.is_locked(&locks)?);
-            methods.extend(self.release(&locks)?);
+            methods.extend(self.force_release(&locks)?);
         }
         let pools = of(&[What::Pooled]);
         if !pools.is_empty() {
@@ -150,17 +150,17 @@ impl Companions<'_> {
         )
     }
 
-    fn release(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+    fn force_release(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
         let private = &self.context.private;
         let body = self.each(
             layers.iter().rev(),
             "any",
-            |source, key| quote!(#private::lock(#source, &#key).release().await),
+            |source, key| quote!(#private::lock(#source, &#key).force_release().await),
         );
-        let doc = "Takes the lock for these arguments from its holder: see `Lock::release`.";
+        let doc = "Takes the lock for these arguments from its holder: see `Lock::force_release`.";
         self.method(
             layers,
-            Method::new("release", doc, quote!(::core::primitive::bool), body),
+            Method::new("force_release", doc, quote!(::core::primitive::bool), body),
         )
     }
 

@@ -50,7 +50,7 @@ async fn charge(order_id: i64) -> Result<i64, Error> {
 
 async fn look() -> Result<(), Error> {
     charge::is_locked(&7).await?;
-    charge::release(&7).await?;
+    charge::force_release(&7).await?;
     Ok(())
 }
 // ANCHOR_END: lock

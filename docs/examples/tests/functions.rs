@@ -119,7 +119,7 @@ impl From<Error> for ChargeError {
 async fn inspect(order: &Order) -> Result<(bool, usize), Error> {
     let is_charging = charge::is_locked(order).await?;
     let out = ask_vendor::size("acme").await?;
-    charge::release(order).await?; // by force
+    charge::force_release(order).await?; // by force
     Ok((is_charging, out))
 }
 // ANCHOR_END: inspect

@@ -64,7 +64,7 @@ async fn a_holder_that_lost_the_lock_cannot_write() {
     let lock = cachify.lock(&key!("account-7"));
 
     let stopped = lock.acquire().await.unwrap(); // its machine sleeps, and its time runs out
-    lock.release().await.unwrap(); // (here it is taken by force)
+    lock.force_release().await.unwrap(); // (here it is taken by force)
     let next = lock.acquire().await.unwrap();
 
     account.write(next.fencing_token(), 50).unwrap();
@@ -79,7 +79,7 @@ async fn inspect(cachify: &Cachify, order_id: u64) -> Result<(), Error> {
     println!("locked: {}", lock.is_locked().await?);
     println!("by: {:?}", lock.owner().await?);
     println!("until, unless renewed: {:?}", lock.ttl_left().await?);
-    lock.release().await?; // by force: the holder learns of it at its next renewal
+    lock.force_release().await?; // by force: the holder learns of it at its next renewal
     Ok(())
 }
 // ANCHOR_END: inspect

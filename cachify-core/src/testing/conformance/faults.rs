@@ -230,7 +230,7 @@ pub async fn s6_different_troubles_are_different_kinds(stage: &Stage) {
     );
     let full = cachify.pool(&key, 1).acquire().await;
     assert_eq!(kind(full), Some(ErrorKind::Full));
-    cachify.lock(&key).release().await.unwrap();
+    cachify.lock(&key).force_release().await.unwrap();
     assert_eq!(kind(guard.release().await), Some(ErrorKind::Lost));
     permit.release().await.unwrap();
 

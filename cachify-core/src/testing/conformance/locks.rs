@@ -390,7 +390,7 @@ pub async fn l4_forced_release_cancels_the_work(stage: &Stage) {
     }));
     assert!(poll_once(work.as_mut()).is_pending());
     assert!(started.load(Ordering::SeqCst));
-    assert!(b.lock(&key).release().await.unwrap());
+    assert!(b.lock(&key).force_release().await.unwrap());
     let error = soon("the work ends", &mut work).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost);
     drop(work);
@@ -434,7 +434,7 @@ pub async fn l5_fencing_tokens_increase(stage: &Stage) {
     tokens.push(expiring.fencing_token());
     let next = b.lock(&key).wait(5 * SECOND).acquire().await.unwrap();
     tokens.push(next.fencing_token());
-    a.lock(&key).release().await.unwrap();
+    a.lock(&key).force_release().await.unwrap();
     let last = a.lock(&key).acquire().await.unwrap();
     tokens.push(last.fencing_token());
     assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
@@ -638,7 +638,7 @@ pub async fn l8_a_lock_can_be_looked_at_and_forced(stage: &Stage) {
     assert!(!lock.is_locked().await.unwrap());
     assert_eq!(lock.owner().await.unwrap(), None);
     assert_eq!(lock.ttl_left().await.unwrap(), None);
-    assert!(!lock.release().await.unwrap(), "nobody held it");
+    assert!(!lock.force_release().await.unwrap(), "nobody held it");
 
     let guard = a.lock(&key).ttl(20 * SECOND).acquire().await.unwrap();
     assert!(lock.is_locked().await.unwrap());
@@ -652,7 +652,7 @@ pub async fn l8_a_lock_can_be_looked_at_and_forced(stage: &Stage) {
     let waiter = b.lock(&key).wait(30 * SECOND);
     let waiter = tokio::spawn(async move { waiter.acquire().await.unwrap() });
     queue_grows_to(&a, SlotKind::Lock, &key, 1).await;
-    assert!(lock.release().await.unwrap());
+    assert!(lock.force_release().await.unwrap());
     let next = soon("the first who waits", waiter).await.unwrap();
     assert!(next.fencing_token() > guard.fencing_token());
     assert_eq!(kind(guard.release().await), Some(ErrorKind::Lost));

@@ -45,7 +45,7 @@ pub async fn k3_handles_with_different_prefixes_never_meet(stage: &Stage) {
     let permit = a.pool(&key, 1).acquire().await.unwrap();
     for other in [&b, &built] {
         assert!(!other.lock(&key).is_locked().await.unwrap());
-        assert!(!other.lock(&key).release().await.unwrap());
+        assert!(!other.lock(&key).force_release().await.unwrap());
         let guard = other.lock(&key).acquire().await.unwrap();
         guard.release().await.unwrap();
         let permit = other.pool(&key, 1).acquire().await.unwrap();
