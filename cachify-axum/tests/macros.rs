@@ -28,8 +28,8 @@ async fn scope_is_the_handle_of_each_request() {
             .route("/{number}", get(handler))
             .layer(ScopeLayer::new(&cachify));
         assert_eq!(fetch(&app, "/7").await.text(), "49");
-        let peeked = cachify.scope(square::peek(&7)).await.unwrap();
-        assert_eq!(peeked, Some(49));
+        let stored = cachify.scope(square::get(&7)).await.unwrap();
+        assert_eq!(stored, Some(49));
         assert!(Cachify::current().is_none());
     }
 }

@@ -8,8 +8,8 @@ mod returned;
 use std::borrow::Borrow;
 
 pub use self::cached::{
-    CacheableResponse, begin, cache_if, cacheable, cacheable_response, finish, peek_returned,
-    peek_value, set_returned, set_value, ttl_with,
+    CacheableResponse, begin, cache_if, cacheable, cacheable_response, finish, get_returned,
+    get_value, set_returned, set_value, ttl_with,
 };
 pub use self::hold::{
     Report, ReportAway, ReportHeld, Takes, ViaAnswer, ViaReport, is_unavailable, lock, map_err,

@@ -64,7 +64,7 @@ impl Cachify {
     /// let id = 7;
     /// let cached = cachify.cached(&key!("square-{id}")).ttl("5m");
     /// assert_eq!(cached.get_or_compute(async || id * id).await, 49);
-    /// assert_eq!(cached.peek::<i32>().await?, Some(49));
+    /// assert_eq!(cached.get::<i32>().await?, Some(49));
     /// # Ok::<(), cachify_core::Error>(()) }).unwrap();
     /// ```
     pub fn cached(&self, key: &Key) -> Cached {
@@ -135,7 +135,7 @@ impl Cachify {
 /// [reset](Self::reset) or [set](Self::set) overtook. Over Redis, also what was computed by keeping
 /// its thread busy for more than 3 s: the right to store is renewed every second by a task that
 /// needs a thread. Such work belongs into `tokio::task::spawn_blocking`.
-#[must_use = "nothing is read before `get_or_compute`, `get_or_try_compute` or `peek`"]
+#[must_use = "nothing is read before `get_or_compute`, `get_or_try_compute` or `get`"]
 #[derive(Clone)]
 pub struct Cached<P = Fixed> {
     cachify: Cachify,
@@ -412,7 +412,7 @@ impl<P> Cached<P> {
     ///
     /// Changes nothing.
     ///
-    pub async fn peek<T: Value>(&self) -> Result<Option<T>, Error> {
+    pub async fn get<T: Value>(&self) -> Result<Option<T>, Error> {
         let inner = &self.cachify.inner;
         if inner.backend.is_local() {
             return Ok(self.cachify.local(&self.key));

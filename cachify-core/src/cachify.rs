@@ -149,7 +149,7 @@ impl Cachify {
     /// let cachify = Cachify::memory();
     /// let tenant = cachify.with_prefix("tenant-7")?;
     /// tenant.cached(&key!("seats")).set(7).await?;
-    /// assert_eq!(cachify.cached(&key!("seats")).peek::<i32>().await?, None);
+    /// assert_eq!(cachify.cached(&key!("seats")).get::<i32>().await?, None);
     /// # Ok::<(), cachify_core::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -71,7 +71,7 @@ pub use cachify_macros::CacheKey;
 ///
 /// # Companions
 ///
-/// `reset`, `set` and `peek` belong to a type by the name of the function, which one `use` imports
+/// `reset`, `set` and `get` belong to a type by the name of the function, which one `use` imports
 /// along with it. They take the parameters that the key names, by reference and in their order; if
 /// `with` uses the arguments, the handle comes first. A parameter that an expression of the key
 /// uses is taken as the function takes it: `list::reset(None)`. If the parameter is a pattern, they

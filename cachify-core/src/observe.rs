@@ -809,7 +809,7 @@ mod tests {
             let cachify = Faulty::wrap(&Cachify::memory()).0;
             let key = KeyTemplate::parse("typed").unwrap().render(&[]);
             cachify.cached(&key).set(1).await.unwrap();
-            assert_eq!(cachify.cached(&key).peek::<String>().await.unwrap(), None);
+            assert_eq!(cachify.cached(&key).get::<String>().await.unwrap(), None);
         });
         let lines = record.0.lock().unwrap();
         assert!(

@@ -49,16 +49,16 @@ async fn core_without_macros_reads_as_designed() -> Result<(), Error> {
         .await;
     assert_eq!((user, total), (Some(User { id: 7 }), 42));
 
-    let peeked = cachify.cached(&key).peek::<Option<User>>().await?;
-    assert_eq!(peeked, Some(Some(User { id: 7 })));
+    let stored = cachify.cached(&key).get::<Option<User>>().await?;
+    assert_eq!(stored, Some(Some(User { id: 7 })));
     cachify.reset(&key).await?;
-    assert_eq!(cachify.cached(&key).peek::<Option<User>>().await?, None);
+    assert_eq!(cachify.cached(&key).get::<Option<User>>().await?, None);
     cachify.cached(&key).set(None::<User>).await?;
     let user = cachify
         .update(&key, db.update(user_id, User { id: 7 }))
         .await?;
     assert_eq!(user, User { id: 7 });
-    assert_eq!(cachify.cached(&key).peek::<Option<User>>().await?, None);
+    assert_eq!(cachify.cached(&key).get::<Option<User>>().await?, None);
 
     let guard = cachify
         .lock(&key!("update-user-{user_id}"))
@@ -163,9 +163,9 @@ async fn times_in_code_are_written_as_in_attributes() {
     let for_ms = async |cached: cachify_core::Cached, millis: u64| {
         cached.set(1).await.unwrap();
         clock.advance(Duration::from_millis(millis - 1));
-        assert_eq!(cached.peek().await.unwrap(), Some(1));
+        assert_eq!(cached.get().await.unwrap(), Some(1));
         clock.advance(Duration::from_millis(1));
-        assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+        assert_eq!(cached.get::<i32>().await.unwrap(), None);
     };
     for_ms(cachify.cached(&key), 60_000).await;
     for_ms(cachify.cached(&key).ttl("250ms"), 250).await;
@@ -175,7 +175,7 @@ async fn times_in_code_are_written_as_in_attributes() {
         .ttl_with(|n: &i32| if *n > 1 { "1h" } else { "1s" });
     cached.set(1).await.unwrap();
     clock.advance(Duration::from_secs(1));
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
     let guard = cachify
         .lock(&key)
         .ttl("5s")

@@ -57,9 +57,9 @@ async fn c1_s24_what_expired_during_a_suspend_is_no_hit() {
         7
     });
     assert_eq!(slept.await, 7);
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
     assert_eq!(cached.get_or_compute(async || 2).await, 2);
-    assert_eq!(other.peek().await.unwrap(), Some(7), "nobody reset it");
+    assert_eq!(other.get().await.unwrap(), Some(7), "nobody reset it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,7 +262,7 @@ async fn c2_a_leader_nobody_polls_does_not_hang_the_others() {
         Duration::from_secs(30),
         "the default patience"
     );
-    assert_eq!(cached.peek::<i32>().await.unwrap(), Some(1));
+    assert_eq!(cached.get::<i32>().await.unwrap(), Some(1));
     assert_eq!(stuck.await, 2);
 }
 
@@ -290,7 +290,7 @@ async fn c4_reset_beats_a_computation_in_flight() {
         "the leader's own read is older than the reset"
     );
     assert_eq!(
-        cached.peek::<String>().await.unwrap().as_deref(),
+        cached.get::<String>().await.unwrap().as_deref(),
         Some("new")
     );
 }
@@ -308,7 +308,7 @@ async fn c4_set_beats_a_computation_in_flight() {
     cached.set(2).await.unwrap();
     answer.notify_one();
     assert_eq!(old.await, 1);
-    assert_eq!(cached.peek::<i32>().await.unwrap(), Some(2));
+    assert_eq!(cached.get::<i32>().await.unwrap(), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -398,7 +398,7 @@ async fn c6_another_type_under_the_key_is_a_miss() {
         "text"
     );
     assert_eq!(
-        cachify.cached(&key("shared")).peek::<i32>().await.unwrap(),
+        cachify.cached(&key("shared")).get::<i32>().await.unwrap(),
         None
     );
 }
@@ -413,7 +413,7 @@ async fn c12_s8_a_reset_that_was_polled_once_happens() {
         let mut reset = pin!(cachify.reset(&key));
         let _ = poll_once(reset.as_mut());
     }
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -424,7 +424,7 @@ async fn c12_update_resets_on_ok_err_panic_and_cancel() {
 
     cached.set(1).await.unwrap();
     assert_eq!(cachify.update(&row, async { Ok::<_, ()>(2) }).await, Ok(2));
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
 
     cached.set(1).await.unwrap();
     assert_eq!(
@@ -433,7 +433,7 @@ async fn c12_update_resets_on_ok_err_panic_and_cancel() {
             .await,
         Err("constraint")
     );
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
 
     cached.set(1).await.unwrap();
     let other = cachify.clone();
@@ -444,7 +444,7 @@ async fn c12_update_resets_on_ok_err_panic_and_cancel() {
     });
     assert!(panicked.await.is_err());
     let_background_work_run().await;
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
 
     // s35: cancelled between its database update and its reset.
     cached.set(1).await.unwrap();
@@ -453,7 +453,7 @@ async fn c12_update_resets_on_ok_err_panic_and_cancel() {
         assert!(poll_once(update.as_mut()).is_pending());
     }
     let_background_work_run().await;
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
 }
 
 async fn let_background_work_run() {

@@ -6,7 +6,7 @@ use cachify_core::{Cachify, ErrorKind, key};
 /// Whether `cachify` has what was stored under the key of this test.
 async fn is(cachify: Option<Cachify>, name: &str) -> bool {
     let cachify = cachify.expect("there is a handle");
-    let found = cachify.cached(&key!("name")).peek::<String>().await;
+    let found = cachify.cached(&key!("name")).get::<String>().await;
     found.expect("memory answers").as_deref() == Some(name)
 }
 

@@ -76,7 +76,7 @@ async fn c2_a_computation_longer_than_the_patience_is_no_stampede() {
     assert_eq!(starts.load(Ordering::SeqCst), 4);
     let waiters = answers.iter().filter(|(_, took)| *took == PATIENCE * 5 / 2);
     assert_eq!(waiters.count(), 97, "they get the first value");
-    assert_eq!(cached.peek().await.unwrap(), Some(7));
+    assert_eq!(cached.get().await.unwrap(), Some(7));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +131,7 @@ async fn c4_a_reset_or_a_set_frees_those_who_wait_for_a_hung_computation() {
         assert_eq!(start.elapsed(), Duration::ZERO);
         end.notify_one();
         assert_eq!(hung.await, 1);
-        assert_eq!(cached.peek().await.unwrap(), Some(expected));
+        assert_eq!(cached.get().await.unwrap(), Some(expected));
     }
 }
 
@@ -166,7 +166,7 @@ async fn c2_a_task_that_asks_for_what_it_computes_does_not_wait_for_itself() {
     let start = Instant::now();
     assert_eq!(nested(&cachify, 5).await, 6);
     assert_eq!(start.elapsed(), Duration::ZERO);
-    let stored = cachify.cached(&key("nested")).peek::<u32>().await.unwrap();
+    let stored = cachify.cached(&key("nested")).get::<u32>().await.unwrap();
     assert_eq!(stored, Some(6), "the outermost value");
 }
 
@@ -188,8 +188,8 @@ async fn c2_a_circle_through_other_keys_and_types_is_noticed() {
     assert_eq!(value, 4);
     assert_eq!(start.elapsed(), Duration::ZERO);
     // What is behind the computation is an ordinary call again.
-    assert_eq!(a.peek::<i32>().await.unwrap(), Some(4));
-    assert_eq!(b.peek::<i32>().await.unwrap(), Some(3));
+    assert_eq!(a.get::<i32>().await.unwrap(), Some(4));
+    assert_eq!(b.get::<i32>().await.unwrap(), Some(3));
 }
 
 #[tokio::test(start_paused = true)]

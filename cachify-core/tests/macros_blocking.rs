@@ -28,9 +28,9 @@ fn squares_are_cached() {
     assert_eq!(square(&cachify, &runs, 3, &local), Ok(9));
     assert_eq!(square(&cachify, &runs, 3, &local), Ok(9));
     assert_eq!(runs.load(Ordering::SeqCst), 1);
-    assert_eq!(square::peek(&cachify, &3).unwrap(), Some(9));
+    assert_eq!(square::get(&cachify, &3).unwrap(), Some(9));
     square::reset(&cachify, &3).unwrap();
-    assert_eq!(square::peek(&cachify, &3).unwrap(), None);
+    assert_eq!(square::get(&cachify, &3).unwrap(), None);
     square::set(&cachify, &3, 1).unwrap();
     assert_eq!(square(&cachify, &runs, 3, &local), Ok(1));
     assert!(square(&cachify, &runs, 1001, &local).is_err());
@@ -119,7 +119,7 @@ fn scoped() -> u8 {
 fn a_scope_reaches_sync_functions() {
     let cachify = Cachify::memory();
     assert_eq!(cachify.sync_scope(scoped), 1);
-    assert_eq!(cachify.sync_scope(scoped::peek).unwrap(), Some(1));
+    assert_eq!(cachify.sync_scope(scoped::get).unwrap(), Some(1));
 }
 
 #[test]

@@ -89,16 +89,16 @@ async fn c5_py09_ok_and_none_are_cached_and_err_is_not() {
 }
 
 #[tokio::test]
-async fn companions_reset_set_and_peek() {
+async fn companions_reset_set_and_get() {
     let db = Db::default();
     let call = async {
-        assert_eq!(read_user::peek(&7).await?, None);
+        assert_eq!(read_user::get(&7).await?, None);
         read_user(&db, 7).await.unwrap();
-        assert_eq!(read_user::peek(&7).await?, Some(Some(User::new(7, "1"))));
-        assert_eq!(read_user::peek(&8).await?, None);
+        assert_eq!(read_user::get(&7).await?, Some(Some(User::new(7, "1"))));
+        assert_eq!(read_user::get(&8).await?, None);
 
         read_user::reset(&7).await?;
-        assert_eq!(read_user::peek(&7).await?, None);
+        assert_eq!(read_user::get(&7).await?, None);
 
         read_user::set(&7, None).await?;
         assert_eq!(read_user(&db, 7).await, Ok(None));
@@ -121,7 +121,7 @@ async fn futures_are_send_and_can_be_spawned() {
     let db = Db::default();
     drop(assert_send(read_user(&db, 7)));
     drop(assert_send(read_user::set(&7, None)));
-    drop(assert_send(read_user::peek(&7)));
+    drop(assert_send(read_user::get(&7)));
 }
 
 type Answer<T> = Result<T, DbError>;
@@ -142,11 +142,11 @@ async fn c5_an_alias_of_result_is_a_result() {
         assert_eq!(alias(&db, 1).await, Ok(1));
         assert_eq!(db.reads(), 3);
         // Companions have the type as it is written.
-        assert_eq!(alias::peek(&1).await?, Some(Ok(1)));
+        assert_eq!(alias::get(&1).await?, Some(Ok(1)));
         alias::set(&1, Ok(5)).await?;
         assert_eq!(alias(&db, 1).await, Ok(5));
         alias::set(&1, Err(DbError(0))).await?;
-        assert_eq!(alias::peek(&1).await?, None);
+        assert_eq!(alias::get(&1).await?, None);
         Ok::<(), Error>(())
     };
     Cachify::memory().scope(call).await.unwrap();
@@ -215,7 +215,7 @@ async fn an_error_may_borrow() {
             assert_eq!(borrowing(&text).await.unwrap(), 4);
             assert_eq!(elided(&text).await.unwrap(), 4);
             assert_eq!(borrowing("").await.unwrap_err().0, "");
-            assert_eq!(borrowing::peek("four").await.unwrap(), Some(4));
+            assert_eq!(borrowing::get("four").await.unwrap(), Some(4));
         })
         .await;
 }
@@ -237,11 +237,11 @@ async fn arguments_are_named_in_the_order_of_the_signature() {
     let db = Db::default();
     let call = async {
         assert_eq!(plain("y", Cell::new(1), "x".to_owned()).await, "xy");
-        assert_eq!(plain::peek("y", "x").await.unwrap().as_deref(), Some("xy"));
-        assert_eq!(plain::peek("x", "y").await.unwrap(), None);
+        assert_eq!(plain::get("y", "x").await.unwrap().as_deref(), Some("xy"));
+        assert_eq!(plain::get("x", "y").await.unwrap(), None);
         unit(&db).await;
         unit(&db).await;
-        assert_eq!(unit::peek().await.unwrap(), Some(()));
+        assert_eq!(unit::get().await.unwrap(), Some(()));
     };
     cachify.scope(call).await;
     assert_eq!(db.reads(), 1);
@@ -263,8 +263,8 @@ async fn a_placeholder_may_name_a_binding_in_a_pattern() {
     let call = async {
         let user = User::new(2, "Ann");
         assert_eq!(pattern(Path(1), Json { inner: user }).await, 3);
-        assert_eq!(pattern::peek(&1, &2, "Ann").await.unwrap(), Some(3));
-        assert_eq!(pattern::peek(&1, &2, "Bob").await.unwrap(), None);
+        assert_eq!(pattern::get(&1, &2, "Ann").await.unwrap(), Some(3));
+        assert_eq!(pattern::get(&1, &2, "Bob").await.unwrap(), None);
     };
     Cachify::memory().scope(call).await;
 }
@@ -287,7 +287,7 @@ async fn generics_and_lifetimes() {
     let call = async {
         assert_eq!(generic("k", 1, [5_u8, 6]).await, Some(5));
         assert_eq!(
-            generic_entry::peek::<str, u8>("k", &1).await.unwrap(),
+            generic_entry::get::<str, u8>("k", &1).await.unwrap(),
             Some(Some(5))
         );
         generic_entry::reset("k", &1).await.unwrap();
@@ -334,7 +334,7 @@ async fn py01_the_companions_of_a_method_use_its_handle() {
     assert_send(repo.find(1)).await.unwrap();
     repo.find(1).await.unwrap();
     assert_eq!(repo.db.reads(), 1);
-    assert!(repo.find_peek(&1).await.unwrap().is_some());
+    assert!(repo.find_get(&1).await.unwrap().is_some());
     repo.find_set(&1, None).await.unwrap();
     assert_eq!(repo.find(1).await, Ok(None));
     repo.find_reset(&1).await.unwrap();
@@ -347,7 +347,7 @@ async fn py01_the_companions_of_a_method_use_its_handle() {
     Cachify::memory()
         .scope(async {
             assert_eq!(Repo::total(1).await, Ok(1));
-            assert_eq!(Repo::total_peek(&1).await.unwrap(), Some(1));
+            assert_eq!(Repo::total_get(&1).await.unwrap(), Some(1));
         })
         .await;
 }
@@ -388,15 +388,15 @@ async fn py01_the_companions_use_the_handle_that_the_macro_names() {
         .await,
         1
     );
-    assert_eq!(with_state::peek(&cachify, &1).await.unwrap(), Some(1));
+    assert_eq!(with_state::get(&cachify, &1).await.unwrap(), Some(1));
     with_state::reset(&cachify, &1).await.unwrap();
-    assert_eq!(with_state::peek(&cachify, &1).await.unwrap(), None);
+    assert_eq!(with_state::get(&cachify, &1).await.unwrap(), None);
 
     assert_eq!(with_argument(&cachify, 1).await, 1);
-    assert_eq!(with_argument::peek(&cachify, &1).await.unwrap(), Some(1));
+    assert_eq!(with_argument::get(&cachify, &1).await.unwrap(), Some(1));
 
     assert_eq!(with_own(1).await, 1);
-    assert_eq!(with_own::peek(&1).await.unwrap(), Some(1));
+    assert_eq!(with_own::get(&1).await.unwrap(), Some(1));
 }
 
 #[cached(key = "short", ttl = "250ms", with = cachify)]
@@ -449,14 +449,14 @@ async fn c1_ttls_are_text_seconds_durations_or_decided_by_value() {
 
     short::set(&cachify, 9).await.unwrap();
     tokio::time::advance(Duration::from_millis(250)).await;
-    assert_eq!(short::peek(&cachify).await.unwrap(), None);
+    assert_eq!(short::get(&cachify).await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn c5_cache_if_and_ttl_with_decide_by_value() {
     let cachify = manual();
     by_value(&cachify, 0).await.unwrap();
-    assert_eq!(by_value::peek(&cachify).await.unwrap(), None);
+    assert_eq!(by_value::get(&cachify).await.unwrap(), None);
     by_value(&cachify, 2).await.unwrap();
     assert_eq!(by_value(&cachify, 3).await.unwrap().id, 2);
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -464,7 +464,7 @@ async fn c5_cache_if_and_ttl_with_decide_by_value() {
     tokio::time::advance(Duration::from_hours(1)).await;
     assert_eq!(by_value(&cachify, 2).await.unwrap().id, 1);
     by_value::set(&cachify, User::new(0, "")).await.unwrap();
-    assert_eq!(by_value::peek(&cachify).await.unwrap(), None);
+    assert_eq!(by_value::get(&cachify).await.unwrap(), None);
 }
 
 mod inner {
@@ -496,9 +496,9 @@ async fn one_import_brings_function_and_companions() {
 
     let call = async {
         assert_eq!(imported(1).await, 1);
-        assert_eq!(imported::peek(&1).await.unwrap(), Some(1));
+        assert_eq!(imported::get(&1).await.unwrap(), Some(1));
         assert_eq!(local(1).await, 1);
-        assert_eq!(local::peek(&1).await.unwrap(), Some(1));
+        assert_eq!(local::get(&1).await.unwrap(), Some(1));
         assert_eq!(hidden(1).await, 1);
         assert_eq!(hidden::NAME, "taken");
     };

@@ -15,7 +15,7 @@ fn assert_send<T: Send>(value: T) -> T {
 async fn has(cachify: &Cachify, text: &str) -> bool {
     let template = cachify_core::KeyTemplate::parse(text).unwrap();
     let entry = cachify.cached(&template.render(&[]));
-    entry.peek::<u32>().await.unwrap().is_some()
+    entry.get::<u32>().await.unwrap().is_some()
 }
 
 const FIRST: u32 = 1;
@@ -35,15 +35,15 @@ async fn an_option_is_an_argument_of_a_key() {
         assert!(has(&cachify, "list-1-name").await && has(&cachify, "list-2-age").await);
 
         // Companions take what the expressions use, as the function does.
-        assert_eq!(list::peek(None, None).await.unwrap(), Some(105));
+        assert_eq!(list::get(None, None).await.unwrap(), Some(105));
         list::set(Some(1), None, 7).await.unwrap();
         assert_eq!(list(None, None, 5).await, 7);
         assert_send(list::reset(None, Some("name".to_owned())))
             .await
             .unwrap();
-        assert_eq!(list::peek(Some(1), None).await.unwrap(), None);
+        assert_eq!(list::get(Some(1), None).await.unwrap(), None);
         assert_eq!(
-            list::peek(Some(2), Some("age".to_owned())).await.unwrap(),
+            list::get(Some(2), Some("age".to_owned())).await.unwrap(),
             Some(207)
         );
     };
@@ -75,10 +75,10 @@ async fn of_an_argument_in_a_pattern_companions_take_the_value() {
             tags: vec!["a".to_owned(), "b".to_owned()],
         };
         assert_eq!(search(2, "acme".to_owned(), Query(filter)).await, 5);
-        let found = search::peek(&5, "acme", "a+b").await.unwrap();
+        let found = search::get(&5, "acme", "a+b").await.unwrap();
         assert_eq!(found, Some(5));
         search::reset(&5, "acme", "a+b").await.unwrap();
-        assert_eq!(search::peek(&5, "acme", "a+b").await.unwrap(), None);
+        assert_eq!(search::get(&5, "acme", "a+b").await.unwrap(), None);
     };
     Cachify::memory().scope(call).await;
 }
@@ -138,7 +138,7 @@ async fn all_attributes_and_shapes_take_expressions() {
     };
     assert_eq!(shop.find(7, true).await, 8);
     assert!(has(&cachify, "main-7-big").await);
-    assert_eq!(shop.find_peek(&7, true).await.unwrap(), Some(8));
+    assert_eq!(shop.find_get(&7, true).await.unwrap(), Some(8));
     shop.find_reset(&7, true).await.unwrap();
     assert!(!has(&cachify, "main-7-big").await);
 
@@ -151,7 +151,7 @@ async fn all_attributes_and_shapes_take_expressions() {
         assert_eq!(report(3).await, 0);
         guard.release().await.unwrap();
         assert_eq!(assert_send(stacked(Some("acme"))).await.unwrap(), 4);
-        assert_eq!(stacked::peek(Some("acme")).await.unwrap(), Some(4));
+        assert_eq!(stacked::get(Some("acme")).await.unwrap(), Some(4));
         assert_eq!(stacked::size(Some("acme")).await.unwrap(), 0);
     };
     cachify.scope(call).await;
@@ -220,7 +220,7 @@ async fn expressions_keep_their_own_names() {
     let call = async {
         assert_eq!(hygiene::crossed(1, 2, 3).await, 6);
         assert!(has(&cachify, "2-1-4").await);
-        assert_eq!(hygiene::crossed::peek(1, 2, 3).await.unwrap(), Some(6));
+        assert_eq!(hygiene::crossed::get(1, 2, 3).await.unwrap(), Some(6));
         assert_eq!(assert_send(hygiene::local(3)).await, 3);
         hygiene::local::reset(3).await.unwrap();
         assert_eq!(hygiene::by_number(None).await, 4);

@@ -73,7 +73,7 @@ async fn names_that_an_expansion_uses_may_be_taken() {
         assert_eq!(shadowed(7).await, Ok(7));
         shadowed::set(&7, 8).await.unwrap();
         assert_eq!(shadowed(7).await, Ok(8));
-        assert_eq!(shadowed::peek(&7).await.unwrap(), Some(8));
+        assert_eq!(shadowed::get(&7).await.unwrap(), Some(8));
         shadowed::reset(&7).await.unwrap();
         assert_eq!(runs_once(7).await, 7);
         assert!(!runs_once::is_locked(&7).await.unwrap());
@@ -130,8 +130,8 @@ async fn parameters_may_have_any_name() {
     everything::set(&app, &1, &1, &1, &1, &1, &1, &1, &1, &1, &1, 20)
         .await
         .unwrap();
-    let peeked = everything::peek(&app, &1, &1, &1, &1, &1, &1, &1, &1, &1, &1);
-    assert_eq!(peeked.await.unwrap(), Some(20));
+    let stored = everything::get(&app, &1, &1, &1, &1, &1, &1, &1, &1, &1, &1);
+    assert_eq!(stored.await.unwrap(), Some(20));
     assert_eq!(under_lock(&app, &1, 2, 3).await.unwrap(), 6);
     assert!(!under_lock::is_locked(&app, &1, &2, &3).await.unwrap());
 }
@@ -176,15 +176,15 @@ async fn k1_keywords_unicode_and_braces() {
     let call = async {
         assert_eq!(r#match("card", (1, 2)).await, "card2");
         assert_eq!(
-            r#match::peek("card", &(1, 3)).await.unwrap().unwrap(),
+            r#match::get("card", &(1, 3)).await.unwrap().unwrap(),
             "card2"
         );
         assert!(Raw { r#where: 1 }.r#move().await.unwrap());
         assert_eq!(in_a_pattern((1,), [Raw { r#where: 2 }]).await, 3);
-        assert_eq!(in_a_pattern::peek(&1, &2).await.unwrap(), Some(3));
+        assert_eq!(in_a_pattern::get(&1, &2).await.unwrap(), Some(3));
         let key = größe("ü").await;
         assert_eq!(key, "größe-ü-日本-%x7Bü%x7D-100%x25");
-        assert_eq!(größe::peek("ü").await.unwrap(), Some(key));
+        assert_eq!(größe::get("ü").await.unwrap(), Some(key));
     };
     Cachify::memory().scope(call).await;
 }
@@ -251,7 +251,7 @@ fixed!(fixed_body => 5);
 async fn functions_may_come_from_macros() {
     let app = Cachify::memory();
     assert_eq!(reads("x", &app).await.unwrap(), "x");
-    assert_eq!(reads::peek(&app, "x").await.unwrap().as_deref(), Some("x"));
+    assert_eq!(reads::get(&app, "x").await.unwrap().as_deref(), Some("x"));
     reads::set(&app, "x", "y".to_owned()).await.unwrap();
     assert_eq!(reads("x", &app).await.unwrap(), "y");
     assert_eq!(reads::size(&app).await.unwrap(), 0);
@@ -259,10 +259,10 @@ async fn functions_may_come_from_macros() {
     lists::reset(&app, "x").await.unwrap();
     let call = async {
         assert_eq!(whole(1).await, 1);
-        assert_eq!(whole::peek(&1).await.unwrap(), Some(1));
+        assert_eq!(whole::get(&1).await.unwrap(), Some(1));
         assert_eq!(named(1).await, 2);
         named::reset(&1).await.unwrap();
-        assert_eq!(named::peek(&1).await.unwrap(), None);
+        assert_eq!(named::get(&1).await.unwrap(), None);
         assert_eq!(fixed_body(1).await.unwrap(), 5);
         assert!(!fixed_body::is_locked(&1).await.unwrap());
     };

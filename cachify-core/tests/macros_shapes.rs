@@ -76,14 +76,14 @@ async fn receivers_of_all_kinds() {
         let arc = Arc::new(Counted::default());
         assert_eq!(Arc::clone(&arc).by_arc().await, 1);
         assert_eq!(Arc::clone(&arc).by_arc().await, 1);
-        assert_eq!(arc.by_arc_peek().await.unwrap(), Some(1));
+        assert_eq!(arc.by_arc_get().await.unwrap(), Some(1));
         arc.by_arc_reset().await.unwrap();
         assert_eq!(Arc::clone(&arc).by_arc().await, 2);
 
         assert_eq!(Box::new(Counted::default()).by_box().await, 1);
         let mut counted = Counted::default();
         assert_eq!(Pin::new(&mut counted).by_pin().await, 1);
-        assert_eq!(counted.by_pin_peek().await.unwrap(), Some(1));
+        assert_eq!(counted.by_pin_get().await.unwrap(), Some(1));
         assert_eq!(assert_send(counted.by_mut(3)).await.unwrap(), 3);
         assert!(!counted.by_mut_is_locked().await.unwrap());
         assert_eq!(counted.by_value().await, 2);
@@ -226,8 +226,8 @@ async fn patterns_of_all_kinds() {
             );
             assert_eq!(sum.await, 9);
         }
-        let peeked = patterns::peek(&1, &1, &1, &1, &1, &1, &1, &1);
-        assert_eq!(peeked.await.unwrap(), Some(9));
+        let stored = patterns::get(&1, &1, &1, &1, &1, &1, &1, &1);
+        assert_eq!(stored.await.unwrap(), Some(9));
     };
     Cachify::memory().scope(call).await;
 }
@@ -327,7 +327,7 @@ mod nested {
         #[::cachify_core::cached(key = "deep-{id}")]
         #[::cachify_core::pooled(key = "deep", max = super::MAX)]
         pub(crate) async fn visible(id: u8) -> Result<u8, cachify_core::Error> {
-            super::deeper::restricted::peek(&id).await?;
+            super::deeper::restricted::get(&id).await?;
             Ok(id)
         }
 
@@ -373,7 +373,7 @@ async fn modules_visibility_and_conditions() {
         assert_eq!(visible(1).await.unwrap(), 1);
         assert_eq!(visible::size().await.unwrap(), 0);
         assert_eq!(there("x".to_owned()).await, 1);
-        assert_eq!(there::peek("x").await.unwrap(), Some(1));
+        assert_eq!(there::get("x").await.unwrap(), Some(1));
         let _: Option<nested::deeper::not_there> = None;
     };
     Cachify::memory().scope(call).await;
@@ -410,7 +410,7 @@ async fn methods_of_traits() {
     let call = async {
         let counted = Counted::default();
         assert_eq!(counted.default_body(1).await, 1);
-        assert_eq!(counted.default_body_peek(&1).await.unwrap(), Some(1));
+        assert_eq!(counted.default_body_get(&1).await.unwrap(), Some(1));
         assert_eq!(counted.required().await.unwrap(), 0);
     };
     Cachify::memory().scope(call).await;
@@ -436,7 +436,7 @@ async fn the_outer_attribute_may_be_renamed() {
     let call = async {
         assert_eq!(renamed::memo_over_lock(1).await.unwrap(), 1);
         assert!(!renamed::memo_over_lock::is_locked(&1).await.unwrap());
-        assert_eq!(renamed::memo_over_lock::peek(&1).await.unwrap(), Some(1));
+        assert_eq!(renamed::memo_over_lock::get(&1).await.unwrap(), Some(1));
         assert_eq!(renamed::alone().await.unwrap(), 1);
         assert_eq!(renamed::alone::size().await.unwrap(), 0);
     };

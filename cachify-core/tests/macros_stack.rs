@@ -35,14 +35,14 @@ async fn one_reset_clears_every_layer() {
 
     OUTER.reset(&key!("outer-1")).await.unwrap();
     assert_eq!(
-        two_tiers::peek("acme", &1).await.unwrap().as_deref(),
+        two_tiers::get("acme", &1).await.unwrap().as_deref(),
         Some("acme-1")
     );
     call().await.unwrap();
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 
     two_tiers::reset("acme", &1).await.unwrap();
-    assert_eq!(two_tiers::peek("acme", &1).await.unwrap(), None);
+    assert_eq!(two_tiers::get("acme", &1).await.unwrap(), None);
     call().await.unwrap();
     assert_eq!(runs.load(Ordering::SeqCst), 2);
 
@@ -58,8 +58,8 @@ struct Spy(Mutex<Vec<(bool, bool)>>);
 impl Display for Spy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stored = |cachify: &Cachify, key| {
-            let peeked = cachify.cached(&key).peek::<String>().now_or_never();
-            peeked.unwrap().unwrap().is_some()
+            let stored = cachify.cached(&key).get::<String>().now_or_never();
+            stored.unwrap().unwrap().is_some()
         };
         let outer = stored(&OUTER, key!("outer-spy"));
         let inner = stored(&INNER, key!("inner-acme-spy"));
@@ -109,7 +109,7 @@ async fn l1_py05_release_does_not_touch_the_cache() {
     assert!(read_user::is_locked(&cachify, &0, &7).await.unwrap());
     assert!(read_user::force_release(&cachify, &0, &7).await.unwrap());
     assert!(!read_user::is_locked(&cachify, &0, &7).await.unwrap());
-    assert_eq!(read_user::peek(&cachify, &7).await.unwrap(), Some(7));
+    assert_eq!(read_user::get(&cachify, &7).await.unwrap(), Some(7));
 
     // Nor does a reset touch the lock.
     drop(guard);
@@ -145,7 +145,7 @@ async fn a_cache_below_a_lock_is_asked_under_it() {
     let _guard = cachify.lock(&key!("below-x")).acquire().await.unwrap();
     assert!(cached_below_a_lock(&cachify, "x", 3).await.is_err());
     assert_eq!(
-        cached_below_a_lock::peek::<i32>(&cachify, "x")
+        cached_below_a_lock::get::<i32>(&cachify, "x")
             .await
             .unwrap(),
         Some(1)

@@ -75,7 +75,7 @@ async fn c11_py21_what_replaced_an_expired_entry_stays() {
         .unwrap();
     // The first one's time comes, and nothing of the second goes with it.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(cached.peek::<i32>().await.unwrap(), Some(2));
+    assert_eq!(cached.get::<i32>().await.unwrap(), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +90,7 @@ async fn c3_a_computation_that_keeps_its_thread_busy_is_stored() {
         7
     });
     assert_eq!(value.await, 7);
-    assert_eq!(cached.peek::<i32>().await.unwrap(), Some(7));
+    assert_eq!(cached.get::<i32>().await.unwrap(), Some(7));
 
     let overtaken = cached.clone();
     cached.reset().await.unwrap();
@@ -101,7 +101,7 @@ async fn c3_a_computation_that_keeps_its_thread_busy_is_stored() {
     });
     assert_eq!(value.await, 8);
     assert_eq!(
-        cached.peek::<i32>().await.unwrap(),
+        cached.get::<i32>().await.unwrap(),
         None,
         "unless it was reset"
     );
@@ -117,9 +117,9 @@ async fn c4_a_value_too_large_to_keep_leaves_no_old_one() {
     let cachify = over(&memory, &clock);
     let cached = cachify.cached(&key!("page"));
     cached.set("small".to_owned()).await.unwrap();
-    assert!(cached.peek::<String>().await.unwrap().is_some());
+    assert!(cached.get::<String>().await.unwrap().is_some());
     cached.set("x".repeat(10_000)).await.unwrap();
-    assert_eq!(cached.peek::<String>().await.unwrap(), None);
+    assert_eq!(cached.get::<String>().await.unwrap(), None);
 }
 
 #[test]
@@ -212,7 +212,7 @@ async fn c11_a_value_weighs_what_its_caller_says() {
     // More than a part of the table holds.
     let cached = cachify.cached(&key).weigh(|_: &i32| 9 << 20);
     cached.set(2).await.unwrap();
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
     assert_eq!(memory.bytes(), 0);
 }
 

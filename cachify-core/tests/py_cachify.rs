@@ -98,7 +98,7 @@ async fn c1_py21_zero_is_not_for_ever() {
     let cachify = Cachify::memory();
     let cached = cachify.cached(&key!("row")).ttl(Duration::ZERO);
     cached.set(1).await.unwrap();
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
 }
 
 /// Theirs: what cannot be read raises, and reading runs the code of whoever wrote it.
@@ -117,5 +117,5 @@ async fn c6_py13_what_cannot_be_read_is_replaced() {
     server.command(&["SET", "cachify:cached:{row}", pickle]);
     let cached = cachify.cached(&key!("row"));
     assert_eq!(cached.get_or_compute(async || 1).await, 1);
-    assert_eq!(cached.peek::<i32>().await.unwrap(), Some(1), "replaced");
+    assert_eq!(cached.get::<i32>().await.unwrap(), Some(1), "replaced");
 }

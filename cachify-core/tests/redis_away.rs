@@ -36,7 +36,7 @@ async fn caches_again(cachify: &Cachify) {
     until("it caches again", async || {
         let cached = cachify.cached(&key("recovered"));
         cached.get_or_compute(async || 1).await;
-        matches!(cached.peek::<i32>().await, Ok(Some(1)))
+        matches!(cached.get::<i32>().await, Ok(Some(1)))
     })
     .await;
 }
@@ -199,10 +199,7 @@ async fn c8_s7_a_reset_that_got_lost_is_repeated() {
     assert_eq!(error.kind(), ErrorKind::Unconfirmed);
     assert!(!server.command(&["GET", "test:cached:{row}"]).is_nil());
     // The old value is there, and not trusted.
-    assert_eq!(
-        cachify.cached(&key).peek::<i32>().await.ok().flatten(),
-        None
-    );
+    assert_eq!(cachify.cached(&key).get::<i32>().await.ok().flatten(), None);
     proxy.resume();
     gone_after_recovery(&server, &cachify).await;
 }
@@ -391,7 +388,7 @@ async fn c4_after_a_restart_entries_are_gone_and_nothing_sticks() {
     server.restart();
     caches_again(&cachify).await;
     assert_eq!(
-        cachify.cached(&key("row")).peek::<i32>().await.unwrap(),
+        cachify.cached(&key("row")).get::<i32>().await.unwrap(),
         None
     );
     assert!(!matches!(server.command(&["PING"]), Reply::Error(_)));

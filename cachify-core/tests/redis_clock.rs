@@ -39,7 +39,7 @@ async fn c1_s25_an_hour_ahead_changes_nothing() {
     let cached = there.cached(&key("other")).ttl(60 * SECOND);
     assert_eq!(cached.get_or_compute(async || 2).await, 2);
     assert_eq!(
-        here.cached(&key("other")).peek::<i32>().await.unwrap(),
+        here.cached(&key("other")).get::<i32>().await.unwrap(),
         Some(2)
     );
     let left = server.command(&["PTTL", "test:cached:{other}"]).int();

@@ -35,10 +35,7 @@ async fn c7_s19_a_full_server_costs_nobody_a_value_and_loses_no_reset() {
         assert_eq!(cached.get_or_compute(async || i).await, i);
     }
     handle.reset(&key("old")).await.unwrap();
-    assert_eq!(
-        handle.cached(&key("old")).peek::<i32>().await.unwrap(),
-        None
-    );
+    assert_eq!(handle.cached(&key("old")).get::<i32>().await.unwrap(), None);
     // It still answers, so what it has is still used.
     let kept = handle.cached(&key("kept"));
     assert_eq!(kept.get_or_compute(async || 0).await, 1);
@@ -50,7 +47,7 @@ async fn c7_s19_a_full_server_costs_nobody_a_value_and_loses_no_reset() {
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     until("it stores again", async || {
         cached.get_or_compute(async || 7).await;
-        cached.peek::<i32>().await.unwrap() == Some(7)
+        cached.get::<i32>().await.unwrap() == Some(7)
     })
     .await;
 }
@@ -96,7 +93,7 @@ async fn refuses_locks_and_hits(server: &Server, handle: &Cachify, reason: &str)
         assert!(error.to_string().contains(reason), "{error}");
     }
     let kept = handle.cached(&key("kept"));
-    assert_eq!(kept.peek::<i32>().await.unwrap(), Some(1));
+    assert_eq!(kept.get::<i32>().await.unwrap(), Some(1));
     assert!(!server.command(&["GET", "test:cached:{kept}"]).is_nil());
 }
 
@@ -195,11 +192,11 @@ async fn l7_entries_leave_locks_their_share_of_the_memory() {
     }
     // What is stored is still read, and a reset still resets.
     let first = handle.cached(&key("page-0"));
-    assert!(first.peek::<String>().await.unwrap().is_some());
+    assert!(first.get::<String>().await.unwrap().is_some());
     handle.reset(&key("page-0")).await.unwrap();
-    assert!(first.peek::<String>().await.unwrap().is_none());
+    assert!(first.get::<String>().await.unwrap().is_none());
     assert_eq!(first.get_or_compute(async || value()).await, value());
-    assert!(first.peek::<String>().await.unwrap().is_none());
+    assert!(first.get::<String>().await.unwrap().is_none());
     assert_eq!(
         server
             .command(&["EXISTS", "test:cached:{page-0}:lease"])
@@ -210,7 +207,7 @@ async fn l7_entries_leave_locks_their_share_of_the_memory() {
     server.command(&["CONFIG", "SET", "maxmemory", "256mb"]);
     until("it stores again", async || {
         first.get_or_compute(async || value()).await;
-        first.peek::<String>().await.unwrap().is_some()
+        first.get::<String>().await.unwrap().is_some()
     })
     .await;
 }

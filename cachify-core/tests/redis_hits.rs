@@ -46,9 +46,9 @@ async fn c1_a_value_lives_for_half_a_second() {
     let cached = cachify.cached(&key("row")).ttl(500 * MILLI);
     let start = tokio::time::Instant::now();
     assert_eq!(cached.get_or_compute(async || 1).await, 1);
-    assert_eq!(cached.peek::<i32>().await.unwrap(), Some(1));
+    assert_eq!(cached.get::<i32>().await.unwrap(), Some(1));
     until("it expires", async || {
-        cached.peek::<i32>().await.unwrap().is_none()
+        cached.get::<i32>().await.unwrap().is_none()
     })
     .await;
     assert!(start.elapsed() >= 500 * MILLI);
@@ -95,14 +95,14 @@ async fn c6_foreign_bytes_and_foreign_types_are_replaced() {
     for (i, command) in foreign.iter().enumerate() {
         server.command(&["DEL", name]);
         server.command(command);
-        assert_eq!(cached.peek::<usize>().await.unwrap(), None);
+        assert_eq!(cached.get::<usize>().await.unwrap(), None);
         assert_eq!(cached.get_or_compute(async || i).await, i);
-        assert_eq!(cached.peek::<usize>().await.unwrap(), Some(i));
+        assert_eq!(cached.get::<usize>().await.unwrap(), Some(i));
     }
     // Longer than it says.
     server.command(&["SETRANGE", name, "40", "more"]);
     assert_eq!(cached.get_or_compute(async || 9_usize).await, 9);
-    assert_eq!(cached.peek::<usize>().await.unwrap(), Some(9));
+    assert_eq!(cached.get::<usize>().await.unwrap(), Some(9));
 }
 
 #[tokio::test]

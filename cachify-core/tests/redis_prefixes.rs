@@ -64,7 +64,7 @@ async fn k3_two_hundred_prefixes_share_three_connections() {
     let work = tenants.iter().enumerate().map(async |(n, tenant)| {
         let cached = tenant.cached(&row);
         assert_eq!(cached.get_or_compute(async || n).await, n);
-        assert_eq!(cached.peek::<usize>().await.unwrap(), Some(n));
+        assert_eq!(cached.get::<usize>().await.unwrap(), Some(n));
         if n % 2 == 1 {
             tenant.reset(&row).await.unwrap();
         }
@@ -78,7 +78,7 @@ async fn k3_two_hundred_prefixes_share_three_connections() {
     assert!(connections(&server) <= 3, "{}", connections(&server));
     assert_eq!(channels(&server).len(), 201);
     for (n, tenant) in tenants.iter().enumerate() {
-        let left = tenant.cached(&row).peek::<usize>().await.unwrap();
+        let left = tenant.cached(&row).get::<usize>().await.unwrap();
         assert_eq!(left, (n % 2 == 0).then_some(n));
         let name = format!("tenant-{n}:lock:{{row}}");
         assert_eq!(server.command(&["EXISTS", &name]).int(), 1);
@@ -156,9 +156,9 @@ async fn k3_a_prefix_names_the_same_place_as_that_of_a_builder() {
     let made = tenants(&common::connect(&server.url()).await, 1).remove(0);
     let row = key("row");
     built.cached(&row).set(1).await.unwrap();
-    assert_eq!(made.cached(&row).peek::<i32>().await.unwrap(), Some(1));
+    assert_eq!(made.cached(&row).get::<i32>().await.unwrap(), Some(1));
     made.reset(&row).await.unwrap();
-    assert_eq!(built.cached(&row).peek::<i32>().await.unwrap(), None);
+    assert_eq!(built.cached(&row).get::<i32>().await.unwrap(), None);
     for (holds, waits) in [(&built, &made), (&made, &built)] {
         let guard = holds.lock(&row).acquire().await.unwrap();
         let lock = waits.lock(&row).wait(30 * SECOND);

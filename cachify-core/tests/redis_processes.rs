@@ -104,7 +104,7 @@ async fn waiting_are(server: &Server, count: i64) {
 }
 
 async fn counts(cachify: &Cachify) -> Option<u64> {
-    cachify.cached(&key("count")).peek().await.unwrap()
+    cachify.cached(&key("count")).get().await.unwrap()
 }
 
 fn waiter(cachify: &Cachify) -> tokio::task::JoinHandle<Guard> {

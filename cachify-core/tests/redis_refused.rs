@@ -33,12 +33,12 @@ fn as_app(url: &str) -> String {
 async fn caches(cachify: &Cachify) -> bool {
     let cached = cachify.cached(&key("row"));
     cached.get_or_compute(async || 1).await;
-    matches!(cached.peek::<i32>().await, Ok(Some(1)))
+    matches!(cached.get::<i32>().await, Ok(Some(1)))
 }
 
 async fn is_left_alone(cachify: &Cachify) -> bool {
-    let peeked = cachify.cached(&key("other")).peek::<i32>().await;
-    peeked.is_err_and(|error| error.to_string().contains("left alone"))
+    let stored = cachify.cached(&key("other")).get::<i32>().await;
+    stored.is_err_and(|error| error.to_string().contains("left alone"))
 }
 
 #[tokio::test]

@@ -231,7 +231,7 @@ async fn c4_a_set_that_was_given_up_does_not_land_after_a_later_reset() {
         stage.arrives(stranded).await;
         // Everything that arrived has been carried out when a later request is answered.
         stage.server.command(&["PING"]);
-        let found = reader.cached(&row).peek::<String>().await.unwrap();
+        let found = reader.cached(&row).get::<String>().await.unwrap();
         assert_eq!(found, None, "{word}");
         let cached = reader.cached(&row);
         let read = cached.get_or_compute(async || "computed".to_owned());

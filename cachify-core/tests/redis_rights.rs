@@ -83,7 +83,7 @@ async fn s5_with_the_least_rights_everything_works() {
     };
     assert_eq!(tokio::join!(leads, waits), (1, 1));
     there.cached(&row).set(3).await.unwrap();
-    assert_eq!(here.cached(&row).peek::<i32>().await.unwrap(), Some(3));
+    assert_eq!(here.cached(&row).get::<i32>().await.unwrap(), Some(3));
     here.reset(&row).await.unwrap();
 
     // Locks: waiting, renewal, inspection, forced release.

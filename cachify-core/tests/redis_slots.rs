@@ -458,9 +458,9 @@ async fn k3_two_prefixes_on_one_server_never_meet() {
     let (a, b) = (handle("shop").await, handle("shop:lock").await);
     let x = common::key("x");
     a.cached(&x).set(1).await.unwrap();
-    assert_eq!(b.cached(&x).peek::<i32>().await.unwrap(), None);
+    assert_eq!(b.cached(&x).get::<i32>().await.unwrap(), None);
     b.reset(&x).await.unwrap();
-    assert_eq!(a.cached(&x).peek::<i32>().await.unwrap(), Some(1));
+    assert_eq!(a.cached(&x).get::<i32>().await.unwrap(), Some(1));
     let _held = a.lock(&x).acquire().await.unwrap();
     let _other = b.lock(&x).acquire().await.unwrap();
     let (full, _permit) = (a.pool(&x, 1), a.pool(&x, 1).acquire().await.unwrap());

@@ -25,7 +25,7 @@ fn trusting(url: &str, authority: &Authority, identity: Option<&Identity>) -> Ca
 async fn works(cachify: &Cachify) {
     let cached = cachify.cached(&key("row"));
     cached.set(1).await.unwrap();
-    assert_eq!(cached.peek::<i32>().await.unwrap(), Some(1));
+    assert_eq!(cached.get::<i32>().await.unwrap(), Some(1));
     let lock = cachify.lock(&key("door")).wait(SECOND);
     lock.acquire().await.unwrap().release().await.unwrap();
 }

@@ -166,7 +166,7 @@ async fn c4_a_word_that_may_not_be_said_does_not_undo_a_reset() {
         go.notify_one();
     };
     tokio::join!(leader, reset);
-    assert_eq!(cached.peek::<i32>().await.unwrap(), None);
+    assert_eq!(cached.get::<i32>().await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn s5_without_info_the_policy_stays_unknown_and_everything_works() {
 async fn everything_works(handle: &Cachify) {
     let cached = handle.cached(&key("row"));
     assert_eq!(cached.get_or_compute(async || 1).await, 1);
-    assert_eq!(cached.peek::<i32>().await.unwrap(), Some(1));
+    assert_eq!(cached.get::<i32>().await.unwrap(), Some(1));
     handle.reset(&key("row")).await.unwrap();
     let guard = handle
         .lock(&key("door"))
@@ -328,7 +328,7 @@ async fn s5_a_node_of_a_cluster_is_refused_whatever_it_holds() {
     let lazy = builder(&server.url()).connect_lazy().unwrap();
     for id in 0..10 {
         let row = key(&format!("row-{id}"));
-        let error = lazy.cached(&row).peek::<i32>().await.unwrap_err();
+        let error = lazy.cached(&row).get::<i32>().await.unwrap_err();
         assert!(error.kind() == ErrorKind::Configuration || error.is_unavailable());
         assert_eq!(lazy.cached(&row).get_or_compute(async || id).await, id);
         assert!(lazy.lock(&row).acquire().await.is_err());

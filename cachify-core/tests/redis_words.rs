@@ -55,11 +55,11 @@ async fn c4_s1_a_reset_wins_though_its_word_never_comes() {
     });
     // It sends its GET; an answer that comes after that one's finds it in the flight.
     tokio::task::yield_now().await;
-    a.cached(&key("other")).peek::<i32>().await.unwrap();
+    a.cached(&key("other")).get::<i32>().await.unwrap();
     go.notify_one();
     assert_eq!(old.await.unwrap(), "old");
     assert_eq!(new.await.unwrap(), "new");
-    let other = b.cached(&row).peek::<String>().await.unwrap();
+    let other = b.cached(&row).get::<String>().await.unwrap();
     assert!(other.is_none_or(|value| value == "new"));
 }
 

@@ -35,7 +35,7 @@ fn c7_a_probe_that_ended_with_its_runtime_is_followed_by_another() {
             cachify.cached(&key).get_or_compute(async || 2).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        assert_eq!(cachify.cached(&key).peek().await.unwrap(), Some(2));
+        assert_eq!(cachify.cached(&key).get().await.unwrap(), Some(2));
     });
 }
 
@@ -59,7 +59,7 @@ fn c8_a_replay_that_ended_with_its_runtime_is_followed_by_another() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(backend.calls(Op::Reset) > resets, "it is repeated");
         cachify.cached(&row).get_or_compute(async || 2).await;
-        assert_eq!(cachify.cached(&row).peek().await.unwrap(), Some(2));
+        assert_eq!(cachify.cached(&row).get().await.unwrap(), Some(2));
     });
 }
 
@@ -108,7 +108,7 @@ async fn c7_what_was_never_asked_for_is_not_given_back() {
     let read = async || cachify.cached(&key("row")).get_or_compute(async || 1).await;
     while cachify
         .cached(&key("row"))
-        .peek::<i32>()
+        .get::<i32>()
         .await
         .unwrap_err()
         .kind()
@@ -138,7 +138,7 @@ async fn the_longest_and_shortest_times_are_just_times() {
         let key = key("row");
         let cached = cachify.cached(&key).ttl(Duration::MAX);
         assert_eq!(cached.get_or_compute(async || 1).await, 1);
-        assert_eq!(cached.peek().await.unwrap(), Some(1));
+        assert_eq!(cached.get().await.unwrap(), Some(1));
         let lock = cachify.lock(&key).wait(Duration::MAX);
         let guard = lock.max_hold(Duration::MAX).acquire().await.unwrap();
         let pool = cachify.pool(&key, 1).ttl(Duration::from_secs(30));

@@ -104,11 +104,11 @@ async fn c13_a_hit_through_the_builder_equals_what_was_stored() {
         cached.reset().await.unwrap();
         let computed = cached.get_or_compute(async || value.clone()).await;
         assert_eq!(computed, value);
-        assert_eq!(cached.peek().await.unwrap(), Some(value.clone()), "{name}");
+        assert_eq!(cached.get().await.unwrap(), Some(value.clone()), "{name}");
         let hit = cached.get_or_compute(async || -> T { panic!("{name}: {value:?} is no hit") });
         assert_eq!(hit.await, value, "{name}");
         cached.set(value.clone()).await.unwrap();
-        assert_eq!(cached.peek().await.unwrap(), Some(value), "{name}");
+        assert_eq!(cached.get().await.unwrap(), Some(value), "{name}");
     }
 
     for (name, cachify) in handles("built") {

@@ -273,7 +273,7 @@ fn s6_without_a_runtime_there_is_an_error() {
         fails(poll_once(async { lock.is_locked().await.map(drop) }));
         fails(poll_once(async { lock.force_release().await.map(drop) }));
         let cached = cachify.cached(&door);
-        fails(poll_once(async { cached.peek::<i32>().await.map(drop) }));
+        fails(poll_once(async { cached.get::<i32>().await.map(drop) }));
         assert_eq!(poll_once(cached.get_or_compute(async || 1)), Poll::Ready(1));
         let Poll::Ready(Err(error)) = poll_once(cachify.reset(&door)) else {
             panic!("a reset outside of a runtime");

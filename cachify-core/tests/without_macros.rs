@@ -57,15 +57,15 @@ async fn every_line(builder: CachifyBuilder) -> Result<(), Error> {
     assert_eq!(total, 42);
     let named = key!("read_user-{id}", id = user.as_ref().unwrap().id);
     assert_eq!(named, key);
-    let peeked = cachify.cached(&key).peek::<Option<User>>().await?;
-    assert_eq!(peeked, Some(user));
+    let stored = cachify.cached(&key).get::<Option<User>>().await?;
+    assert_eq!(stored, Some(user));
 
     cachify.reset(&key).await?;
-    assert_eq!(cachify.cached(&key).peek::<Option<User>>().await?, None);
+    assert_eq!(cachify.cached(&key).get::<Option<User>>().await?, None);
     cachify.cached(&key).set(None::<User>).await?;
     let user = cachify.update(&key, db.update(user_id, "Eve")).await;
     assert_eq!(user.unwrap().name, "Eve");
-    assert_eq!(cachify.cached(&key).peek::<Option<User>>().await?, None);
+    assert_eq!(cachify.cached(&key).get::<Option<User>>().await?, None);
 
     let door = key!("update-user-{user_id}");
     let guard = cachify
@@ -117,7 +117,7 @@ fn what_is_awaited_can_be_spawned() {
     let cached = cachify.cached(&key);
     is_send(cached.get_or_compute(async || 1));
     is_send(cached.get_or_try_compute(async || Ok::<_, DbError>(1)));
-    is_send(cached.peek::<i32>());
+    is_send(cached.get::<i32>());
     is_send(cached.set(1));
     is_send(cachify.reset(&key));
     is_send(cachify.update(&key, async {}));

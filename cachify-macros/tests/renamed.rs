@@ -36,7 +36,7 @@ async fn the_crate_is_found_by_the_name_it_has() {
     );
     let call = async {
         assert_eq!(read(&user).await.expect("memory answers"), 7);
-        assert_eq!(read::peek(&user).await.expect("memory answers"), Some(7));
+        assert_eq!(read::get(&user).await.expect("memory answers"), Some(7));
         assert_eq!(named(7).await, 7);
     };
     Cachify::memory().scope(call).await;

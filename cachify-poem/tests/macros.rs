@@ -31,8 +31,8 @@ async fn scope_is_the_handle_of_each_request() {
         let app = Route::new().at("/:number", get(squared));
         let app = App::new(app.with(ScopeMiddleware::new(&cachify)));
         assert_eq!(app.get("/7").await.text(), "49");
-        let peeked = cachify.scope(square::peek(&7)).await.unwrap();
-        assert_eq!(peeked, Some(49));
+        let stored = cachify.scope(square::get(&7)).await.unwrap();
+        assert_eq!(stored, Some(49));
         assert!(Cachify::current().is_none());
     }
 }

@@ -117,19 +117,19 @@ where
     }
 }
 
-pub async fn peek_value<R>(_: R, cached: Cached) -> Result<Option<R::Value>, Error>
+pub async fn get_value<R>(_: R, cached: Cached) -> Result<Option<R::Value>, Error>
 where
     R: Returned,
     R::Value: Value,
 {
-    cached.peek().await
+    cached.get().await
 }
 
-pub async fn peek_returned<R>(tag: R, cached: Cached) -> Result<Option<R::Returned>, Error>
+pub async fn get_returned<R>(tag: R, cached: Cached) -> Result<Option<R::Returned>, Error>
 where
     R: Returned,
     R::Value: Value,
 {
-    let value = peek_value(tag, cached).await?;
+    let value = get_value(tag, cached).await?;
     Ok(value.map(|value| R::join(Ok(value))))
 }

@@ -319,11 +319,11 @@ fn reply<W: Framework>(
 
 /// The answer, if there is one.
 async fn peek(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Stored> {
-    match cachify.cached(key).peek::<Entry>().await.ok()?? {
+    match cachify.cached(key).get::<Entry>().await.ok()?? {
         Entry::Answer(stored) => Some(stored),
         Entry::Varies(varies) => {
             let variant = cachify.cached(&varies.variant(key, headers));
-            match variant.peek::<Entry>().await.ok()?? {
+            match variant.get::<Entry>().await.ok()?? {
                 Entry::Answer(stored) => Some(stored),
                 _ => None,
             }
@@ -334,7 +334,7 @@ async fn peek(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Store
 
 /// Replaces the entry that a request would get. Other variants of the key stay.
 async fn forget(cachify: &Cachify, key: &Key, headers: &HeaderMap) {
-    let own = match cachify.cached(key).peek::<Entry>().await {
+    let own = match cachify.cached(key).get::<Entry>().await {
         Ok(Some(Entry::Varies(varies))) => varies.variant(key, headers),
         _ => key.clone(),
     };

@@ -1,4 +1,4 @@
-//! `reset`, `set`, `peek`, `is_locked`, `force_release`, `size`: what belongs to a function and is
+//! `reset`, `set`, `get`, `is_locked`, `force_release`, `size`: what belongs to a function and is
 //! reached by its name.
 
 mod signature;
@@ -108,7 +108,7 @@ impl Companions<'_> {
         if !cached.is_empty() {
             methods.extend(self.reset(&cached)?);
             methods.extend(self.set(&cached)?);
-            methods.extend(self.peek(&cached)?);
+            methods.extend(self.get(&cached)?);
         }
         let locks = of(&[What::Once, What::Locked]);
         if !locks.is_empty() {
@@ -228,16 +228,16 @@ impl Companions<'_> {
         )
     }
 
-    fn peek(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+    fn get(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
         let private = &self.context.private;
         let stored = self.stored();
         let (tag, ty, tagged) = (&stored.tag, &stored.ty, self.context.tagged());
-        let peek = format!("peek_{}", stored.suffix);
+        let get = format!("get_{}", stored.suffix);
         let mut found = TokenStream::new();
         for layer in layers.iter().rev() {
             let (source, key) = (self.source(layer), self.key(layer));
             let cached = quote!(#private::handle(#source).cached(&#key));
-            let call = self.context.call(&peek, &quote!(#tagged, #cached));
+            let call = self.context.call(&get, &quote!(#tagged, #cached));
             let here = self.context.outcome(&call, false);
             found = if found.is_empty() {
                 here
@@ -249,8 +249,8 @@ impl Companions<'_> {
             };
         }
         self.method(layers, Method {
-            name: "peek",
-            doc: "The cached value for these arguments, if there is one; computes nothing: see `Cached::peek`.",
+            name: "get",
+            doc: "The cached value for these arguments, if there is one; computes nothing: see `Cached::get`.",
             value: None,
             output: quote!(::core::option::Option<#ty>),
             mentions: stored.mentions,
@@ -286,7 +286,7 @@ impl Companions<'_> {
         }
     }
 
-    /// Returns what `set` takes and `peek` returns.
+    /// Returns what `set` takes and `get` returns.
     fn stored(&self) -> Stored {
         let context = self.context;
         let private = &context.private;

@@ -66,7 +66,7 @@ async fn rates(cachify: &Cachify, day: u32) -> Vec<u64> {
 async fn a_function_with_spans_is_cached() {
     let cachify = Cachify::memory();
     rates(&cachify, 1).await;
-    assert_eq!(rates::peek(&cachify, &1).await.unwrap(), Some(vec![1, 2]));
+    assert_eq!(rates::get(&cachify, &1).await.unwrap(), Some(vec![1, 2]));
 }
 
 mod poem_handler {

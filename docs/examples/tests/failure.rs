@@ -87,7 +87,7 @@ async fn a_reset_that_was_not_acknowledged_is_repeated() {
 
         backend.heal();
         tokio::time::sleep(Duration::from_secs(2)).await; // it is tried every second at least
-        assert_eq!(entry.peek::<String>().await.unwrap(), None);
+        assert_eq!(entry.get::<String>().await.unwrap(), None);
     }
 }
 // ANCHOR_END: late_reset

@@ -94,7 +94,7 @@ async fn each_feature_works() {
     let runs = AtomicUsize::new(0);
     let test = async {
         assert_eq!(use_sum().await.unwrap(), 3);
-        assert_eq!(sum::peek(&1, &2).await.unwrap(), None);
+        assert_eq!(sum::get(&1, &2).await.unwrap(), None);
         with_lock(&cachify, 7).await.unwrap();
         assert_eq!(charge(7).await.unwrap(), 7);
         look().await.unwrap();

@@ -28,7 +28,7 @@ async fn example(db: &Db) -> Result<(), Box<dyn std::error::Error>> {
 
 // ANCHOR: companions
 async fn companions(db: &Db) -> Result<(), cachify_core::Error> {
-    let found: Option<Option<User>> = read_user::peek(&7).await?; // what is stored, if anything is
+    let found: Option<Option<User>> = read_user::get(&7).await?; // what is stored, if anything is
     println!("{found:?}, after {} reads", db.reads());
     read_user::set(&7, Some(User { id: 7 })).await?; // stores it without a computation
     read_user::reset(&7).await // removes it
@@ -188,7 +188,7 @@ async fn a_function_is_cached_and_reset() {
     example(&db).await.unwrap();
     assert_eq!(db.reads(), 2);
     companions(&db).await.unwrap();
-    assert_eq!(read_user::peek(&7).await.unwrap(), None);
+    assert_eq!(read_user::get(&7).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn an_option_is_part_of_a_key_by_an_expression() {
         let first = list_users(None, None).await;
         assert_eq!(list_users(Some(1), Some("name".to_owned())).await, first);
         after_an_insert().await.unwrap();
-        assert_eq!(list_users::peek(None, None).await.unwrap(), None);
+        assert_eq!(list_users::get(None, None).await.unwrap(), None);
     };
     Cachify::memory().scope(test).await;
 }

@@ -97,6 +97,6 @@ mod tests {
             fetch(&app, "/users/7").await.1,
             "cachify; fwd=uri-miss; stored"
         );
-        assert_eq!(find_user::peek(&cachify, &7).await.unwrap(), None);
+        assert_eq!(find_user::get(&cachify, &7).await.unwrap(), None);
     }
 }

@@ -90,7 +90,7 @@ async fn tenants_never_meet() -> Result<(), cachify_core::Error> {
     let cachify = cachify_core::Cachify::memory();
     let (acme, globex) = (cachify.with_prefix("acme")?, cachify.with_prefix("globex")?);
     acme.cached(&key!("seats")).set(7).await?;
-    assert_eq!(globex.cached(&key!("seats")).peek::<i32>().await?, None);
+    assert_eq!(globex.cached(&key!("seats")).get::<i32>().await?, None);
     Ok(())
 }
 // ANCHOR_END: prefix

@@ -44,7 +44,7 @@ async fn daily<E: From<Error>>(
         .cached(&key!("report-done-{day}"))
         .ttl(Duration::from_hours(48));
     let run = async {
-        if done.peek::<()>().await?.is_some() {
+        if done.get::<()>().await?.is_some() {
             return Ok(false);
         }
         report.await?;

@@ -79,7 +79,7 @@ async fn the_user_of_the_book_has_all_rights_that_are_needed() {
     let cachify = cachify.unwrap();
     let entry = cachify.cached(&key!("name-7"));
     assert_eq!(entry.get_or_compute(async || 1).await, 1);
-    assert_eq!(entry.peek::<i32>().await.unwrap(), Some(1));
+    assert_eq!(entry.get::<i32>().await.unwrap(), Some(1));
     entry.set(2).await.unwrap();
     entry.reset().await.unwrap();
 

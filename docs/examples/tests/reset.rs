@@ -102,7 +102,7 @@ async fn a_reset_beats_a_read_in_flight() {
 
     // .. so the reader, who came before the reset, gets "old", but it is not stored.
     assert_eq!(slow.await.unwrap(), "old");
-    assert_eq!(cachify.cached(&key).peek::<String>().await.unwrap(), None);
+    assert_eq!(cachify.cached(&key).get::<String>().await.unwrap(), None);
 }
 // ANCHOR_END: in_flight
 
@@ -129,7 +129,7 @@ async fn an_update_resets_every_key_it_is_given() {
     }
     move_to(&cachify, &db, 7, 3).await.unwrap();
     for key in &keys {
-        assert_eq!(cachify.cached(key).peek::<u8>().await.unwrap(), None);
+        assert_eq!(cachify.cached(key).get::<u8>().await.unwrap(), None);
     }
 }
 
@@ -149,6 +149,6 @@ async fn an_update_whose_caller_goes_away_resets_too() {
     assert!(gone.is_err());
 
     one.close(Duration::from_secs(1)).await.unwrap(); // waits for the late reset
-    assert_eq!(another.cached(&key).peek::<String>().await.unwrap(), None);
+    assert_eq!(another.cached(&key).get::<String>().await.unwrap(), None);
 }
 // ANCHOR_END: cancelled

@@ -64,7 +64,7 @@ async fn all_keys_are_reset() {
     }
     close_account(&cachify, 7, &[1, 2]).await.unwrap();
     for key in &keys {
-        assert_eq!(cachify.cached(key).peek::<u8>().await.unwrap(), None);
+        assert_eq!(cachify.cached(key).get::<u8>().await.unwrap(), None);
     }
 }
 

@@ -28,7 +28,7 @@ async fn tenants_do_not_share_entries() {
     assert_eq!(read_user(&cachify, "acme-1", "2").await, "2 of acme-1");
     assert_eq!(read_user(&cachify, "acme", "1-2").await, "1-2 of acme");
     read_user::reset(&cachify, "acme", "1-2").await.unwrap();
-    let other = read_user::peek(&cachify, "acme-1", "2").await.unwrap();
+    let other = read_user::get(&cachify, "acme-1", "2").await.unwrap();
     assert_eq!(other.as_deref(), Some("2 of acme-1"));
 }
 
@@ -41,5 +41,5 @@ async fn handles_of_tenants_do_not_share_entries() {
         assert_eq!(seats(&tenant, 100).await, taken);
     }
     let tenant = handle_of(&cachify, 7).unwrap();
-    assert_eq!(seats::peek(&tenant).await.unwrap(), Some(1));
+    assert_eq!(seats::get(&tenant).await.unwrap(), Some(1));
 }

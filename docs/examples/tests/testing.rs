@@ -135,6 +135,6 @@ async fn a_reset_while_the_value_is_on_its_way_wins() {
     };
     tokio::join!(read, reset);
 
-    assert_eq!(cachify.cached(&key).peek::<u32>().await.unwrap(), None);
+    assert_eq!(cachify.cached(&key).get::<u32>().await.unwrap(), None);
 }
 // ANCHOR_END: gates

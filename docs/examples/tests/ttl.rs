@@ -106,11 +106,11 @@ async fn times_end_to_the_millisecond() {
         price("abc").await;
         country("de").await;
         tokio::time::advance(Duration::from_millis(249)).await;
-        assert_eq!(price::peek("abc").await.unwrap(), Some(3));
+        assert_eq!(price::get("abc").await.unwrap(), Some(3));
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(price::peek("abc").await.unwrap(), None);
+        assert_eq!(price::get("abc").await.unwrap(), None);
         tokio::time::advance(Duration::from_hours(24 * 365)).await;
-        assert_eq!(country::peek("de").await.unwrap().as_deref(), Some("DE"));
+        assert_eq!(country::get("de").await.unwrap().as_deref(), Some("DE"));
     };
     manual().scope(call).await;
 }
@@ -121,12 +121,12 @@ async fn the_value_decides() {
         read_user(7).await.unwrap();
         read_user(0).await.unwrap();
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert!(read_user::peek(&0).await.unwrap().is_none());
-        assert_eq!(read_user::peek(&7).await.unwrap().unwrap().unwrap().id, 7);
+        assert!(read_user::get(&0).await.unwrap().is_none());
+        assert_eq!(read_user::get(&7).await.unwrap().unwrap().unwrap().id, 7);
         search("").await;
-        assert_eq!(search::peek("").await.unwrap(), None);
+        assert_eq!(search::get("").await.unwrap(), None);
         search("a b").await;
-        assert_eq!(search::peek("a b").await.unwrap().unwrap().len(), 2);
+        assert_eq!(search::get("a b").await.unwrap().unwrap().len(), 2);
     };
     manual().scope(call).await;
 }

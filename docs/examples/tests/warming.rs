@@ -131,5 +131,5 @@ async fn set_stores_a_row_that_was_read_before_an_update() {
     let read_early = app.db.find(1).await.unwrap();
     product::reset(&app.cachify, &1).await.unwrap(); // the update's
     product::set(&app.cachify, &1, read_early).await.unwrap();
-    assert!(product::peek(&app.cachify, &1).await.unwrap().is_some());
+    assert!(product::get(&app.cachify, &1).await.unwrap().is_some());
 }

@@ -138,7 +138,7 @@ mod tests {
         };
         tokio::join!(load, reset);
         let stored = |id: u64| cachify.cached(&key!("name-{id}"));
-        assert_eq!(stored(1).peek::<Option<String>>().await.unwrap(), None);
-        assert!(stored(2).peek::<Option<String>>().await.unwrap().is_some());
+        assert_eq!(stored(1).get::<Option<String>>().await.unwrap(), None);
+        assert!(stored(2).get::<Option<String>>().await.unwrap().is_some());
     }
 }

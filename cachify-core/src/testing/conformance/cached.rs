@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use super::*;
 use crate::Value;
 
-async fn peek<T: Value>(cachify: &Cachify, key: &Key) -> Option<T> {
-    cachify.cached(key).peek().await.unwrap()
+async fn get<T: Value>(cachify: &Cachify, key: &Key) -> Option<T> {
+    cachify.cached(key).get().await.unwrap()
 }
 
 async fn read<T: Value>(cachify: &Cachify, key: &Key, value: T) -> T {
@@ -63,9 +63,9 @@ pub async fn c1_a_value_lives_for_its_ttl(stage: &Stage) {
     let (writer, reader) = (stage.handle(), stage.handle());
     let key = stage.key("short");
     writer.cached(&key).ttl(500 * MILLI).set(1).await.unwrap();
-    assert_eq!(peek(&reader, &key).await, Some(1));
+    assert_eq!(get(&reader, &key).await, Some(1));
     sleep(550 * MILLI).await;
-    assert_eq!(peek::<i32>(&reader, &key).await, None);
+    assert_eq!(get::<i32>(&reader, &key).await, None);
     assert_eq!(read(&reader, &key, 2).await, 2);
 }
 
@@ -80,7 +80,7 @@ pub async fn c1_some_none_and_ok_are_values(stage: &Stage) {
     assert_eq!(failed.await, Err("no"));
     let succeeded = cached.get_or_try_compute(async || Ok::<_, &str>(1));
     assert_eq!(succeeded.await, Ok(1));
-    assert_eq!(peek(&b, &failing).await, Some(1));
+    assert_eq!(get(&b, &failing).await, Some(1));
 }
 
 pub async fn c3_a_cold_key_is_computed_once_by_two_processes(stage: &Stage) {
@@ -128,7 +128,7 @@ pub async fn c3_s3_who_lost_the_lease_cannot_store(stage: &Stage) {
     assert_eq!(soon("b takes over", read(&b, &key, 2)).await, 2);
     assert!(start.elapsed() < 5 * SECOND, "the lease is short");
     assert_eq!(old.finish().await, 1);
-    assert_eq!(peek(&b, &key).await, Some(2));
+    assert_eq!(get(&b, &key).await, Some(2));
 }
 
 pub async fn c3_a_leader_that_fails_is_followed_at_once_elsewhere(stage: &Stage) {
@@ -160,7 +160,7 @@ pub async fn c4_s1_no_joiner_gets_what_began_before_a_reset(stage: &Stage) {
     .await;
     assert_eq!(old.finish().await, 1, "the leader's read is older");
     assert_eq!(soon("the joiner", joined).await.unwrap(), 2);
-    assert_eq!(peek(&b, &key).await, Some(2));
+    assert_eq!(get(&b, &key).await, Some(2));
 }
 
 pub async fn c4_s4_what_a_reset_overtook_is_not_stored(stage: &Stage) {
@@ -169,8 +169,8 @@ pub async fn c4_s4_what_a_reset_overtook_is_not_stored(stage: &Stage) {
     let old = Slow::start(&a, &key, 1).await;
     b.reset(&key).await.unwrap();
     assert_eq!(old.finish().await, 1);
-    assert_eq!(peek::<i32>(&a, &key).await, None);
-    assert_eq!(peek::<i32>(&b, &key).await, None);
+    assert_eq!(get::<i32>(&a, &key).await, None);
+    assert_eq!(get::<i32>(&b, &key).await, None);
 }
 
 pub async fn c4_s5_a_set_overtakes_what_is_being_computed(stage: &Stage) {
@@ -179,8 +179,8 @@ pub async fn c4_s5_a_set_overtakes_what_is_being_computed(stage: &Stage) {
     let old = Slow::start(&a, &key, 1).await;
     b.cached(&key).set(2).await.unwrap();
     assert_eq!(old.finish().await, 1);
-    assert_eq!(peek(&a, &key).await, Some(2));
-    assert_eq!(peek(&b, &key).await, Some(2));
+    assert_eq!(get(&a, &key).await, Some(2));
+    assert_eq!(get(&b, &key).await, Some(2));
 }
 
 pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
@@ -236,7 +236,7 @@ pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
     gates[0].notify_one();
     assert_eq!(soon("the older", &mut reads[2]).await.unwrap(), Ok(2));
     assert_eq!(
-        peek::<usize>(&b, &key).await,
+        get::<usize>(&b, &key).await,
         None,
         "it began before the reset"
     );
@@ -264,14 +264,14 @@ pub async fn c3_a_lease_that_was_asked_for_again_is_kept_alive(stage: &Stage) {
     soon("the follower computes", follower.started.notified()).await;
     sleep(4 * SECOND).await;
     assert_eq!(follower.finish().await, 2);
-    assert_eq!(peek(&b, &key).await, Some(2), "it was stored");
+    assert_eq!(get(&b, &key).await, Some(2), "it was stored");
 }
 
 pub async fn c6_a_value_of_another_type_is_replaced(stage: &Stage) {
     let (a, b) = (stage.handle(), stage.handle());
     let key = stage.key("typed");
     assert_eq!(read(&a, &key, 1_i32).await, 1);
-    assert_eq!(peek::<String>(&b, &key).await, None);
+    assert_eq!(get::<String>(&b, &key).await, None);
     assert_eq!(read(&b, &key, "text".to_owned()).await, "text");
     assert_eq!(read(&a, &key, "other".to_owned()).await, "text");
 }
@@ -285,7 +285,7 @@ pub async fn c12_s8_a_reset_that_was_polled_once_happens(stage: &Stage) {
         let _ = poll_once(reset.as_mut());
     }
     until("the entry is gone", async || {
-        peek::<i32>(&b, &key).await.is_none()
+        get::<i32>(&b, &key).await.is_none()
     })
     .await;
 }
@@ -299,7 +299,7 @@ pub async fn c12_s35_an_update_that_is_cancelled_resets(stage: &Stage) {
         assert!(poll_once(update.as_mut()).is_pending());
     }
     until("the entry is gone", async || {
-        peek::<i32>(&b, &key).await.is_none()
+        get::<i32>(&b, &key).await.is_none()
     })
     .await;
     assert_eq!(
@@ -315,8 +315,8 @@ pub async fn c13_a_hit_equals_what_was_stored(stage: &Stage) {
         let (computed, set) = (stage.key("computed"), stage.key("set"));
         assert_eq!(read(&a, &computed, value.clone()).await, value);
         a.cached(&set).set(value.clone()).await.unwrap();
-        assert_eq!(peek(&b, &computed).await, Some(value.clone()));
-        assert_eq!(peek(&b, &set).await, Some(value));
+        assert_eq!(get(&b, &computed).await, Some(value.clone()));
+        assert_eq!(get(&b, &set).await, Some(value));
     }
 
     check(stage, None::<Option<i32>>).await;

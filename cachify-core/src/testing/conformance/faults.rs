@@ -40,7 +40,7 @@ pub async fn c7_after_a_few_failures_a_backend_costs_nothing_until_it_is_back(st
     backend.heal();
     until("it is trusted again", async || {
         read(&cachify, &key, 2).await;
-        cachify.cached(&key).peek::<i32>().await.ok().flatten() == Some(2)
+        cachify.cached(&key).get::<i32>().await.ok().flatten() == Some(2)
     })
     .await;
 }
@@ -75,7 +75,7 @@ pub async fn c8_s7_a_reset_without_an_answer_is_repeated(stage: &Stage) {
             cachify.inner.pending.is_empty()
         })
         .await;
-        assert_eq!(other.cached(&key).peek::<i32>().await.unwrap(), None);
+        assert_eq!(other.cached(&key).get::<i32>().await.unwrap(), None);
         assert_eq!(read(&cachify, &key, 3).await, 3);
         assert_eq!(
             read(&other, &key, 4).await,
@@ -96,7 +96,7 @@ pub async fn c8_a_failed_set_becomes_a_reset(stage: &Stage) {
             let set = cachify.cached(&key).set(2).await;
             assert_eq!(kind(set), Some(ErrorKind::Unconfirmed));
             until("the old value is gone", async || {
-                other.cached(&key).peek::<i32>().await.unwrap().is_none()
+                other.cached(&key).get::<i32>().await.unwrap().is_none()
             })
             .await;
         }

@@ -158,7 +158,7 @@ pub async fn c5_what_is_not_cacheable_is_neither_stored_nor_handed_on(stage: &St
     }
     values.sort_unstable();
     assert_eq!(values, [1, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(b.cached(&key).peek::<usize>().await.unwrap(), None);
+    assert_eq!(b.cached(&key).get::<usize>().await.unwrap(), None);
 }
 
 pub async fn c4_while_nothing_can_be_confirmed_joiners_get_what_began_after_they_came(
@@ -209,7 +209,7 @@ pub async fn c3_a_computation_that_hangs_elsewhere_is_taken_over(stage: &Stage) 
     assert_eq!(values, [2; 10]);
     assert!(start.elapsed() >= 900 * MILLI);
     assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
-    assert_eq!(a.cached(&key).peek::<usize>().await.unwrap(), Some(2));
+    assert_eq!(a.cached(&key).get::<usize>().await.unwrap(), Some(2));
     // What hung has no right to store any more, and keeps no lease alive.
     a.reset(&key).await.unwrap();
     let start = Instant::now();
@@ -217,7 +217,7 @@ pub async fn c3_a_computation_that_hangs_elsewhere_is_taken_over(stage: &Stage) 
     assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
     hung.let_go();
     assert_eq!(soon("it goes on", hanging).await.unwrap(), 1);
-    assert_eq!(b.cached(&key).peek::<usize>().await.unwrap(), Some(3));
+    assert_eq!(b.cached(&key).get::<usize>().await.unwrap(), Some(3));
 }
 
 pub async fn c3_the_first_of_those_that_compute_is_stored(stage: &Stage) {
@@ -231,11 +231,11 @@ pub async fn c3_the_first_of_those_that_compute_is_stored(stage: &Stage) {
     // Patience was too short: the first computation is as good as the second one.
     slow.let_go();
     assert_eq!(soon("the first", first).await.unwrap(), 1);
-    assert_eq!(b.cached(&key).peek::<usize>().await.unwrap(), Some(1));
+    assert_eq!(b.cached(&key).get::<usize>().await.unwrap(), Some(1));
     b.reset(&key).await.unwrap();
     hung.let_go();
     assert_eq!(soon("the second", second).await.unwrap(), 1);
-    assert_eq!(b.cached(&key).peek::<usize>().await.unwrap(), None);
+    assert_eq!(b.cached(&key).get::<usize>().await.unwrap(), None);
 }
 
 pub async fn c3_a_slow_computation_is_no_stampede_among_processes(stage: &Stage) {
@@ -270,7 +270,7 @@ pub async fn c4_a_reset_elsewhere_frees_those_who_wait_for_a_hung_computation(st
     b.reset(&key).await.unwrap();
     // At the next renewal.
     assert_eq!(soon("the waiter", waiter).await.unwrap(), 1);
-    assert_eq!(b.cached(&key).peek::<usize>().await.unwrap(), Some(1));
+    assert_eq!(b.cached(&key).get::<usize>().await.unwrap(), Some(1));
     hanging.abort();
 }
 
@@ -291,7 +291,7 @@ pub async fn c4_a_set_that_was_overtaken_is_never_seen_again(stage: &Stage) {
         }
         gate.open();
         soon("it ends", set).await.unwrap().unwrap();
-        assert_eq!(b.cached(&key).peek::<i32>().await.unwrap(), expected);
+        assert_eq!(b.cached(&key).get::<i32>().await.unwrap(), expected);
     }
 }
 
@@ -333,7 +333,7 @@ pub async fn c12_a_set_that_is_dropped_leaves_no_old_value(stage: &Stage) {
         soon("it is under way", gate.reached()).await;
         set.abort();
         until("the entry is gone", async || {
-            b.cached(&key).peek::<i32>().await.unwrap().is_none()
+            b.cached(&key).get::<i32>().await.unwrap().is_none()
         })
         .await;
         assert!(set.await.unwrap_err().is_cancelled());

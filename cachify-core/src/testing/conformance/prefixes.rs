@@ -4,8 +4,8 @@ use futures_util::future::join;
 
 use super::*;
 
-async fn peek(cachify: &Cachify, key: &Key) -> Option<i32> {
-    cachify.cached(key).peek().await.unwrap()
+async fn get(cachify: &Cachify, key: &Key) -> Option<i32> {
+    cachify.cached(key).get().await.unwrap()
 }
 
 pub async fn k3_handles_with_different_prefixes_never_meet(stage: &Stage) {
@@ -16,11 +16,11 @@ pub async fn k3_handles_with_different_prefixes_never_meet(stage: &Stage) {
         cachify.cached(&key).set(value).await.unwrap();
     }
     a.reset([&key, &stage.key("y")]).await.unwrap();
-    assert_eq!(peek(&a, &key).await, None);
-    assert_eq!(peek(&b, &key).await, Some(2));
+    assert_eq!(get(&a, &key).await, None);
+    assert_eq!(get(&b, &key).await, Some(2));
     b.update(&key, async {}).await;
-    assert_eq!(peek(&b, &key).await, None);
-    assert_eq!(peek(&built, &key).await, Some(0));
+    assert_eq!(get(&b, &key).await, None);
+    assert_eq!(get(&built, &key).await, Some(0));
 
     // Nobody joins a computation of another prefix.
     let (entered, gate) = (AtomicBool::new(false), tokio::sync::Notify::new());
@@ -53,8 +53,8 @@ pub async fn k3_handles_with_different_prefixes_never_meet(stage: &Stage) {
     }
     // A key that a guard gives is as good as any other.
     b.cached(guard.key()).set(3).await.unwrap();
-    assert_eq!(peek(&b, &key).await, Some(3));
-    assert_eq!(peek(&a, &key).await, Some(1));
+    assert_eq!(get(&b, &key).await, Some(3));
+    assert_eq!(get(&a, &key).await, Some(1));
     permit.release().await.unwrap();
     guard.release().await.unwrap();
 }
@@ -67,10 +67,10 @@ pub async fn k3_a_prefix_is_one_place_for_all_its_handles(stage: &Stage) {
     let key = stage.key("x");
     a.cached(&key).set(1).await.unwrap();
     for other in [&b, &again] {
-        assert_eq!(peek(other, &key).await, Some(1));
+        assert_eq!(get(other, &key).await, Some(1));
     }
     b.reset(&key).await.unwrap();
-    assert_eq!(peek(&a, &key).await, None);
+    assert_eq!(get(&a, &key).await, None);
 
     // In order, and woken by a message.
     let guard = a.lock(&key).acquire().await.unwrap();
@@ -114,7 +114,7 @@ pub async fn s4_a_handle_with_a_prefix_waits_for_its_own_and_closes_nothing(stag
     );
     backend.heal();
     again.close(10 * SECOND).await.unwrap();
-    assert_eq!(peek(&again, &key).await, None);
+    assert_eq!(get(&again, &key).await, None);
     for cachify in [&again, &b, &built] {
         let other = stage.key("y");
         let guard = cachify.lock(&other).acquire().await.unwrap();

@@ -18,13 +18,13 @@ async fn stored(stage: &Stage, cachify: &Cachify, count: usize) -> Vec<Key> {
 async fn left(cachify: &Cachify, keys: &[Key]) -> usize {
     let mut left = 0;
     for key in keys {
-        left += usize::from(peek(cachify, key).await.is_some());
+        left += usize::from(get(cachify, key).await.is_some());
     }
     left
 }
 
-async fn peek(cachify: &Cachify, key: &Key) -> Option<i32> {
-    cachify.cached(key).peek::<i32>().await.unwrap()
+async fn get(cachify: &Cachify, key: &Key) -> Option<i32> {
+    cachify.cached(key).get::<i32>().await.unwrap()
 }
 
 pub async fn c4_a_reset_of_several_keys_resets_all_of_them(stage: &Stage) {
