@@ -46,10 +46,10 @@ pub use policy::{CacheIf, Fixed, Policy, TtlWith, Weigh};
     note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`; derive `Clone`, `serde::Serialize` and `serde::Deserialize`",
     note = "of a `Result` only the `Ok` is a value: compute it by `get_or_try_compute`, which never stores an error"
 )]
-pub trait Value: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
+pub trait Cacheable: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
+impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Cacheable for T {}
 
 impl Cachify {
     /// Starts a cached read (or write) of `key`.
@@ -82,7 +82,7 @@ impl Cachify {
     /// Returns the value, if it is at hand without waiting: what a hit in memory costs, and nothing
     /// more.
     #[inline]
-    pub(crate) fn local<T: Value>(&self, key: &Key) -> Option<T> {
+    pub(crate) fn local<T: Cacheable>(&self, key: &Key) -> Option<T> {
         self.at_hand(key)?.downcast_ref::<T>().cloned()
     }
 
@@ -360,7 +360,7 @@ impl<P> Cached<P> {
     /// caller's computation.
     pub async fn get_or_compute<T, F, Fut>(&self, compute: F) -> T
     where
-        T: Value,
+        T: Cacheable,
         P: Policy<T>,
         F: FnOnce() -> Fut,
         Fut: Future<Output = T>,
@@ -390,7 +390,7 @@ impl<P> Cached<P> {
     /// caller's computation.
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
-        T: Value,
+        T: Cacheable,
         P: Policy<T>,
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -412,7 +412,7 @@ impl<P> Cached<P> {
     ///
     /// Changes nothing.
     ///
-    pub async fn get<T: Value>(&self) -> Result<Option<T>, Error> {
+    pub async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error> {
         let inner = &self.cachify.inner;
         if inner.backend.is_local() {
             return Ok(self.cachify.local(&self.key));
@@ -459,7 +459,7 @@ impl<P> Cached<P> {
     ///
     pub async fn set<T>(&self, value: T) -> Result<(), Error>
     where
-        T: Value,
+        T: Cacheable,
         P: Policy<T>,
     {
         let Some(ttl) = self.lifetime(&value) else {
@@ -480,7 +480,7 @@ impl<P> Cached<P> {
     /// Stores `value` without making sure that a failure leaves no old value behind.
     pub(crate) async fn put<T>(&self, value: T, ttl: Ttl) -> Result<(), Error>
     where
-        T: Value,
+        T: Cacheable,
         P: Policy<T>,
     {
         let known = self.policy.weight(&value);
@@ -600,7 +600,7 @@ impl<P> SharedErrors<P> {
     /// caller's computation.
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
-        T: Value,
+        T: Cacheable,
         E: Clone + Send + Sync + 'static,
         P: Policy<T>,
         F: FnOnce() -> Fut,
@@ -614,13 +614,13 @@ impl<P> SharedErrors<P> {
 }
 
 /// Returns how many bytes a value takes in memory, unless that is known.
-fn weigh<T: Value>(known: Option<usize>, value: &Typed) -> usize {
+fn weigh<T: Cacheable>(known: Option<usize>, value: &Typed) -> usize {
     known
         .or_else(|| value.downcast_ref::<T>().map(weight::estimate))
         .unwrap_or(0)
 }
 
-fn decode<T: Value>(found: &Found) -> Option<T> {
+fn decode<T: Cacheable>(found: &Found) -> Option<T> {
     match found {
         Found::Typed(value) => value.downcast_ref::<T>().cloned(),
         Found::Bytes(bytes) => codec::decode(bytes),

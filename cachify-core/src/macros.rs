@@ -52,7 +52,7 @@ pub use cachify_macros::CacheKey;
 /// backend is away.
 ///
 /// The type must write all of its fields with serde, or a hit over Redis lacks some; see
-/// [`Value`](crate::Value#types-that-drop-fields).
+/// [`Cacheable`](crate::Cacheable#types-that-drop-fields).
 ///
 /// # Options
 ///

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cachify_core::clock::Clock;
-use cachify_core::{Cachify, Error, KeyPart, Ttl, Value, cached};
+use cachify_core::{Cacheable, Cachify, Error, KeyPart, Ttl, cached};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,7 +270,7 @@ async fn a_placeholder_may_name_a_binding_in_a_pattern() {
 }
 
 #[cached(key = "generic-{key}-{other}", companion = generic_entry)]
-async fn generic<'a, K, T: Value, const N: usize>(
+async fn generic<'a, K, T: Cacheable, const N: usize>(
     key: &'a K,
     other: impl Display,
     values: [T; N],

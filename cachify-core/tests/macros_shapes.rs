@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cachify_core::{Cachify, Error, KeyPart, Value, cached, locked, once, pooled};
+use cachify_core::{Cacheable, Cachify, Error, KeyPart, cached, locked, once, pooled};
 
 fn assert_send<T: Send>(value: T) -> T {
     value
@@ -104,7 +104,7 @@ struct Repository<'db, T, const N: usize = 2> {
 
 impl<'db, T, const N: usize> Repository<'db, T, N>
 where
-    T: Value + Default + Debug,
+    T: Cacheable + Default + Debug,
 {
     #[cached(key = "rows-{self.name}-{id}", ttl = "5m", with = self.cachify)]
     async fn rows<K>(&self, id: K) -> Result<Vec<T>, Error>
@@ -155,7 +155,7 @@ where
     T: KeyPart + Sync + ?Sized + 'b,
     for<'c> &'c T: PartialEq,
     I: IntoIterator,
-    I::Item: Value,
+    I::Item: Cacheable,
     E: Clone + From<&'b str>,
     [u8; N]: Default,
 {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cachify_core::clock::Clock;
-use cachify_core::{Cachify, Error, ErrorKind, Value, cached, key, locked, once, pooled};
+use cachify_core::{Cacheable, Cachify, Error, ErrorKind, cached, key, locked, once, pooled};
 use futures_util::FutureExt as _;
 
 static OUTER: std::sync::LazyLock<Cachify> = std::sync::LazyLock::new(Cachify::memory);
@@ -128,7 +128,7 @@ async fn l1_py05_release_does_not_touch_the_cache() {
 
 #[locked(key = "below-{id}", with = cachify)]
 #[cached(key = "below-{id}", cache_if = |value| *value != 0, with = cachify)]
-async fn cached_below_a_lock<T: Value + PartialEq<i32>>(
+async fn cached_below_a_lock<T: Cacheable + PartialEq<i32>>(
     cachify: &Cachify,
     id: &str,
     value: T,

@@ -7,7 +7,7 @@ use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 
 use cachify_core::testing::assert_round_trips;
-use cachify_core::{Cachify, Encoding, Error, ErrorKind, Value, cached, key};
+use cachify_core::{Cacheable, Cachify, Encoding, Error, ErrorKind, cached, key};
 use serde::{Deserialize, Serialize};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -99,7 +99,7 @@ fn odd_row() -> Row {
 
 #[tokio::test]
 async fn c13_a_hit_through_the_builder_equals_what_was_stored() {
-    async fn check<T: Value + PartialEq + Debug>(cachify: &Cachify, name: &str, value: T) {
+    async fn check<T: Cacheable + PartialEq + Debug>(cachify: &Cachify, name: &str, value: T) {
         let cached = cachify.cached(&key!("built"));
         cached.reset().await.unwrap();
         let computed = cached.get_or_compute(async || value.clone()).await;

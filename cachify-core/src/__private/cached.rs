@@ -6,14 +6,14 @@ use std::pin::Pin;
 
 use super::{Returned, Source};
 use crate::observe::{self, Outcome};
-use crate::{CacheIf, Cached, Error, IntoTime, Key, Policy, Ttl, TtlWith, Value};
+use crate::{CacheIf, Cacheable, Cached, Error, IntoTime, Key, Policy, Ttl, TtlWith};
 
 /// Returns the tag. It comes first wherever a tag is used, so that all complaints of a type that
 /// cannot be cached are the same, and are told once.
 pub fn cacheable<R>(tag: R) -> R
 where
     R: Returned,
-    R::Value: Value,
+    R::Value: Cacheable,
 {
     tag
 }
@@ -23,10 +23,10 @@ where
     message = "`{Self}` is a response, which cannot be cached",
     note = "cache the value that the response is made of, in a function of its own; or put the cache layer of the adapter on the route"
 )]
-pub trait CacheableResponse: Value {}
+pub trait CacheableResponse: Cacheable {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Value> CacheableResponse for T {}
+impl<T: Cacheable> CacheableResponse for T {}
 
 /// Like [`cacheable`], for a type that is named like a response.
 pub fn cacheable_response<R>(tag: R) -> R
@@ -44,7 +44,7 @@ where
 pub fn begin<R>(_: R, source: impl Source, key: Key) -> ControlFlow<R::Returned, Cached>
 where
     R: Returned,
-    R::Value: Value,
+    R::Value: Cacheable,
 {
     source.using(|cachify| match cachify.local(&key) {
         Some(value) => {
@@ -64,7 +64,7 @@ pub fn finish<R, P, F, Fut>(
 ) -> Pin<Box<impl Future<Output = R::Returned>>>
 where
     R: Returned,
-    R::Value: Value,
+    R::Value: Cacheable,
     P: Policy<R::Value>,
     F: FnOnce() -> Fut,
     Fut: Future<Output = R::Returned>,
@@ -98,7 +98,7 @@ where
 pub async fn set_value<R, P>(_: R, cached: Cached<P>, value: R::Value) -> Result<(), Error>
 where
     R: Returned,
-    R::Value: Value,
+    R::Value: Cacheable,
     P: Policy<R::Value>,
 {
     cached.set(value).await
@@ -108,7 +108,7 @@ where
 pub async fn set_returned<R, P>(tag: R, cached: Cached<P>, value: R::Returned) -> Result<(), Error>
 where
     R: Returned,
-    R::Value: Value,
+    R::Value: Cacheable,
     P: Policy<R::Value>,
 {
     match R::split(value) {
@@ -120,7 +120,7 @@ where
 pub async fn get_value<R>(_: R, cached: Cached) -> Result<Option<R::Value>, Error>
 where
     R: Returned,
-    R::Value: Value,
+    R::Value: Cacheable,
 {
     cached.get().await
 }
@@ -128,7 +128,7 @@ where
 pub async fn get_returned<R>(tag: R, cached: Cached) -> Result<Option<R::Returned>, Error>
 where
     R: Returned,
-    R::Value: Value,
+    R::Value: Cacheable,
 {
     let value = get_value(tag, cached).await?;
     Ok(value.map(|value| R::join(Ok(value))))

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Cached, Policy, Sharing, Value, computing, decode, weigh};
+use super::{Cacheable, Cached, Policy, Sharing, computing, decode, weigh};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
 use crate::flight::{Flights, Lead, Role, Turn, Word};
 use crate::lease::LEASE_TTL;
@@ -43,7 +43,7 @@ impl<P> Cached<P> {
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, Outcome), E>
     where
-        T: Value,
+        T: Cacheable,
         P: Policy<T>,
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -84,7 +84,7 @@ impl<P> Cached<P> {
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, Outcome), E>
     where
-        T: Value,
+        T: Cacheable,
         P: Policy<T>,
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -131,7 +131,7 @@ impl<P> Cached<P> {
 
     /// Waits for the outcome of a flight. When patience runs out, it may be this caller's turn to
     /// compute.
-    async fn wait<T: Value>(
+    async fn wait<T: Cacheable>(
         &self,
         mut word: oneshot::Receiver<Word>,
         attempt: &mut Attempt,
@@ -158,7 +158,7 @@ impl<P> Cached<P> {
     }
 
     /// Gets the entry, if the backend has a readable one.
-    async fn look<T: Value>(&self, attempt: &mut Attempt) -> Option<T> {
+    async fn look<T: Cacheable>(&self, attempt: &mut Attempt) -> Option<T> {
         let inner = &self.cachify.inner;
         if inner.backend.is_local() {
             return self.cachify.local(&self.key);
@@ -187,7 +187,7 @@ impl<P> Cached<P> {
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, Outcome), E>
     where
-        T: Value,
+        T: Cacheable,
         P: Policy<T>,
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -235,7 +235,7 @@ impl<P> Cached<P> {
     /// Obtains a lease for the flight, or an entry that another caller stored meanwhile. With
     /// neither, the backend is away or the caller has waited for as long as it may: the value will
     /// be computed and not stored.
-    async fn begin<T: Value>(&self, lead: &mut Lead, attempt: &mut Attempt) -> Option<T> {
+    async fn begin<T: Cacheable>(&self, lead: &mut Lead, attempt: &mut Attempt) -> Option<T> {
         let inner = &self.cachify.inner;
         if inner.pending.contains(&self.key) {
             lead.lease = None;
@@ -318,7 +318,7 @@ impl<P> Cached<P> {
     /// came since the computation began.
     async fn fill<T>(&self, lead: &Lead, attempt: &mut Attempt, typed: &Typed, ttl: Ttl) -> bool
     where
-        T: Value,
+        T: Cacheable,
         P: Policy<T>,
     {
         let inner = &self.cachify.inner;
@@ -411,7 +411,7 @@ impl Attempt {
         self.start.elapsed() >= patience.saturating_mul(ROUNDS)
     }
 
-    fn read<T: Value>(&mut self, key: &Key, found: Found) -> Option<T> {
+    fn read<T: Cacheable>(&mut self, key: &Key, found: Found) -> Option<T> {
         let value = decode(&found);
         if value.is_none() {
             observe::unreadable(key);

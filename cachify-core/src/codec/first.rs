@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Encoding, Node, decode, encode, is_human};
 use crate::clock::Moment;
-use crate::{Key, Ttl, Value, observe};
+use crate::{Cacheable, Key, Ttl, observe};
 
 /// The largest encoded value that is worth the time.
 const LIMIT: usize = 256 * 1024;
@@ -15,7 +15,7 @@ const LIMIT: usize = 256 * 1024;
 /// release builds.
 ///
 /// Needs no backend, so a program that still runs on memory gets the warning too.
-pub(crate) fn check_first<T: Value>(key: &Key, encoding: Encoding, value: &T) {
+pub(crate) fn check_first<T: Cacheable>(key: &Key, encoding: Encoding, value: &T) {
     if cfg!(debug_assertions)
         && is_first::<T>()
         && let Some(fault) = fault(encoding, value)
@@ -32,7 +32,7 @@ fn is_first<T: 'static>() -> bool {
 }
 
 /// Returns how `value` would change when it is stored and read, or nothing if that is not known.
-fn fault<T: Value>(encoding: Encoding, value: &T) -> Option<&'static str> {
+fn fault<T: Cacheable>(encoding: Encoding, value: &T) -> Option<&'static str> {
     // A value that is refused is reported where it was to be stored.
     let bytes = encode(encoding, value, Ttl::NEVER, Moment::from_micros(0)).ok()?;
     if bytes.len() > LIMIT {

@@ -367,7 +367,7 @@ impl<'de> Deserialize<'de> for Stored {
 mod tests {
     use super::*;
     use crate::codec::{Encoding, decode, encode};
-    use crate::{KeyTemplate, Value};
+    use crate::{Cacheable, KeyTemplate};
     use http::header::{ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_TYPE};
     use proptest::prelude::*;
 
@@ -386,7 +386,7 @@ mod tests {
         ttl: Ttl::NEVER,
     };
 
-    fn bytes<T: Value>(encoding: Encoding, value: &T) -> Vec<u8> {
+    fn bytes<T: Cacheable>(encoding: Encoding, value: &T) -> Vec<u8> {
         encode(encoding, value, Ttl::NEVER, Moment::from_micros(5)).unwrap()
     }
 

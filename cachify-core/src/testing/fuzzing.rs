@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Moment;
-use crate::{Encoding, Key, KeyTemplate, Ttl, Value, codec};
+use crate::{Cacheable, Encoding, Key, KeyTemplate, Ttl, codec};
 
 /// Parses a template and renders it, with the second half of the bytes as its arguments.
 ///
@@ -37,7 +37,7 @@ pub fn template(bytes: &[u8]) {
 ///
 /// If a value that was decoded does not come back from its own encoding.
 pub fn envelope(bytes: &[u8]) {
-    fn read<T: Value + PartialEq>(bytes: &[u8]) {
+    fn read<T: Cacheable + PartialEq>(bytes: &[u8]) {
         let (format, payload) = bytes.split_first().unwrap_or((&1, &[]));
         for bytes in [bytes.to_vec(), codec::sealed::<T>(*format, payload)] {
             let Some(value) = codec::decode::<T>(&bytes) else {

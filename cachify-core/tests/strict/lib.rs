@@ -46,7 +46,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use cachify_core::{
-    CacheKey, Cachify, Error, Key, KeyPart, Value, cached, key, locked, once, pooled,
+    CacheKey, Cacheable, Cachify, Error, Key, KeyPart, cached, key, locked, once, pooled,
 };
 
 /// What is charged.
@@ -106,7 +106,7 @@ pub struct Repository<T> {
     user: T,
 }
 
-impl<T: Value> Repository<T> {
+impl<T: Cacheable> Repository<T> {
     /// A repository.
     pub const fn new(cachify: Cachify, name: &'static str, user: T) -> Self {
         Self {

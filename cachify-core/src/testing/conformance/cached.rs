@@ -8,13 +8,13 @@ use std::pin::pin;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::Value;
+use crate::Cacheable;
 
-async fn get<T: Value>(cachify: &Cachify, key: &Key) -> Option<T> {
+async fn get<T: Cacheable>(cachify: &Cachify, key: &Key) -> Option<T> {
     cachify.cached(key).get().await.unwrap()
 }
 
-async fn read<T: Value>(cachify: &Cachify, key: &Key, value: T) -> T {
+async fn read<T: Cacheable>(cachify: &Cachify, key: &Key, value: T) -> T {
     cachify.cached(key).get_or_compute(async || value).await
 }
 
@@ -310,7 +310,7 @@ pub async fn c12_s35_an_update_that_is_cancelled_resets(stage: &Stage) {
 
 /// Over any backend that encodes, too: `nil` for `Some(None)` would be `None`.
 pub async fn c13_a_hit_equals_what_was_stored(stage: &Stage) {
-    async fn check<T: Value + PartialEq + std::fmt::Debug>(stage: &Stage, value: T) {
+    async fn check<T: Cacheable + PartialEq + std::fmt::Debug>(stage: &Stage, value: T) {
         let (a, b) = (stage.handle(), stage.handle());
         let (computed, set) = (stage.key("computed"), stage.key("set"));
         assert_eq!(read(&a, &computed, value.clone()).await, value);
