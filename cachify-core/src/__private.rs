@@ -12,8 +12,8 @@ pub use self::cached::{
     get_value, set_returned, set_value, ttl_with,
 };
 pub use self::hold::{
-    Report, ReportAway, ReportHeld, Takes, ViaAnswer, ViaReport, is_unavailable, lock, map_err,
-    on_error, once, pool, report, report_away, report_held, under_guard, under_permit,
+    Report, ReportAway, ReportHeld, Takes, ViaAnswer, ViaReport, in_use, is_unavailable, lock,
+    map_err, on_error, once, pool, report, report_away, report_held, under_guard, under_permit,
 };
 pub use self::returned::{
     Fallible, Plain, Returned, Returns, Shared, Sharing, ViaFallible, ViaPlain, ViaShared,

@@ -47,9 +47,9 @@ pub use codec::Encoding;
 pub use error::{Error, ErrorKind};
 pub use global::init;
 pub use key::{CacheKey, Key, KeyPart, KeyTemplate, Keys, MissingPlaceholder};
-pub use lock::{Guard, Lock};
+pub use lock::{Guard, Lock, LockHolder, LockStatus};
 pub use once::Once;
-pub use pool::{Permit, Pool};
+pub use pool::{Permit, Pool, PoolStatus};
 pub use ttl::{IntoTime, Ttl};
 
 #[cfg(feature = "macros")]

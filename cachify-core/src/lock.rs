@@ -155,8 +155,26 @@ impl Lock {
         Ok(self.0.inspect().await?.held != 0)
     }
 
-    /// Returns the owner of the lock: the name that its process set with
-    /// [`CachifyBuilder::owner`](crate::CachifyBuilder::owner), with a unique suffix.
+    /// Returns the lock's holder, if there is one, and the number of waiters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// let cachify = Cachify::memory();
+    /// let lock = cachify.lock(&key!("door")).ttl("20s");
+    /// let guard = lock.acquire().await?;
+    ///
+    /// let status = lock.status().await?;
+    /// let holder = status.holder.expect("the guard is alive");
+    /// println!("{} has it for {:?}", holder.owner, holder.ttl_left);
+    /// assert_eq!(status.waiters, 0);
+    /// # guard.release().await
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -166,26 +184,19 @@ impl Lock {
     /// # Cancel safety
     ///
     /// It only looks.
-    pub async fn owner(&self) -> Result<Option<String>, Error> {
-        let holder = self.0.inspect().await?.first;
-        Ok(holder.map(|(token, _)| match token.split_once('@') {
-            Some((_, node)) => node.to_owned(),
-            None => token,
-        }))
-    }
-
-    /// Returns the time until it ends unless it is renewed.
-    ///
-    /// # Errors
-    ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
-    /// the backend cannot say.
-    ///
-    /// # Cancel safety
-    ///
-    /// It only looks.
-    pub async fn ttl_left(&self) -> Result<Option<Duration>, Error> {
-        Ok(self.0.inspect().await?.first.map(|(_, left)| left))
+    pub async fn status(&self) -> Result<LockStatus, Error> {
+        let inspection = self.0.inspect().await?;
+        let holder = inspection.first.map(|(token, ttl_left)| LockHolder {
+            owner: match token.split_once('@') {
+                Some((_, node)) => node.to_owned(),
+                None => token,
+            },
+            ttl_left,
+        });
+        Ok(LockStatus {
+            holder,
+            waiters: inspection.waiting,
+        })
     }
 
     /// Takes the lock from its holder and hands it to the first waiter. The holder
@@ -203,6 +214,27 @@ impl Lock {
     pub async fn force_release(&self) -> Result<bool, Error> {
         self.0.evict().await
     }
+}
+
+/// The state of a lock at one moment, returned by [`Lock::status`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LockStatus {
+    /// The caller that holds the lock; `None` if it is free.
+    pub holder: Option<LockHolder>,
+    /// The number of callers in the queue.
+    pub waiters: usize,
+}
+
+/// The holder of a lock, in a [`LockStatus`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LockHolder {
+    /// The name that the holder's process set with
+    /// [`CachifyBuilder::owner`](crate::CachifyBuilder::owner), with a unique suffix.
+    pub owner: String,
+    /// The time until the lock expires unless the holder renews it.
+    pub ttl_left: Duration,
 }
 
 /// A lock that is held. Dropping it gives the lock back, in the background.

@@ -238,7 +238,7 @@ pub use cachify_macros::locked;
 ///
 /// # Companions
 ///
-/// `size`: how many permits are out. It takes arguments as those of [`#[cached]`](macro@cached) do.
+/// `in_use`: the number of permits that callers hold. It takes arguments as those of [`#[cached]`](macro@cached) do.
 ///
 /// # Examples
 ///
@@ -253,7 +253,7 @@ pub use cachify_macros::locked;
 ///
 /// cachify_core::init(Cachify::memory())?;
 /// assert_eq!(call_vendor("acme").await?, "now");
-/// assert_eq!(call_vendor::size("acme").await?, 0);
+/// assert_eq!(call_vendor::in_use("acme").await?, 0);
 /// # Ok::<(), Error>(()) })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

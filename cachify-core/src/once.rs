@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::{Cachify, Error, ErrorKind, Guard, IntoTime, Key, Lock};
+use crate::{Cachify, Error, ErrorKind, Guard, IntoTime, Key, Lock, LockStatus};
 
 impl Cachify {
     /// Makes a handle that runs work unless another caller is running it at the same moment, in any
@@ -111,7 +111,7 @@ impl Once {
         self.0.is_locked().await
     }
 
-    /// Returns the owner of the run. See [`Lock::owner`].
+    /// Returns the caller that is running the key, if there is one. See [`Lock::status`].
     ///
     /// # Errors
     ///
@@ -121,22 +121,8 @@ impl Once {
     /// # Cancel safety
     ///
     /// It only looks.
-    pub async fn owner(&self) -> Result<Option<String>, Error> {
-        self.0.owner().await
-    }
-
-    /// Returns the time until the run's lock ends unless it is renewed. See [`Lock::ttl_left`].
-    ///
-    /// # Errors
-    ///
-    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
-    /// cannot say.
-    ///
-    /// # Cancel safety
-    ///
-    /// It only looks.
-    pub async fn ttl_left(&self) -> Result<Option<Duration>, Error> {
-        self.0.ttl_left().await
+    pub async fn status(&self) -> Result<LockStatus, Error> {
+        self.0.status().await
     }
 
     /// Lets the next run start although the present one is not done; that one is cancelled as soon

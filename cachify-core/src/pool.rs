@@ -23,7 +23,7 @@ impl Cachify {
     /// let key = KeyTemplate::parse("vendor-{tenant}")?.render(&[&"acme"]);
     ///
     /// let permit = cachify.pool(&key, 10).acquire().await?;
-    /// assert_eq!(cachify.pool(&key, 10).size().await?, 1);
+    /// assert_eq!(cachify.pool(&key, 10).status().await?.in_use, 1);
     /// permit.release().await?;
     /// # Ok::<(), cachify_core::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -109,7 +109,7 @@ impl Pool {
         Ok(output)
     }
 
-    /// Returns how many permits are out.
+    /// Returns the number of permits in use, the number of waiters, and the maximum.
     ///
     /// # Errors
     ///
@@ -119,9 +119,27 @@ impl Pool {
     /// # Cancel safety
     ///
     /// It only looks.
-    pub async fn size(&self) -> Result<usize, Error> {
-        Ok(self.0.inspect().await?.held)
+    pub async fn status(&self) -> Result<PoolStatus, Error> {
+        let inspection = self.0.inspect().await?;
+        Ok(PoolStatus {
+            in_use: inspection.held,
+            waiters: inspection.waiting,
+            max: self.0.slot.max,
+        })
     }
+}
+
+/// The state of a pool at one moment, returned by [`Pool::status`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStatus {
+    /// The number of permits that callers hold. It may be larger than `max`, if other callers allow
+    /// more.
+    pub in_use: usize,
+    /// The number of callers in the queue.
+    pub waiters: usize,
+    /// The maximum that was given to [`Cachify::pool`]. Other callers may have given another one.
+    pub max: u32,
 }
 
 /// A permit that is held. Dropping it gives it back, in the background.

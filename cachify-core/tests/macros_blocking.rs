@@ -94,7 +94,7 @@ fn l1_threads_wait_for_each_other() {
 #[pooled(key = "pool", max = 1, on_full = 1, on_unavailable = 0, with = cachify)]
 fn stacked(cachify: &Cachify, id: u8) -> usize {
     let _ = id;
-    2 + stacked::size(cachify).unwrap()
+    2 + stacked::in_use(cachify).unwrap()
 }
 
 #[test]

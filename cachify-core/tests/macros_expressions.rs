@@ -152,7 +152,7 @@ async fn all_attributes_and_shapes_take_expressions() {
         guard.release().await.unwrap();
         assert_eq!(assert_send(stacked(Some("acme"))).await.unwrap(), 4);
         assert_eq!(stacked::get(Some("acme")).await.unwrap(), Some(4));
-        assert_eq!(stacked::size(Some("acme")).await.unwrap(), 0);
+        assert_eq!(stacked::in_use(Some("acme")).await.unwrap(), 0);
     };
     cachify.scope(call).await;
     Cachify::memory().sync_scope(|| {

@@ -78,7 +78,7 @@ async fn names_that_an_expansion_uses_may_be_taken() {
         assert_eq!(runs_once(7).await, 7);
         assert!(!runs_once::is_locked(&7).await.unwrap());
         assert_eq!(held(7).await.unwrap(), 7);
-        assert_eq!(held::size(&7).await.unwrap(), 0);
+        assert_eq!(held::in_use(&7).await.unwrap(), 0);
         assert!(!held::force_release(&7).await.unwrap());
     };
     Cachify::memory().scope(call).await;
@@ -254,7 +254,7 @@ async fn functions_may_come_from_macros() {
     assert_eq!(reads::get(&app, "x").await.unwrap().as_deref(), Some("x"));
     reads::set(&app, "x", "y".to_owned()).await.unwrap();
     assert_eq!(reads("x", &app).await.unwrap(), "y");
-    assert_eq!(reads::size(&app).await.unwrap(), 0);
+    assert_eq!(reads::in_use(&app).await.unwrap(), 0);
     assert!(lists("x".to_owned(), app.clone()).await.unwrap().is_empty());
     lists::reset(&app, "x").await.unwrap();
     let call = async {

@@ -377,14 +377,15 @@ async fn p1_py20_pooled_formats_its_template() {
         call_vendor(&cachify, &gate, "acme", &2).await,
         Err(ChargeError::Busy(0))
     );
-    assert_eq!(call_vendor::size(&cachify, "acme").await.unwrap(), 2);
-    assert_eq!(call_vendor::size(&cachify, "other").await.unwrap(), 0);
+    assert_eq!(call_vendor::in_use(&cachify, "acme").await.unwrap(), 2);
+    assert_eq!(call_vendor::in_use(&cachify, "other").await.unwrap(), 0);
     assert_eq!(
         cachify
             .pool(&key!("vendor-{tenant}", tenant = "acme"), 2)
-            .size()
+            .status()
             .await
-            .unwrap(),
+            .unwrap()
+            .in_use,
         2
     );
 
@@ -395,7 +396,7 @@ async fn p1_py20_pooled_formats_its_template() {
         assert_eq!(call.await.unwrap(), Ok(4));
     }
     assert_eq!(other.await.unwrap(), Ok(5));
-    assert_eq!(call_vendor::size(&cachify, "acme").await.unwrap(), 0);
+    assert_eq!(call_vendor::in_use(&cachify, "acme").await.unwrap(), 0);
 }
 
 /// Not ours, so it cannot implement `From<Error>`.

@@ -371,7 +371,7 @@ async fn modules_visibility_and_conditions() {
     let call = async {
         nested::calls().await;
         assert_eq!(visible(1).await.unwrap(), 1);
-        assert_eq!(visible::size().await.unwrap(), 0);
+        assert_eq!(visible::in_use().await.unwrap(), 0);
         assert_eq!(there("x".to_owned()).await, 1);
         assert_eq!(there::get("x").await.unwrap(), Some(1));
         let _: Option<nested::deeper::not_there> = None;
@@ -438,7 +438,7 @@ async fn the_outer_attribute_may_be_renamed() {
         assert!(!renamed::memo_over_lock::is_locked(&1).await.unwrap());
         assert_eq!(renamed::memo_over_lock::get(&1).await.unwrap(), Some(1));
         assert_eq!(renamed::alone().await.unwrap(), 1);
-        assert_eq!(renamed::alone::size().await.unwrap(), 0);
+        assert_eq!(renamed::alone::in_use().await.unwrap(), 0);
     };
     Cachify::memory().scope(call).await;
 }
@@ -455,7 +455,7 @@ async fn p3_on_full_may_use_the_arguments() {
     let call = async {
         let first = answers("x".to_owned(), &gate);
         let second = async {
-            while answers::size("x").await.unwrap() == 0 {
+            while answers::in_use("x").await.unwrap() == 0 {
                 tokio::task::yield_now().await;
             }
             let second = answers("x".to_owned(), &gate).await;
@@ -486,7 +486,7 @@ async fn attributes_of_others_stay() {
         assert_eq!(traced(1, &runs).await.unwrap(), 1);
         traced::reset(&1).await.unwrap();
         assert_eq!(traced(1, &runs).await.unwrap(), 1);
-        assert_eq!(traced::size().await.unwrap(), 0);
+        assert_eq!(traced::in_use().await.unwrap(), 0);
     };
     Cachify::memory().scope(call).await;
     assert_eq!(runs.load(Ordering::SeqCst), 2);

@@ -156,7 +156,7 @@ async fn a_cache_below_a_lock_is_asked_under_it() {
 #[pooled(key = "crowd", max = 1, on_full = "full", on_error = |_| "away", with = cachify)]
 async fn crowd(cachify: &Cachify, id: u8) -> &'static str {
     let _ = id;
-    assert_eq!(crowd::size(cachify).await.unwrap(), 1);
+    assert_eq!(crowd::in_use(cachify).await.unwrap(), 1);
     assert!(crowd::is_locked(cachify, &id).await.unwrap());
     "ran"
 }

@@ -87,9 +87,9 @@ async fn p1_py16_no_permit_is_lost_to_another_one_s_update() {
     let permits = join_all((0..600).map(|_| pool.acquire())).await;
     let held: Vec<_> = permits.into_iter().filter_map(Result::ok).collect();
     assert_eq!(held.len(), 500);
-    assert_eq!(pool.size().await.unwrap(), 500);
+    assert_eq!(pool.status().await.unwrap().in_use, 500);
     join_all(held.into_iter().map(cachify_core::Permit::release)).await;
-    assert_eq!(pool.size().await.unwrap(), 0);
+    assert_eq!(pool.status().await.unwrap().in_use, 0);
 }
 
 /// Theirs: a time to live of zero means for ever.

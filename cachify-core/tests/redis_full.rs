@@ -152,7 +152,10 @@ async fn p2_s16_when_everything_is_flushed_every_holder_hears_it() {
         let pool = handle.pool(&key("desk"), 10).ttl(SECOND);
         permits.push(pool.acquire().await.unwrap());
     }
-    assert_eq!(handle.pool(&key("desk"), 10).size().await.unwrap(), 10);
+    assert_eq!(
+        handle.pool(&key("desk"), 10).status().await.unwrap().in_use,
+        10
+    );
     server.command(&["FLUSHALL"]);
     for permit in &permits {
         soon("the loss", permit.lost()).await;

@@ -98,7 +98,7 @@ async fn s5_with_the_least_rights_everything_works() {
     // A renewal keeps it for longer than its time to live.
     tokio::time::sleep(SECOND + SECOND / 2).await;
     assert!(lock.is_locked().await.unwrap() && !guard.is_lost());
-    assert!(lock.owner().await.unwrap().is_some());
+    assert!(lock.status().await.unwrap().holder.is_some());
     guard.release().await.unwrap();
     let guard = waiting.await.unwrap().unwrap();
     assert!(lock.force_release().await.unwrap());
@@ -107,7 +107,7 @@ async fn s5_with_the_least_rights_everything_works() {
 
     let pool = here.pool(&key("desk"), 2);
     let permit = pool.acquire().await.unwrap();
-    assert_eq!(pool.size().await.unwrap(), 1);
+    assert_eq!(pool.status().await.unwrap().in_use, 1);
     permit.release().await.unwrap();
 }
 

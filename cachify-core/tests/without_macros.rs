@@ -83,7 +83,8 @@ async fn every_line(builder: CachifyBuilder) -> Result<(), Error> {
 
     let tenant = "acme";
     let permit = cachify.pool(&key!("vendor-{tenant}"), 10).acquire().await?;
-    assert_eq!(cachify.pool(&key!("vendor-{tenant}"), 10).size().await?, 1);
+    let vendor = cachify.pool(&key!("vendor-{tenant}"), 10);
+    assert_eq!(vendor.status().await?.in_use, 1);
     drop(permit);
     cachify.close(Duration::from_secs(5)).await
 }

@@ -220,7 +220,7 @@ pub(crate) fn stack(layers: &[Layer]) -> syn::Result<()> {
     if let Some(second) = of(What::Pooled).nth(1) {
         return Err(syn::Error::new(
             second.span,
-            "two `#[pooled]` on one function, and `size` could mean either: take the second permit inside, by `cachify.pool(..)`",
+            "two `#[pooled]` on one function, and `in_use` could mean either: take the second permit inside, by `cachify.pool(..)`",
         ));
     }
     Ok(())

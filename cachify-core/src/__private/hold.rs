@@ -17,6 +17,10 @@ pub fn pool(source: impl Source, key: &Key, max: u32) -> Pool {
     source.using(|cachify| cachify.pool(key, max))
 }
 
+pub async fn in_use(pool: Pool) -> Result<usize, Error> {
+    Ok(pool.status().await?.in_use)
+}
+
 macro_rules! hold {
     ($($name:ident($holder:ty);)*) => {$(
         /// Runs `work` under it, and gives it back: a failed release is logged and costs no result.

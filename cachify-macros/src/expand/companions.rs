@@ -1,4 +1,4 @@
-//! `reset`, `set`, `get`, `is_locked`, `force_release`, `size`: what belongs to a function and is
+//! `reset`, `set`, `get`, `is_locked`, `force_release`, `in_use`: what belongs to a function and is
 //! reached by its name.
 
 mod signature;
@@ -117,7 +117,7 @@ impl Companions<'_> {
         }
         let pools = of(&[What::Pooled]);
         if !pools.is_empty() {
-            methods.extend(self.size(&pools)?);
+            methods.extend(self.in_use(&pools)?);
         }
         Ok(methods)
     }
@@ -164,17 +164,17 @@ impl Companions<'_> {
         )
     }
 
-    fn size(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+    fn in_use(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
         let private = &self.context.private;
         let body = self.each(
             layers.iter(),
             "all",
-            |source, key| quote!(#private::pool(#source, &#key, 1).size().await),
+            |source, key| quote!(#private::in_use(#private::pool(#source, &#key, 1)).await),
         );
-        let doc = "How many permits are out for these arguments: see `Pool::size`.";
+        let doc = "Returns the number of permits in use for these arguments: see `Pool::status`.";
         self.method(
             layers,
-            Method::new("size", doc, quote!(::core::primitive::usize), body),
+            Method::new("in_use", doc, quote!(::core::primitive::usize), body),
         )
     }
 

@@ -48,7 +48,7 @@ async fn a_permit_is_held_until_the_body_ends() {
     assert_eq!(to_bytes(one.into_body(), 100).await.unwrap(), "a\nb\nc\n");
     drop(two); // the client went away
     let key = key!("exports");
-    while cachify.pool(&key, 2).size().await.unwrap() > 0 {
+    while cachify.pool(&key, 2).status().await.unwrap().in_use > 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(ask().await.status(), 200);

@@ -75,7 +75,7 @@ async fn ask_vendor(tenant: &str) -> Result<String, Error> {
 }
 
 async fn busy() -> Result<usize, Error> {
-    ask_vendor::size("acme").await
+    ask_vendor::in_use("acme").await
 }
 // ANCHOR_END: pool
 

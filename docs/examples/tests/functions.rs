@@ -118,7 +118,7 @@ impl From<Error> for ChargeError {
 // ANCHOR: inspect
 async fn inspect(order: &Order) -> Result<(bool, usize), Error> {
     let is_charging = charge::is_locked(order).await?;
-    let out = ask_vendor::size("acme").await?;
+    let out = ask_vendor::in_use("acme").await?;
     charge::force_release(order).await?; // by force
     Ok((is_charging, out))
 }

@@ -76,9 +76,12 @@ async fn a_holder_that_lost_the_lock_cannot_write() {
 // ANCHOR: inspect
 async fn inspect(cachify: &Cachify, order_id: u64) -> Result<(), Error> {
     let lock = cachify.lock(&key!("charge-{order_id}"));
-    println!("locked: {}", lock.is_locked().await?);
-    println!("by: {:?}", lock.owner().await?);
-    println!("until, unless renewed: {:?}", lock.ttl_left().await?);
+    let status = lock.status().await?;
+    if let Some(holder) = status.holder {
+        println!("held by {}", holder.owner);
+        println!("for {:?} unless renewed", holder.ttl_left);
+    }
+    println!("{} are waiting", status.waiters);
     lock.force_release().await?; // by force: the holder learns of it at its next renewal
     Ok(())
 }

@@ -36,7 +36,7 @@ async fn no_more_than_the_pool_allows() {
     for _ in 0..3 {
         permits.push(open(&cachify, 7).await.unwrap());
     }
-    assert_eq!(pool.size().await.unwrap(), 3);
+    assert_eq!(pool.status().await.unwrap().in_use, 3);
     let full = open(&cachify, 7).await.unwrap_err();
     assert_eq!(full.kind(), ErrorKind::Full);
     assert!(full.retry_after().is_some());

@@ -85,14 +85,15 @@ async fn the_user_of_the_book_has_all_rights_that_are_needed() {
 
     let lock = cachify.lock(&key!("door")).wait(Duration::from_secs(10));
     let guard = lock.acquire().await.unwrap();
-    assert!(lock.owner().await.unwrap().unwrap().starts_with("web-3"));
+    let holder = lock.status().await.unwrap().holder.unwrap();
+    assert!(holder.owner.starts_with("web-3"));
     let (waited, released) = tokio::join!(lock.acquire(), guard.release());
     released.unwrap();
     waited.unwrap().release().await.unwrap();
     cachify.once(&key!("job")).run(async {}).await.unwrap();
     let pool = cachify.pool(&key!("desk"), 2);
     let permit = pool.acquire().await.unwrap();
-    assert_eq!(pool.size().await.unwrap(), 1);
+    assert_eq!(pool.status().await.unwrap().in_use, 1);
     permit.release().await.unwrap();
 }
 

@@ -636,22 +636,21 @@ pub async fn l8_a_lock_can_be_looked_at_and_forced(stage: &Stage) {
     let key = stage.key("looked-at");
     let lock = b.lock(&key);
     assert!(!lock.is_locked().await.unwrap());
-    assert_eq!(lock.owner().await.unwrap(), None);
-    assert_eq!(lock.ttl_left().await.unwrap(), None);
+    let status = lock.status().await.unwrap();
+    assert_eq!((status.holder, status.waiters), (None, 0));
     assert!(!lock.force_release().await.unwrap(), "nobody held it");
 
     let guard = a.lock(&key).ttl(20 * SECOND).acquire().await.unwrap();
     assert!(lock.is_locked().await.unwrap());
-    assert_eq!(
-        lock.owner().await.unwrap().as_deref(),
-        Some(a.inner.node.as_str())
-    );
-    let left = lock.ttl_left().await.unwrap().unwrap();
+    let holder = lock.status().await.unwrap().holder.unwrap();
+    assert_eq!(holder.owner, a.inner.node.as_str());
+    let left = holder.ttl_left;
     assert!(left > 15 * SECOND && left <= 20 * SECOND, "{left:?}");
 
     let waiter = b.lock(&key).wait(30 * SECOND);
     let waiter = tokio::spawn(async move { waiter.acquire().await.unwrap() });
     queue_grows_to(&a, SlotKind::Lock, &key, 1).await;
+    assert_eq!(lock.status().await.unwrap().waiters, 1);
     assert!(lock.force_release().await.unwrap());
     let next = soon("the first who waits", waiter).await.unwrap();
     assert!(next.fencing_token() > guard.fencing_token());

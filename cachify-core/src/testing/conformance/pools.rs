@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 
 use super::*;
 
-async fn size(cachify: &Cachify, key: &Key) -> usize {
-    cachify.pool(key, 1).size().await.unwrap()
+async fn in_use(cachify: &Cachify, key: &Key) -> usize {
+    cachify.pool(key, 1).status().await.unwrap().in_use
 }
 
 pub async fn p1_never_more_than_max(stage: &Stage) {
@@ -29,7 +29,7 @@ pub async fn p1_never_more_than_max(stage: &Stage) {
     });
     soon("all turns", join_all(tasks)).await;
     assert_eq!(most.load(Ordering::SeqCst), 3, "all three, and no fourth");
-    assert_eq!(size(&handles[0], &key).await, 0);
+    assert_eq!(in_use(&handles[0], &key).await, 0);
 }
 
 pub async fn p1_every_caller_brings_its_own_max(stage: &Stage) {
@@ -40,9 +40,9 @@ pub async fn p1_every_caller_brings_its_own_max(stage: &Stage) {
     assert_eq!(kind(b.pool(&key, 2).acquire().await), Some(ErrorKind::Full));
     assert_eq!(kind(b.pool(&key, 1).acquire().await), Some(ErrorKind::Full));
     let third = b.pool(&key, 3).acquire().await.unwrap();
-    assert_eq!(size(&b, &key).await, 3);
+    assert_eq!(in_use(&b, &key).await, 3);
     drop((first, second, third));
-    until("all are back", async || size(&a, &key).await == 0).await;
+    until("all are back", async || in_use(&a, &key).await == 0).await;
 }
 
 pub async fn p1_a_waiter_is_served_by_its_own_max(stage: &Stage) {
@@ -54,11 +54,11 @@ pub async fn p1_a_waiter_is_served_by_its_own_max(stage: &Stage) {
     queue_grows_to(&a, SlotKind::Pool, &key, 1).await;
     // Nobody overtakes the waiter, nor is it served for the sake of another's `max`.
     assert_eq!(kind(b.pool(&key, 3).acquire().await), Some(ErrorKind::Full));
-    assert_eq!(size(&a, &key).await, 1);
+    assert_eq!(in_use(&a, &key).await, 1);
     assert!(!waiter.is_finished());
     first.release().await.unwrap();
     let permit = soon("the waiter", waiter).await.unwrap().unwrap();
-    assert_eq!(size(&a, &key).await, 1);
+    assert_eq!(in_use(&a, &key).await, 1);
     permit.release().await.unwrap();
 }
 
@@ -127,7 +127,7 @@ pub async fn p2_py18_a_failed_release_does_not_cost_the_result(stage: &Stage) {
             Some(9)
         );
         backend.heal();
-        until("released late", async || size(&b, &key).await == 0).await;
+        until("released late", async || in_use(&b, &key).await == 0).await;
         until("released late", async || {
             !b.lock(&key).is_locked().await.unwrap()
         })
@@ -170,7 +170,7 @@ pub async fn p3_py17_waiters_are_served_in_order_and_full_means_full(stage: &Sta
         soon("the waiters", waiter).await.unwrap();
     }
     assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
-    assert_eq!(size(&handles[0], &key).await, 1);
+    assert_eq!(in_use(&handles[0], &key).await, 1);
     second.release().await.unwrap();
 }
 
@@ -180,12 +180,12 @@ pub async fn p3_py19_a_pool_within_itself_gives_everything_back(stage: &Stage) {
     let pool = cachify.pool(&key, 2);
     let inner = pool.run(async {
         let inner = pool.run(async {
-            assert_eq!(size(&cachify, &key).await, 2);
+            assert_eq!(in_use(&cachify, &key).await, 2);
             pool.acquire().await.map(drop)
         });
         inner.await.unwrap()
     });
     let third = Box::pin(inner).await.unwrap();
     assert_eq!(kind(third), Some(ErrorKind::Full));
-    assert_eq!(size(&cachify, &key).await, 0);
+    assert_eq!(in_use(&cachify, &key).await, 0);
 }
