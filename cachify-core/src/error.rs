@@ -14,6 +14,8 @@ use smol_str::SmolStr;
 pub enum ErrorKind {
     /// The lock is held by another caller, also after the wait.
     Held,
+    /// Another caller is running what runs [once](crate::Cachify::once) at a time.
+    AlreadyRunning,
     /// All permits of the pool are taken, also after the time that was given to wait.
     Full,
     /// The lock or permit was held, but no longer is (or can no longer be known to be).
@@ -49,6 +51,7 @@ impl ErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
+            Self::AlreadyRunning => "already running",
             Self::Full => "full",
             Self::Lost => "lost",
             Self::Unavailable => "unavailable",
@@ -99,8 +102,6 @@ struct Inner {
     template: Option<SmolStr>,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
-    /// It is about something that is to run once at a time.
-    once: bool,
     /// Overrides what the kind says about the backend: see [`Error::is_down`].
     down: Option<bool>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -122,7 +123,6 @@ impl Error {
             template: None,
             message: message.into(),
             retry_after: None,
-            once: false,
             down: None,
             source: None,
         }))
@@ -144,10 +144,13 @@ impl Error {
         self.0.retry_after
     }
 
-    /// Returns whether another caller holds the lock, or the pool is full: the cases of `on_locked`
-    /// and `on_full`.
+    /// Returns whether another caller holds the lock or runs the key, or the pool is full: the
+    /// cases of `on_locked` and `on_full`.
     pub fn is_contended(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Held | ErrorKind::Full)
+        matches!(
+            self.kind(),
+            ErrorKind::Held | ErrorKind::AlreadyRunning | ErrorKind::Full
+        )
     }
 
     /// Returns whether the backend was away or too slow, which a service answers with 503.
@@ -176,11 +179,14 @@ impl Error {
         self
     }
 
-    /// Marks the error of something that is to run once at a time: held, it is a conflict rather
-    /// than a lock.
+    /// Turns the refusal of a lock into that of work that runs once at a time.
     #[must_use]
     pub(crate) fn of_once(mut self) -> Self {
-        self.inner_mut().once = true;
+        if self.kind() == ErrorKind::Held {
+            let inner = self.inner_mut();
+            inner.kind = ErrorKind::AlreadyRunning;
+            inner.message = "another caller is running this already; try again later".into();
+        }
         self
     }
 
@@ -196,11 +202,6 @@ impl Error {
     /// this one operation.
     pub(crate) fn is_down(&self) -> bool {
         self.0.down.unwrap_or_else(|| self.is_unavailable())
-    }
-
-    #[cfg(feature = "http")]
-    pub(crate) fn is_of_once(&self) -> bool {
-        self.0.once
     }
 
     fn inner_mut(&mut self) -> &mut Inner {

@@ -87,8 +87,8 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// [`Held`](ErrorKind::Held) if another caller is running the key; otherwise those of
-    /// [`Lock::acquire`].
+    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning) if another caller is running the key; otherwise
+    /// those of [`Lock::acquire`].
     ///
     /// # Cancel safety
     ///

@@ -11,7 +11,8 @@ use crate::{Error, ErrorKind, observe};
 ///
 /// | error | status | `Retry-After` |
 /// |---|---|---|
-/// | [`Held`](ErrorKind::Held) | 423; 409 from [`Cachify::once`](crate::Cachify::once) | when the holder's time ends, at least 1 s |
+/// | [`Held`](ErrorKind::Held) | 423 | when the holder's time ends, at least 1 s |
+/// | [`AlreadyRunning`](ErrorKind::AlreadyRunning) | 409 | as above |
 /// | [`Full`](ErrorKind::Full) | 429 | as above |
 /// | [`Lost`](ErrorKind::Lost), [`Unavailable`](ErrorKind::Unavailable), [`Timeout`](ErrorKind::Timeout), [`Unconfirmed`](ErrorKind::Unconfirmed), [`NotQueued`](ErrorKind::NotQueued) | 503 | 1 s |
 /// | [`Request`](ErrorKind::Request) | 400 | |
@@ -65,12 +66,12 @@ pub fn problem_status(error: &Error) -> StatusCode {
 /// The status, title and detail.
 fn described(error: &Error) -> (StatusCode, &'static str, &'static str) {
     match error.kind() {
-        ErrorKind::Held if !error.is_of_once() => (
+        ErrorKind::Held => (
             StatusCode::LOCKED,
             "Locked",
             "Another request is working on this; try again later.",
         ),
-        ErrorKind::Held => (
+        ErrorKind::AlreadyRunning => (
             StatusCode::CONFLICT,
             "Already running",
             "The same request is being processed already; try again later.",
@@ -136,6 +137,7 @@ mod tests {
     fn h5_every_kind_has_its_status() {
         for (kind, status) in [
             (ErrorKind::Held, 423),
+            (ErrorKind::AlreadyRunning, 409),
             (ErrorKind::Full, 429),
             (ErrorKind::Unavailable, 503),
             (ErrorKind::Timeout, 503),
@@ -169,6 +171,11 @@ mod tests {
         let _guard = cachify.lock(&key).acquire().await.unwrap();
         let once = cachify.once(&key).acquire().await.unwrap_err();
         let lock = cachify.lock(&key).acquire().await.unwrap_err();
+        assert_eq!(
+            (once.kind(), lock.kind()),
+            (ErrorKind::AlreadyRunning, ErrorKind::Held)
+        );
+        assert!(once.is_contended() && once.retry_after().is_some());
         assert_eq!(
             (problem(&once).0.as_u16(), problem(&lock).0.as_u16()),
             (409, 423)

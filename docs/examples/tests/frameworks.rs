@@ -138,7 +138,8 @@ impl Users for UsersService {
 // ANCHOR: status
 fn status(error: &Error) -> Status {
     match error.kind() {
-        ErrorKind::Held => Status::Aborted, // a lock or `once`: the client may try again
+        // A lock or `once`: the client may try again.
+        ErrorKind::Held | ErrorKind::AlreadyRunning => Status::Aborted,
         ErrorKind::Full => Status::ResourceExhausted, // a pool
         ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Lost => Status::Unavailable,
         _ => Status::Internal,

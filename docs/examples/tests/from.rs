@@ -61,7 +61,7 @@ async fn report(day: u32) -> Result<Option<u32>, Error> {
     Ok(Some(day))
 }
 
-/// Without `on_locked`, the error is `Held`: `raise_on_locked=True`.
+/// Without `on_locked`, the error is `AlreadyRunning`: `raise_on_locked=True`.
 #[once(key = "report-{day}")]
 async fn report_or_error(day: u32) -> Result<u32, Error> {
     Ok(day)
