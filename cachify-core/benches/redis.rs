@@ -49,7 +49,7 @@ fn main() {
     let (cachify, raw) = runtime.block_on(async {
         let cachify = Cachify::builder()
             .redis(&url)
-            .budget(Duration::from_secs(5))
+            .backend_timeout(Duration::from_secs(5))
             .connect()
             .await
             .unwrap();

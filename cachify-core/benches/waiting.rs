@@ -84,7 +84,7 @@ fn redis(runtime: &Runtime) {
 async fn connect(server: &redis_fixture::Server) -> Cachify {
     Cachify::builder()
         .redis(server.url())
-        .budget(Duration::from_secs(5))
+        .backend_timeout(Duration::from_secs(5))
         .connect()
         .await
         .unwrap()

@@ -127,7 +127,7 @@ impl Cachify {
 /// # When the backend is away
 ///
 /// The value is computed and returned. What a call loses to the backend is bounded by the handle's
-/// `budget`, 250 ms by default.
+/// `backend_timeout`, 250 ms by default.
 ///
 /// # What is not stored
 ///

@@ -47,7 +47,7 @@ pub(crate) struct Settings {
     pub(crate) prefix: String,
     pub(crate) default_ttl: Ttl,
     pub(crate) lock_ttl: Duration,
-    pub(crate) budget: Duration,
+    pub(crate) backend_timeout: Duration,
     /// How long a caller waits for the computation of another one before it may compute too.
     pub(crate) patience: Duration,
     pub(crate) encoding: Encoding,
@@ -217,8 +217,8 @@ impl Cachify {
     /// # Errors
     ///
     /// [`Unconfirmed`](ErrorKind::Unconfirmed) if the backend did not acknowledge it within the
-    /// budget. It is then retried until it is, and this process reads past the backend's copy of
-    /// the key meanwhile; other processes may still see the old value.
+    /// backend timeout. It is then retried until it is, and this process reads past the backend's
+    /// copy of the key meanwhile; other processes may still see the old value.
     /// [`NotQueued`](ErrorKind::NotQueued) if there are too many such resets already (10 000 keys):
     /// reset again later; or if the handle was closed.
     ///
@@ -300,8 +300,8 @@ impl Cachify {
     /// Checks that the backend answers and is fit for use, as [`connect`](Self::connect) does.
     ///
     /// An app that connects with [`connect_lazy`](CachifyBuilder::connect_lazy) calls this to
-    /// report the state of its backend. It waits for the answer for one second, or for the budget
-    /// if that is longer.
+    /// report the state of its backend. It waits for the answer for one second, or for the backend
+    /// timeout if that is longer.
     ///
     /// # Errors
     ///
@@ -328,7 +328,7 @@ impl Cachify {
     /// ```
     pub async fn check(&self) -> Result<(), Error> {
         let inner = &self.inner;
-        let within = inner.settings.budget.max(Duration::from_secs(1));
+        let within = inner.settings.backend_timeout.max(Duration::from_secs(1));
         limit(within, inner.backend.check()).await
     }
 
@@ -521,7 +521,7 @@ impl Inner {
         self: &Arc<Self>,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let result = limit(self.settings.budget, operation).await;
+        let result = limit(self.settings.backend_timeout, operation).await;
         self.settle(&result);
         result
     }
@@ -675,7 +675,7 @@ async fn probe(claim: Claim) {
         else {
             return;
         };
-        let Err(error) = limit(inner.settings.budget, inner.backend.probe()).await else {
+        let Err(error) = limit(inner.settings.backend_timeout, inner.backend.probe()).await else {
             return inner.breaker.recover();
         };
         // Waiting does not help: say so, once for each reason.
@@ -707,7 +707,7 @@ async fn replay(claim: Claim) {
             // For what was added between the last look and the end of the claim.
             return inner.kick();
         };
-        match limit(inner.settings.budget, inner.backend.reset(&key)).await {
+        match limit(inner.settings.backend_timeout, inner.backend.reset(&key)).await {
             Ok(()) => {
                 inner.pending.acknowledge(&key, round);
                 inner.background.idle.notify_waiters();

@@ -23,7 +23,8 @@ pub enum ErrorKind {
     /// The backend cannot be reached, refuses, or was given up for the moment after repeated
     /// failures.
     Unavailable,
-    /// The backend did not answer within the budget: the operation may or may not have happened.
+    /// The backend did not answer within the backend timeout: the operation may or may not have
+    /// happened.
     Timeout,
     /// A reset (or set) was not acknowledged. It is queued and retried until it is; until then this
     /// process does not trust the backend's copy of the key.

@@ -99,7 +99,7 @@ impl Request {
                 token: &token,
                 ttl,
                 wait: wait.map(|wait| wait.min(PLACE)),
-                within: inner.settings.budget,
+                within: inner.settings.backend_timeout,
             };
             let answer = match inner.admit() {
                 Ok(()) => {
@@ -139,7 +139,7 @@ impl Request {
                     let survives = error.is_unavailable()
                         && wait.is_some()
                         && (waiter.as_mut())
-                            .is_some_and(|waiter| waiter.forgives(inner.settings.budget));
+                            .is_some_and(|waiter| waiter.forgives(inner.settings.backend_timeout));
                     if !survives {
                         return Err(error);
                     }
@@ -346,7 +346,7 @@ impl Renewable for Hold {
                 Err(error) => {
                     let template = self.slot.key.template();
                     tracing::debug!(%error, template, "a renewal failed and is tried again");
-                    Some(inner.settings.budget.min(self.ttl / 3))
+                    Some(inner.settings.backend_timeout.min(self.ttl / 3))
                 }
             }
         })

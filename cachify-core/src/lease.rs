@@ -100,7 +100,7 @@ impl Renewable for Lease {
                     }
                     None
                 }
-                Err(_) => Some(inner.settings.budget.min(RENEW_EVERY)),
+                Err(_) => Some(inner.settings.backend_timeout.min(RENEW_EVERY)),
             }
         })
     }

@@ -87,8 +87,8 @@ impl Lock {
     ///
     /// [`Held`](crate::ErrorKind::Held) if another caller has it, also after waiting; `retry_after`
     /// says when its time to live ends. [`Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's budget
-    /// (default 250 ms): without the backend, no caller gets a lock.
+    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's
+    /// backend timeout (default 250 ms): without the backend, no caller gets a lock.
     /// [`Configuration`](crate::ErrorKind::Configuration) for a `ttl` or `max_hold` under 1 s.
     ///
     /// # Cancel safety

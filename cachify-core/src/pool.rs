@@ -80,8 +80,8 @@ impl Pool {
     /// [`Full`](crate::ErrorKind::Full) if all are taken, also after waiting; `retry_after` says
     /// when the first one's time to live ends. [`Unavailable`](crate::ErrorKind::Unavailable) or
     /// [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's
-    /// budget. [`Configuration`](crate::ErrorKind::Configuration) for a pool of no permits, or a
-    /// `ttl` or `max_hold` under 1 s.
+    /// backend timeout. [`Configuration`](crate::ErrorKind::Configuration) for a pool of no
+    /// permits, or a `ttl` or `max_hold` under 1 s.
     ///
     /// # Cancel safety
     ///

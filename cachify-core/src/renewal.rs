@@ -80,7 +80,7 @@ impl Renewable for Watch {
     fn renew<'a>(&'a self, inner: &'a Arc<Inner>) -> BoxFuture<'a, Option<Duration>> {
         Box::pin(async move {
             // An error needs no note: the renewals themselves meet it.
-            let _ = limit(inner.settings.budget, inner.backend.watch()).await;
+            let _ = limit(inner.settings.backend_timeout, inner.backend.watch()).await;
             Some(Self::EVERY)
         })
     }

@@ -40,7 +40,7 @@ impl Budget {
         if self.left.is_zero() {
             return Err(Error::new(
                 ErrorKind::Timeout,
-                "the call's time budget for the backend is used up",
+                "the call's time for the backend is used up",
             ));
         }
         let start = Instant::now();
@@ -72,7 +72,7 @@ pub(crate) async fn limit<T>(
     }
     Err(Error::new(
         ErrorKind::Timeout,
-        "the backend did not answer in time; see whether it is overloaded or hung, or raise the handle's `budget`",
+        "the backend did not answer in time; see whether it is overloaded or hung, or raise the handle's `backend_timeout`",
     ))
 }
 

@@ -230,7 +230,7 @@ impl<'a> Waiter<'a> {
         }
         let losses = *self.losses.borrow_and_update();
         // Until there is an answer.
-        let looked = now + self.inner.settings.budget + RECHECK;
+        let looked = now + self.inner.settings.backend_timeout + RECHECK;
         let mut table = self.inner.waiting.table();
         let line = table
             .lines

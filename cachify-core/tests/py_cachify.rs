@@ -108,7 +108,7 @@ async fn c6_py13_what_cannot_be_read_is_replaced() {
     let server = redis_fixture::Server::start();
     let cachify = Cachify::builder()
         .redis(server.url())
-        .budget(Duration::from_secs(2))
+        .backend_timeout(Duration::from_secs(2))
         .connect()
         .await
         .unwrap();

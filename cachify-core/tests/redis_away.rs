@@ -12,24 +12,28 @@ use common::{MILLI, Process, SECOND, builder, connect, is_granted, key, lock, so
 use redis_fixture::{Proxy, Reply, Server};
 use tokio::time::Instant;
 
-const BUDGET: Duration = Duration::from_millis(250);
+const BACKEND_TIMEOUT: Duration = Duration::from_millis(250);
 /// What a loaded machine adds.
 const SLACK: Duration = Duration::from_millis(200);
 
-/// Calls until the breaker is open; each gets its value, within the budget.
-async fn computes_within_the_budget(cachify: &Cachify) {
+/// Calls until the breaker is open; each gets its value, within the backend timeout.
+async fn computes_within_the_backend_timeout(cachify: &Cachify) {
     for i in 0..6 {
         let start = Instant::now();
         let value = cachify.cached(&key("row")).get_or_compute(async || i).await;
         assert_eq!(value, i);
-        assert!(start.elapsed() < BUDGET + SLACK, "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() < BACKEND_TIMEOUT + SLACK,
+            "{:?}",
+            start.elapsed()
+        );
     }
     let start = Instant::now();
     for i in 0..100 {
         let cached = cachify.cached(&key("row"));
         assert_eq!(cached.get_or_compute(async || i).await, i);
     }
-    assert!(start.elapsed() < BUDGET, "{:?}", start.elapsed());
+    assert!(start.elapsed() < BACKEND_TIMEOUT, "{:?}", start.elapsed());
 }
 
 async fn caches_again(cachify: &Cachify) {
@@ -46,7 +50,7 @@ async fn c7_a_server_that_refuses_costs_a_budget_at_most() {
     let server = Server::start();
     let cachify = connect(&server.url()).await;
     server.kill();
-    computes_within_the_budget(&cachify).await;
+    computes_within_the_backend_timeout(&cachify).await;
     server.restart();
     caches_again(&cachify).await;
 }
@@ -56,7 +60,7 @@ async fn c7_a_server_that_hangs_costs_a_budget_at_most() {
     let server = Server::start();
     let cachify = connect(&server.url()).await;
     server.pause();
-    computes_within_the_budget(&cachify).await;
+    computes_within_the_backend_timeout(&cachify).await;
     server.resume();
     caches_again(&cachify).await;
 }
@@ -66,7 +70,7 @@ async fn c7_a_server_that_hangs_from_the_start_costs_a_budget_at_most() {
     let server = Server::start();
     server.pause();
     let cachify = builder(&server.url()).connect_lazy().unwrap();
-    computes_within_the_budget(&cachify).await;
+    computes_within_the_backend_timeout(&cachify).await;
     server.resume();
     caches_again(&cachify).await;
 }
@@ -77,7 +81,7 @@ async fn c7_a_network_that_swallows_everything_costs_a_budget_at_most() {
     let proxy = Proxy::start(&server.url());
     let cachify = connect(&proxy.url()).await;
     proxy.black_hole();
-    computes_within_the_budget(&cachify).await;
+    computes_within_the_backend_timeout(&cachify).await;
     proxy.resume();
     caches_again(&cachify).await;
 }
@@ -126,7 +130,7 @@ async fn c7_a_server_that_answers_errors_costs_a_budget_at_most() {
     }
     let server = builder.spawn();
     let cachify = common::builder(&server.url()).connect_lazy().unwrap();
-    computes_within_the_budget(&cachify).await;
+    computes_within_the_backend_timeout(&cachify).await;
 }
 
 #[tokio::test]
@@ -157,7 +161,7 @@ async fn l7_without_redis_no_lock() {
     let start = Instant::now();
     let error = cachify.lock(&key("door")).acquire().await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
-    assert!(start.elapsed() < BUDGET + SLACK);
+    assert!(start.elapsed() < BACKEND_TIMEOUT + SLACK);
     server.resume();
     server.kill();
     let start = Instant::now();
@@ -165,7 +169,7 @@ async fn l7_without_redis_no_lock() {
         let error = cachify.lock(&key("door")).acquire().await.unwrap_err();
         assert!(error.is_unavailable(), "{error}");
     }
-    assert!(start.elapsed() < 4 * BUDGET);
+    assert!(start.elapsed() < 4 * BACKEND_TIMEOUT);
 }
 
 #[tokio::test]
@@ -331,7 +335,10 @@ async fn l6_a_connection_that_broke_meanwhile_costs_neither_an_acquire_nor_a_rel
 async fn l6_a_release_whose_answer_got_lost_is_not_called_a_loss() {
     let server = Server::start();
     let proxy = Proxy::start(&server.url());
-    let cachify = builder(&proxy.url()).budget(10 * SECOND).connect().await;
+    let cachify = builder(&proxy.url())
+        .backend_timeout(10 * SECOND)
+        .connect()
+        .await;
     let cachify = cachify.unwrap();
     let other = connect(&server.url()).await;
     // Loads the script.

@@ -147,7 +147,7 @@ async fn c4_no_lease_comes_back_to_life_after_a_reset() {
 async fn c4_s8_no_copy_of_an_earlier_look_revives_the_lease_of_a_later_one() {
     let stage = Stage::new().await;
     let row = key("row");
-    let cachify = common::builder(&stage.proxy.url()).budget(5 * SECOND);
+    let cachify = common::builder(&stage.proxy.url()).backend_timeout(5 * SECOND);
     let cachify = cachify.connect().await.unwrap();
     cachify
         .cached(&key("warm"))

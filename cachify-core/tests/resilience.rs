@@ -127,11 +127,11 @@ async fn c7_what_was_never_asked_for_is_not_given_back() {
 #[tokio::test(start_paused = true)]
 async fn the_longest_and_shortest_times_are_just_times() {
     let longest = Cachify::builder()
-        .budget(Duration::MAX)
+        .backend_timeout(Duration::MAX)
         .patience(Duration::MAX)
         .lock_ttl(Duration::MAX);
     let shortest = Cachify::builder()
-        .budget(Duration::ZERO)
+        .backend_timeout(Duration::ZERO)
         .patience(Duration::ZERO);
     for builder in [longest, shortest] {
         let (cachify, backend) = Faulty::wrap(&builder.connect_lazy().unwrap());

@@ -35,7 +35,7 @@ async fn every_line(builder: CachifyBuilder) -> Result<(), Error> {
         .owner("till-3")
         .default_ttl(Duration::from_mins(5))
         .lock_ttl(Duration::from_secs(30))
-        .budget(Duration::from_secs(2))
+        .backend_timeout(Duration::from_secs(2))
         .patience(Duration::from_secs(30))
         .encoding(Encoding::MessagePack)
         .capacity(1000)

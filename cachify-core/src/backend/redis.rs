@@ -63,8 +63,8 @@ use word::Word;
 /// it never comes after that, and much less than what the scripts take for a sign of clocks that
 /// disagree.
 const LONGEST_ANSWER: Duration = Duration::from_secs(8);
-/// How long an attempt to connect goes on in the background; a waiting caller gives up with its own
-/// budget.
+/// How long an attempt to connect goes on in the background; a waiting caller gives up after its
+/// own backend timeout.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long all that is looked at by a check may take.
 const CHECK: Duration = Duration::from_secs(5);
@@ -112,8 +112,8 @@ impl Redis {
                 select: address.database.is_some(),
             },
             address,
-            patience: options.budget.max(CONNECT),
-            budget: options.budget,
+            connect_timeout: options.backend_timeout.max(CONNECT),
+            backend_timeout: options.backend_timeout,
             time: ServerTime::new(options.clock, signals.clone()),
             resent: Resent::default(),
             known: AtomicBool::new(false),

@@ -56,7 +56,7 @@ impl<P> Cached<P> {
         let start = Instant::now();
         let mut attempt = Attempt {
             arrival: inner.flights.tick(),
-            budget: Budget::new(inner.settings.budget),
+            budget: Budget::new(inner.settings.backend_timeout),
             start,
             patience: start + inner.settings.patience,
             unreadable: None,

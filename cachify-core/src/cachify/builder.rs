@@ -25,7 +25,7 @@ use crate::{Error, ErrorKind, IntoTime, Ttl};
 ///     .url("memory://") // or redis://127.0.0.1:6379
 ///     .prefix("shop")
 ///     .default_ttl(Duration::from_mins(10))
-///     .budget(Duration::from_millis(100))
+///     .backend_timeout(Duration::from_millis(100))
 ///     .connect()
 ///     .await?;
 /// # drop(cachify);
@@ -40,7 +40,7 @@ pub struct CachifyBuilder {
     label: Option<String>,
     default_ttl: Ttl,
     lock_ttl: Duration,
-    budget: Duration,
+    backend_timeout: Duration,
     patience: Duration,
     encoding: Encoding,
     memory: MemoryBuilder,
@@ -76,7 +76,7 @@ impl Default for CachifyBuilder {
             label: None,
             default_ttl: Ttl::new(Duration::from_mins(5)),
             lock_ttl: Duration::from_secs(30),
-            budget: Duration::from_millis(250),
+            backend_timeout: Duration::from_millis(250),
             patience: Duration::from_secs(30),
             encoding: Encoding::default(),
             memory: Memory::builder(),
@@ -163,10 +163,10 @@ impl CachifyBuilder {
     /// 250 ms; at least 1 ms, at most an hour.
     ///
     /// A backend that is farther away than a few milliseconds, or that stores large values, needs
-    /// more: an answer that exceeds the budget counts as a failure, and three in a row open the
+    /// more: an answer that takes longer counts as a failure, and three in a row open the
     /// circuit breaker until the backend answers a probe.
-    pub fn budget(mut self, budget: Duration) -> Self {
-        self.budget = budget;
+    pub fn backend_timeout(mut self, timeout: Duration) -> Self {
+        self.backend_timeout = timeout;
         self
     }
 
@@ -324,7 +324,7 @@ impl CachifyBuilder {
         let mut options = RedisOptions::new(url)
             .prefix(&self.prefix)
             .node(node.clone())
-            .budget(self.settings().budget)
+            .backend_timeout(self.settings().backend_timeout)
             .allow_evicting_locks(self.allow_evicting_locks)
             .clock(self.clock.clone());
         if let Some(share) = self.entries_share {
@@ -360,8 +360,8 @@ impl CachifyBuilder {
             lock_ttl: self.lock_ttl,
             // None, and retries would never rest; forever, and they would have no time in which to
             // come.
-            budget: self
-                .budget
+            backend_timeout: self
+                .backend_timeout
                 .clamp(Duration::from_millis(1), Duration::from_hours(1)),
             // What the clock can add to the present.
             patience: self.patience.min(Duration::from_hours(24 * 366 * 100)),
@@ -377,7 +377,7 @@ impl fmt::Debug for CachifyBuilder {
             .field("prefix", &self.prefix)
             .field("default_ttl", &self.default_ttl)
             .field("lock_ttl", &self.lock_ttl)
-            .field("budget", &self.budget)
+            .field("backend_timeout", &self.backend_timeout)
             .finish_non_exhaustive()
     }
 }

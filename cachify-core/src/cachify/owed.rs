@@ -240,7 +240,7 @@ impl Sending {
     /// Sends it. `false`: it was not acknowledged, and is left to be sent again.
     async fn pay(mut self) -> bool {
         let Self { inner, debt, .. } = &self;
-        let (backend, within) = (&inner.backend, inner.settings.budget);
+        let (backend, within) = (&inner.backend, inner.settings.backend_timeout);
         // Bypasses the circuit breaker, and repetitions must not open it either.
         let result = match &debt.what {
             What::Slot(slot) => limit(within, backend.release(slot, &debt.token)).await,

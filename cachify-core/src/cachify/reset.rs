@@ -11,8 +11,8 @@ use futures_util::stream::FuturesUnordered;
 use super::Inner;
 use crate::{Error, ErrorKind, Key};
 
-/// How many resets of one call are under way at a time. Each has the handle's budget, so a call
-/// with more keys than the backend answers within one budget does not fail.
+/// How many resets of one call are under way at a time. Each has the handle's backend timeout, so a
+/// call with more keys than the backend answers within one timeout does not fail.
 const AT_ONCE: usize = 128;
 
 /// How many templates an error names.

@@ -165,8 +165,8 @@ fn kind<T>(result: Result<T, Error>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
-fn budget(cachify: &Cachify) -> Duration {
-    cachify.inner.settings.budget
+fn backend_timeout(cachify: &Cachify) -> Duration {
+    cachify.inner.settings.backend_timeout
 }
 
 async fn queue_grows_to(cachify: &Cachify, kind: SlotKind, key: &Key, len: usize) {

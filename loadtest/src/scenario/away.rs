@@ -1,5 +1,7 @@
-//! Redis is killed while users are read and updated, and started again, empty. Proves that reads go on being answered, each within the budget for a Redis that does not,
-//! that updates are refused (503) rather than made without their lock, and that both recover, with no read older than an update before it.
+//! Redis is killed while users are read and updated, and started again, empty. Proves that reads go
+//! on being answered, each within the backend timeout for a Redis that does not, that updates are
+//! refused (503) rather than made without their lock, and that both recover, with no read older
+//! than an update before it.
 //!
 //! It is there for a quarter of the time, away for a quarter, and then back. Its latency is that of reads. Facts: `reads_away`, `read_away_p50_us`, `read_away_max_us`,
 //! `updates_refused`, and `recovered_ms`: from Redis's being back to the first update.
@@ -130,7 +132,7 @@ fn told(contender: &Contender, events: &Events, disagreements: u64, phase: Durat
             away.count.to_string(),
         ),
         Promise::new(
-            "no read took longer than its budget",
+            "no read took longer than its backend timeout",
             slowest < micros(BOUND),
             format!("{} ms", slowest / 1000),
         ),

@@ -1,5 +1,6 @@
 //! Many clients ask all processes at once for a user whom nobody has read yet. Proves that each of these users was read from the database
-//! exactly once; on a machine so busy that Redis does not answer within the budget, by those besides to whom it did not (`alone`).
+//! exactly once; on a machine so busy that Redis does not answer within the backend timeout, by
+//! those besides to whom it did not (`alone`).
 //!
 //! Its latency is that of whole stampedes, from the first request to the last answer. Facts: `stampedes`, `callers` of each, `computation_us`, how long reading a user
 //! takes at least, and `overhead_p50_us`, how much longer a stampede took.
@@ -81,7 +82,8 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     Ok(vec![run])
 }
 
-/// A reader to whom Redis does not answer within the budget computes for itself: that is promised, too.
+/// A reader to whom Redis does not answer within the backend timeout computes for itself: that is
+/// promised, too.
 fn one_each(stampedes: u64, computed: Computed) -> Promise {
     let text = "exactly one computation each";
     let late = stampedes + computed.alone;

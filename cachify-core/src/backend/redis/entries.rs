@@ -55,7 +55,7 @@ impl Shared {
             }
         };
         let outcome = match self
-            .run_until(&self.data, start, self.server.budget, call)
+            .run_until(&self.data, start, self.server.backend_timeout, call)
             .await?
         {
             Ok(outcome) => outcome,

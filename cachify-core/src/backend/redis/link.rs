@@ -32,8 +32,8 @@ pub(super) struct Server {
     /// Keys with other prefixes than that of the rights are used, too.
     pub(super) prefixes: AtomicBool,
     /// How long an attempt to connect goes on: those who wait for it may give up sooner.
-    pub(super) patience: Duration,
-    pub(super) budget: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) backend_timeout: Duration,
     pub(super) time: ServerTime,
     pub(super) resent: Resent,
     /// A connection was made once.
@@ -320,7 +320,7 @@ impl Shelf {
     async fn connect(&self) -> Result<Live, Error> {
         let server = &self.server;
         let Address { client, place, .. } = &server.address;
-        let error = match timeout(server.patience, open(server)).await {
+        let error = match timeout(server.connect_timeout, open(server)).await {
             Ok(Ok(connection)) => {
                 server.known.store(true, Ordering::Release);
                 observe::connection(place, true);
@@ -339,7 +339,7 @@ impl Shelf {
             return Err(error);
         }
         let address = client.get_connection_info().addr();
-        let wrong = wrong_scheme(address, place, server.budget).await;
+        let wrong = wrong_scheme(address, place, server.backend_timeout).await;
         Err(wrong.unwrap_or(error))
     }
 }
@@ -421,7 +421,10 @@ impl Drop for Unanswered<'_> {
             }
             let ping = cmd("PING");
             let answer = live.connection.send_packed_command(&ping);
-            if timeout(test.0.server.budget, answer).await.is_err() {
+            if timeout(test.0.server.backend_timeout, answer)
+                .await
+                .is_err()
+            {
                 test.0.discard(live.id);
             }
         });

@@ -16,7 +16,7 @@ pub struct RedisOptions {
     pub(super) url: String,
     pub(super) prefix: String,
     pub(super) node: Option<Node>,
-    pub(super) budget: Duration,
+    pub(super) backend_timeout: Duration,
     pub(super) allow_evicting_locks: bool,
     pub(super) entries_share: Option<f64>,
     pub(super) client_name: Option<String>,
@@ -33,7 +33,7 @@ impl RedisOptions {
             url: url.into(),
             prefix: "cachify".to_owned(),
             node: None,
-            budget: Duration::from_millis(250),
+            backend_timeout: Duration::from_millis(250),
             allow_evicting_locks: false,
             entries_share: None,
             client_name: None,
@@ -56,8 +56,8 @@ impl RedisOptions {
     }
 
     /// Sets how long a caller waits for an answer. Default: 250 ms.
-    pub fn budget(mut self, budget: Duration) -> Self {
-        self.budget = budget;
+    pub fn backend_timeout(mut self, timeout: Duration) -> Self {
+        self.backend_timeout = timeout;
         self
     }
 
@@ -98,7 +98,7 @@ impl fmt::Debug for RedisOptions {
         // Not the URL: it may hold a password.
         f.debug_struct("RedisOptions")
             .field("prefix", &self.prefix)
-            .field("budget", &self.budget)
+            .field("backend_timeout", &self.backend_timeout)
             .finish_non_exhaustive()
     }
 }

@@ -53,12 +53,8 @@ impl Shared {
         fitness::admit_slots(self).await?;
         if acquire.wait.is_some() && !self.subscriber.stands(slot.key.prefix()) {
             // Who does not listen is passed over. Without a subscription, looking again must do.
-            let patience = acquire.wait.unwrap_or_default().min(acquire.within / 2);
-            let _ = timeout(
-                patience,
-                self.subscriber.stand(slot.key.prefix(), &self.weak),
-            )
-            .await;
+            let within = acquire.wait.unwrap_or_default().min(acquire.within / 2);
+            let _ = timeout(within, self.subscriber.stand(slot.key.prefix(), &self.weak)).await;
         }
         let spot = self.spot(&slot.key);
         let [holders, queue, places, ended, nodes] = spot.slot(slot.kind);
@@ -166,7 +162,7 @@ impl Shared {
 
     /// Releases an unwanted slot in the background.
     pub(super) fn give_back(&self, call: Call) {
-        let (control, within) = (self.control.clone(), self.server.budget);
+        let (control, within) = (self.control.clone(), self.server.backend_timeout);
         tokio::spawn(async move {
             if !matches!(timeout(within, control.run(&call)).await, Ok(Ok(_))) {
                 tracing::debug!(

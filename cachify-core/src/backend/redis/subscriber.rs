@@ -214,11 +214,11 @@ async fn run(weak: Weak<Shared>) {
         match connect(&shared).await {
             Ok((sink, stream)) => {
                 let standing = Standing(&weak);
-                let budget = shared.server.budget;
+                let backend_timeout = shared.server.backend_timeout;
                 drop(shared);
                 let since = Instant::now();
                 let listening = std::pin::pin!(listen(&weak, stream));
-                let tending = std::pin::pin!(tend(&weak, sink, &wanted, budget));
+                let tending = std::pin::pin!(tend(&weak, sink, &wanted, backend_timeout));
                 select(listening, tending).await;
                 drop(standing);
                 tracing::debug!("the subscription to Redis broke; subscribing anew");
@@ -258,7 +258,7 @@ async fn run(weak: Weak<Shared>) {
 async fn connect(shared: &Shared) -> Result<(PubSubSink, PubSubStream), Error> {
     let server = &shared.server;
     let attempt = server.address.listener.get_async_pubsub();
-    let (sink, stream) = match timeout(server.patience, attempt).await {
+    let (sink, stream) = match timeout(server.connect_timeout, attempt).await {
         Ok(Ok(pubsub)) => pubsub.split(),
         Ok(Err(error)) => return Err(server.translate(&error)),
         Err(_) => return Err(unreachable(&server.address.place, LATE)),
@@ -282,7 +282,7 @@ async fn subscribe(shared: &Shared, sink: &PubSubSink, again: bool) -> Result<()
         let mut sink = sink.clone();
         sink.subscribe(shared.channel(prefix)).await
     });
-    let Ok(results) = timeout(server.patience, join_all(attempts)).await else {
+    let Ok(results) = timeout(server.connect_timeout, join_all(attempts)).await else {
         return Err(unreachable(&server.address.place, LATE));
     };
     let mut stands = false;
@@ -322,7 +322,12 @@ async fn listen(weak: &Weak<Shared>, mut stream: PubSubStream) {
 
 /// Tests the connection, follows the prefixes that come and go, and ends when the connection does
 /// not answer.
-async fn tend(weak: &Weak<Shared>, mut sink: PubSubSink, wanted: &Notify, budget: Duration) {
+async fn tend(
+    weak: &Weak<Shared>,
+    mut sink: PubSubSink,
+    wanted: &Notify,
+    backend_timeout: Duration,
+) {
     let mut next = Instant::now() + PING_EVERY;
     loop {
         let due = std::pin::pin!(sleep_until(next));
@@ -331,7 +336,7 @@ async fn tend(weak: &Weak<Shared>, mut sink: PubSubSink, wanted: &Notify, budget
             Either::Left(_)
         );
         if is_due {
-            match timeout(budget.max(PING_EVERY), sink.ping::<redis::Value>()).await {
+            match timeout(backend_timeout.max(PING_EVERY), sink.ping::<redis::Value>()).await {
                 Ok(Ok(_)) => {}
                 _ => return,
             }
@@ -343,7 +348,7 @@ async fn tend(weak: &Weak<Shared>, mut sink: PubSubSink, wanted: &Notify, budget
         if is_due {
             for prefix in shared.subscriber.unused() {
                 let channel = shared.channel(&prefix);
-                match timeout(shared.server.patience, sink.unsubscribe(channel)).await {
+                match timeout(shared.server.connect_timeout, sink.unsubscribe(channel)).await {
                     Ok(Ok(())) => {}
                     _ => return,
                 }
