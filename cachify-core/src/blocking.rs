@@ -146,13 +146,13 @@ pub(crate) fn awaited() -> Option<Handle> {
 }
 
 /// How long a runtime may take to run a task before it counts as blocked.
-const PATIENCE: Duration = Duration::from_millis(100);
+const WITHIN: Duration = Duration::from_millis(100);
 
 /// Returns whether the runtime runs a task at present.
 pub(crate) async fn runs(awaited: Handle) -> bool {
     // Spawned from elsewhere, or it would stay with this thread.
     let task = runtime().spawn(async move { awaited.spawn(async {}).await });
-    timeout(PATIENCE, task).await.is_ok()
+    timeout(WITHIN, task).await.is_ok()
 }
 
 /// Explains why an operation got no answer, if this thread itself keeps the answer from arriving.

@@ -107,17 +107,17 @@ impl Cachify {
 /// themselves, 1, 2, 4, ... at a time. A panic reaches only the caller whose closure panicked. Over
 /// Redis, the same holds among all processes by a lease.
 ///
-/// A caller waits for the handle's [`patience`](crate::CachifyBuilder::patience), 30 s by default.
-/// Then it computes too; the first computation to finish is stored and goes to all waiting callers.
-/// A slow computation is not repeated by every caller: one starts when the patience has passed, two
-/// more when it has passed again, then four, and so on, in all processes together. The others wait
-/// on, for 16 times the patience at most. A caller that waited that long computes and does not
+/// A caller waits for the handle's [`compute_wait`](crate::CachifyBuilder::compute_wait), 30 s by
+/// default. Then it computes too; the first computation to finish is stored and goes to all waiting
+/// callers. A slow computation is not repeated by every caller: one starts when that time has
+/// passed, two more when it has passed again, then four, and so on, in all processes together. The
+/// others wait on, for 16 times that at most. A caller that waited that long computes and does not
 /// store. A [reset](Self::reset) or [set](Self::set) ends the wait at once in its own process, and
 /// within about a second in others.
 ///
 /// A computation makes progress only while its caller is polled. In a `buffered` stream, or a
-/// branch of `select!` that is polled no more, it keeps others waiting until their patience ends; a
-/// warning then names the template and the time waited. Run such a call in a task of its own
+/// branch of `select!` that is polled no more, it keeps others waiting until that time has passed;
+/// a warning then names the template and the time waited. Run such a call in a task of its own
 /// (`tokio::spawn`).
 ///
 /// A computation that asks for its own key does not wait for itself: the inner call computes at

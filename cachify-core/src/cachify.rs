@@ -49,7 +49,7 @@ pub(crate) struct Settings {
     pub(crate) lock_ttl: Duration,
     pub(crate) backend_timeout: Duration,
     /// How long a caller waits for the computation of another one before it may compute too.
-    pub(crate) patience: Duration,
+    pub(crate) compute_wait: Duration,
     pub(crate) encoding: Encoding,
 }
 

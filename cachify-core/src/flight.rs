@@ -7,9 +7,9 @@
 //!    backend: a later caller must not be given a value that a reset may already have overtaken.
 //! 4. The lease in the backend moves with the leadership, so that following a leader who is gone
 //!    costs no round trip.
-//! 5. A leader may hang. Waiters that run out of patience lead beside it, with leases of their own:
-//!    1, then 2, 4, ... of them, a patience apart. The first to finish ends the flight. A reset
-//!    ends it at once, and its waiters look again.
+//! 5. A leader may hang. Waiters that waited for `compute_wait` lead beside it, with leases of their
+//!    own: 1, then 2, 4, ... of them, one `compute_wait` apart. The first to finish ends the flight.
+//!    A reset ends it at once, and its waiters look again.
 
 use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
@@ -67,7 +67,7 @@ struct Open {
     /// How many are to lead at a time after the present ones failed: 1, 2, 4, ...
     width: usize,
     waiters: VecDeque<Waiter>,
-    /// Those that run out of patience.
+    /// Those that waited for `compute_wait`.
     late: Rounds,
     /// When the flight was opened, or when the last round of them began.
     since: Instant,
@@ -122,7 +122,7 @@ pub(crate) enum Role {
     Wait(oneshot::Receiver<Word>),
 }
 
-/// What a waiter does when its patience ends.
+/// What a waiter does after `compute_wait`.
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// Compute beside the leaders there are.
@@ -194,20 +194,24 @@ impl Flights {
         Role::Lead(Lead::new(inner, key, id))
     }
 
-    /// Lets a waiter that ran out of `patience` lead beside the leader, if it is one of the few
+    /// Lets a waiter that waited for `compute_wait` lead beside the leader, if it is one of the few
     /// that may.
-    pub(crate) fn overtake<T: 'static>(inner: &Arc<Inner>, key: &Key, patience: Duration) -> Turn {
+    pub(crate) fn overtake<T: 'static>(
+        inner: &Arc<Inner>,
+        key: &Key,
+        compute_wait: Duration,
+    ) -> Turn {
         let mut flights = inner.flights.open();
         let Some(open) = flights.by_type(key.as_str(), TypeId::of::<T>()) else {
             return Turn::Again;
         };
         let now = Instant::now();
-        let over = now.duration_since(open.since) >= patience;
+        let over = now.duration_since(open.since) >= compute_wait;
         if over {
             open.since = now;
         }
         if !open.late.pass(over) {
-            return Turn::Wait(open.since + patience);
+            return Turn::Wait(open.since + compute_wait);
         }
         open.leaders += 1;
         Turn::Lead(Lead::new(inner, key.as_str().into(), open.id))

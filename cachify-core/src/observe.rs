@@ -67,7 +67,7 @@ pub(crate) fn computed(key: &Key, took: Duration) {
     tracing::debug!(template = key.template(), ?took, "computed");
 }
 
-/// The patience of a caller ended before another caller's computation did.
+/// A caller has waited for longer than the `compute_wait` for another caller's computation.
 pub(crate) fn overdue(key: &Key, waited: Duration) {
     tracing::warn!(
         template = key.template(),

@@ -260,7 +260,7 @@ async fn c2_a_leader_nobody_polls_does_not_hang_the_others() {
     assert_eq!(
         start.elapsed(),
         Duration::from_secs(30),
-        "the default patience"
+        "the default `compute_wait`"
     );
     assert_eq!(cached.get::<i32>().await.unwrap(), Some(1));
     assert_eq!(stuck.await, 2);

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 /// The default.
-const PATIENCE: Duration = Duration::from_secs(30);
+const COMPUTE_WAIT: Duration = Duration::from_secs(30);
 
 fn key(text: &str) -> Key {
     KeyTemplate::parse(text).unwrap().render(&[])
@@ -45,7 +45,7 @@ async fn c2_a_hung_computation_is_taken_over_and_its_successor_is_stored() {
         })
     });
     assert_eq!(join_all(calls).await, [1; 100]);
-    assert!(start.elapsed() < PATIENCE + Duration::from_secs(1));
+    assert!(start.elapsed() < COMPUTE_WAIT + Duration::from_secs(1));
     assert_eq!(
         cached.get_or_compute(async || 0_usize).await,
         1,
@@ -63,7 +63,7 @@ async fn c2_a_computation_longer_than_the_patience_is_no_stampede() {
         async move {
             let compute = async || {
                 starts.fetch_add(1, Ordering::SeqCst);
-                sleep(PATIENCE * 5 / 2).await;
+                sleep(COMPUTE_WAIT * 5 / 2).await;
                 7
             };
             let value = cached.get_or_compute(compute).await;
@@ -72,9 +72,11 @@ async fn c2_a_computation_longer_than_the_patience_is_no_stampede() {
     });
     let answers = join_all(calls).await;
     assert!(answers.iter().all(|(value, _)| *value == 7));
-    // The first, one after one patience, two after two.
+    // The first, one after one wait, two after two.
     assert_eq!(starts.load(Ordering::SeqCst), 4);
-    let waiters = answers.iter().filter(|(_, took)| *took == PATIENCE * 5 / 2);
+    let waiters = answers
+        .iter()
+        .filter(|(_, took)| *took == COMPUTE_WAIT * 5 / 2);
     assert_eq!(waiters.count(), 97, "they get the first value");
     assert_eq!(cached.get().await.unwrap(), Some(7));
 }
@@ -97,10 +99,10 @@ async fn c2_if_all_computations_hang_everybody_gets_a_turn() {
         })
         .collect();
     let mut counts = Vec::new();
-    sleep(PATIENCE / 2).await;
+    sleep(COMPUTE_WAIT / 2).await;
     for _ in 0..7 {
         counts.push(starts.load(Ordering::SeqCst));
-        sleep(PATIENCE).await;
+        sleep(COMPUTE_WAIT).await;
     }
     assert_eq!(counts, [1, 2, 4, 8, 16, 32, 40]);
     calls.iter().for_each(tokio::task::JoinHandle::abort);
@@ -138,7 +140,7 @@ async fn c4_a_reset_or_a_set_frees_those_who_wait_for_a_hung_computation() {
 #[tokio::test(start_paused = true)]
 async fn c2_a_flight_without_patience_waits_for_nobody() {
     let builder = Cachify::builder().memory().clock(Clock::test());
-    let cachify = builder.patience(Duration::ZERO).connect_lazy().unwrap();
+    let cachify = builder.compute_wait(Duration::ZERO).connect_lazy().unwrap();
     let cached = cachify.cached(&key("row"));
     let mut hung = pin!(cached.get_or_compute(pending::<i32>));
     assert!(poll_once(hung.as_mut()).is_pending());
@@ -210,5 +212,5 @@ async fn c2_two_tasks_that_wait_for_each_other_end_after_their_patience() {
     let start = Instant::now();
     let values = (a.await.unwrap(), b.await.unwrap());
     assert!(values.0 >= 2 && values.1 >= 2, "{values:?}");
-    assert!(start.elapsed() <= PATIENCE + Duration::from_secs(1));
+    assert!(start.elapsed() <= COMPUTE_WAIT + Duration::from_secs(1));
 }

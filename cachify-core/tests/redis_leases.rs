@@ -131,16 +131,16 @@ async fn c3_those_who_wait_are_told_however_the_lease_ends() {
 async fn c3_a_lease_that_is_not_filled_can_be_joined_in_rounds() {
     let server = Server::start();
     let (a, b) = (Process::new(&server.url()), Process::new(&server.url()));
-    let (row, patience) = (key("row"), 400 * MILLI);
+    let (row, after) = (key("row"), 400 * MILLI);
     assert!(is_granted(&a.begin(&row, &a.node.token(), None).await));
     let mut joined = Vec::new();
     let start = tokio::time::Instant::now();
     while joined.len() < 3 {
         let token = b.node.token();
-        match b.claim(&row, &token, Claim::Join(patience)).await {
+        match b.claim(&row, &token, Claim::Join(after)).await {
             Begun::Granted => joined.push((token, start.elapsed())),
             Begun::Busy { recheck } => {
-                assert!(recheck <= patience, "{recheck:?}");
+                assert!(recheck <= after, "{recheck:?}");
                 tokio::time::sleep(recheck).await;
             }
             Begun::Found(_) => panic!("nothing is stored"),
@@ -148,11 +148,11 @@ async fn c3_a_lease_that_is_not_filled_can_be_joined_in_rounds() {
     }
     // One, then two.
     let at: Vec<_> = joined.iter().map(|(_, at)| *at).collect();
-    assert!(at[1] >= at[0] + patience / 2, "{at:?}");
+    assert!(at[1] >= at[0] + after / 2, "{at:?}");
     assert!(is_busy(
-        &b.claim(&row, &b.node.token(), Claim::Join(patience)).await
+        &b.claim(&row, &b.node.token(), Claim::Join(after)).await
     ));
-    // Without patience it stands as before.
+    // Without `Join` it stands as before.
     assert!(is_busy(&b.begin(&row, &b.node.token(), None).await));
 
     let [first, second, third] = [0, 1, 2].map(|n: usize| &joined[n].0);

@@ -128,11 +128,11 @@ async fn c7_what_was_never_asked_for_is_not_given_back() {
 async fn the_longest_and_shortest_times_are_just_times() {
     let longest = Cachify::builder()
         .backend_timeout(Duration::MAX)
-        .patience(Duration::MAX)
+        .compute_wait(Duration::MAX)
         .lock_ttl(Duration::MAX);
     let shortest = Cachify::builder()
         .backend_timeout(Duration::ZERO)
-        .patience(Duration::ZERO);
+        .compute_wait(Duration::ZERO);
     for builder in [longest, shortest] {
         let (cachify, backend) = Faulty::wrap(&builder.connect_lazy().unwrap());
         let key = key("row");

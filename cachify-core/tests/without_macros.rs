@@ -36,7 +36,7 @@ async fn every_line(builder: CachifyBuilder) -> Result<(), Error> {
         .default_ttl(Duration::from_mins(5))
         .lock_ttl(Duration::from_secs(30))
         .backend_timeout(Duration::from_secs(2))
-        .patience(Duration::from_secs(30))
+        .compute_wait(Duration::from_secs(30))
         .encoding(Encoding::MessagePack)
         .capacity(1000)
         .connect()

@@ -21,7 +21,7 @@ use crate::sabotage::Sabotage;
 use crate::scratch;
 
 /// How long a process may take to start, or to end when it is asked to.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What to start.
 pub(crate) struct Order<'a> {
@@ -80,7 +80,7 @@ impl Fleet {
         let prefix = format!("loadtest-{:016x}", fastrand::u64(..));
         let mut fleet = Self {
             instances: Vec::new(),
-            client: Client::builder().timeout(PATIENCE).build()?,
+            client: Client::builder().timeout(TIMEOUT).build()?,
             directory,
         };
         if !matches!(order.app, App::Floor | App::Lab) {
@@ -191,11 +191,11 @@ impl Fleet {
             drop(instance.process.stdin.take());
         }
         for instance in &mut self.instances {
-            match timeout(PATIENCE, instance.process.wait()).await {
+            match timeout(TIMEOUT, instance.process.wait()).await {
                 Ok(Ok(status)) if status.success() => {}
                 Ok(status) => bail!("an app ended with {:?}: {}", status?, instance.last_words()),
                 Err(_) => bail!(
-                    "an app did not end within {PATIENCE:?}: {}",
+                    "an app did not end within {TIMEOUT:?}: {}",
                     instance.last_words()
                 ),
             }
@@ -250,7 +250,7 @@ impl Instance {
             .take()
             .context("no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await;
+        let line = timeout(TIMEOUT, lines.next_line()).await;
         match line.ok().transpose()?.flatten() {
             Some(line) => {
                 let url = line.strip_prefix("listening on ");

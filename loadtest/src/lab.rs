@@ -17,7 +17,7 @@ use crate::serve::listen;
 /// The places of the pool.
 pub(crate) const PLACES: u32 = 4;
 /// Longer than any queue: nobody gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// From when to when somebody was inside, by the [clock](now_us) of this machine.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -47,8 +47,8 @@ pub(crate) async fn serve(
         let to_us = now_us();
         Json(Inside { from_us, to_us })
     };
-    let lock = LockLayer::new(&cachify, "lab-{key}").wait(PATIENCE);
-    let pool = PoolLayer::new(&cachify, "lab-{key}", PLACES).wait(PATIENCE);
+    let lock = LockLayer::new(&cachify, "lab-{key}").wait(TIMEOUT);
+    let pool = PoolLayer::new(&cachify, "lab-{key}", PLACES).wait(TIMEOUT);
     let locked = match sabotage {
         Some(Sabotage::Lock) => get(work),
         _ => get(work.layer(lock)),

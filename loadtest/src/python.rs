@@ -25,7 +25,7 @@ const PACKAGES: [&str; 7] = [
     "greenlet",
 ];
 /// Fetching packages takes its time, but not more.
-const PATIENCE: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 const VERSIONS: &str = "import platform, importlib.metadata as m; \
     print(platform.python_implementation(), platform.python_version() + ',', ', '.join(f'{p} {m.version(p)}' for p in ['py-cachify', 'fastapi', 'uvicorn', 'redis']))";
 
@@ -87,7 +87,7 @@ impl Python {
 /// What a program says, if it succeeds in time.
 async fn run(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = timeout(PATIENCE, output)
+    let output = timeout(TIMEOUT, output)
         .await
         .context("it takes too long")??;
     if output.status.success() {

@@ -105,17 +105,17 @@ impl LeaseState {
     /// Joins it if it is old enough; else says how long to wait.
     fn join(&mut self, claim: Claim, now: Moment) -> Result<(), Duration> {
         let left = self.deadline.since(now);
-        let Claim::Join(patience) = claim else {
+        let Claim::Join(after) = claim else {
             return Err(left);
         };
-        let over = now.since(self.since) >= patience;
+        let over = now.since(self.since) >= after;
         if over {
             self.since = now;
         }
         if self.rounds.pass(over) {
             return Ok(());
         }
-        Err(left.min(patience.saturating_sub(now.since(self.since))))
+        Err(left.min(after.saturating_sub(now.since(self.since))))
     }
 }
 

@@ -11,8 +11,8 @@
 //! refused if a reset ended the lease, and a waiter gets the value only if it was stored, or if the
 //! computation began after the waiter came.
 //!
-//! A computation may hang. A caller that runs out of patience computes beside it and may store, but
-//! only a few do at a time: in this process by [`Flights::overtake`], among all processes by
+//! A computation may hang. A caller that waited for `compute_wait` computes beside it and may
+//! store, but only a few do at a time: in this process by [`Flights::overtake`], among all processes by
 //! [`Claim::Join`].
 
 use std::future::Future;
@@ -30,7 +30,7 @@ use crate::observe::{self, Outcome};
 use crate::resilience::Budget;
 use crate::{Key, Ttl, codec};
 
-/// How often patience may run out before a caller computes for itself: by then, 2^16 callers had
+/// How many waits may pass before a caller computes for itself: by then, 2^16 callers had
 /// their turn.
 const ROUNDS: u32 = 16;
 
@@ -58,7 +58,7 @@ impl<P> Cached<P> {
             arrival: inner.flights.tick(),
             budget: Budget::new(inner.settings.backend_timeout),
             start,
-            patience: start + inner.settings.patience,
+            turn: start + inner.settings.compute_wait,
             unreadable: None,
         };
         if let Some(value) = self.look(&mut attempt).await {
@@ -129,7 +129,7 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Waits for the outcome of a flight. When patience runs out, it may be this caller's turn to
+    /// Waits for the outcome of a flight. After `compute_wait`, it may be this caller's turn to
     /// compute.
     async fn wait<T: Cacheable>(
         &self,
@@ -137,22 +137,22 @@ impl<P> Cached<P> {
         attempt: &mut Attempt,
     ) -> Word {
         let inner = &self.cachify.inner;
-        let patience = inner.settings.patience;
+        let compute_wait = inner.settings.compute_wait;
         loop {
-            if let Ok(word) = tokio::time::timeout_at(attempt.patience, &mut word).await {
+            if let Ok(word) = tokio::time::timeout_at(attempt.turn, &mut word).await {
                 return word.unwrap_or(Word::Again);
             }
-            match Flights::overtake::<T>(inner, &self.key, patience) {
+            match Flights::overtake::<T>(inner, &self.key, compute_wait) {
                 Turn::Lead(lead) => return Word::Lead(lead),
                 Turn::Again => {
-                    attempt.patience = Instant::now() + patience;
+                    attempt.turn = Instant::now() + compute_wait;
                     return Word::Again;
                 }
-                Turn::Wait(_) if attempt.is_over(patience) => {
+                Turn::Wait(_) if attempt.is_over(compute_wait) => {
                     observe::overdue(&self.key, attempt.start.elapsed());
                     return Word::Alone;
                 }
-                Turn::Wait(until) => attempt.patience = until,
+                Turn::Wait(until) => attempt.turn = until,
             }
         }
     }
@@ -244,7 +244,7 @@ impl<P> Cached<P> {
         if lead.lease.as_ref().is_some_and(|lease| lease.is_granted()) {
             return None;
         }
-        let patience = inner.settings.patience;
+        let compute_wait = inner.settings.compute_wait;
         let listener = inner.backend.signals().listen(self.key.as_str());
         let mut unreadable_again = 0;
         let mut overdue = false;
@@ -253,13 +253,13 @@ impl<P> Cached<P> {
             // overtook. Nor one that was asked for before: the request may have been sent twice,
             // and a copy that comes late must not bring a lease back to life after a reset.
             let lease = lead.new_lease(&self.key);
-            let claim = if Instant::now() < attempt.patience {
+            let claim = if Instant::now() < attempt.turn {
                 Claim::Wait
             } else {
                 if !std::mem::replace(&mut overdue, true) {
                     observe::overdue(&self.key, attempt.start.elapsed());
                 }
-                Claim::Join(patience)
+                Claim::Join(compute_wait)
             };
             let begin = Begin {
                 token: &lease.token,
@@ -294,15 +294,15 @@ impl<P> Cached<P> {
                 Ok(Begun::Busy { recheck }) => {
                     lease.ended();
                     // It answers, and the call waits for another caller's computation, not for it:
-                    // patience bounds that.
+                    // `compute_wait` bounds that.
                     attempt.budget = budget;
-                    if self.alone || attempt.is_over(patience) {
+                    if self.alone || attempt.is_over(compute_wait) {
                         lead.lease = None;
                         return None;
                     }
                     let mut until = Instant::now() + recheck;
                     if claim == Claim::Wait {
-                        until = until.min(attempt.patience);
+                        until = until.min(attempt.turn);
                     }
                     let _ = tokio::time::timeout_at(until, listener.signalled()).await;
                 }
@@ -400,15 +400,15 @@ struct Attempt {
     budget: Budget,
     start: Instant,
     /// When it is the caller's turn to compute beside others, or to ask whether it is.
-    patience: Instant,
+    turn: Instant,
     /// What was found and could not be read.
     unreadable: Option<Found>,
 }
 
 impl Attempt {
     /// Returns whether the caller has waited for as long as it may.
-    fn is_over(&self, patience: Duration) -> bool {
-        self.start.elapsed() >= patience.saturating_mul(ROUNDS)
+    fn is_over(&self, compute_wait: Duration) -> bool {
+        self.start.elapsed() >= compute_wait.saturating_mul(ROUNDS)
     }
 
     fn read<T: Cacheable>(&mut self, key: &Key, found: Found) -> Option<T> {

@@ -41,7 +41,7 @@ pub struct CachifyBuilder {
     default_ttl: Ttl,
     lock_ttl: Duration,
     backend_timeout: Duration,
-    patience: Duration,
+    compute_wait: Duration,
     encoding: Encoding,
     memory: MemoryBuilder,
     #[cfg_attr(
@@ -77,7 +77,7 @@ impl Default for CachifyBuilder {
             default_ttl: Ttl::new(Duration::from_mins(5)),
             lock_ttl: Duration::from_secs(30),
             backend_timeout: Duration::from_millis(250),
-            patience: Duration::from_secs(30),
+            compute_wait: Duration::from_secs(30),
             encoding: Encoding::default(),
             memory: Memory::builder(),
             allow_evicting_locks: false,
@@ -173,11 +173,11 @@ impl CachifyBuilder {
     /// Sets how long a cached call waits for another caller's computation of the same key before it
     /// may compute too. Default: 30 s, at most 100 years.
     ///
-    /// Choose more time than the slowest computation takes. One caller starts when the patience has
+    /// Choose more time than the slowest computation takes. One caller starts when that time has
     /// passed, two more when it has passed again, then four, and so on; see
-    /// [`Cached`](crate::Cached). No caller waits longer than 16 times the patience.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// [`Cached`](crate::Cached). No caller waits longer than 16 times that.
+    pub fn compute_wait(mut self, wait: Duration) -> Self {
+        self.compute_wait = wait;
         self
     }
 
@@ -364,7 +364,7 @@ impl CachifyBuilder {
                 .backend_timeout
                 .clamp(Duration::from_millis(1), Duration::from_hours(1)),
             // What the clock can add to the present.
-            patience: self.patience.min(Duration::from_hours(24 * 366 * 100)),
+            compute_wait: self.compute_wait.min(Duration::from_hours(24 * 366 * 100)),
             encoding: self.encoding,
         }
     }

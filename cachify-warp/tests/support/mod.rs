@@ -100,8 +100,8 @@ pub async fn get(app: &App, uri: &str) -> Answer {
 
 /// Fails rather than hangs.
 pub async fn soon<F: Future>(future: F) -> F::Output {
-    let patience = Duration::from_secs(10);
-    tokio::time::timeout(patience, future).await.unwrap()
+    let limit = Duration::from_secs(10);
+    tokio::time::timeout(limit, future).await.unwrap()
 }
 
 /// Where handlers wait until they are let through, counted.

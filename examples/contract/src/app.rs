@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// Longer than anything takes: only what hangs takes that long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How to start an app.
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ impl Launch {
             .expect("the app starts");
         let stdout = process.stdout.take().expect("it was piped");
         let mut lines = BufReader::new(stdout).lines();
-        let url = timeout(PATIENCE, async {
+        let url = timeout(TIMEOUT, async {
             loop {
                 let line = lines.next_line().await.unwrap();
                 let line = line.expect("an address before it ends");
@@ -111,7 +111,7 @@ impl Launch {
             url: url.await.expect("in time"),
             process,
             client: Client::builder()
-                .timeout(PATIENCE)
+                .timeout(TIMEOUT)
                 .redirect(Policy::none())
                 .build()
                 .unwrap(),
@@ -147,7 +147,7 @@ impl App {
             .expect("it reads");
         let mut answer = String::new();
         let read = stream.read_to_string(&mut answer);
-        let read = timeout(PATIENCE, read).await.expect("in time");
+        let read = timeout(TIMEOUT, read).await.expect("in time");
         read.expect("text");
         answer
     }
@@ -201,7 +201,7 @@ impl App {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, reached)
+        timeout(TIMEOUT, reached)
             .await
             .unwrap_or_else(|_| panic!("{name} does not reach {at_least}"));
     }
@@ -222,7 +222,7 @@ impl App {
         stream.write_all(half.as_bytes()).await.expect("it reads");
         // The app asks for the body when its handler wants to read it.
         let mut said = [0; 25];
-        let read = timeout(PATIENCE, stream.read_exact(&mut said)).await;
+        let read = timeout(TIMEOUT, stream.read_exact(&mut said)).await;
         read.expect("in time").expect("an answer");
         assert!(said.starts_with(b"HTTP/1.1 100"), "{said:?}");
         stream.write_all(b"{\"name\"").await.expect("it reads");
@@ -234,7 +234,7 @@ impl App {
         stream.write_all(&[b' '; 33]).await.expect("it reads");
         let mut answer = String::new();
         let read = stream.read_to_string(&mut answer);
-        let read = timeout(PATIENCE, read).await.expect("in time");
+        let read = timeout(TIMEOUT, read).await.expect("in time");
         read.expect("text");
         answer
     }
@@ -258,7 +258,7 @@ impl App {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, refused)
+        timeout(TIMEOUT, refused)
             .await
             .expect("it was asked to end");
     }
@@ -270,7 +270,7 @@ impl App {
     /// If it ends badly, or not at all.
     pub async fn end(mut self) {
         self.signal().await;
-        let status = timeout(PATIENCE, self.process.wait()).await;
+        let status = timeout(TIMEOUT, self.process.wait()).await;
         let status = status.expect("it ends in time").unwrap();
         assert!(status.success(), "{status}");
     }

@@ -40,7 +40,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 /// How long an update takes, and so holds the lock, at least.
 const HOLD: Duration = Duration::from_millis(5);
 /// Longer than any queue: nobody gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// What is counted.
 const UPDATED: &str = "updated";
 const REFUSED: &str = "refused";
@@ -52,7 +52,7 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let crowd = stage.crowd();
     let alone = Attempt::run(stage, "alone", 1, Duration::ZERO).await?;
     let refuse = Attempt::run(stage, "refuse", crowd, Duration::ZERO).await?;
-    let wait = Attempt::run(stage, "wait", crowd, PATIENCE).await?;
+    let wait = Attempt::run(stage, "wait", crowd, TIMEOUT).await?;
     let alone = alone.alone();
     let wait = wait.waited(&alone);
     let mut runs = vec![alone, refuse.refused(), wait];

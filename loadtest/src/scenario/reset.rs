@@ -150,10 +150,10 @@ fn read_or_update(world: &Arc<World>, meter: &Arc<Meter>, abandon: bool) -> Step
             let own = world.of(user.weighted_users_index);
             let (version, request) = world.update(&user.client, own);
             let answer = if abandon && fastrand::bool() {
-                let patience = LOST_PATIENCE.mul_f64(fastrand::f64());
-                match timeout(patience, request).await {
+                let gives_up = LOST_PATIENCE.mul_f64(fastrand::f64());
+                match timeout(gives_up, request).await {
                     Ok(answer) => answer,
-                    Err(_) => return meter.record(user, "PUT", ABANDONED, patience).await,
+                    Err(_) => return meter.record(user, "PUT", ABANDONED, gives_up).await,
                 }
             } else {
                 request.await

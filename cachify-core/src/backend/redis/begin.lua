@@ -1,4 +1,4 @@
--- KEYS: entry, lease. ARGV: token, ttl in ms, not after, 'wait' | 'overwrite' | patience in µs, what was unreadable
+-- KEYS: entry, lease. ARGV: token, ttl in ms, not after, 'wait' | 'overwrite' | age in µs from which it may be joined, what was unreadable
 local claim = ARGV[4]
 if claim ~= 'overwrite' then
   local entry = redis.pcall('GET', KEYS[1])

@@ -46,7 +46,7 @@ impl Shared {
                 .arg(until);
             let call = match begin.claim {
                 Claim::Wait => call.arg("wait"),
-                Claim::Join(patience) => call.arg(micros(patience)),
+                Claim::Join(after) => call.arg(micros(after)),
                 Claim::Overwrite => call.arg("overwrite"),
             };
             match begin.unreadable {

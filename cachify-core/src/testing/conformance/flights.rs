@@ -187,7 +187,7 @@ pub async fn c4_while_nothing_can_be_confirmed_joiners_get_what_began_after_they
 fn impatient(stage: &Stage) -> Cachify {
     let Cachify { inner, prefix } = stage.handle();
     let mut settings = inner.settings.clone();
-    settings.patience = SECOND;
+    settings.compute_wait = SECOND;
     let over = Cachify::over(
         Arc::clone(&inner.backend),
         settings,
@@ -205,7 +205,7 @@ pub async fn c3_a_computation_that_hangs_elsewhere_is_taken_over(stage: &Stage) 
     let start = Instant::now();
     let reads = (0..10).map(|_| b.cached(&key));
     let reads = reads.map(|cached| async move { cached.get_or_compute(async || 2_usize).await });
-    let values = soon("they lose patience", join_all(reads)).await;
+    let values = soon("they compute beside it", join_all(reads)).await;
     assert_eq!(values, [2; 10]);
     assert!(start.elapsed() >= 900 * MILLI);
     assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
@@ -228,7 +228,7 @@ pub async fn c3_the_first_of_those_that_compute_is_stored(stage: &Stage) {
     slow.runs_are(1).await;
     let second = hung.read(&b, &key);
     hung.runs_are(1).await;
-    // Patience was too short: the first computation is as good as the second one.
+    // The wait was too short: the first computation is as good as the second one.
     slow.let_go();
     assert_eq!(soon("the first", first).await.unwrap(), 1);
     assert_eq!(b.cached(&key).get::<usize>().await.unwrap(), Some(1));
@@ -247,7 +247,7 @@ pub async fn c3_a_slow_computation_is_no_stampede_among_processes(stage: &Stage)
     reads.push(first);
     let mut starts = Vec::new();
     for runs in [2, 3, 4] {
-        until("they lose patience", async || work.runs() >= runs).await;
+        until("they compute beside it", async || work.runs() >= runs).await;
         starts.push(Instant::now());
     }
     // One after a second, two after the next one.

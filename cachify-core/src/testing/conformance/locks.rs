@@ -115,7 +115,7 @@ pub async fn l2_first_come_first_served(stage: &Stage) {
 
 pub async fn l2_py06_waiting_ends_in_time(stage: &Stage) {
     let (a, b) = (stage.handle(), stage.handle());
-    let key = stage.key("patience");
+    let key = stage.key("waits-long");
     let _guard = a.lock(&key).acquire().await.unwrap();
     for wait in [10 * MILLI, 100 * MILLI, 1200 * MILLI] {
         let start = Instant::now();
