@@ -91,7 +91,11 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Gives a token's part in a lease back without storing anything. `false`: it no longer stood.
     ///
     /// With its last token the lease ends, and those who wait are told.
-    fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>>;
+    fn release_lease<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a Token,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Gives a lease `ttl` from now. `false`: it no longer stood.
     fn extend_lease<'a>(

@@ -41,7 +41,7 @@ async fn c3_one_lease_stands_at_a_time() {
         other => panic!("{other:?}"),
     }
     assert!(!b.fill(&key, &other, b"b", 60 * SECOND).await.unwrap());
-    assert!(!b.redis.confirm(&key, &other).await.unwrap());
+    assert!(!b.redis.release_lease(&key, &other).await.unwrap());
     assert!(!b.redis.extend_lease(&key, &other, SECOND).await.unwrap());
     assert!(
         a.redis
@@ -111,14 +111,14 @@ async fn c3_those_who_wait_are_told_however_the_lease_ends() {
     let (a, b) = (Process::new(&server.url()), Process::new(&server.url()));
     b.redis.check().await.unwrap();
     let key = key("row with a space");
-    for end in ["fill", "confirm", "set", "reset"] {
+    for end in ["fill", "release_lease", "set", "reset"] {
         let (mine, other) = (a.node.token(), b.node.token());
         assert!(is_granted(&a.begin(&key, &mine, None).await));
         let listener = b.redis.signals().listen(key.as_str());
         assert!(is_busy(&b.begin(&key, &other, None).await));
         match end {
             "fill" => assert!(a.fill(&key, &mine, b"v", SECOND).await.unwrap()),
-            "confirm" => assert!(a.redis.confirm(&key, &mine).await.unwrap()),
+            "release_lease" => assert!(a.redis.release_lease(&key, &mine).await.unwrap()),
             "set" => a.set(&key, b"v", SECOND).await,
             _ => a.redis.reset(&key).await.unwrap(),
         }
@@ -156,7 +156,7 @@ async fn c3_a_lease_that_is_not_filled_can_be_joined_in_rounds() {
     assert!(is_busy(&b.begin(&row, &b.node.token(), None).await));
 
     let [first, second, third] = [0, 1, 2].map(|n: usize| &joined[n].0);
-    assert!(b.redis.confirm(&row, first).await.unwrap());
+    assert!(b.redis.release_lease(&row, first).await.unwrap());
     assert!(!b.fill(&row, first, b"given back", SECOND).await.unwrap());
     assert!(b.redis.extend_lease(&row, second, SECOND).await.unwrap());
     assert!(b.fill(&row, second, b"second", SECOND).await.unwrap());

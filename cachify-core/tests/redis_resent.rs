@@ -176,7 +176,7 @@ async fn c4_s8_no_copy_of_an_earlier_look_revives_the_lease_of_a_later_one() {
         }
     });
     let stranded = stage.strand().await;
-    other.redis.confirm(&row, &theirs).await.unwrap();
+    other.redis.release_lease(&row, &theirs).await.unwrap();
     soon("it computes", computing.notified()).await;
     other.redis.reset(&row).await.unwrap();
     stage.arrives(stranded).await;

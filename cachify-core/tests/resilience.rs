@@ -115,13 +115,13 @@ async fn c7_what_was_never_asked_for_is_not_given_back() {
         != ErrorKind::Unavailable
         || backend.calls(Op::Get) < 3
     {}
-    let (begins, confirms) = (backend.calls(Op::Begin), backend.calls(Op::Confirm));
+    let (begins, releases) = (backend.calls(Op::Begin), backend.calls(Op::ReleaseLease));
     for _ in 0..100 {
         assert_eq!(read().await, 1);
         tokio::task::yield_now().await;
     }
     assert_eq!(backend.calls(Op::Begin), begins, "it is left alone");
-    assert_eq!(backend.calls(Op::Confirm), confirms);
+    assert_eq!(backend.calls(Op::ReleaseLease), releases);
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,7 +182,7 @@ async fn c7_a_shared_error_costs_no_second_budget() {
     let (cachify, backend) = Faulty::wrap(&Cachify::memory());
     let cached = cachify.cached(&key("row")).share_errors();
     let gate = backend.before(Op::Begin);
-    backend.fail(Op::Confirm, Fault::Hang);
+    backend.fail(Op::ReleaseLease, Fault::Hang);
     let start = tokio::time::Instant::now();
     let read = |cached: cachify_core::SharedErrors| {
         tokio::spawn(async move {

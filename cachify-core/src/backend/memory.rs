@@ -498,7 +498,11 @@ impl Backend for Memory {
         ready(Ok(true))
     }
 
-    fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>> {
+    fn release_lease<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a Token,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
         let mut leases = self.0.leases(key.as_str());
         let Some(lease) = leases
             .get_mut(key.as_str())

@@ -341,7 +341,11 @@ impl Backend for Redis {
         Box::pin(self.0.end_lease(key, token, Some(entry)))
     }
 
-    fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>> {
+    fn release_lease<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a Token,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(self.0.end_lease(key, token, None))
     }
 

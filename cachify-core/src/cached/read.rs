@@ -380,7 +380,7 @@ impl<P> Cached<P> {
             Some(lease) => {
                 let stood = attempt
                     .budget
-                    .spend(inner, inner.backend.confirm(&self.key, &lease.token))
+                    .spend(inner, inner.backend.release_lease(&self.key, &lease.token))
                     .await;
                 if stood.is_ok() {
                     lease.ended();

@@ -244,7 +244,7 @@ impl Sending {
         // Bypasses the circuit breaker, and repetitions must not open it either.
         let result = match &debt.what {
             What::Slot(slot) => limit(within, backend.release(slot, &debt.token)).await,
-            What::Lease(key) => limit(within, backend.confirm(key, &debt.token)).await,
+            What::Lease(key) => limit(within, backend.release_lease(key, &debt.token)).await,
         };
         let template = debt.key().template();
         match result {

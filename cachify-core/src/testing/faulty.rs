@@ -23,7 +23,7 @@ pub enum Op {
     Get,
     Begin,
     Fill,
-    Confirm,
+    ReleaseLease,
     ExtendLease,
     Reset,
     Acquire,
@@ -39,7 +39,7 @@ impl Op {
         Self::Get,
         Self::Begin,
         Self::Fill,
-        Self::Confirm,
+        Self::ReleaseLease,
         Self::ExtendLease,
         Self::Reset,
         Self::Acquire,
@@ -259,8 +259,14 @@ impl Backend for Faulty {
         Box::pin(self.call(Op::Fill, move || self.inner.fill(key, token, entry)))
     }
 
-    fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(self.call(Op::Confirm, move || self.inner.confirm(key, token)))
+    fn release_lease<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a Token,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(self.call(Op::ReleaseLease, move || {
+            self.inner.release_lease(key, token)
+        }))
     }
 
     fn extend_lease<'a>(

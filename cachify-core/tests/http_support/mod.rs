@@ -286,8 +286,12 @@ impl Backend for Far {
         })
     }
 
-    fn confirm<'a>(&'a self, key: &'a Key, token: &'a Token) -> BoxFuture<'a, Result<bool, Error>> {
-        self.memory.confirm(key, token)
+    fn release_lease<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a Token,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        self.memory.release_lease(key, token)
     }
 
     fn extend_lease<'a>(

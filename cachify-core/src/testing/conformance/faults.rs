@@ -53,7 +53,7 @@ pub async fn c7_a_failed_store_does_not_lose_the_value(stage: &Stage) {
         let (cachify, backend) = stage.faulty();
         let key = stage.key("full");
         backend.fail(Op::Fill, fault);
-        backend.fail(Op::Confirm, fault);
+        backend.fail(Op::ReleaseLease, fault);
         let runs = AtomicUsize::new(0);
         let cached = cachify.cached(&key);
         let value = cached.get_or_compute(async || runs.fetch_add(1, Ordering::SeqCst) + 10);

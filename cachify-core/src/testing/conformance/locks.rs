@@ -593,7 +593,7 @@ pub async fn l6_s32_release_and_renewal_are_tried_while_the_backend_fails(stage:
     let key = stage.key("through");
     let guard = a.lock(&key).ttl(3 * SECOND).acquire().await.unwrap();
     // The breaker opens over reads; what is held is not given up for it.
-    for op in [Op::Get, Op::Begin, Op::Confirm, Op::Acquire, Op::Check] {
+    for op in [Op::Get, Op::Begin, Op::ReleaseLease, Op::Acquire, Op::Check] {
         backend.fail(op, Fault::Refuse);
     }
     for _ in 0..5 {
