@@ -105,7 +105,7 @@ async fn h6_a_client_that_goes_away_passes_its_computation_on() {
 }
 
 #[tokio::test]
-async fn h6_a_detached_computation_finishes_and_fills() {
+async fn h6_a_computation_finishes_and_fills_after_a_disconnect() {
     for cachify in backends() {
         let door = Door::shut();
         let done = Arc::new(Notify::new());
@@ -117,7 +117,7 @@ async fn h6_a_detached_computation_finishes_and_fills() {
             told.notify_one();
             "done"
         };
-        let cached = CacheLayer::new(&cachify, "page").detach();
+        let cached = CacheLayer::new(&cachify, "page").finish_after_disconnect();
         let gone = Arc::new(Notify::new());
         let told = Arc::clone(&gone);
         let watch = move |request: Request, next: Next| {

@@ -27,7 +27,7 @@
 //! `Vary` is honoured: answers that differ are stored side by side, at most 64 for each key and
 //! process, and one reset of the key forgets them all. Values are compared by meaning.
 //! `Cache-Control` of requests is ignored, so that reloads do not cause a stampede, unless
-//! [`listen`](CacheRules::listen) is set.
+//! [`honor_request_cache_control`](CacheRules::honor_request_cache_control) is set.
 //!
 //! # What the answers carry
 //!
@@ -46,8 +46,8 @@ mod cookies;
 mod directives;
 #[cfg(feature = "testing")]
 mod fuzz;
+mod hit_for_miss;
 mod hold;
-mod pass;
 mod problem;
 mod request_key;
 mod routed;
@@ -76,7 +76,7 @@ pub(crate) use self::bypass::Why;
 use self::answer::Fwd;
 use self::cacheable::Wish;
 use self::cookies::Ignored;
-use self::pass::Passes;
+use self::hit_for_miss::HitForMiss;
 use self::routed::Met;
 use self::stored::Stored;
 use self::variants::Variants;
@@ -95,16 +95,16 @@ pub struct CacheRules {
     statuses: Vec<StatusCode>,
     limit: usize,
     /// One permit for each computation that may outlive its client.
-    detached: Option<Arc<Semaphore>>,
-    listen: bool,
+    disconnected: Option<Arc<Semaphore>>,
+    honor_request_cache_control: bool,
     only_explicit: bool,
     ignored_cookies: Ignored,
     every_route: bool,
     every_host: bool,
     met: Arc<Met>,
-    passes: Arc<Passes>,
+    hit_for_miss: Arc<HitForMiss>,
     /// Keys under which requests with `Authorization` pass through.
-    guarded: Arc<Passes>,
+    guarded: Arc<HitForMiss>,
     variants: Arc<Variants>,
 }
 
@@ -133,14 +133,14 @@ impl CacheRules {
             ttl: None,
             statuses: cacheable::STATUSES.to_vec(),
             limit: 1 << 20,
-            detached: None,
-            listen: false,
+            disconnected: None,
+            honor_request_cache_control: false,
             only_explicit: false,
             ignored_cookies: Ignored::default(),
             every_route: false,
             every_host: false,
             met: Arc::default(),
-            passes: Arc::default(),
+            hit_for_miss: Arc::default(),
             guarded: Arc::default(),
             variants: Arc::default(),
         }
@@ -167,19 +167,20 @@ impl CacheRules {
         self.limit = bytes;
     }
 
-    /// How many computations [`detach`](Self::detach) lets outlive their clients at the same time,
-    /// unless another number is given.
-    pub const DETACHED: usize = 1000;
+    /// The number of handlers that an adapter lets
+    /// [finish after their clients disconnect](Self::finish_after_disconnect) at the same time,
+    /// unless its user gives another one.
+    pub const AFTER_DISCONNECT: usize = 1000;
 
     /// Sets how many computations at a time may finish and fill after their clients disconnect.
     /// Further ones are cancelled with their clients, and a waiting caller takes over. Default:
     /// none.
-    pub fn detach(&mut self, at_most: usize) {
+    pub fn finish_after_disconnect(&mut self, at_most: usize) {
         let permits = at_most.min(Semaphore::MAX_PERMITS);
-        self.detached = (at_most > 0).then(|| Arc::new(Semaphore::new(permits)));
+        self.disconnected = (at_most > 0).then(|| Arc::new(Semaphore::new(permits)));
     }
 
-    /// Listens to `Cache-Control` of requests. Default: ignored.
+    /// Honors `Cache-Control` of requests. Default: ignored.
     ///
     /// | directive | effect |
     /// |---|---|
@@ -188,8 +189,8 @@ impl CacheRules {
     /// | `only-if-cached` | a stored response, or else 504 |
     /// | `no-store`, and what cannot be parsed | a response that is not stored |
     /// | `max-stale` | none: nothing stale is ever stored |
-    pub fn listen(&mut self, listen: bool) {
-        self.listen = listen;
+    pub fn honor_request_cache_control(&mut self, honor: bool) {
+        self.honor_request_cache_control = honor;
     }
 
     /// Stores only responses that say how long they are fresh: by `s-maxage`, `max-age`, `Expires`,
@@ -286,7 +287,7 @@ impl CacheRules {
                 return Plan(key.map_or(Step::Forward(fwd), Step::Change));
             }
         };
-        let wish = if self.listen {
+        let wish = if self.honor_request_cache_control {
             Wish::of(&request.headers)
         } else {
             Some(Wish::default())

@@ -264,16 +264,16 @@ const fn kind(kind: SlotKind) -> &'static str {
 
 static UNREADABLE: Seen = Seen::new();
 
-/// A computation is not detached from its client, because too many are.
+/// A computation ends with its client, because too many run without theirs.
 #[cfg(feature = "http")]
-pub(crate) fn not_detached(key: &Key) {
-    static NOT_DETACHED: Seen = Seen::new();
+pub(crate) fn ended_with_client(key: &Key) {
+    static ENDED: Seen = Seen::new();
     #[cfg(feature = "metrics")]
-    metrics::counter!("cachify_not_detached_total", "template" => label(key)).increment(1);
-    if first_time(&NOT_DETACHED, key.template()) {
+    metrics::counter!("cachify_ended_with_client_total", "template" => label(key)).increment(1);
+    if first_time(&ENDED, key.template()) {
         tracing::warn!(
             template = key.template(),
-            "too many computations run detached from their clients: others end with theirs; see `detach_up_to`"
+            "too many computations run without their clients: others end with theirs; see `finish_after_disconnect_up_to`"
         );
     }
 }
@@ -518,8 +518,8 @@ pub(crate) fn describe() {
     );
     #[cfg(feature = "http")]
     describe_counter!(
-        "cachify_not_detached_total",
-        "Computations that ended with their clients, because too many ran detached."
+        "cachify_ended_with_client_total",
+        "Computations that ended with their clients, because too many ran without theirs."
     );
     describe_gauge!(
         "cachify_memory_bytes",
@@ -592,7 +592,7 @@ impl Family {
             }
             #[cfg(feature = "http")]
             Self::Bypass => {
-                counter!("cachify_not_detached_total", "template" => template()).increment(0);
+                counter!("cachify_ended_with_client_total", "template" => template()).increment(0);
                 for why in crate::http::Why::ALL {
                     counter!("cachify_bypass_total", "template" => template(), "reason" => why.as_str())
                         .increment(0);

@@ -164,17 +164,17 @@ async fn h3_what_passes_through_keeps_its_conditions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h3_a_reload_is_ignored_unless_the_rules_listen() {
+async fn h3_a_reload_is_ignored_unless_the_rules_honor_it() {
     for cachify in backends() {
-        for (listen, runs) in [(false, 1), (true, 3)] {
-            let mut rules = rules(if listen { "listens" } else { "deaf" });
-            rules.listen(listen);
+        for (honor, runs) in [(false, 1), (true, 3)] {
+            let mut rules = rules(if honor { "honors" } else { "ignores" });
+            rules.honor_request_cache_control(honor);
             let route = Route::new(&cachify, rules, |_| std::future::ready(text("x")));
             route.get(&[]).await;
             let fresh = route.get(&[("cache-control", "no-cache")]).await;
             let unstored = route.get(&[("cache-control", "no-store")]).await;
             assert_eq!(route.runs(), runs);
-            if listen {
+            if honor {
                 assert_eq!(status(&fresh), "cachify; fwd=request; stored");
                 assert_eq!(status(&unstored), "cachify; fwd=request");
             }
@@ -184,10 +184,10 @@ async fn h3_a_reload_is_ignored_unless_the_rules_listen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h3_a_client_says_what_it_accepts_where_the_rules_listen() {
+async fn h3_a_client_says_what_it_accepts_where_the_rules_honor_it() {
     for cachify in backends() {
         let mut rules = rules("choosy");
-        rules.listen(true);
+        rules.honor_request_cache_control(true);
         let count = AtomicUsize::new(0);
         let route = Route::new(&cachify, rules, move |_| {
             let n = count.fetch_add(1, Ordering::SeqCst);
@@ -235,11 +235,11 @@ async fn h3_a_client_says_what_it_accepts_where_the_rules_listen() {
 }
 
 /// A handler that waits 100 ms and tells whether it came to its end.
-fn slow(cachify: &cachify_core::Cachify, detach: bool) -> (Route, Arc<AtomicBool>) {
+fn slow(cachify: &cachify_core::Cachify, finish: bool) -> (Route, Arc<AtomicBool>) {
     let ended = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&ended);
     let mut rules = rules("slow");
-    rules.detach(usize::from(detach));
+    rules.finish_after_disconnect(usize::from(finish));
     let route = Route::new(cachify, rules, move |_| {
         let ended = Arc::clone(&ended);
         async move {
@@ -267,7 +267,7 @@ async fn h6_a_client_that_goes_away_takes_its_computation_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h6_a_detached_computation_finishes_and_fills() {
+async fn h6_a_computation_finishes_and_fills_after_a_disconnect() {
     for cachify in backends() {
         let (route, ended) = slow(&cachify, true);
         let client = tokio::time::timeout(Duration::from_millis(50), route.get(&[]));
@@ -281,12 +281,12 @@ async fn h6_a_detached_computation_finishes_and_fills() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h6_no_more_computations_are_detached_than_may_be() {
+async fn h6_no_more_computations_outlive_their_clients_than_may() {
     for cachify in backends() {
         let ended = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&ended);
         let mut rules = rules("slow-{query}");
-        rules.detach(2);
+        rules.finish_after_disconnect(2);
         let route = Route::new(&cachify, rules, move |_| {
             let ended = Arc::clone(&ended);
             async move {
@@ -307,9 +307,9 @@ async fn h6_no_more_computations_are_detached_than_may_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h6_a_panic_of_a_detached_computation_reaches_its_client() {
+async fn h6_a_panic_of_a_computation_that_may_outlive_its_client_reaches_it() {
     let mut rules = rules("panics");
-    rules.detach(1);
+    rules.finish_after_disconnect(1);
     let route = Route::new(&memory(), rules, |_| async { panic!("on purpose") });
     let panic = tokio::spawn(route.ask(get("/", &[]))).await.unwrap_err();
     let message = panic.into_panic();

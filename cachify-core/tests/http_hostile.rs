@@ -168,7 +168,7 @@ async fn h2_reloads_and_resets_leave_a_bounded_number_of_entries() {
     let server = Server::start();
     let cachify = builder(&server.url()).connect().await.unwrap();
     let mut rules = rules("page");
-    rules.listen(true);
+    rules.honor_request_cache_control(true);
     let route = Route::new(&cachify, rules, |_| {
         std::future::ready(with(text("hello"), &[("vary", "accept-language")]))
     });

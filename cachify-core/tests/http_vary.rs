@@ -303,7 +303,7 @@ async fn h2_one_url_has_a_bounded_number_of_variants() {
 async fn h2_a_reload_replaces_its_own_variant() {
     for cachify in backends() {
         let mut rules = rules("page");
-        rules.listen(true);
+        rules.honor_request_cache_control(true);
         let count = AtomicUsize::new(0);
         let route = Route::new(&cachify, rules, move |request| {
             let n = count.fetch_add(1, Ordering::SeqCst);
@@ -323,7 +323,7 @@ async fn h2_a_reload_replaces_its_own_variant() {
     }
     let (cachify, memory) = counted();
     let mut rules = rules("page");
-    rules.listen(true);
+    rules.honor_request_cache_control(true);
     let route = Route::new(&cachify, rules, |_| {
         std::future::ready(with(text("x"), &[("vary", "accept-language")]))
     });

@@ -116,7 +116,7 @@ async fn h6_a_client_that_goes_away_passes_its_computation_on() {
 }
 
 #[tokio::test]
-async fn h6_a_detached_computation_finishes_and_fills() {
+async fn h6_a_computation_finishes_and_fills_after_a_disconnect() {
     for cachify in backends() {
         let door = Door::shut();
         let done = Arc::new(Notify::new());
@@ -134,7 +134,7 @@ async fn h6_a_detached_computation_finishes_and_fills() {
         let cached = endpoint.with(
             CacheMiddleware::new(&cachify, "page")
                 .same_on_every_route()
-                .detach(),
+                .finish_after_disconnect(),
         );
         let gone = Arc::new(Notify::new());
         let told = Arc::clone(&gone);

@@ -27,7 +27,7 @@ use crate::handler::Handler;
 /// use cachify_warp::{CacheOptions, Cachify};
 ///
 /// let cachify = Cachify::memory();
-/// let cache = CacheOptions::new(&cachify).ttl(Duration::from_mins(5)).detach();
+/// let cache = CacheOptions::new(&cachify).ttl(Duration::from_mins(5)).finish_after_disconnect();
 /// ```
 #[must_use = "it does nothing until it is given to `cached`"]
 #[derive(Debug, Clone)]

@@ -135,7 +135,7 @@ async fn h6_a_client_that_goes_away_passes_its_computation_on() {
 }
 
 #[tokio::test]
-async fn h6_a_detached_computation_finishes_and_fills() {
+async fn h6_a_computation_finishes_and_fills_after_a_disconnect() {
     for cachify in backends() {
         let door = Door::shut();
         let done = Arc::new(Notify::new());
@@ -151,7 +151,7 @@ async fn h6_a_detached_computation_finishes_and_fills() {
             }
         };
         let route = warp::path::end().and(warp::get());
-        let cache = CacheOptions::new(&cachify).detach();
+        let cache = CacheOptions::new(&cachify).finish_after_disconnect();
         let address = serve(app(route.cached(cache, |()| key!("page"), handler))).await;
 
         let client = send(address, "GET").await;

@@ -38,23 +38,24 @@ macro_rules! __cachify_cache_options {
             /// over.
             ///
             /// At most 1000 handlers run like this at a time; see
-            /// [`detach_up_to`](Self::detach_up_to).
-            pub fn detach(self) -> Self {
-                self.detach_up_to($crate::http::CacheRules::DETACHED)
+            /// [`finish_after_disconnect_up_to`](Self::finish_after_disconnect_up_to).
+            pub fn finish_after_disconnect(self) -> Self {
+                self.finish_after_disconnect_up_to($crate::http::CacheRules::AFTER_DISCONNECT)
             }
 
-            /// [Detaches](Self::detach) at most this many handlers at a time. Further ones are
-            /// dropped when their clients disconnect, and counted in `cachify_not_detached_total`.
-            pub fn detach_up_to(self, at_most: usize) -> Self {
-                self.with(|rules| rules.detach(at_most))
+            /// Lets at most this many handlers at a time
+            /// [finish after their clients disconnect](Self::finish_after_disconnect). Further ones
+            /// are dropped, and counted in `cachify_ended_with_client_total`.
+            pub fn finish_after_disconnect_up_to(self, at_most: usize) -> Self {
+                self.with(|rules| rules.finish_after_disconnect(at_most))
             }
 
-            /// Listens to `Cache-Control` of requests: `no-cache` replaces the stored response,
+            /// Honors `Cache-Control` of requests: `no-cache` replaces the stored response,
             /// `max-age` and `min-fresh` replace it if it is too old, `no-store` stores nothing,
             /// and `only-if-cached` answers 504 if nothing is stored. Default: a reload is an
             /// ordinary request.
-            pub fn listen(self) -> Self {
-                self.with(|rules| rules.listen(true))
+            pub fn honor_request_cache_control(self) -> Self {
+                self.with(|rules| rules.honor_request_cache_control(true))
             }
 
             /// Caches only responses that say how long they are fresh: by `s-maxage`, `max-age`,

@@ -89,7 +89,7 @@ pub(super) fn admit(
     Ok(headers.contains_key(AUTHORIZATION) && !keyed.contains(&AUTHORIZATION))
 }
 
-/// The wishes of a request's `Cache-Control`, if the rules listen to it.
+/// The wishes of a request's `Cache-Control`, if the rules honor it.
 ///
 /// There is no `max-stale`: nothing stale is ever at hand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

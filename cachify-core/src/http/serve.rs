@@ -94,8 +94,9 @@ impl CacheRules {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `call`, and a waiter takes over. After [`detach`](Self::detach),
-    /// `call` continues and its answer is stored.
+    /// Dropping the future drops `call`, and a waiter takes over. After
+    /// [`finish_after_disconnect`](Self::finish_after_disconnect), `call` continues and its answer
+    /// is stored.
     pub async fn serve<W, E, F, Fut>(
         self: &Arc<Self>,
         cachify: &Cachify,
@@ -158,13 +159,13 @@ impl CacheRules {
             fwd,
             framework: PhantomData,
         };
-        let Some(detached) = self.may_detach(&exchange.key) else {
+        let Some(permit) = self.may_outlive_client(&exchange.key) else {
             // In a box, so that a hit does not carry the state of a miss around.
             return Box::pin(exchange.run()).await;
         };
         let work = async move {
             let response = exchange.run().await;
-            drop(detached);
+            drop(permit);
             response
         };
         let work = work.in_current_span();
@@ -185,12 +186,12 @@ impl CacheRules {
 
     /// Lets one more computation outlive its client, if that is enabled and the limit is not
     /// reached.
-    fn may_detach(&self, key: &Key) -> Option<OwnedSemaphorePermit> {
-        let Some(detached) = &self.detached else {
+    fn may_outlive_client(&self, key: &Key) -> Option<OwnedSemaphorePermit> {
+        let Some(disconnected) = &self.disconnected else {
             return None;
         };
-        let permit = Arc::clone(detached).try_acquire_owned();
-        permit.inspect_err(|_| observe::not_detached(key)).ok()
+        let permit = Arc::clone(disconnected).try_acquire_owned();
+        permit.inspect_err(|_| observe::ended_with_client(key)).ok()
     }
 
     fn lifetime(&self, cachify: &Cachify) -> Ttl {
@@ -454,7 +455,7 @@ where
 
     /// Reads `key`: the request's own, or where the answers vary, that of one variant.
     async fn fetch(&mut self, key: &Key, varies: Option<&Varies>) -> (Entry, Outcome) {
-        let pass = self.rules.passes.contains(key);
+        let pass = self.rules.hit_for_miss.contains(key);
         let cached = self
             .cachify
             .cached(key)
@@ -515,7 +516,7 @@ where
                     if self.authorized {
                         self.rules.guarded.add(&self.key);
                     } else {
-                        self.rules.passes.add(key);
+                        self.rules.hit_for_miss.add(key);
                     }
                 }
                 self.own = Some(Own::Answer(response, refusal.why()));
@@ -523,7 +524,7 @@ where
             }
         };
         if pass {
-            self.rules.passes.remove(key);
+            self.rules.hit_for_miss.remove(key);
         }
         let Some(varies) = varies else {
             if vary.is_empty() {

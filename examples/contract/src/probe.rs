@@ -10,7 +10,7 @@
 //! | GET `/session` | cached by the cookie `session` |
 //! | GET `/host` | cached by the host |
 //! | GET `/files/..` | cached by the path behind `/files/`, undecoded |
-//! | GET `/listen/{name}` | cached under `listen-{name}`, listens to `Cache-Control` |
+//! | GET `/listen/{name}` | cached under `listen-{name}`, honors `Cache-Control` of requests |
 //! | GET `/detached/{name}` | cached under `detached-{name}`, finishes without its client |
 //! | GET `/missing/{name}` | cached under `missing-{name}`, 404 as well |
 //! | GET `/small/{name}` | cached under `small-{name}`, up to 10 bytes |

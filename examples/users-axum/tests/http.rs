@@ -37,11 +37,11 @@ async fn serve(setup: Setup) {
         .route("/files/{*rest}", get(files).layer(cached("files-{rest}")))
         .route(
             "/listen/{name}",
-            get(named).layer(cached("listen-{name}").listen()),
+            get(named).layer(cached("listen-{name}").honor_request_cache_control()),
         )
         .route(
             "/detached/{name}",
-            get(named).layer(cached("detached-{name}").detach()),
+            get(named).layer(cached("detached-{name}").finish_after_disconnect()),
         )
         .route(
             "/missing/{name}",

@@ -37,11 +37,11 @@ async fn serve(setup: Setup) {
         .at("/files/*rest", get(files).with(cached("files-{rest}")))
         .at(
             "/listen/:name",
-            get(named).with(cached("listen-{name}").listen()),
+            get(named).with(cached("listen-{name}").honor_request_cache_control()),
         )
         .at(
             "/detached/:name",
-            get(named).with(cached("detached-{name}").detach()),
+            get(named).with(cached("detached-{name}").finish_after_disconnect()),
         )
         .at(
             "/missing/:name",

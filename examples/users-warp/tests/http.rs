@@ -93,12 +93,12 @@ async fn serve(setup: Setup) {
             async |_: Tail, headers, probe| named("files".to_owned(), headers, probe).await,
         );
     let listen = at("listen").and(get_or_head()).cached(
-        cache.clone().listen(),
+        cache.clone().honor_request_cache_control(),
         |(name, ..)| key!("listen-{name}"),
         named,
     );
     let detached = at("detached").and(get_or_head()).cached(
-        cache.clone().detach(),
+        cache.clone().finish_after_disconnect(),
         |(name, ..)| key!("detached-{name}"),
         named,
     );

@@ -19,16 +19,16 @@ const REMEMBERED: usize = 10_000;
 /// Keys whose last answer could not be stored. For a minute, or until an answer can be stored
 /// again, no request waits for another one's answer.
 #[derive(Default)]
-pub(super) struct Passes(Mutex<HashMap<SmolStr, Instant>>);
+pub(super) struct HitForMiss(Mutex<HashMap<SmolStr, Instant>>);
 
 // Not the keys.
-impl fmt::Debug for Passes {
+impl fmt::Debug for HitForMiss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Passes({})", self.keys().len())
+        write!(f, "HitForMiss({})", self.keys().len())
     }
 }
 
-impl Passes {
+impl HitForMiss {
     pub(super) fn contains(&self, key: &Key) -> bool {
         self.keys()
             .get(key.as_str())
@@ -63,18 +63,18 @@ mod tests {
     use crate::KeyTemplate;
 
     #[tokio::test(start_paused = true)]
-    async fn h1_the_memory_of_what_passes_ends_and_is_bounded() {
-        let passes = Passes::default();
+    async fn h1_hit_for_miss_ends_and_is_bounded() {
+        let known = HitForMiss::default();
         let template = KeyTemplate::parse("x-{n}").unwrap();
         let key = template.render(&[&0]);
-        passes.add(&key);
-        assert!(passes.contains(&key));
-        assert_eq!(format!("{passes:?}"), "Passes(1)");
+        known.add(&key);
+        assert!(known.contains(&key));
+        assert_eq!(format!("{known:?}"), "HitForMiss(1)");
         tokio::time::advance(PASS_FOR).await;
-        assert!(!passes.contains(&key));
+        assert!(!known.contains(&key));
         for n in 0..=2 * REMEMBERED {
-            passes.add(&template.render(&[&n]));
+            known.add(&template.render(&[&n]));
         }
-        assert!(passes.keys().len() <= REMEMBERED);
+        assert!(known.keys().len() <= REMEMBERED);
     }
 }
