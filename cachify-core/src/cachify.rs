@@ -379,7 +379,7 @@ impl Cachify {
         })
         .await;
         if self.prefix.is_none() {
-            inner.breaker.close_for_good();
+            inner.breaker.shut_down();
         }
         drained.map_err(|error| {
             if error.kind() != ErrorKind::Timeout {
@@ -462,7 +462,7 @@ impl Inner {
 
     /// Queues the reset of a key whose entry may be old now, and says so as an error.
     pub(crate) fn unconfirmed(self: &Arc<Self>, key: &Key, cause: Error) -> Error {
-        let (kind, message) = if self.breaker.is_closed() {
+        let (kind, message) = if self.breaker.is_shut_down() {
             // If there is room, reads of this handle no longer trust the entry, but the reset is
             // not repeated.
             self.pending.add(key);
@@ -560,7 +560,7 @@ impl Inner {
             };
             self.spawn(owed::collect(claim));
         }
-        if self.breaker.is_closed() {
+        if self.breaker.is_shut_down() {
             return;
         }
         if self.breaker.claim_probe() {
@@ -671,7 +671,7 @@ async fn probe(claim: Claim) {
         let Some(inner) = claim
             .inner
             .upgrade()
-            .filter(|inner| !inner.breaker.is_closed())
+            .filter(|inner| !inner.breaker.is_shut_down())
         else {
             return;
         };
@@ -697,7 +697,7 @@ async fn replay(claim: Claim) {
         let Some(inner) = claim
             .inner
             .upgrade()
-            .filter(|inner| !inner.breaker.is_closed())
+            .filter(|inner| !inner.breaker.is_shut_down())
         else {
             return;
         };

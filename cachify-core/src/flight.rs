@@ -97,12 +97,12 @@ impl Rounds {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     arrival: u64,
-    reply: oneshot::Sender<Word>,
+    reply: oneshot::Sender<Reply>,
 }
 
 /// The outcome for a waiter. A dropped sender means [`Again`](Self::Again).
 #[derive(Debug)]
-pub(crate) enum Word {
+pub(crate) enum Reply {
     /// The value, which may be returned.
     Value(Typed),
     /// The leader's error, which may be returned.
@@ -119,7 +119,7 @@ pub(crate) enum Word {
 #[derive(Debug)]
 pub(crate) enum Role {
     Lead(Lead),
-    Wait(oneshot::Receiver<Word>),
+    Wait(oneshot::Receiver<Reply>),
 }
 
 /// What a waiter does after `compute_wait`.
@@ -169,15 +169,18 @@ impl Flights {
         let value = TypeId::of::<T>();
         let mut flights = inner.flights.open();
         if let Some(open) = flights.by_type(key.as_str(), value) {
-            let (reply, word) = oneshot::channel();
+            let (sender, reply) = oneshot::channel();
             // A leader that hangs must not gather those who gave up on it. Half of the room is free
             // after this, so that few have to look.
             if open.waiters.len() == open.waiters.capacity() {
                 open.waiters.retain(|waiter| !waiter.reply.is_closed());
                 open.waiters.reserve(open.waiters.len() + 1);
             }
-            open.waiters.push_back(Waiter { arrival, reply });
-            return Role::Wait(word);
+            open.waiters.push_back(Waiter {
+                arrival,
+                reply: sender,
+            });
+            return Role::Wait(reply);
         }
         let id = inner.flights.tick();
         let open = Open {
@@ -308,7 +311,7 @@ impl Lead {
         lead.lease.clone_from(&self.lease);
         // Sent outside the lock: if the waiter is gone by now, this drops the leadership, which
         // passes it on.
-        let _ = waiter.reply.send(Word::Lead(lead));
+        let _ = waiter.reply.send(Reply::Lead(lead));
         true
     }
 }
@@ -337,19 +340,19 @@ impl Waiters {
     /// Hands the outcome of a computation that began at tick `started` to all callers that may have
     /// it: to every waiter if the backend `confirmed` that no reset came between, else to those who
     /// arrived before it began. The others look again.
-    pub(crate) fn deliver(self, started: u64, confirmed: bool, word: impl Fn() -> Word) {
+    pub(crate) fn deliver(self, started: u64, confirmed: bool, reply: impl Fn() -> Reply) {
         for waiter in self.0 {
             let entitled = confirmed || waiter.arrival < started;
             let _ = waiter
                 .reply
-                .send(if entitled { word() } else { Word::Again });
+                .send(if entitled { reply() } else { Reply::Again });
         }
     }
 
     /// Tells all the same.
-    pub(crate) fn tell(self, word: impl Fn() -> Word) {
+    pub(crate) fn tell(self, reply: impl Fn() -> Reply) {
         for waiter in self.0 {
-            let _ = waiter.reply.send(word());
+            let _ = waiter.reply.send(reply());
         }
     }
 }
@@ -374,11 +377,11 @@ mod tests {
         // never ends.
         let rounds = std::thread::spawn(move || {
             for arrival in 1..=100 {
-                let Role::Wait(mut word) = Flights::join::<i32>(&inner, &key, arrival) else {
+                let Role::Wait(mut reply) = Flights::join::<i32>(&inner, &key, arrival) else {
                     panic!("the others wait")
                 };
                 lead.fail();
-                let Ok(Word::Lead(next)) = word.try_recv() else {
+                let Ok(Reply::Lead(next)) = reply.try_recv() else {
                     panic!("the first waiter leads")
                 };
                 lead = next;

@@ -92,7 +92,7 @@ pub(crate) fn current_runtime() -> Result<Handle, Error> {
 pub(crate) struct Breaker {
     failures: AtomicU32,
     open: AtomicBool,
-    closed_for_good: AtomicBool,
+    shut_down: AtomicBool,
     /// Set by the caller that must start the probe, cleared by the probe when it ends.
     probing: AtomicBool,
 }
@@ -101,7 +101,7 @@ impl Breaker {
     /// Returns whether an operation may be tried.
     pub(crate) fn admit(&self) -> Result<(), Error> {
         // By itself: a probe that ends may open what was closed meanwhile.
-        if self.is_closed() {
+        if self.is_shut_down() {
             return Err(Error::new(
                 ErrorKind::Unavailable,
                 "this cachify handle was closed; connect a new one",
@@ -121,7 +121,7 @@ impl Breaker {
         if error.is_some_and(Error::is_down) {
             if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= BREAK_AFTER
                 && !self.open.swap(true, Ordering::AcqRel)
-                && !self.is_closed()
+                && !self.is_shut_down()
             {
                 observe::breaker(error);
             }
@@ -137,7 +137,7 @@ impl Breaker {
     /// Returns whether the caller is the one who must probe now.
     pub(crate) fn claim_probe(&self) -> bool {
         self.is_open()
-            && !self.is_closed()
+            && !self.is_shut_down()
             && !self.probing.load(Ordering::Acquire)
             && !self.probing.swap(true, Ordering::AcqRel)
     }
@@ -154,13 +154,13 @@ impl Breaker {
         observe::breaker(None);
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed_for_good.load(Ordering::Acquire)
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Ordering::Acquire)
     }
 
     /// Lets nothing through any more.
-    pub(crate) fn close_for_good(&self) {
-        self.closed_for_good.store(true, Ordering::Release);
+    pub(crate) fn shut_down(&self) {
+        self.shut_down.store(true, Ordering::Release);
     }
 }
 
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn s4_a_probe_that_ends_late_does_not_open_a_closed_handle() {
         let breaker = Breaker::default();
-        breaker.close_for_good();
+        breaker.shut_down();
         breaker.recover();
         assert!(breaker.admit().is_err());
     }

@@ -25,13 +25,13 @@ pub trait Answer<Kind>: Send {
 
 /// The kind of handlers that always answer, as [`Filter::then`] takes them.
 #[derive(Debug)]
-pub enum Sure {}
+pub enum Replies {}
 
 /// The kind of handlers that can reject, as [`Filter::and_then`] takes them.
 #[derive(Debug)]
 pub enum Fallible {}
 
-impl<R: Reply> Answer<Sure> for R {
+impl<R: Reply> Answer<Replies> for R {
     fn answer(self) -> Result<Response, Rejection> {
         Ok(self.into_response())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::run::{Failure, exists, run, run_with};
 use crate::workspace::cargo;
 
-const TARGETS: &[&str] = &["template", "envelope", "stored", "fields", "word"];
+const TARGETS: &[&str] = &["template", "envelope", "stored", "fields", "message"];
 /// How long each target runs, unless the command line says otherwise.
 const SECONDS: u32 = 60;
 

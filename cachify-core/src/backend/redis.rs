@@ -34,6 +34,7 @@ mod entries;
 mod error;
 mod fitness;
 mod link;
+mod message;
 mod options;
 mod reach;
 mod rights;
@@ -44,10 +45,10 @@ mod subscriber;
 mod time;
 #[cfg(feature = "tls")]
 mod tls;
-mod word;
 
 use entries::lease_word;
 use link::{Link, Resent, Server};
+use message::Message;
 pub use options::RedisOptions;
 use reach::unreachable;
 use rights::Rights;
@@ -57,7 +58,6 @@ use subscriber::Subscriber;
 use time::ServerTime;
 #[cfg(feature = "tls")]
 pub use tls::{Pem, TlsOptions};
-use word::Word;
 
 /// The longest time that a request stays in force: less than its release is remembered for, so that
 /// it never comes after that, and much less than what the scripts take for a sign of clocks that
@@ -199,14 +199,14 @@ impl Shared {
         let Some(prefix) = self.prefix_of(channel) else {
             return;
         };
-        match Word::parse(text, &self.node) {
-            Some(Word::LeaseEnded(key)) => {
+        match Message::parse(text, &self.node) {
+            Some(Message::LeaseEnded(key)) => {
                 if prefix == self.prefix {
                     self.signals.wake(key);
                 }
                 self.signals.wake(&Key::name_within(prefix, key));
             }
-            Some(Word::Turn {
+            Some(Message::Turn {
                 deadline,
                 token,
                 kind,
@@ -301,7 +301,8 @@ pub(crate) fn fuzz_word(bytes: &[u8]) {
     let node = Node::new("fuzz");
     // Most messages name a token of their reader.
     let text = String::from_utf8_lossy(bytes).replace("TOKEN", node.token().as_str());
-    if let Some(Word::LeaseEnded(key) | Word::Turn { key, .. }) = Word::parse(&text, &node) {
+    if let Some(Message::LeaseEnded(key) | Message::Turn { key, .. }) = Message::parse(&text, &node)
+    {
         assert!(Key::is_text(key), "{key:?}");
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use super::{Cacheable, Cached, Policy, Sharing, computing, decode, weigh};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
-use crate::flight::{Flights, Lead, Role, Turn, Word};
+use crate::flight::{Flights, Lead, Reply, Role, Turn};
 use crate::lease::LEASE_TTL;
 use crate::observe::{self, Outcome};
 use crate::resilience::Budget;
@@ -97,27 +97,27 @@ impl<P> Cached<P> {
                 observe::reentrant(&self.key);
                 break None;
             }
-            let word = match Flights::join::<T>(inner, &self.key, attempt.arrival) {
-                Role::Lead(lead) => Word::Lead(lead),
-                Role::Wait(_) if self.alone => Word::Alone,
-                Role::Wait(word) => self.wait::<T>(word, &mut attempt).await,
+            let reply = match Flights::join::<T>(inner, &self.key, attempt.arrival) {
+                Role::Lead(lead) => Reply::Lead(lead),
+                Role::Wait(_) if self.alone => Reply::Alone,
+                Role::Wait(reply) => self.wait::<T>(reply, &mut attempt).await,
             };
-            match word {
-                Word::Lead(lead) => break Some(lead),
-                Word::Value(value) => {
+            match reply {
+                Reply::Lead(lead) => break Some(lead),
+                Reply::Value(value) => {
                     if let Some(value) = value.downcast_ref::<T>() {
                         return Ok((value.clone(), Outcome::Collapsed));
                     }
                 }
-                Word::Error(error) => {
+                Reply::Error(error) => {
                     // Two callers of one key may have different types of error.
                     match sharing.and_then(|sharing| (sharing.restore)(&error)) {
                         Some(error) => return Err(error),
                         None => break None,
                     }
                 }
-                Word::Again => {}
-                Word::Alone => break None,
+                Reply::Again => {}
+                Reply::Alone => break None,
             }
             if let Some(value) = self.look(&mut attempt).await {
                 return Ok((value, Outcome::Hit));
@@ -133,24 +133,24 @@ impl<P> Cached<P> {
     /// compute.
     async fn wait<T: Cacheable>(
         &self,
-        mut word: oneshot::Receiver<Word>,
+        mut reply: oneshot::Receiver<Reply>,
         attempt: &mut Attempt,
-    ) -> Word {
+    ) -> Reply {
         let inner = &self.cachify.inner;
         let compute_wait = inner.settings.compute_wait;
         loop {
-            if let Ok(word) = tokio::time::timeout_at(attempt.turn, &mut word).await {
-                return word.unwrap_or(Word::Again);
+            if let Ok(reply) = tokio::time::timeout_at(attempt.turn, &mut reply).await {
+                return reply.unwrap_or(Reply::Again);
             }
             match Flights::overtake::<T>(inner, &self.key, compute_wait) {
-                Turn::Lead(lead) => return Word::Lead(lead),
+                Turn::Lead(lead) => return Reply::Lead(lead),
                 Turn::Again => {
                     attempt.turn = Instant::now() + compute_wait;
-                    return Word::Again;
+                    return Reply::Again;
                 }
                 Turn::Wait(_) if attempt.is_over(compute_wait) => {
                     observe::overdue(&self.key, attempt.start.elapsed());
-                    return Word::Alone;
+                    return Reply::Alone;
                 }
                 Turn::Wait(until) => attempt.turn = until,
             }
@@ -196,7 +196,7 @@ impl<P> Cached<P> {
         if let Some(value) = self.begin(&mut lead, &mut attempt).await {
             // A reset may have come since the backend read this: those who joined meanwhile look
             // for themselves.
-            lead.close().tell(|| Word::Again);
+            lead.close().tell(|| Reply::Again);
             return Ok((value, Outcome::Hit));
         }
 
@@ -214,14 +214,14 @@ impl<P> Cached<P> {
         observe::computed(&self.key, stopwatch.elapsed());
 
         let Some(ttl) = self.lifetime(&value) else {
-            lead.close().tell(|| Word::Alone);
+            lead.close().tell(|| Reply::Alone);
             return Ok((value, Outcome::Bypass));
         };
         codec::check_first(&self.key, inner.settings.encoding, &value);
         let typed: Typed = Arc::new(value.clone());
         let waiters = lead.close();
         let stored = self.fill::<T>(&lead, &mut attempt, &typed, ttl).await;
-        waiters.deliver(started, stored, || Word::Value(Arc::clone(&typed)));
+        waiters.deliver(started, stored, || Reply::Value(Arc::clone(&typed)));
         Ok((
             value,
             if stored {
@@ -389,7 +389,7 @@ impl<P> Cached<P> {
             }
             None => false,
         };
-        waiters.deliver(started, stood, || Word::Error(Arc::clone(&shared)));
+        waiters.deliver(started, stood, || Reply::Error(Arc::clone(&shared)));
     }
 }
 

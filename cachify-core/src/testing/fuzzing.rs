@@ -70,6 +70,6 @@ pub fn fields(bytes: &[u8]) {
 
 /// Reads a message on the channel of this process.
 #[cfg(feature = "redis")]
-pub fn word(bytes: &[u8]) {
+pub fn message(bytes: &[u8]) {
     crate::backend::redis::fuzz_word(bytes);
 }

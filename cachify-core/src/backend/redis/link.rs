@@ -80,9 +80,9 @@ const REFUSED: Duration = Duration::from_millis(250);
 
 /// A connection. When it breaks, the next caller makes another one.
 #[derive(Clone)]
-pub(super) struct Link(Arc<Shelf>);
+pub(super) struct Link(Arc<LinkState>);
 
-struct Shelf {
+struct LinkState {
     server: Arc<Server>,
     live: RwLock<Option<Live>>,
     attempts: Mutex<Attempts>,
@@ -115,7 +115,7 @@ struct Live {
 
 impl Link {
     pub(super) fn new(server: Arc<Server>) -> Self {
-        Self(Arc::new(Shelf {
+        Self(Arc::new(LinkState {
             server,
             live: RwLock::default(),
             attempts: Mutex::default(),
@@ -261,15 +261,15 @@ impl Link {
     fn attempt(&self) -> Result<Attempt, Error> {
         let runtime = current_runtime()?;
         let (sender, attempt) = watch::channel(None);
-        let shelf = Arc::clone(&self.0);
+        let state = Arc::clone(&self.0);
         runtime.spawn(async move {
-            let outcome = shelf.connect().await;
+            let outcome = state.connect().await;
             // Under the lock, so that every caller sees either the attempt or the connection.
-            let mut attempts = shelf.attempts();
+            let mut attempts = state.attempts();
             attempts.running = None;
             attempts.refused = match &outcome {
                 Ok(live) => {
-                    shelf.put(Live {
+                    state.put(Live {
                         fresh: false,
                         ..live.clone()
                     });
@@ -287,7 +287,7 @@ impl Link {
     }
 }
 
-impl Shelf {
+impl LinkState {
     fn live(&self) -> Option<Live> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.clone()
@@ -401,14 +401,14 @@ struct Unanswered<'a> {
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        let shelf = &self.link.0;
-        let (Ok(runtime), Some(mut live)) = (Handle::try_current(), shelf.live()) else {
+        let state = &self.link.0;
+        let (Ok(runtime), Some(mut live)) = (Handle::try_current(), state.live()) else {
             return;
         };
-        if live.id != self.id || shelf.testing.swap(true, Ordering::AcqRel) {
+        if live.id != self.id || state.testing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let test = Test(Arc::clone(shelf));
+        let test = Test(Arc::clone(state));
         #[cfg(feature = "blocking")]
         let awaited = crate::blocking::awaited();
         runtime.spawn(async move {
@@ -432,7 +432,7 @@ impl Drop for Unanswered<'_> {
 }
 
 /// Says that a connection is being tested, until it is dropped.
-struct Test(Arc<Shelf>);
+struct Test(Arc<LinkState>);
 
 impl Drop for Test {
     fn drop(&mut self) {

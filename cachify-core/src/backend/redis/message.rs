@@ -5,7 +5,7 @@ use crate::backend::{Node, SlotKind};
 
 /// A message, as it is on the wire: `C KEY` or `DEADLINE TOKEN L KEY`, with `P` for a pool.
 #[derive(Debug, PartialEq)]
-pub(super) enum Word<'a> {
+pub(super) enum Message<'a> {
     /// The lease of this key ended.
     LeaseEnded(&'a str),
     /// A waiter of this node has a claim until `deadline`, or with 0, is asked whether it still
@@ -18,7 +18,7 @@ pub(super) enum Word<'a> {
     },
 }
 
-impl<'a> Word<'a> {
+impl<'a> Message<'a> {
     /// Reads a message to `node`. Returns `None` if no cachify process can have sent it.
     pub(super) fn parse(text: &'a str, node: &Node) -> Option<Self> {
         let (first, rest) = text.split_once(' ')?;
@@ -58,7 +58,7 @@ mod tests {
         let node = Node::new("shop");
         let mine = node.token();
         let token = mine.as_str();
-        let turn = |kind, key| Word::Turn {
+        let turn = |kind, key| Message::Turn {
             deadline: 1_800_000_000_000_000,
             token,
             kind,
@@ -66,17 +66,23 @@ mod tests {
         };
         let deadline = "1800000000000000";
         let lock = format!("{deadline} {token} L a b");
-        assert_eq!(Word::parse(&lock, &node), Some(turn(SlotKind::Lock, "a b")));
+        assert_eq!(
+            Message::parse(&lock, &node),
+            Some(turn(SlotKind::Lock, "a b"))
+        );
         let pool = format!("{deadline} {token} P x");
-        assert_eq!(Word::parse(&pool, &node), Some(turn(SlotKind::Pool, "x")));
-        let ended = Word::LeaseEnded("read-7");
-        assert_eq!(Word::parse("C read-7", &node), Some(ended));
+        assert_eq!(
+            Message::parse(&pool, &node),
+            Some(turn(SlotKind::Pool, "x"))
+        );
+        let ended = Message::LeaseEnded("read-7");
+        assert_eq!(Message::parse("C read-7", &node), Some(ended));
 
         let other = Node::new("shop").token();
         let (unique, name) = token.split_once('@').unwrap_or_default();
         let (number, secret) = unique.split_once('.').unwrap_or_default();
         let long = "x".repeat(513);
-        for word in [
+        for message in [
             String::new(),
             "C".to_owned(),
             "C ".to_owned(),
@@ -116,7 +122,7 @@ mod tests {
             format!("{deadline} {number}.{}@{name} L x", "G".repeat(16)),
             format!("{deadline} {number}.{secret} L x"),
         ] {
-            assert_eq!(Word::parse(&word, &node), None, "{word:?}");
+            assert_eq!(Message::parse(&message, &node), None, "{message:?}");
         }
     }
 }
