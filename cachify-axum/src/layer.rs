@@ -96,10 +96,10 @@ impl<E> fmt::Debug for ResponseFuture<E> {
 /// ```
 #[must_use = "a layer does nothing until it is added to a route"]
 #[derive(Debug, Clone)]
-pub struct CacheLayer(Arc<Cached>);
+pub struct CacheLayer(Arc<CacheConfig>);
 
 #[derive(Debug, Clone)]
-struct Cached {
+struct CacheConfig {
     cachify: Cachify,
     rules: Arc<CacheRules>,
 }
@@ -113,7 +113,7 @@ impl CacheLayer {
     /// does.
     #[track_caller]
     pub fn new(cachify: &Cachify, template: &str) -> Self {
-        Self(Arc::new(Cached {
+        Self(Arc::new(CacheConfig {
             cachify: cachify.clone(),
             rules: Arc::new(well_formed(CacheRules::new(template))),
         }))
@@ -149,7 +149,7 @@ impl<S> Layer<S> for CacheLayer {
 #[derive(Debug, Clone)]
 pub struct CacheService<S> {
     inner: S,
-    cached: Arc<Cached>,
+    cached: Arc<CacheConfig>,
 }
 
 impl<S> Service<Request> for CacheService<S>
@@ -168,10 +168,10 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Cached { cachify, rules } = &*self.cached;
+        let CacheConfig { cachify, rules } = &*self.cached;
         let (mut parts, body) = request.into_parts();
         let path = rules.key().and_then(|key| Path::of(key, &mut parts));
-        let plan = rules.plan(&parts, &Place(&parts, path));
+        let plan = rules.plan(&parts, &RoutedRequest(&parts, path));
         if let Some(response) = rules.hit::<Axum>(cachify, &plan, &parts) {
             return ResponseFuture(Progress::Ready(Some(response)));
         }
@@ -225,9 +225,9 @@ pub(crate) fn broken(error: BoxError) -> Body {
 }
 
 /// Where a request was routed.
-struct Place<'a>(&'a Parts, Option<Path>);
+struct RoutedRequest<'a>(&'a Parts, Option<Path>);
 
-impl Routed for Place<'_> {
+impl Routed for RoutedRequest<'_> {
     fn route(&self) -> Option<&str> {
         self.0.extensions.get().map(MatchedPath::as_str)
     }

@@ -55,7 +55,7 @@ macro_rules! __cachify_needs_blocking {
 }
 
 /// The source of a macro's handle.
-pub trait Source {
+pub trait HandleSource {
     fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T;
 }
 
@@ -63,7 +63,7 @@ pub trait Source {
 #[derive(Debug)]
 pub struct Ambient;
 
-impl Source for Ambient {
+impl HandleSource for Ambient {
     fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T {
         crate::global::with_current(work)
     }
@@ -73,7 +73,7 @@ impl Source for Ambient {
 #[derive(Debug)]
 pub struct Given<'a, H: ?Sized>(pub &'a H);
 
-impl<H: Handle + ?Sized> Source for Given<'_, H> {
+impl<H: Handle + ?Sized> HandleSource for Given<'_, H> {
     fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T {
         work(self.0.cachify())
     }
@@ -96,7 +96,7 @@ impl<H: Borrow<Cachify> + ?Sized> Handle for H {
 }
 
 /// Makes a handle of its own.
-pub fn handle(source: impl Source) -> Cachify {
+pub fn handle(source: impl HandleSource) -> Cachify {
     source.using(Cachify::clone)
 }
 

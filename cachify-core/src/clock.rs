@@ -46,10 +46,10 @@ impl std::ops::Add<Duration> for Moment {
 /// The system's clock never goes back and, on Linux, Android and macOS, goes on while the machine
 /// is suspended: a lock whose time ran out during the night is known to be lost in the morning.
 #[derive(Debug, Clone, Default)]
-pub struct Clock(Source);
+pub struct Clock(TimeSource);
 
 #[derive(Debug, Clone, Default)]
-enum Source {
+enum TimeSource {
     #[default]
     System,
     #[cfg(any(test, feature = "testing"))]
@@ -68,7 +68,7 @@ impl Clock {
     /// When called outside a tokio runtime.
     #[cfg(any(test, feature = "testing"))]
     pub fn test() -> Self {
-        Self(Source::Test {
+        Self(TimeSource::Test {
             start: tokio::time::Instant::now(),
             ahead: Arc::new(AtomicU64::new(0)),
         })
@@ -79,7 +79,7 @@ impl Clock {
     /// Clones move together. The system's clock does not move.
     #[cfg(any(test, feature = "testing"))]
     pub fn advance(&self, duration: Duration) {
-        if let Source::Test { ahead, .. } = &self.0 {
+        if let TimeSource::Test { ahead, .. } = &self.0 {
             let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
             ahead.fetch_add(micros, Ordering::SeqCst);
         }
@@ -91,7 +91,7 @@ impl Clock {
     /// Clones move together. The system's clock does not move.
     #[cfg(any(test, feature = "testing"))]
     pub fn set_back(&self, duration: Duration) {
-        if let Source::Test { ahead, .. } = &self.0 {
+        if let TimeSource::Test { ahead, .. } = &self.0 {
             let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
             let _ = ahead.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |ahead| {
                 Some(ahead.saturating_sub(micros))
@@ -103,9 +103,9 @@ impl Clock {
     #[inline]
     pub fn now(&self) -> Moment {
         match &self.0 {
-            Source::System => system_now(),
+            TimeSource::System => system_now(),
             #[cfg(any(test, feature = "testing"))]
-            Source::Test { start, ahead } => {
+            TimeSource::Test { start, ahead } => {
                 Moment(1) + start.elapsed() + Duration::from_micros(ahead.load(Ordering::SeqCst))
             }
         }

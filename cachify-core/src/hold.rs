@@ -77,12 +77,12 @@ impl Request {
         // A hold that nothing renews would be lost.
         current_runtime()?;
         let inner = &self.inner;
-        let mut place = Place {
+        let mut attempt = AcquireGuard {
             request: self,
             token: inner.node.token(),
             taken: false,
         };
-        let token = place.token.clone();
+        let token = attempt.token.clone();
         let waits = !self.wait.is_zero();
         let end = start.checked_add(self.wait);
         // Subscribe before asking, or the wake-up may be missed.
@@ -103,21 +103,21 @@ impl Request {
             };
             let answer = match inner.admit() {
                 Ok(()) => {
-                    place.taken = true;
+                    attempt.taken = true;
                     inner.insist(inner.acquire(&self.slot, request)).await
                 }
                 Err(error) => Err(error),
             };
             match answer {
                 Ok(Acquired::Granted { fence }) => {
-                    place.taken = false;
+                    attempt.taken = false;
                     if let Some(waiter) = waiter {
                         waiter.answered(true);
                     }
                     return Ok((self.holding(token, sent, ttl, disturbances), fence));
                 }
                 Ok(Acquired::Held { retry_in }) => {
-                    place.taken = waiter.is_some();
+                    attempt.taken = waiter.is_some();
                     if let Some(waiter) = waiter {
                         waiter.answered(false);
                     }
@@ -243,13 +243,13 @@ fn deadline(sent: Moment, ttl: Duration) -> Moment {
 
 /// A slot, or a place in the queue, that the backend may have given to a caller that does not know
 /// yet.
-struct Place<'a> {
+struct AcquireGuard<'a> {
     request: &'a Request,
     token: Token,
     taken: bool,
 }
 
-impl Drop for Place<'_> {
+impl Drop for AcquireGuard<'_> {
     fn drop(&mut self) {
         if self.taken {
             let Request {

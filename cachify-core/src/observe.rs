@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Key};
 
 /// How a cached read was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ReadOutcome {
     /// From the cache.
     Hit,
     /// Computed and stored.
@@ -27,7 +27,7 @@ pub(crate) enum Outcome {
     Error,
 }
 
-impl Outcome {
+impl ReadOutcome {
     #[cfg(feature = "metrics")]
     const ALL: [Self; 6] = [
         Self::Hit,
@@ -53,7 +53,7 @@ impl Outcome {
 
 /// A cached read was answered.
 #[inline]
-pub(crate) fn request(key: &Key, outcome: Outcome) {
+pub(crate) fn request(key: &Key, outcome: ReadOutcome) {
     #[cfg(feature = "metrics")]
     metrics::counter!("cachify_requests_total", "template" => label_of(key.template(), Family::Read), "outcome" => outcome.as_str()).increment(1);
     tracing::trace!(template = key.template(), ?outcome, "cached read");
@@ -583,7 +583,7 @@ impl Family {
         };
         match self {
             Self::Read => {
-                for outcome in Outcome::ALL {
+                for outcome in ReadOutcome::ALL {
                     counter!("cachify_requests_total", "template" => template(), "outcome" => outcome.as_str())
                         .increment(0);
                 }
@@ -756,7 +756,7 @@ mod tests {
         let record = recorded(async {
             for n in 0..1500 {
                 let template = KeyTemplate::parse(&format!("flood-{n}-{{id}}")).unwrap();
-                request(&template.render(&[&"s3cret"]), Outcome::Hit);
+                request(&template.render(&[&"s3cret"]), ReadOutcome::Hit);
             }
         });
         let lines = record.0.lock().unwrap();

@@ -138,12 +138,12 @@ impl<E: Endpoint + 'static> Endpoint for CacheEndpoint<E> {
         let CacheMiddleware { cachify, rules } = &self.cached;
         let parts = take_head(&mut request);
         let params = Params::if_read(&request, rules.key());
-        let place = Place {
+        let routed = RoutedRequest {
             request: &request,
             uri: &parts.uri,
             params,
         };
-        let plan = rules.plan(&parts, &place);
+        let plan = rules.plan(&parts, &routed);
         if let Some(answer) = rules.hit::<Poem>(cachify, &plan, &parts) {
             return Either::Left(ready(answer.into_result()));
         }
@@ -174,14 +174,14 @@ pub(crate) fn take_head(request: &mut Request) -> Parts {
 }
 
 /// Where a request was routed.
-struct Place<'a> {
+struct RoutedRequest<'a> {
     request: &'a Request,
     /// What nested routes left of the URI.
     uri: &'a Uri,
     params: Params,
 }
 
-impl Place<'_> {
+impl RoutedRequest<'_> {
     /// Returns the URI before nested routes stripped it; `None` for a request that was built, as by
     /// poem's `TestClient`.
     fn original(&self) -> Option<&Uri> {
@@ -189,7 +189,7 @@ impl Place<'_> {
     }
 }
 
-impl Routed for Place<'_> {
+impl Routed for RoutedRequest<'_> {
     /// `None` around a `Route` inside another: poem then shows the pattern of the outer one,
     /// which covers a part of the path only.
     fn route(&self) -> Option<&str> {

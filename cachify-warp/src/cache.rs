@@ -88,13 +88,13 @@ impl CacheOptions {
 cachify_core::__cachify_cache_options!(CacheOptions);
 
 /// A handler whose responses are cached.
-pub(crate) struct Cached<K, H> {
+pub(crate) struct CachedHandler<K, H> {
     pub(crate) cache: CacheOptions,
     pub(crate) key: K,
     pub(crate) handler: H,
 }
 
-impl<K, H> Cached<K, H> {
+impl<K, H> CachedHandler<K, H> {
     pub(crate) fn serve<Args, Kind>(
         self: &Arc<Self>,
         args: Args,

@@ -11,7 +11,7 @@ use warp::http::{HeaderMap, Method, Request, Uri};
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
-use crate::cache::Cached;
+use crate::cache::CachedHandler;
 use crate::handler::{Extracted, Handler, Route};
 use crate::hold::Take;
 use crate::{CacheOptions, LockOptions, OnceOptions, PoolOptions};
@@ -76,7 +76,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
         handler: H,
     ) -> impl Route<Extract = (Response,)> {
-        let cached = Arc::new(Cached {
+        let cached = Arc::new(CachedHandler {
             cache,
             key,
             handler,

@@ -8,13 +8,13 @@ use redis_fixture::Server;
 use crate::flags::Cache;
 
 /// A cache that is there: a server of ours ends when this is dropped, or when this process ends.
-pub(crate) struct Place {
+pub(crate) struct CacheServer {
     pub(crate) cache: Cache,
     pub(crate) url: String,
     server: Option<Arc<Server>>,
 }
 
-impl Place {
+impl CacheServer {
     /// Starts a server if it takes one.
     pub(crate) async fn open(cache: Cache) -> Result<Self> {
         let (url, server) = match &cache {

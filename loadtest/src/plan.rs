@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::flags::{App, Cache, Flags, Framework};
 use crate::load::Goose;
-use crate::place::{Place, can_start_redis};
+use crate::place::{CacheServer, can_start_redis};
 use crate::python::Python;
 use crate::scenario::{self, Of, Scenario, Stage};
 use crate::schema::{Run, Versions};
@@ -68,7 +68,7 @@ impl<'a> Plan<'a> {
         let (mut number, count) = (0, jobs.iter().map(Vec::len).sum::<usize>());
         let mut runs = Vec::new();
         for (cache, jobs) in self.caches.iter().zip(jobs) {
-            let place = Place::open(cache.clone()).await?;
+            let place = CacheServer::open(cache.clone()).await?;
             if let Some(version) = place.version().await {
                 versions.redis = Some(version);
             }

@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::flags::{App, Cache};
 use crate::fleet::{Fleet, Order};
-use crate::place::Place;
+use crate::place::CacheServer;
 use crate::python::Python;
 use crate::schema::Run;
 use crate::turns::Bench;
@@ -69,7 +69,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) apps: Vec<App>,
     /// Whether these are the first apps that it runs on.
     pub(crate) first: bool,
-    pub(crate) place: &'a Place,
+    pub(crate) place: &'a CacheServer,
     /// How many processes, if the command line says so.
     pub(crate) instances: Option<u16>,
     pub(crate) python: Option<&'a Python>,

@@ -74,8 +74,8 @@ impl Builder {
         #[cfg(feature = "containers")]
         if self.container || program().is_none() {
             let port = free_port();
-            let place = Place::Container(crate::container::Running::start(port, &self.args));
-            let server = Server { port, place };
+            let instance = Instance::Container(crate::container::Running::start(port, &self.args));
+            let server = Server { port, instance };
             server.wait_ready();
             return server;
         }
@@ -94,7 +94,7 @@ impl Builder {
                     let port = local.port;
                     return Server {
                         port,
-                        place: Place::Local {
+                        instance: Instance::Local {
                             process: Mutex::new(Some(process)),
                             local,
                         },
@@ -115,11 +115,11 @@ impl Builder {
 #[derive(Debug)]
 pub struct Server {
     port: u16,
-    place: Place,
+    instance: Instance,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Instance {
     // In this order: the process ends before its directory goes.
     Local {
         process: Mutex<Option<Process>>,
@@ -158,10 +158,10 @@ impl Server {
     /// # Panics
     /// If the server is in a container.
     pub fn unix_url(&self) -> String {
-        match &self.place {
-            Place::Local { local, .. } => format!("redis+unix://{}", local.socket().display()),
+        match &self.instance {
+            Instance::Local { local, .. } => format!("redis+unix://{}", local.socket().display()),
             #[cfg(feature = "containers")]
-            Place::Container(_) => {
+            Instance::Container(_) => {
                 panic!("a server in a container has no Unix socket out here: install redis-server")
             }
         }
@@ -172,10 +172,10 @@ impl Server {
     /// # Panics
     /// If it was killed and not restarted.
     pub fn pause(&self) {
-        match &self.place {
-            Place::Local { process, .. } => live(lock(process).as_ref()).pause(),
+        match &self.instance {
+            Instance::Local { process, .. } => live(lock(process).as_ref()).pause(),
             #[cfg(feature = "containers")]
-            Place::Container(running) => running.pause(),
+            Instance::Container(running) => running.pause(),
         }
     }
 
@@ -184,19 +184,19 @@ impl Server {
     /// # Panics
     /// If it was killed and not restarted.
     pub fn resume(&self) {
-        match &self.place {
-            Place::Local { process, .. } => live(lock(process).as_ref()).resume(),
+        match &self.instance {
+            Instance::Local { process, .. } => live(lock(process).as_ref()).resume(),
             #[cfg(feature = "containers")]
-            Place::Container(running) => running.resume(),
+            Instance::Container(running) => running.resume(),
         }
     }
 
     /// Ends the process at once (`SIGKILL`), its data with it.
     pub fn kill(&self) {
-        match &self.place {
-            Place::Local { process, .. } => *lock(process) = None,
+        match &self.instance {
+            Instance::Local { process, .. } => *lock(process) = None,
             #[cfg(feature = "containers")]
-            Place::Container(running) => running.kill(),
+            Instance::Container(running) => running.kill(),
         }
     }
 
@@ -205,8 +205,8 @@ impl Server {
     /// # Panics
     /// If it does not start; the message carries its log.
     pub fn restart(&self) {
-        match &self.place {
-            Place::Local { process, local } => {
+        match &self.instance {
+            Instance::Local { process, local } => {
                 let mut process = lock(process);
                 *process = None;
                 *process = Some(
@@ -216,7 +216,7 @@ impl Server {
                 );
             }
             #[cfg(feature = "containers")]
-            Place::Container(running) => running.restart(),
+            Instance::Container(running) => running.restart(),
         }
         self.wait_ready();
     }

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 
-use super::{Returned, Source};
-use crate::observe::{self, Outcome};
+use super::{HandleSource, Returned};
+use crate::observe::{self, ReadOutcome};
 use crate::{CacheIf, Cacheable, Cached, Error, IntoTime, Key, Policy, Ttl, TtlWith};
 
 /// Returns the tag. It comes first wherever a tag is used, so that all complaints of a type that
@@ -41,14 +41,14 @@ where
 /// function's future does not keep it.
 #[inline]
 #[expect(clippy::needless_pass_by_value, reason = "see above")]
-pub fn begin<R>(_: R, source: impl Source, key: Key) -> ControlFlow<R::Returned, Cached>
+pub fn begin<R>(_: R, source: impl HandleSource, key: Key) -> ControlFlow<R::Returned, Cached>
 where
     R: Returned,
     R::Value: Cacheable,
 {
     source.using(|cachify| match cachify.local(&key) {
         Some(value) => {
-            observe::request(&key, Outcome::Hit);
+            observe::request(&key, ReadOutcome::Hit);
             ControlFlow::Break(R::join(Ok(value)))
         }
         None => ControlFlow::Continue(cachify.cached(&key)),

@@ -2,18 +2,18 @@
 
 use std::future::Future;
 
-use super::{Returns, Source};
+use super::{HandleSource, Returns};
 use crate::{Error, Guard, Key, Lock, Once, Permit, Pool};
 
-pub fn lock(source: impl Source, key: &Key) -> Lock {
+pub fn lock(source: impl HandleSource, key: &Key) -> Lock {
     source.using(|cachify| cachify.lock(key))
 }
 
-pub fn once(source: impl Source, key: &Key) -> Once {
+pub fn once(source: impl HandleSource, key: &Key) -> Once {
     source.using(|cachify| cachify.once(key))
 }
 
-pub fn pool(source: impl Source, key: &Key, max: u32) -> Pool {
+pub fn pool(source: impl HandleSource, key: &Key, max: u32) -> Pool {
     source.using(|cachify| cachify.pool(key, max))
 }
 

@@ -29,7 +29,7 @@ use expiry::Expiry;
 use slots::Slots;
 use sweep::{Alarm, Sweep};
 
-type Entries = Cache<SmolStr, Entry, Share, Hasher, Keep>;
+type Entries = Cache<SmolStr, MemoryEntry, Share, Hasher, Keep>;
 type Leases = HashMap<SmolStr, LeaseState, Hasher>;
 
 /// The expiry of an entry that never expires.
@@ -80,7 +80,7 @@ struct Size {
 }
 
 #[derive(Clone)]
-struct Entry {
+struct MemoryEntry {
     value: Typed,
     expires: Moment,
     /// Unique among entries that expire at the same moment. Each hit copies the entry, so it is
@@ -137,8 +137,8 @@ struct Share {
 /// Units per byte, so that the share of one entry among many is hardly rounded.
 const FINE: u64 = 1 << 16;
 
-impl Weighter<SmolStr, Entry> for Share {
-    fn weight(&self, _: &SmolStr, entry: &Entry) -> u64 {
+impl Weighter<SmolStr, MemoryEntry> for Share {
+    fn weight(&self, _: &SmolStr, entry: &MemoryEntry) -> u64 {
         (u64::from(entry.bytes) * FINE).max(self.least)
     }
 }
@@ -148,10 +148,10 @@ impl Weighter<SmolStr, Entry> for Share {
 #[derive(Clone)]
 struct Keep;
 
-impl Lifecycle<SmolStr, Entry> for Keep {
-    type RequestState = Vec<(SmolStr, Entry)>;
+impl Lifecycle<SmolStr, MemoryEntry> for Keep {
+    type RequestState = Vec<(SmolStr, MemoryEntry)>;
 
-    fn on_evict(&self, gone: &mut Self::RequestState, key: SmolStr, entry: Entry) {
+    fn on_evict(&self, gone: &mut Self::RequestState, key: SmolStr, entry: MemoryEntry) {
         gone.push((key, entry));
     }
 }
@@ -319,7 +319,7 @@ impl Store {
 
     /// Prepares an entry to be stored. Returns `None` if it is too large. Call it without a lock,
     /// since it weighs the value.
-    fn entry(&self, key: &Key, entry: &NewEntry<'_>) -> Option<Entry> {
+    fn entry(&self, key: &Key, entry: &NewEntry<'_>) -> Option<MemoryEntry> {
         let bytes = (key.as_str().len() as u64).saturating_add((entry.weigh)() as u64);
         let bytes = bytes.saturating_add(OVERHEAD);
         let fits = u32::try_from(bytes).ok().filter(|_| bytes <= self.room);
@@ -328,7 +328,7 @@ impl Store {
             return None;
         };
         let ttl = entry.ttl.as_duration();
-        Some(Entry {
+        Some(MemoryEntry {
             value: Arc::clone(entry.value),
             expires: ttl.map_or(NEVER, |ttl| self.clock.now() + ttl),
             id: self.last_id.fetch_add(1, Ordering::Relaxed),
@@ -339,7 +339,7 @@ impl Store {
     /// Stores an entry. Returns the values that it replaces and evicts, to be dropped without a
     /// lock.
     #[must_use = "to be dropped without a lock"]
-    fn store(&self, key: &Key, entry: Option<Entry>) -> Vec<(SmolStr, Entry)> {
+    fn store(&self, key: &Key, entry: Option<MemoryEntry>) -> Vec<(SmolStr, MemoryEntry)> {
         let Some(entry) = entry else {
             return Vec::from_iter(self.remove(key.as_str()));
         };
@@ -366,7 +366,7 @@ impl Store {
         gone
     }
 
-    fn remove(&self, key: &str) -> Option<(SmolStr, Entry)> {
+    fn remove(&self, key: &str) -> Option<(SmolStr, MemoryEntry)> {
         let removed = self.entries.remove(key);
         if let Some((key, entry)) = &removed {
             self.expiry.remove(key, entry);
@@ -378,7 +378,7 @@ impl Store {
     }
 
     /// Removes an entry that was taken off the list, unless another entry has replaced it.
-    fn take(&self, key: &str, id: u32) -> Option<(SmolStr, Entry)> {
+    fn take(&self, key: &str, id: u32) -> Option<(SmolStr, MemoryEntry)> {
         let taken = self.entries.remove_if(key, |entry| entry.id == id);
         if let Some((_, entry)) = &taken {
             self.size

@@ -148,7 +148,7 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// The answer of a script with several outcomes.
-struct Outcome {
+struct ScriptReply {
     code: i64,
     number: u64,
     /// The request may have run twice.
@@ -230,7 +230,7 @@ impl Shared {
         start: Moment,
         within: Duration,
         call: impl Fn(u64, bool) -> Call,
-    ) -> Result<Result<Outcome, Value>, Error> {
+    ) -> Result<Result<ScriptReply, Value>, Error> {
         // Connecting measures the server's clock.
         link.ready().await?;
         let time = &self.server.time;
@@ -263,7 +263,7 @@ impl Shared {
                 MORE => more = true,
                 ENDED => return Err(error::late(&self.server.address.place)),
                 _ => {
-                    return Ok(Ok(Outcome {
+                    return Ok(Ok(ScriptReply {
                         code,
                         number: number.cast_unsigned(),
                         again: twice,

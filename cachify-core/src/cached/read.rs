@@ -26,7 +26,7 @@ use super::{Cacheable, Cached, Policy, Sharing, computing, decode, weigh};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
 use crate::flight::{Flights, Lead, Reply, Role, Turn};
 use crate::lease::LEASE_TTL;
-use crate::observe::{self, Outcome};
+use crate::observe::{self, ReadOutcome};
 use crate::resilience::Budget;
 use crate::{Key, Ttl, codec};
 
@@ -41,7 +41,7 @@ impl<P> Cached<P> {
         &self,
         compute: F,
         sharing: Option<Sharing<E>>,
-    ) -> Result<(T, Outcome), E>
+    ) -> Result<(T, ReadOutcome), E>
     where
         T: Cacheable,
         P: Policy<T>,
@@ -49,8 +49,8 @@ impl<P> Cached<P> {
         Fut: Future<Output = Result<T, E>>,
     {
         if let Some(value) = self.cachify.local(&self.key) {
-            observe::request(&self.key, Outcome::Hit);
-            return Ok((value, Outcome::Hit));
+            observe::request(&self.key, ReadOutcome::Hit);
+            return Ok((value, ReadOutcome::Hit));
         }
         let inner = &self.cachify.inner;
         let start = Instant::now();
@@ -62,8 +62,8 @@ impl<P> Cached<P> {
             unreadable: None,
         };
         if let Some(value) = self.look(&mut attempt).await {
-            observe::request(&self.key, Outcome::Hit);
-            return Ok((value, Outcome::Hit));
+            observe::request(&self.key, ReadOutcome::Hit);
+            return Ok((value, ReadOutcome::Hit));
         }
         // Boxed so that a hit does not carry the state of a miss around.
         let result = Box::pin(self.miss(attempt, compute, sharing)).await;
@@ -71,7 +71,7 @@ impl<P> Cached<P> {
             &self.key,
             result
                 .as_ref()
-                .map_or(Outcome::Error, |(_, outcome)| *outcome),
+                .map_or(ReadOutcome::Error, |(_, outcome)| *outcome),
         );
         result
     }
@@ -82,7 +82,7 @@ impl<P> Cached<P> {
         mut attempt: Attempt,
         compute: F,
         sharing: Option<Sharing<E>>,
-    ) -> Result<(T, Outcome), E>
+    ) -> Result<(T, ReadOutcome), E>
     where
         T: Cacheable,
         P: Policy<T>,
@@ -106,7 +106,7 @@ impl<P> Cached<P> {
                 Reply::Lead(lead) => break Some(lead),
                 Reply::Value(value) => {
                     if let Some(value) = value.downcast_ref::<T>() {
-                        return Ok((value.clone(), Outcome::Collapsed));
+                        return Ok((value.clone(), ReadOutcome::Collapsed));
                     }
                 }
                 Reply::Error(error) => {
@@ -120,12 +120,14 @@ impl<P> Cached<P> {
                 Reply::Alone => break None,
             }
             if let Some(value) = self.look(&mut attempt).await {
-                return Ok((value, Outcome::Hit));
+                return Ok((value, ReadOutcome::Hit));
             }
         };
         match lead {
             Some(lead) => Box::pin(self.lead(lead, attempt, compute, sharing)).await,
-            None => compute(false).await.map(|value| (value, Outcome::Bypass)),
+            None => compute(false)
+                .await
+                .map(|value| (value, ReadOutcome::Bypass)),
         }
     }
 
@@ -185,7 +187,7 @@ impl<P> Cached<P> {
         mut attempt: Attempt,
         compute: F,
         sharing: Option<Sharing<E>>,
-    ) -> Result<(T, Outcome), E>
+    ) -> Result<(T, ReadOutcome), E>
     where
         T: Cacheable,
         P: Policy<T>,
@@ -197,7 +199,7 @@ impl<P> Cached<P> {
             // A reset may have come since the backend read this: those who joined meanwhile look
             // for themselves.
             lead.close().tell(|| Reply::Again);
-            return Ok((value, Outcome::Hit));
+            return Ok((value, ReadOutcome::Hit));
         }
 
         let started = inner.flights.tick();
@@ -215,7 +217,7 @@ impl<P> Cached<P> {
 
         let Some(ttl) = self.lifetime(&value) else {
             lead.close().tell(|| Reply::Alone);
-            return Ok((value, Outcome::Bypass));
+            return Ok((value, ReadOutcome::Bypass));
         };
         codec::check_first(&self.key, inner.settings.encoding, &value);
         let typed: Typed = Arc::new(value.clone());
@@ -225,9 +227,9 @@ impl<P> Cached<P> {
         Ok((
             value,
             if stored {
-                Outcome::Miss
+                ReadOutcome::Miss
             } else {
-                Outcome::Unstored
+                ReadOutcome::Unstored
             },
         ))
     }

@@ -35,7 +35,7 @@ use crate::{Error, ErrorKind, IntoTime, Ttl};
 #[must_use = "a builder does nothing before `connect` or `build`"]
 #[derive(Clone)]
 pub struct CachifyBuilder {
-    place: Place,
+    backend_choice: BackendChoice,
     prefix: String,
     label: Option<String>,
     default_ttl: Ttl,
@@ -62,7 +62,7 @@ pub struct CachifyBuilder {
 }
 
 #[derive(Clone)]
-enum Place {
+enum BackendChoice {
     Memory,
     Url(String),
     Backend(Arc<dyn Backend>),
@@ -71,7 +71,7 @@ enum Place {
 impl Default for CachifyBuilder {
     fn default() -> Self {
         Self {
-            place: Place::Memory,
+            backend_choice: BackendChoice::Memory,
             prefix: "cachify".to_owned(),
             label: None,
             default_ttl: Ttl::new(Duration::from_mins(5)),
@@ -94,7 +94,7 @@ impl Default for CachifyBuilder {
 impl CachifyBuilder {
     /// Keeps everything in this process's memory (the default).
     pub fn memory(mut self) -> Self {
-        self.place = Place::Memory;
+        self.backend_choice = BackendChoice::Memory;
         self
     }
 
@@ -108,7 +108,7 @@ impl CachifyBuilder {
     /// Keeps everything where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or
     /// `unix://`.
     pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.place = Place::Url(url.into());
+        self.backend_choice = BackendChoice::Url(url.into());
         self
     }
 
@@ -117,7 +117,7 @@ impl CachifyBuilder {
     /// not reach it: handles that share it share its keys, unless
     /// [`with_prefix`](Cachify::with_prefix) made them.
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
-        self.place = Place::Backend(backend);
+        self.backend_choice = BackendChoice::Backend(backend);
         self
     }
 
@@ -304,11 +304,13 @@ impl CachifyBuilder {
             .unwrap_or_else(|| format!("pid-{}", std::process::id()));
         let node = Node::new(&label);
         let clock = self.clock.clone();
-        let backend: Arc<dyn Backend> = match &self.place {
-            Place::Backend(backend) => Arc::clone(backend),
-            Place::Memory => self.memory_backend(),
-            Place::Url(url) if url == "memory://" || url == "memory:" => self.memory_backend(),
-            Place::Url(url) => self.remote(url, &node)?,
+        let backend: Arc<dyn Backend> = match &self.backend_choice {
+            BackendChoice::Backend(backend) => Arc::clone(backend),
+            BackendChoice::Memory => self.memory_backend(),
+            BackendChoice::Url(url) if url == "memory://" || url == "memory:" => {
+                self.memory_backend()
+            }
+            BackendChoice::Url(url) => self.remote(url, &node)?,
         };
         Ok(Cachify::over(backend, settings, node, clock))
     }

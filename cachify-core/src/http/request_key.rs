@@ -64,15 +64,15 @@ impl RequestKey {
         let (mut headers, mut cookies) = (Vec::new(), Vec::new());
         let refuse = |message| Error::new(ErrorKind::Template, message).with_template(template);
         for name in parsed.placeholders() {
-            match Source::of(name) {
-                Source::Header(header) => headers.push(
+            match RequestPart::of(name) {
+                RequestPart::Header(header) => headers.push(
                     header
                         .parse()
                         .map_err(|_| refuse(format!("`{{{name}}}` does not name a header")))?,
                 ),
-                Source::Host => headers.push(HOST),
-                Source::Cookie(cookie) => cookies.push(cookie.to_owned()),
-                Source::Path(name) if name.contains('.') => {
+                RequestPart::Host => headers.push(HOST),
+                RequestPart::Cookie(cookie) => cookies.push(cookie.to_owned()),
+                RequestPart::Path(name) if name.contains('.') => {
                     return Err(refuse(format!(
                         "nothing of a request fills `{{{name}}}`; there are `{{NAME}}` for a path parameter, `{{path}}`, `{{host}}`, \
                          `{{query}}`, `{{query.NAME}}`, `{{header.NAME}}` and `{{cookie.NAME}}`"
@@ -102,7 +102,7 @@ impl RequestKey {
     pub fn reads_path(&self) -> bool {
         self.template
             .placeholders()
-            .any(|name| matches!(Source::of(name), Source::Path(_)))
+            .any(|name| matches!(RequestPart::of(name), RequestPart::Path(_)))
     }
 
     /// Renders the key of a request; `param` returns the path parameter of a name.
@@ -130,38 +130,39 @@ impl RequestKey {
             Cow::Borrowed(text) => Cow::Borrowed(str::as_bytes(text)),
             Cow::Owned(text) => Cow::Owned(String::into_bytes(text)),
         };
-        self.template.render_with(|name| match Source::of(name) {
-            Source::Path(name) => {
-                let value = wildcard(routed, name).or_else(|| routed.param(name));
-                value.map(|value| value.as_bytes().into())
-            }
-            Source::WholePath => Some(routed.path().as_bytes().into()),
-            Source::Host => host(request).map(bytes),
-            Source::Query => Some(bytes(sorted_query(query()))),
-            Source::Parameter(name) => {
-                let pairs = pairs(query()).filter(|(key, _)| decoded(key) == name.as_bytes());
-                one_or_all(pairs.map(|(_, value)| decoded(value)))
-            }
-            Source::Header(name) => {
-                let headers = with_host(request, &request.headers);
-                let values = headers.get_all(name).into_iter();
-                let value = one_or_all(values.map(|value| value.as_bytes().into()))?;
-                Some(
-                    if SECRETS
-                        .iter()
-                        .any(|secret| secret.as_str().eq_ignore_ascii_case(name))
-                    {
-                        hashed(value).into_bytes().into()
-                    } else {
-                        Cow::Owned(value.into_owned())
-                    },
-                )
-            }
-            Source::Cookie(name) => {
-                let values = values(&request.headers, name).map(Cow::Borrowed);
-                Some(hashed(one_or_all(values)?).into_bytes().into())
-            }
-        })
+        self.template
+            .render_with(|name| match RequestPart::of(name) {
+                RequestPart::Path(name) => {
+                    let value = wildcard(routed, name).or_else(|| routed.param(name));
+                    value.map(|value| value.as_bytes().into())
+                }
+                RequestPart::WholePath => Some(routed.path().as_bytes().into()),
+                RequestPart::Host => host(request).map(bytes),
+                RequestPart::Query => Some(bytes(sorted_query(query()))),
+                RequestPart::Parameter(name) => {
+                    let pairs = pairs(query()).filter(|(key, _)| decoded(key) == name.as_bytes());
+                    one_or_all(pairs.map(|(_, value)| decoded(value)))
+                }
+                RequestPart::Header(name) => {
+                    let headers = with_host(request, &request.headers);
+                    let values = headers.get_all(name).into_iter();
+                    let value = one_or_all(values.map(|value| value.as_bytes().into()))?;
+                    Some(
+                        if SECRETS
+                            .iter()
+                            .any(|secret| secret.as_str().eq_ignore_ascii_case(name))
+                        {
+                            hashed(value).into_bytes().into()
+                        } else {
+                            Cow::Owned(value.into_owned())
+                        },
+                    )
+                }
+                RequestPart::Cookie(name) => {
+                    let values = values(&request.headers, name).map(Cow::Borrowed);
+                    Some(hashed(one_or_all(values)?).into_bytes().into())
+                }
+            })
     }
 
     /// Returns the headers that are part of the key.
@@ -248,7 +249,7 @@ pub fn read_key<'a, K: DeserializeOwned>(
 
 /// What fills a placeholder.
 #[derive(PartialEq, Eq)]
-enum Source<'n> {
+enum RequestPart<'n> {
     /// A path parameter; with a dot in its name, nothing.
     Path(&'n str),
     WholePath,
@@ -259,7 +260,7 @@ enum Source<'n> {
     Cookie(&'n str),
 }
 
-impl<'n> Source<'n> {
+impl<'n> RequestPart<'n> {
     fn of(name: &'n str) -> Self {
         match name.split_once('.') {
             None if name == "query" => Self::Query,

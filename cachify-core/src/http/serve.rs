@@ -19,11 +19,11 @@ use super::answer::{CONDITIONS, Fwd, Origin, answer};
 use super::bypass::Why;
 use super::cacheable::{Refusal, can_be_an_entry, initial_age, storable};
 use super::routed::with_host;
-use super::stored::{Entry, Facts, Stored, Varies};
+use super::stored::{Facts, HttpEntry, Stored, Varies};
 use super::variants::LIFE;
 use super::{CacheRules, Plan, Step};
 use crate::cached::Policy;
-use crate::observe::{self, Outcome};
+use crate::observe::{self, ReadOutcome};
 use crate::{Cachify, Key, Ttl};
 
 /// Handles the responses of a framework. Each adapter implements it.
@@ -68,16 +68,16 @@ impl CacheRules {
         };
         let key = &look.key;
         let mut entry = cachify.at_hand(key)?;
-        if let Entry::Varies(varies) = entry.downcast_ref()? {
+        if let HttpEntry::Varies(varies) = entry.downcast_ref()? {
             entry = cachify.at_hand(&varies.variant(key, &seen_headers(request)))?;
         }
-        let Entry::Answer(stored) = entry.downcast_ref()? else {
+        let HttpEntry::Answer(stored) = entry.downcast_ref()? else {
             return None;
         };
         if !look.accepts(stored, || cachify.inner.backend.now()) {
             return None;
         }
-        observe::request(key, Outcome::Hit);
+        observe::request(key, ReadOutcome::Hit);
         Some(hit::<W>(cachify, stored, request))
     }
 
@@ -126,7 +126,7 @@ impl CacheRules {
             let stored = peek(cachify, &look.key, &seen_headers(&request)).await;
             match stored {
                 Some(stored) if look.accepts(&stored, now) => {
-                    observe::request(&look.key, Outcome::Hit);
+                    observe::request(&look.key, ReadOutcome::Hit);
                     return Ok(hit::<W>(cachify, &stored, &request));
                 }
                 _ if look.wish.only_stored => return Ok(nothing_stored::<W>()),
@@ -320,23 +320,23 @@ fn reply<W: Framework>(
 
 /// The answer, if there is one.
 async fn peek(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Stored> {
-    match cachify.cached(key).get::<Entry>().await.ok()?? {
-        Entry::Answer(stored) => Some(stored),
-        Entry::Varies(varies) => {
+    match cachify.cached(key).get::<HttpEntry>().await.ok()?? {
+        HttpEntry::Answer(stored) => Some(stored),
+        HttpEntry::Varies(varies) => {
             let variant = cachify.cached(&varies.variant(key, headers));
-            match variant.get::<Entry>().await.ok()?? {
-                Entry::Answer(stored) => Some(stored),
+            match variant.get::<HttpEntry>().await.ok()?? {
+                HttpEntry::Answer(stored) => Some(stored),
                 _ => None,
             }
         }
-        Entry::Own => None,
+        HttpEntry::Own => None,
     }
 }
 
 /// Replaces the entry that a request would get. Other variants of the key stay.
 async fn forget(cachify: &Cachify, key: &Key, headers: &HeaderMap) {
-    let own = match cachify.cached(key).get::<Entry>().await {
-        Ok(Some(Entry::Varies(varies))) => varies.variant(key, headers),
+    let own = match cachify.cached(key).get::<HttpEntry>().await {
+        Ok(Some(HttpEntry::Varies(varies))) => varies.variant(key, headers),
         _ => key.clone(),
     };
     // A reset that is not confirmed is repeated, and logged when it is.
@@ -389,16 +389,16 @@ where
     async fn run(mut self) -> Result<W::Response, E> {
         let key = self.key.clone();
         let (mut entry, mut outcome) = self.fetch(&key, None).await;
-        if let (None, Entry::Varies(varies)) = (&self.own, &entry) {
+        if let (None, HttpEntry::Varies(varies)) = (&self.own, &entry) {
             let varies = varies.clone();
             let key = varies.variant(&key, &self.headers);
             let first = outcome;
             (entry, outcome) = self.fetch(&key, Some(&varies)).await;
-            let stored = matches!(outcome, Outcome::Miss).then_some(key);
+            let stored = matches!(outcome, ReadOutcome::Miss).then_some(key);
             self.note(&varies, self.seen, stored);
             match first {
                 // Its answer is the one that this one waited for.
-                Outcome::Collapsed if outcome == Outcome::Hit => outcome = first,
+                ReadOutcome::Collapsed if outcome == ReadOutcome::Hit => outcome = first,
                 _ if self.fwd == Fwd::UriMiss => self.fwd = Fwd::VaryMiss,
                 _ => {}
             }
@@ -406,28 +406,30 @@ where
         let why = match &self.own {
             Some(Own::Answer(_, why)) => Some(*why),
             Some(Own::Error(_)) => Some(Why::Error),
-            _ => (outcome == Outcome::Bypass).then_some(Why::Alone),
+            _ => (outcome == ReadOutcome::Bypass).then_some(Why::Alone),
         };
         if let Some(why) = why {
             self.fwd = Fwd::Bypass(why);
             observe::bypass(self.key.template(), why);
         }
         let origin = match outcome {
-            Outcome::Hit => Origin::Hit,
-            Outcome::Miss => Origin::Stored(self.fwd),
-            Outcome::Collapsed => Origin::Collapsed(self.fwd),
-            Outcome::Unstored | Outcome::Bypass | Outcome::Error => Origin::Forwarded(self.fwd),
+            ReadOutcome::Hit => Origin::Hit,
+            ReadOutcome::Miss => Origin::Stored(self.fwd),
+            ReadOutcome::Collapsed => Origin::Collapsed(self.fwd),
+            ReadOutcome::Unstored | ReadOutcome::Bypass | ReadOutcome::Error => {
+                Origin::Forwarded(self.fwd)
+            }
         };
         if self.own.is_none()
             && self.authorized
-            && let Entry::Answer(stored) = &entry
+            && let HttpEntry::Answer(stored) = &entry
             && !stored.facts.open
         {
             self.rules.guarded.add(&self.key);
             let why = Why::Authorization;
             self.fwd = Fwd::Bypass(why);
             observe::bypass(self.key.template(), why);
-            entry = Entry::Own;
+            entry = HttpEntry::Own;
         }
         let stored = match (self.own, entry) {
             (Some(Own::Error(error)), _) => return Err(error),
@@ -435,7 +437,7 @@ where
                 origin.tell(W::headers_mut(&mut response));
                 return Ok(response);
             }
-            (Some(Own::Variant(stored)), _) | (None, Entry::Answer(stored)) => stored,
+            (Some(Own::Variant(stored)), _) | (None, HttpEntry::Answer(stored)) => stored,
             (None, _) => match self.request {
                 // What is stored is no variant, or not open to this request.
                 Some((request, call)) => {
@@ -454,7 +456,7 @@ where
     }
 
     /// Reads `key`: the request's own, or where the answers vary, that of one variant.
-    async fn fetch(&mut self, key: &Key, varies: Option<&Varies>) -> (Entry, Outcome) {
+    async fn fetch(&mut self, key: &Key, varies: Option<&Varies>) -> (HttpEntry, ReadOutcome) {
         let pass = self.rules.hit_for_miss.contains(key);
         let cached = self
             .cachify
@@ -478,7 +480,7 @@ where
         varies: Option<&Varies>,
         pass: bool,
         leased: bool,
-    ) -> Entry {
+    ) -> HttpEntry {
         let Some((mut request, call)) = self.request.take() else {
             unreachable!("an entry is computed once at most")
         };
@@ -498,7 +500,7 @@ where
             Ok(response) => response,
             Err(error) => {
                 self.own = Some(Own::Error(error));
-                return Entry::Own;
+                return HttpEntry::Own;
             }
         };
         let captured = self.rules.capture::<W>(
@@ -520,7 +522,7 @@ where
                     }
                 }
                 self.own = Some(Own::Answer(response, refusal.why()));
-                return Entry::Own;
+                return HttpEntry::Own;
             }
         };
         if pass {
@@ -528,13 +530,13 @@ where
         }
         let Some(varies) = varies else {
             if vary.is_empty() {
-                return Entry::Answer(stored);
+                return HttpEntry::Answer(stored);
             }
             let varies = Varies::by(vary.iter().map(HeaderName::as_str));
             return self.keep_variant(varies, stored, leased).await;
         };
         if vary.iter().all(|field| varies.covers(field)) {
-            return Entry::Answer(stored);
+            return HttpEntry::Answer(stored);
         }
         // The answers vary by more than was known. New variants of the key take the place of those
         // that were told apart too little. This answer is not among them: nothing says whether a
@@ -544,31 +546,31 @@ where
         let ttl = self.rules.lifetime(&self.cachify);
         let index = self.cachify.cached(&self.key).ttl(ttl);
         // One that is not confirmed is repeated as a reset.
-        let _ = index.set(Entry::Varies(varies.clone())).await;
+        let _ = index.set(HttpEntry::Varies(varies.clone())).await;
         self.note(&varies, self.cachify.inner.flights.tick(), None);
-        Entry::Own
+        HttpEntry::Own
     }
 
     /// Stores a variant whose index is still to be stored, if it is: a reset cannot have removed an
     /// entry that no request can find yet.
-    async fn keep_variant(&mut self, varies: Varies, stored: Stored, leased: bool) -> Entry {
+    async fn keep_variant(&mut self, varies: Varies, stored: Stored, leased: bool) -> HttpEntry {
         let key = varies.variant(&self.key, &self.headers);
-        let (entry, ttl) = (Entry::Answer(stored.clone()), stored.facts.ttl);
+        let (entry, ttl) = (HttpEntry::Answer(stored.clone()), stored.facts.ttl);
         self.own = Some(Own::Variant(stored));
         if !leased {
             // It is not going to be stored, but those who wait learn by what the answers vary.
-            return Entry::Varies(varies);
+            return HttpEntry::Varies(varies);
         }
         let cached = self.cachify.cached(&key).policy(Keep(ttl));
         match cached.put(entry, ttl).await {
             Ok(()) => {
                 self.note(&varies, self.seen, Some(key));
-                Entry::Varies(varies)
+                HttpEntry::Varies(varies)
             }
             // The index would cost the same time once more.
             Err(error) => {
                 observe::not_stored(&key, &error);
-                Entry::Own
+                HttpEntry::Own
             }
         }
     }
@@ -598,19 +600,19 @@ impl<W: Framework, E, F> Exchange<W, E, F> {
 /// How long each kind of entry lives; its number is for those that only lead to others.
 struct Keep(Ttl);
 
-impl Policy<Entry> for Keep {
-    fn ttl(&self, entry: &Entry) -> Option<Ttl> {
+impl Policy<HttpEntry> for Keep {
+    fn ttl(&self, entry: &HttpEntry) -> Option<Ttl> {
         match entry {
-            Entry::Answer(stored) => Some(stored.facts.ttl),
-            Entry::Varies(_) => Some(self.0),
-            Entry::Own => None,
+            HttpEntry::Answer(stored) => Some(stored.facts.ttl),
+            HttpEntry::Varies(_) => Some(self.0),
+            HttpEntry::Own => None,
         }
     }
 
-    fn weight(&self, entry: &Entry) -> Option<usize> {
+    fn weight(&self, entry: &HttpEntry) -> Option<usize> {
         match entry {
-            Entry::Answer(stored) => Some(stored.size()),
-            Entry::Varies(_) | Entry::Own => None,
+            HttpEntry::Answer(stored) => Some(stored.size()),
+            HttpEntry::Varies(_) | HttpEntry::Own => None,
         }
     }
 }

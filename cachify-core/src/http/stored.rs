@@ -22,7 +22,7 @@ use crate::{Key, Ttl};
 
 /// What a key leads to.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub(super) enum Entry {
+pub(super) enum HttpEntry {
     Answer(Stored),
     /// The answers differ by these fields of the request, and lie beside this entry.
     Varies(Varies),
@@ -403,8 +403,8 @@ mod tests {
             #[cfg(feature = "json")]
             Encoding::Json,
         ] {
-            let entry = bytes(encoding, &Entry::Answer(stored.clone()));
-            let Some(Entry::Answer(read)) = decode(&entry) else {
+            let entry = bytes(encoding, &HttpEntry::Answer(stored.clone()));
+            let Some(HttpEntry::Answer(read)) = decode(&entry) else {
                 panic!("{encoding:?} cannot be read");
             };
             assert_eq!(read.headers, stored.headers);
@@ -509,7 +509,7 @@ mod tests {
     fn what_is_for_one_client_cannot_be_encoded() {
         let own = encode(
             Encoding::MessagePack,
-            &Entry::Own,
+            &HttpEntry::Own,
             Ttl::NEVER,
             Moment::from_micros(5),
         );
@@ -519,18 +519,18 @@ mod tests {
     proptest! {
         #[test]
         fn s3_damaged_answers_never_panic(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
-            let entry = Entry::Answer(stored(&[(ETAG, b"a"), (CONTENT_TYPE, b"b")], b"body"));
+            let entry = HttpEntry::Answer(stored(&[(ETAG, b"a"), (CONTENT_TYPE, b"b")], b"body"));
             let mut payload = rmp_serde::to_vec_named(&entry).unwrap();
             let at = at.index(payload.len());
             payload[at] = byte;
-            let _ = rmp_serde::from_slice::<Entry>(&payload);
+            let _ = rmp_serde::from_slice::<HttpEntry>(&payload);
             let cut = cut.index(payload.len());
-            let _ = rmp_serde::from_slice::<Entry>(&payload[..cut]);
+            let _ = rmp_serde::from_slice::<HttpEntry>(&payload[..cut]);
         }
 
         #[test]
         fn s3_untrusted_answers_never_panic(payload: Vec<u8>) {
-            let _ = rmp_serde::from_slice::<Entry>(&payload);
+            let _ = rmp_serde::from_slice::<HttpEntry>(&payload);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use smol_str::SmolStr;
 
-use super::{Entry, NEVER};
+use super::{MemoryEntry, NEVER};
 use crate::backend::sharded::Sharded;
 use crate::clock::Moment;
 
@@ -21,7 +21,12 @@ pub(super) struct Part(BTreeMap<(Moment, u32), SmolStr>);
 impl Expiry {
     /// Adds an entry. Returns up to two neighbours that are due: without a runtime no sweep runs,
     /// and expired entries must not take the place of live ones.
-    pub(super) fn add(&self, key: &str, entry: &Entry, now: Moment) -> [Option<(SmolStr, u32)>; 2] {
+    pub(super) fn add(
+        &self,
+        key: &str,
+        entry: &MemoryEntry,
+        now: Moment,
+    ) -> [Option<(SmolStr, u32)>; 2] {
         if entry.expires == NEVER {
             return [None, None];
         }
@@ -32,7 +37,7 @@ impl Expiry {
     }
 
     /// Forgets an entry that is gone.
-    pub(super) fn remove(&self, key: &str, entry: &Entry) {
+    pub(super) fn remove(&self, key: &str, entry: &MemoryEntry) {
         if entry.expires != NEVER {
             self.0.of(key).0.remove(&(entry.expires, entry.id));
         }

@@ -28,10 +28,10 @@ const FILE: &str = "SSL_CERT_FILE";
 /// # drop(builder);
 /// ```
 #[derive(Clone)]
-pub struct Pem(Source);
+pub struct Pem(PemSource);
 
 #[derive(Clone)]
-enum Source {
+enum PemSource {
     File(PathBuf),
     Bytes(Vec<u8>),
 }
@@ -39,18 +39,18 @@ enum Source {
 impl Pem {
     /// Reads from the file at `path`.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Source::File(path.into()))
+        Self(PemSource::File(path.into()))
     }
 
     /// Takes the text itself.
     pub fn bytes(pem: impl Into<Vec<u8>>) -> Self {
-        Self(Source::Bytes(pem.into()))
+        Self(PemSource::Bytes(pem.into()))
     }
 
     fn read(&self) -> Result<Vec<u8>, Error> {
         match &self.0 {
-            Source::Bytes(bytes) => Ok(bytes.clone()),
-            Source::File(path) => std::fs::read(path)
+            PemSource::Bytes(bytes) => Ok(bytes.clone()),
+            PemSource::File(path) => std::fs::read(path)
                 .map_err(|error| wrong(format!("{} cannot be read: {error}", path.display()))),
         }
     }
@@ -84,8 +84,8 @@ impl From<&[u8]> for Pem {
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Source::File(path) => write!(f, "Pem({})", path.display()),
-            Source::Bytes(_) => f.write_str("Pem(..)"),
+            PemSource::File(path) => write!(f, "Pem({})", path.display()),
+            PemSource::Bytes(_) => f.write_str("Pem(..)"),
         }
     }
 }
@@ -93,8 +93,8 @@ impl fmt::Debug for Pem {
 impl fmt::Display for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Source::File(path) => path.display().fmt(f),
-            Source::Bytes(_) => f.write_str("what was given"),
+            PemSource::File(path) => path.display().fmt(f),
+            PemSource::Bytes(_) => f.write_str("what was given"),
         }
     }
 }
