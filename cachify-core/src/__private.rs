@@ -16,8 +16,9 @@ pub use self::hold::{
     map_err, on_error, once, pool, report, report_away, report_held, under_guard, under_permit,
 };
 pub use self::returned::{
-    Fallible, Plain, Returned, Returns, Shared, Sharing, ViaFallible, ViaPlain, ViaShared,
+    Fallible, Plain, Returned, Returns, Shared, ViaFallible, ViaPlain, ViaShared,
 };
+pub use crate::cached::Sharing;
 pub use crate::key::{CacheKey, Key, KeyPart, KeyTemplate, Slot};
 pub use crate::{Cachify, Error, Ttl};
 #[cfg(feature = "http")]

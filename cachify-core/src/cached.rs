@@ -19,7 +19,9 @@ mod computing;
 mod policy;
 mod read;
 
-pub use policy::{CacheIf, Fixed, Policy, TtlWith, Weigh};
+#[cfg(feature = "http")]
+pub(crate) use policy::sealed;
+pub use policy::{CacheIf, ErrorPolicy, Fixed, Policy, ShareErrors, Sharing, TtlWith, Weigh};
 
 /// A value that can be cached. The requirements are the same on every backend, so that moving from
 /// memory to Redis is a URL.
@@ -71,10 +73,9 @@ impl Cachify {
         Cached {
             cachify: self.clone(),
             key: self.own(key).into_owned(),
-            policy: Fixed {
-                ttl: self.inner.settings.default_ttl,
-            },
+            ttl: self.inner.settings.default_ttl,
             jitter: 0.0,
+            policy: Fixed,
             alone: false,
         }
     }
@@ -140,49 +141,27 @@ impl Cachify {
 pub struct Cached<P = Fixed> {
     cachify: Cachify,
     key: Key,
-    policy: P,
+    ttl: Ttl,
     jitter: f64,
+    policy: P,
     alone: bool,
 }
 
-/// Whether and how an error travels from the leader to its waiters.
-pub(crate) struct Sharing<E> {
-    erase: fn(&E) -> Typed,
-    restore: fn(&Typed) -> Option<E>,
-}
-
-impl<E> Clone for Sharing<E> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<E> Copy for Sharing<E> {}
-
-impl<E: Clone + Send + Sync + 'static> Sharing<E> {
-    pub(crate) fn new() -> Self {
-        Self {
-            erase: |error| Arc::new(error.clone()),
-            restore: |error| error.downcast_ref::<E>().cloned(),
-        }
-    }
-}
-
-impl Cached<Fixed> {
+impl<P> Cached<P> {
     /// Sets how long a stored value lives. Default: the handle's default, 5 minutes if that was not
     /// changed. [`Ttl::NEVER`] keeps it until it is reset; zero stores nothing.
+    ///
+    /// Options may be given in any order: [`ttl_with`](Self::ttl_with) always has the last word.
     ///
     /// # Panics
     ///
     /// If a text is not a time.
     #[track_caller]
     pub fn ttl(mut self, ttl: impl IntoTime<Ttl>) -> Self {
-        self.policy.ttl = ttl.time();
+        self.ttl = ttl.time();
         self
     }
-}
 
-impl<P> Cached<P> {
     /// Decides by the value how long it lives; [`Ttl::ZERO`] does not store it.
     ///
     /// # Examples
@@ -205,20 +184,7 @@ impl<P> Cached<P> {
         F: Fn(&T) -> L,
         L: IntoTime<Ttl>,
     {
-        let Self {
-            cachify,
-            key,
-            policy,
-            jitter,
-            alone,
-        } = self;
-        Cached {
-            cachify,
-            key,
-            policy: TtlWith { inner: policy, ttl },
-            jitter,
-            alone,
-        }
+        self.map(|inner| TtlWith { inner, ttl })
     }
 
     /// Stores only values for which `condition` holds. Other values go only to the caller that
@@ -242,23 +208,7 @@ impl<P> Cached<P> {
     where
         F: Fn(&T) -> bool,
     {
-        let Self {
-            cachify,
-            key,
-            policy,
-            jitter,
-            alone,
-        } = self;
-        Cached {
-            cachify,
-            key,
-            policy: CacheIf {
-                inner: policy,
-                condition,
-            },
-            jitter,
-            alone,
-        }
+        self.map(|inner| CacheIf { inner, condition })
     }
 
     /// Tells how many bytes a value takes in memory, for values that the memory backend's estimate
@@ -281,23 +231,7 @@ impl<P> Cached<P> {
     where
         F: Fn(&T) -> usize,
     {
-        let Self {
-            cachify,
-            key,
-            policy,
-            jitter,
-            alone,
-        } = self;
-        Cached {
-            cachify,
-            key,
-            policy: Weigh {
-                inner: policy,
-                weigh,
-            },
-            jitter,
-            alone,
-        }
+        self.map(|inner| Weigh { inner, weigh })
     }
 
     /// Shortens each entry's life by a random share of up to `share` (0 to 1, default 0), so that
@@ -318,17 +252,22 @@ impl<P> Cached<P> {
     /// Decides by `policy` alone.
     #[cfg(feature = "http")]
     pub(crate) fn policy<Q>(self, policy: Q) -> Cached<Q> {
+        self.map(|_| policy)
+    }
+
+    fn map<Q>(self, policy: impl FnOnce(P) -> Q) -> Cached<Q> {
         Cached {
             cachify: self.cachify,
             key: self.key,
-            policy,
+            ttl: self.ttl,
             jitter: self.jitter,
+            policy: policy(self.policy),
             alone: self.alone,
         }
     }
 
-    /// Gives the error of the one who computed to all who waited for it. The macro does so by
-    /// itself where the error is `Clone`.
+    /// Gives the error of the caller that computed to all callers that waited for it, if they use
+    /// this option, too. The macro does so by itself where the error is `Clone`.
     ///
     /// # Examples
     ///
@@ -343,8 +282,8 @@ impl<P> Cached<P> {
     /// # });
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn share_errors(self) -> SharedErrors<P> {
-        SharedErrors(self)
+    pub fn share_errors(self) -> Cached<ShareErrors<P>> {
+        self.map(|inner| ShareErrors { inner })
     }
 
     /// Returns the cached value, or computes and stores it.
@@ -376,8 +315,9 @@ impl<P> Cached<P> {
     ///
     /// # Errors
     ///
-    /// Only those of `compute`; an error is never stored. A failing backend is no error: the value
-    /// is computed.
+    /// Only those of `compute`: the caller's own, or after [`share_errors`](Self::share_errors) that
+    /// of the caller it waited for. An error is never stored. A failing backend is no error: the
+    /// value is computed.
     ///
     /// # Cancel safety
     ///
@@ -391,11 +331,11 @@ impl<P> Cached<P> {
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
         T: Cacheable,
-        P: Policy<T>,
+        P: Policy<T> + ErrorPolicy<E>,
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.fetch(|_| compute(), None)
+        self.fetch(|_| compute(), self.policy.sharing())
             .await
             .map(|(value, _)| value)
     }
@@ -563,7 +503,7 @@ impl<P> Cached<P> {
     where
         P: Policy<T>,
     {
-        let ttl = self.policy.ttl(value)?.jittered(self.jitter);
+        let ttl = self.policy.ttl(value, self.ttl)?.jittered(self.jitter);
         (!ttl.is_zero()).then_some(ttl)
     }
 }
@@ -573,43 +513,6 @@ impl<P> fmt::Debug for Cached<P> {
         f.debug_struct("Cached")
             .field("key", &self.key)
             .finish_non_exhaustive()
-    }
-}
-
-/// A cached read whose errors are shared: made by [`Cached::share_errors`].
-#[must_use = "nothing is read before `get_or_try_compute`"]
-#[derive(Debug, Clone)]
-pub struct SharedErrors<P = Fixed>(Cached<P>);
-
-impl<P> SharedErrors<P> {
-    /// Like [`Cached::get_or_try_compute`], but the error of the computing caller goes to all who
-    /// waited for it.
-    ///
-    /// # Errors
-    ///
-    /// Only those of `compute`, the caller's own or the one that was waited for.
-    ///
-    /// # Cancel safety
-    ///
-    /// If this future is dropped, a waiting caller takes the computation over, with its own
-    /// closure.
-    ///
-    /// # Panics
-    ///
-    /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
-    /// caller's computation.
-    pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
-    where
-        T: Cacheable,
-        E: Clone + Send + Sync + 'static,
-        P: Policy<T>,
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        self.0
-            .fetch(|_| compute(), Some(Sharing::new()))
-            .await
-            .map(|(value, _)| value)
     }
 }
 

@@ -41,7 +41,9 @@ mod weight;
 
 #[cfg(feature = "tls")]
 pub use backend::redis::Pem;
-pub use cached::{CacheIf, Cacheable, Cached, Fixed, Policy, SharedErrors, TtlWith, Weigh};
+pub use cached::{
+    CacheIf, Cacheable, Cached, ErrorPolicy, Fixed, Policy, ShareErrors, TtlWith, Weigh,
+};
 pub use cachify::{Cachify, CachifyBuilder};
 pub use codec::Encoding;
 pub use error::{Error, ErrorKind};

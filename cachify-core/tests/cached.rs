@@ -192,6 +192,47 @@ async fn c2_errors_are_shared_where_they_can_be() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c2_c5_options_work_in_any_order() {
+    let cachify = paused();
+    let runs = AtomicUsize::new(0);
+    let cached = cachify
+        .cached(&key("any-order"))
+        .share_errors()
+        .cache_if(Option::is_some)
+        .weigh(|_: &Option<i32>| 1)
+        .ttl("2s");
+    let calls = (0..5).map(|_| {
+        cached.get_or_try_compute(async || {
+            runs.fetch_add(1, Ordering::SeqCst);
+            awaits(3).await;
+            Err::<Option<i32>, _>("down")
+        })
+    });
+    assert_eq!(join_all(calls).await, [Err("down"); 5]);
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+
+    assert_eq!(cached.get_or_compute(async || None).await, None);
+    assert_eq!(cached.get_or_compute(async || Some(1)).await, Some(1));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(cached.get_or_compute(async || Some(2)).await, Some(1));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(cached.get_or_compute(async || Some(3)).await, Some(3));
+
+    // What the value decides counts, whether it comes before or after.
+    let by_value = |_: &i32| "2s";
+    let cached = cachify.cached(&key("by-value"));
+    for cached in [
+        cached.clone().ttl_with(by_value).ttl("1s"),
+        cached.ttl("1s").ttl_with(by_value),
+    ] {
+        assert_eq!(cached.get_or_compute(async || 1).await, 1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(cached.get_or_compute(async || 2).await, 1);
+        cached.reset().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn c2_waiters_of_a_failed_leader_try_1_2_4_at_a_time() {
     #[derive(Debug)]
     struct NotClone;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cachify_core::backend::Backend;
 use cachify_core::testing::{Fault, Faulty, Op};
-use cachify_core::{Cachify, ErrorKind, Key, KeyTemplate};
+use cachify_core::{Cached, Cachify, ErrorKind, Fixed, Key, KeyTemplate, ShareErrors};
 use tokio::runtime::{Builder, Runtime};
 
 fn key(text: &str) -> Key {
@@ -184,7 +184,7 @@ async fn c7_a_shared_error_costs_no_second_budget() {
     let gate = backend.before(Op::Begin);
     backend.fail(Op::ReleaseLease, Fault::Hang);
     let start = tokio::time::Instant::now();
-    let read = |cached: cachify_core::SharedErrors| {
+    let read = |cached: Cached<ShareErrors<Fixed>>| {
         tokio::spawn(async move {
             cached
                 .get_or_try_compute(async || Err::<i32, _>("no"))

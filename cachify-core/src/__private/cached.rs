@@ -71,7 +71,7 @@ where
 {
     Box::pin(async move {
         let compute = |_| async { R::split(compute().await) };
-        let result = cached.fetch(compute, R::sharing().0).await;
+        let result = cached.fetch(compute, R::sharing()).await;
         R::join(result.map(|(value, _)| value))
     })
 }

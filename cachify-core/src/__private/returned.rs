@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::cached;
+use crate::cached::Sharing;
 
 /// Splits a function's return value into the cached value and the error, and joins them again.
 pub trait Returned: Copy {
@@ -20,12 +20,9 @@ pub trait Returned: Copy {
 
     fn split(returned: Self::Returned) -> Result<Self::Value, Self::Error>;
     fn join(result: Result<Self::Value, Self::Error>) -> Self::Returned;
-    fn sharing() -> Sharing<Self::Error>;
+    /// Returns how errors go to the callers that waited; `None`: not at all.
+    fn sharing() -> Option<Sharing<Self::Error>>;
 }
-
-/// Whether errors go to those who waited, and how.
-#[allow(missing_debug_implementations, reason = "not public API")]
-pub struct Sharing<E>(pub(super) Option<cached::Sharing<E>>);
 
 /// Stands for the type that a function returns.
 pub struct Returns<R>(PhantomData<fn() -> R>);
@@ -90,8 +87,8 @@ impl<T> Returned for Plain<T> {
         }
     }
 
-    fn sharing() -> Sharing<Infallible> {
-        Sharing(None)
+    fn sharing() -> Option<Sharing<Infallible>> {
+        None
     }
 }
 
@@ -108,8 +105,8 @@ impl<T, E> Returned for Fallible<T, E> {
         result
     }
 
-    fn sharing() -> Sharing<E> {
-        Sharing(None)
+    fn sharing() -> Option<Sharing<E>> {
+        None
     }
 }
 
@@ -126,8 +123,8 @@ impl<T, E: Clone + Send + Sync + 'static> Returned for Shared<T, E> {
         result
     }
 
-    fn sharing() -> Sharing<E> {
-        Sharing(Some(cached::Sharing::new()))
+    fn sharing() -> Option<Sharing<E>> {
+        Some(Sharing::new())
     }
 }
 

@@ -22,7 +22,7 @@ use super::routed::with_host;
 use super::stored::{Facts, HttpEntry, Stored, Varies};
 use super::variants::LIFE;
 use super::{CacheRules, Plan, Step};
-use crate::cached::Policy;
+use crate::cached::sealed::Policy;
 use crate::observe::{self, ReadOutcome};
 use crate::{Cachify, Key, Ttl};
 
@@ -461,7 +461,8 @@ where
         let cached = self
             .cachify
             .cached(key)
-            .policy(Keep(self.rules.lifetime(&self.cachify)))
+            .ttl(self.rules.lifetime(&self.cachify))
+            .policy(HttpPolicy)
             // With `Authorization`, a request must not take another request's response, nor let
             // others wait for its own.
             .alone(pass || self.authorized);
@@ -561,7 +562,7 @@ where
             // It is not going to be stored, but those who wait learn by what the answers vary.
             return HttpEntry::Varies(varies);
         }
-        let cached = self.cachify.cached(&key).policy(Keep(ttl));
+        let cached = self.cachify.cached(&key).policy(HttpPolicy);
         match cached.put(entry, ttl).await {
             Ok(()) => {
                 self.note(&varies, self.seen, Some(key));
@@ -597,14 +598,14 @@ impl<W: Framework, E, F> Exchange<W, E, F> {
     }
 }
 
-/// How long each kind of entry lives; its number is for those that only lead to others.
-struct Keep(Ttl);
+/// Decides how long each kind of entry lives; the fixed time is for those that only lead to others.
+struct HttpPolicy;
 
-impl Policy<HttpEntry> for Keep {
-    fn ttl(&self, entry: &HttpEntry) -> Option<Ttl> {
+impl Policy<HttpEntry> for HttpPolicy {
+    fn ttl(&self, entry: &HttpEntry, ttl: Ttl) -> Option<Ttl> {
         match entry {
             HttpEntry::Answer(stored) => Some(stored.facts.ttl),
-            HttpEntry::Varies(_) => Some(self.0),
+            HttpEntry::Varies(_) => Some(ttl),
             HttpEntry::Own => None,
         }
     }
