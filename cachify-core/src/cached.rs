@@ -138,6 +138,7 @@ impl Cachify {
 /// needs a thread. Such work belongs into `tokio::task::spawn_blocking`.
 #[must_use = "nothing is read before `get_or_compute`, `get_or_try_compute` or `get`"]
 #[derive(Clone)]
+#[doc(alias("single flight", "singleflight", "stampede", "dogpile"))]
 pub struct Cached<P = Fixed> {
     cachify: Cachify,
     key: Key,
@@ -297,6 +298,14 @@ impl<P> Cached<P> {
     ///
     /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
     /// caller's computation.
+    #[doc(alias(
+        "single flight",
+        "singleflight",
+        "stampede",
+        "dogpile",
+        "memoize",
+        "get_with"
+    ))]
     pub async fn get_or_compute<T, F, Fut>(&self, compute: F) -> T
     where
         T: Cacheable,
@@ -328,6 +337,7 @@ impl<P> Cached<P> {
     ///
     /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
     /// caller's computation.
+    #[doc(alias("single flight", "singleflight", "stampede", "dogpile", "try_get_with"))]
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
         T: Cacheable,
@@ -352,6 +362,7 @@ impl<P> Cached<P> {
     ///
     /// Changes nothing.
     ///
+    #[doc(alias = "peek")]
     pub async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error> {
         let inner = &self.cachify.inner;
         if inner.backend.is_local() {
@@ -397,6 +408,7 @@ impl<P> Cached<P> {
     ///
     /// If this future is dropped after its first poll, the entry is the new one or none.
     ///
+    #[doc(alias("insert", "put"))]
     pub async fn set<T>(&self, value: T) -> Result<(), Error>
     where
         T: Cacheable,
@@ -494,6 +506,7 @@ impl<P> Cached<P> {
     /// # Cancel safety
     ///
     /// Once it was polled the reset happens.
+    #[doc(alias("invalidate", "evict", "remove", "delete"))]
     pub async fn reset(&self) -> Result<(), Error> {
         self.cachify.reset(&self.key).await
     }

@@ -246,6 +246,7 @@ impl Cachify {
     /// # Ok(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias("invalidate", "evict", "remove", "delete"))]
     pub async fn reset(&self, keys: impl Keys) -> Result<(), Error> {
         self.inner.reset_each(&self.own_all(keys.list())).await
     }

@@ -31,6 +31,7 @@ impl Cachify {
     /// # Ok::<(), cachify_core::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "mutex")]
     pub fn lock(&self, key: &Key) -> Lock {
         Lock(Request::new(self, SlotKind::Lock, key, 1))
     }
@@ -39,6 +40,7 @@ impl Cachify {
 /// A handle for a lock, made by [`Cachify::lock`].
 #[must_use = "a lock is taken by `acquire` or `run`"]
 #[derive(Debug, Clone)]
+#[doc(alias = "mutex")]
 pub struct Lock(Request);
 
 impl Lock {

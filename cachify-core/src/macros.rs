@@ -114,6 +114,7 @@ pub use cachify_macros::CacheKey;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(inline)]
+#[doc(alias("memoize", "single flight", "singleflight", "stampede", "dogpile"))]
 pub use cachify_macros::cached;
 
 /// Runs a function unless another caller is running it for the same key, in any process.
@@ -212,6 +213,7 @@ pub use cachify_macros::once;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(inline)]
+#[doc(alias = "mutex")]
 pub use cachify_macros::locked;
 
 /// Limits how many callers of a key run a function at a time, in all processes together.
@@ -258,4 +260,5 @@ pub use cachify_macros::locked;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(inline)]
+#[doc(alias = "semaphore")]
 pub use cachify_macros::pooled;

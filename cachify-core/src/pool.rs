@@ -28,6 +28,7 @@ impl Cachify {
     /// # Ok::<(), cachify_core::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "semaphore")]
     pub fn pool(&self, key: &Key, max: u32) -> Pool {
         Pool(Request::new(self, SlotKind::Pool, key, max))
     }
@@ -36,6 +37,7 @@ impl Cachify {
 /// A handle for a pool, made by [`Cachify::pool`].
 #[must_use = "a permit is taken by `acquire` or `run`"]
 #[derive(Debug, Clone)]
+#[doc(alias = "semaphore")]
 pub struct Pool(Request);
 
 impl Pool {
