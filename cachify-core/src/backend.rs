@@ -247,6 +247,7 @@ impl Node {
 
 /// An entry as a backend hands it out.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Found {
     /// The value itself.
     Typed(Typed),
@@ -266,6 +267,7 @@ impl fmt::Debug for Found {
 
 /// An entry to store.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct NewEntry<'a> {
     /// The value, for a backend that keeps it as it is.
     pub value: &'a Typed,
@@ -278,6 +280,23 @@ pub struct NewEntry<'a> {
     pub ttl: Ttl,
 }
 
+impl<'a> NewEntry<'a> {
+    /// Creates an entry to store.
+    pub fn new(
+        value: &'a Typed,
+        encode: &'a (dyn Fn(Moment) -> Result<Vec<u8>, Error> + Send + Sync),
+        weigh: &'a (dyn Fn() -> usize + Send + Sync),
+        ttl: Ttl,
+    ) -> Self {
+        Self {
+            value,
+            encode,
+            weigh,
+            ttl,
+        }
+    }
+}
+
 impl fmt::Debug for NewEntry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewEntry")
@@ -288,6 +307,7 @@ impl fmt::Debug for NewEntry<'_> {
 
 /// A request for a lease.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Begin<'a> {
     /// Names the lease. Asking again with the token of a lease that stands is granted.
     pub token: &'a Token,
@@ -300,8 +320,28 @@ pub struct Begin<'a> {
     pub unreadable: Option<&'a Found>,
 }
 
+impl<'a> Begin<'a> {
+    /// Creates a request for a lease.
+    pub fn new(token: &'a Token, ttl: Duration, claim: Claim) -> Self {
+        Self {
+            token,
+            ttl,
+            claim,
+            unreadable: None,
+        }
+    }
+
+    /// Sets what was found and could not be read. Default: `None`.
+    #[must_use]
+    pub fn unreadable(mut self, found: Option<&'a Found>) -> Self {
+        self.unreadable = found;
+        self
+    }
+}
+
 /// How a [`Begin`] treats an existing entry and a lease that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Claim {
     /// Finds the entry, and is [`Busy`](Begun::Busy) while the lease stands.
     Wait,
@@ -318,6 +358,7 @@ pub enum Claim {
 
 /// The answer to [`Backend::begin`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Begun {
     /// The lease is the caller's.
     Granted,
@@ -333,6 +374,7 @@ pub enum Begun {
 
 /// A lock or pool of one key.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Slot {
     /// Locks and pools never meet, even under one key.
     pub kind: SlotKind,
@@ -342,8 +384,29 @@ pub struct Slot {
     pub max: u32,
 }
 
+impl Slot {
+    /// Creates the slot of a lock.
+    pub fn lock(key: Key) -> Self {
+        Self {
+            kind: SlotKind::Lock,
+            key,
+            max: 1,
+        }
+    }
+
+    /// Creates the slot of a pool with `max` permits.
+    pub fn pool(key: Key, max: u32) -> Self {
+        Self {
+            kind: SlotKind::Pool,
+            key,
+            max,
+        }
+    }
+}
+
 /// See [`Slot::kind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum SlotKind {
     /// One holder, with a fencing token.
     Lock,
@@ -353,6 +416,7 @@ pub enum SlotKind {
 
 /// A request for a slot.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Acquire<'a> {
     /// Names the holder to be.
     pub token: &'a Token,
@@ -365,8 +429,28 @@ pub struct Acquire<'a> {
     pub within: Duration,
 }
 
+impl<'a> Acquire<'a> {
+    /// Creates a request that does not queue.
+    pub fn new(token: &'a Token, ttl: Duration, within: Duration) -> Self {
+        Self {
+            token,
+            ttl,
+            wait: None,
+            within,
+        }
+    }
+
+    /// Sets how long the caller's place in the queue stands. Default: `None`, which does not queue.
+    #[must_use]
+    pub fn wait(mut self, wait: Option<Duration>) -> Self {
+        self.wait = wait;
+        self
+    }
+}
+
 /// The answer to [`Backend::acquire`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Acquired {
     /// The slot is held.
     Granted {
@@ -392,13 +476,26 @@ pub enum Acquired {
 
 /// The answer to [`Backend::inspect`].
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Inspection {
-    /// How many hold the slot.
-    pub held: usize,
+    /// The number of holders.
+    pub holders: usize,
     /// The token of the holder whose time ends first unless it is extended, and when that is.
     pub first: Option<(String, Duration)>,
-    /// How many wait.
-    pub waiting: usize,
+    /// The number of waiters in the queue.
+    pub waiters: usize,
+}
+
+impl Inspection {
+    /// Creates the answer; `first` is the token of the holder whose time ends first, and when that
+    /// is.
+    pub fn new(holders: usize, first: Option<(String, Duration)>, waiters: usize) -> Self {
+        Self {
+            holders,
+            first,
+            waiters,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ impl Lock {
     ///
     /// It only looks.
     pub async fn is_locked(&self) -> Result<bool, Error> {
-        Ok(self.0.inspect().await?.held != 0)
+        Ok(self.0.inspect().await?.holders != 0)
     }
 
     /// Returns the lock's holder, if there is one, and the number of waiters.
@@ -197,7 +197,7 @@ impl Lock {
         });
         Ok(LockStatus {
             holder,
-            waiters: inspection.waiting,
+            waiters: inspection.waiters,
         })
     }
 

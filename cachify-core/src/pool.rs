@@ -124,8 +124,8 @@ impl Pool {
     pub async fn status(&self) -> Result<PoolStatus, Error> {
         let inspection = self.0.inspect().await?;
         Ok(PoolStatus {
-            in_use: inspection.held,
-            waiters: inspection.waiting,
+            in_use: inspection.holders,
+            waiters: inspection.waiters,
             max: self.0.slot.max,
         })
     }

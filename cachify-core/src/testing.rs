@@ -168,7 +168,7 @@ where
 /// Returns how many callers wait for the lock of `key`.
 pub(crate) async fn waiting(cachify: &Cachify, kind: SlotKind, key: &Key) -> usize {
     match Request::new(cachify, kind, key, 1).inspect().await {
-        Ok(inspection) => inspection.waiting,
+        Ok(inspection) => inspection.waiters,
         Err(error) => panic!("{error}"),
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use cachify_core::backend::memory::Memory;
-use cachify_core::backend::{Backend, Slot, SlotKind};
+use cachify_core::backend::{Backend, Slot};
 use cachify_core::clock::Clock;
 use cachify_core::testing::{Fault, Faulty, Op};
 use cachify_core::{Cachify, ErrorKind, Key, KeyTemplate};
@@ -64,11 +64,7 @@ async fn l4_a_guard_is_told_in_the_last_part_of_its_max_hold_too() {
     // Renewed after 10 s, for the 25 s that are left.
     tokio::time::sleep(Duration::from_secs(12)).await;
     assert!(!guard.is_lost());
-    let slot = Slot {
-        kind: SlotKind::Lock,
-        key: key("bounded"),
-        max: 1,
-    };
+    let slot = Slot::lock(key("bounded"));
     assert!(memory.evict(&slot).await.unwrap());
     memory.signals().disturb();
     let told = tokio::time::timeout(Duration::from_secs(1), guard.lost()).await;
@@ -180,11 +176,7 @@ async fn l3_a_disturbed_backend_has_all_holds_renewed_some_at_a_time() {
 }
 
 fn desk() -> Slot {
-    Slot {
-        kind: SlotKind::Pool,
-        key: key("desk"),
-        max: 1000,
-    }
+    Slot::pool(key("desk"), 1000)
 }
 
 #[tokio::test(start_paused = true)]

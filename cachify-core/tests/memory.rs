@@ -224,19 +224,14 @@ fn c11_without_a_runtime_what_expired_gives_way_to_what_has_not() {
     let memory = Memory::builder().capacity(10_000).build();
     let value: Typed = Arc::new(1);
     let set = |id: usize, ttl: Duration| {
-        let entry = NewEntry {
-            value: &value,
-            encode: &|_| unreachable!("memory keeps values"),
-            weigh: &|| 4,
-            ttl: ttl.into(),
-        };
+        let entry = NewEntry::new(
+            &value,
+            &|_| unreachable!("memory keeps values"),
+            &|| 4,
+            ttl.into(),
+        );
         let (key, token) = (key!("row-{id}"), node.token());
-        let begin = Begin {
-            token: &token,
-            ttl: Duration::from_secs(3),
-            claim: Claim::Overwrite,
-            unreadable: None,
-        };
+        let begin = Begin::new(&token, Duration::from_secs(3), Claim::Overwrite);
         // Memory does its work before the futures are polled.
         drop(memory.begin(&key, begin));
         drop(memory.fill(&key, &token, entry));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachify_core::backend::memory::Memory;
-use cachify_core::backend::{Acquire, Acquired, Backend, Listener, Node, Slot, SlotKind, Token};
+use cachify_core::backend::{Acquire, Acquired, Backend, Listener, Node, Slot, Token};
 use cachify_core::clock::Clock;
 use cachify_core::{Cachify, key};
 use rustix::time::{ClockId, clock_gettime};
@@ -113,24 +113,14 @@ struct Waiter {
 }
 
 fn lock(max: u32) -> Slot {
-    Slot {
-        kind: if max == 1 {
-            SlotKind::Lock
-        } else {
-            SlotKind::Pool
-        },
-        key: key!("slot"),
-        max,
+    match max {
+        1 => Slot::lock(key!("slot")),
+        _ => Slot::pool(key!("slot"), max),
     }
 }
 
 async fn acquire(memory: &Memory, slot: &Slot, token: &Token, ttl: Duration) -> Acquired {
-    let acquire = Acquire {
-        token,
-        ttl,
-        wait: Some(SECOND),
-        within: SECOND,
-    };
+    let acquire = Acquire::new(token, ttl, SECOND).wait(Some(SECOND));
     memory.acquire(slot, acquire).await.unwrap()
 }
 
@@ -227,10 +217,10 @@ async fn p2_thousands_of_dead_permits_come_back_at_once() {
     let waiter = queue(&memory, &slot, &node, true).await;
     // Before the sweep comes: only the living are counted, and an expired one cannot be extended.
     clock.advance(SECOND);
-    assert_eq!(memory.inspect(&slot).await.unwrap().held, 0);
+    assert_eq!(memory.inspect(&slot).await.unwrap().holders, 0);
     for holder in holders.iter().rev().take(10) {
         assert!(!memory.extend(&slot, holder, SECOND).await.unwrap());
     }
     waiter.listener.unwrap().signalled().await;
-    assert_eq!(memory.inspect(&slot).await.unwrap().held, 1);
+    assert_eq!(memory.inspect(&slot).await.unwrap().holders, 1);
 }

@@ -242,12 +242,7 @@ async fn l6_s6_an_acquire_that_timed_out_takes_nothing() {
     ));
     let slot = lock("door");
     let token = process.node.token();
-    let acquire = cachify_core::backend::Acquire {
-        token: &token,
-        ttl: 30 * SECOND,
-        wait: None,
-        within: 100 * MILLI,
-    };
+    let acquire = cachify_core::backend::Acquire::new(&token, 30 * SECOND, 100 * MILLI);
     let fence = server.command(&["GET", "test:fence"]).text();
     server.command(&["CONFIG", "RESETSTAT"]);
     server.pause();
@@ -265,7 +260,7 @@ async fn l6_s6_an_acquire_that_timed_out_takes_nothing() {
         stats.text().contains("cmdstat_evalsha")
     })
     .await;
-    assert_eq!(process.redis.inspect(&slot).await.unwrap().held, 0);
+    assert_eq!(process.redis.inspect(&slot).await.unwrap().holders, 0);
     assert_eq!(server.command(&["GET", "test:fence"]).text(), fence);
 }
 

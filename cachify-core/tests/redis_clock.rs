@@ -72,12 +72,7 @@ async fn l6_a_clock_that_was_set_is_noticed_by_the_first_request() {
     redis.check().await.unwrap();
     // As if the server's clock had been put back; then, as if it had been put ahead, which looks like a request that comes too late.
     clock.advance(HOUR);
-    let acquire = |token| Acquire {
-        token,
-        ttl: 30 * SECOND,
-        wait: None,
-        within: 250 * MILLI,
-    };
+    let acquire = |token| Acquire::new(token, 30 * SECOND, 250 * MILLI);
     let (token, slot) = (node.token(), lock("door"));
     assert!(is_granted(
         redis.acquire(&slot, acquire(&token)).await.unwrap()

@@ -79,7 +79,7 @@ async fn l6_s19_on_a_full_server_locks_can_be_given_back_and_handed_over() {
     let wait = Some(60 * SECOND);
     assert!(is_granted(process.acquire(&slot, &waiter, wait).await));
     assert!(process.release(&slot, &waiter).await);
-    assert_eq!(process.redis.inspect(&slot).await.unwrap().held, 0);
+    assert_eq!(process.redis.inspect(&slot).await.unwrap().holders, 0);
 }
 
 /// Refuses locks on `server` as unavailable, for the reason, and goes on to answer from the cache.

@@ -143,7 +143,7 @@ async fn c3_a_lease_that_is_not_filled_can_be_joined_in_rounds() {
                 assert!(recheck <= after, "{recheck:?}");
                 tokio::time::sleep(recheck).await;
             }
-            Begun::Found(_) => panic!("nothing is stored"),
+            other => panic!("nothing is stored, but {other:?}"),
         }
     }
     // One, then two.
@@ -289,12 +289,7 @@ async fn c5_a_value_that_cannot_be_encoded_ends_the_lease() {
     assert!(is_granted(&process.begin(&key, &token, None).await));
     let value: cachify_core::backend::Typed = std::sync::Arc::new(());
     let encode = |_| Err(Error::new(ErrorKind::Codec, "no"));
-    let entry = cachify_core::backend::NewEntry {
-        value: &value,
-        encode: &encode,
-        weigh: &|| 0,
-        ttl: Ttl::NEVER,
-    };
+    let entry = cachify_core::backend::NewEntry::new(&value, &encode, &|| 0, Ttl::NEVER);
     let error = process.redis.fill(&key, &token, entry).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
     assert_eq!(server.command(&["DBSIZE"]).int(), 0);

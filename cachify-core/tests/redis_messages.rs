@@ -18,7 +18,7 @@ fn kill_subscribers(server: &Server) -> i64 {
 }
 
 async fn waiting(process: &Process, slot: &cachify_core::backend::Slot) -> usize {
-    process.redis.inspect(slot).await.unwrap().waiting
+    process.redis.inspect(slot).await.unwrap().waiters
 }
 
 #[tokio::test]
@@ -142,12 +142,8 @@ async fn l2_s12_exactly_one_follows_a_dead_holder_in_order() {
     let handle = connect(&server.url()).await;
     let dead = Process::new(&server.url());
     let slot = lock("door");
-    let acquire = cachify_core::backend::Acquire {
-        token: &dead.node.token(),
-        ttl: SECOND,
-        wait: None,
-        within: SECOND,
-    };
+    let token = dead.node.token();
+    let acquire = cachify_core::backend::Acquire::new(&token, SECOND, SECOND);
     assert!(is_granted(
         dead.redis.acquire(&slot, acquire).await.unwrap()
     ));

@@ -79,12 +79,7 @@ async fn acquire_twice(stage: &Stage, slot: &Slot) -> (cachify_core::backend::To
     stage.proxy.keep_requests("EVALSHA");
     let (process, asked, mine) = (Arc::clone(&stage.process), slot.clone(), token.clone());
     let acquired = tokio::spawn(async move {
-        let acquire = Acquire {
-            token: &mine,
-            ttl: 30 * SECOND,
-            wait: None,
-            within: 5 * SECOND,
-        };
+        let acquire = Acquire::new(&mine, 30 * SECOND, 5 * SECOND);
         process.redis.acquire(&asked, acquire).await
     });
     let stranded = stage.strand().await;
@@ -100,7 +95,7 @@ async fn l6_the_first_copy_of_a_request_takes_nothing_after_the_release() {
         assert!(stage.process.release(&slot, &token).await);
         stage.arrives(stranded).await;
         let inspection = stage.process.redis.inspect(&slot).await.unwrap();
-        assert_eq!(inspection.held, 0, "by nobody");
+        assert_eq!(inspection.holders, 0, "by nobody");
     }
 }
 
@@ -113,7 +108,7 @@ async fn l6_the_first_copy_of_a_request_does_not_disturb_the_hold() {
     let inspection = stage.process.redis.inspect(&slot).await.unwrap();
     assert_eq!(inspection.first.unwrap().0, token.as_str());
     assert!(stage.process.release(&slot, &token).await);
-    assert_eq!(stage.process.redis.inspect(&slot).await.unwrap().held, 0);
+    assert_eq!(stage.process.redis.inspect(&slot).await.unwrap().holders, 0);
 }
 
 #[tokio::test]
@@ -123,12 +118,7 @@ async fn c4_no_lease_comes_back_to_life_after_a_reset() {
     stage.proxy.keep_requests("EVALSHA");
     let (process, asked, mine) = (Arc::clone(&stage.process), row.clone(), token.clone());
     let begun = tokio::spawn(async move {
-        let begin = Begin {
-            token: &mine,
-            ttl: 3 * SECOND,
-            claim: Claim::Wait,
-            unreadable: None,
-        };
+        let begin = Begin::new(&mine, 3 * SECOND, Claim::Wait);
         process.redis.begin(&asked, begin).await
     });
     let stranded = stage.strand().await;

@@ -60,7 +60,7 @@ async fn l1_only_the_owner_releases_and_extends() {
     assert!(a.release(&slot, &mine).await);
     assert!(!a.release(&slot, &mine).await);
     assert!(!a.redis.extend(&slot, &mine, SECOND).await.unwrap());
-    assert_eq!(b.redis.inspect(&slot).await.unwrap().held, 0);
+    assert_eq!(b.redis.inspect(&slot).await.unwrap().holders, 0);
     assert!(is_granted(b.acquire(&slot, &b.node.token(), None).await));
 }
 
@@ -74,7 +74,7 @@ async fn l1_asking_again_holds_anew() {
         process.redis.extend(&slot, &token, SECOND).await.unwrap();
         assert!(is_granted(process.acquire(&slot, &token, None).await));
         let inspection = process.redis.inspect(&slot).await.unwrap();
-        assert_eq!(inspection.held, 1);
+        assert_eq!(inspection.holders, 1);
         assert!(inspection.first.unwrap().1 > 29 * SECOND);
         assert!(process.release(&slot, &token).await);
     }
@@ -166,7 +166,7 @@ async fn l2_a_release_hands_over_in_order() {
     for (process, token, _) in waiters.iter().rev() {
         assert!(is_queued(process.acquire(&slot, token, WAIT).await));
     }
-    assert_eq!(a.redis.inspect(&slot).await.unwrap().waiting, 12);
+    assert_eq!(a.redis.inspect(&slot).await.unwrap().waiters, 12);
 
     assert!(a.release(&slot, &holder).await);
     for (process, token, listener) in &waiters {
@@ -203,7 +203,7 @@ async fn l2_s11_who_does_not_claim_in_a_second_is_passed_over() {
                     assert!(recheck <= SECOND);
                     let _ = tokio::time::timeout(recheck, listener.signalled()).await;
                 }
-                Acquired::Held { .. } => panic!("who waits is queued"),
+                other => panic!("who waits is queued, not {other:?}"),
             }
         }
     })
@@ -253,7 +253,7 @@ async fn l1_a_late_word_does_not_take_a_claimed_hold_away() {
         scripts(&server) > before
     })
     .await;
-    assert_eq!(process.redis.inspect(&slot).await.unwrap().held, 1);
+    assert_eq!(process.redis.inspect(&slot).await.unwrap().holders, 1);
 }
 
 #[tokio::test]
@@ -268,11 +268,12 @@ async fn l6_a_request_that_comes_after_its_release_takes_nothing() {
             assert_eq!(error.kind(), ErrorKind::Timeout);
         }
         let inspection = process.redis.inspect(&slot).await.unwrap();
-        assert_eq!((inspection.held, inspection.waiting), (0, 0));
+        assert_eq!((inspection.holders, inspection.waiters), (0, 0));
 
         // The same for one that waited.
         let holder = process.node.token();
-        let slot = cachify_core::backend::Slot { max: 1, ..slot };
+        let mut slot = slot;
+        slot.max = 1;
         assert!(is_granted(process.acquire(&slot, &holder, None).await));
         let token = process.node.token();
         assert!(is_queued(process.acquire(&slot, &token, WAIT).await));
@@ -310,7 +311,7 @@ async fn l2_s15_a_newcomer_does_not_overtake_the_living_nor_wait_for_the_dead() 
     until("its subscription ends", async || subscribers() == 1).await;
     server.command(&["DEL", "test:lock:{door}"]);
     assert!(is_granted(a.acquire(&slot, &a.node.token(), None).await));
-    assert_eq!(a.redis.inspect(&slot).await.unwrap().waiting, 0);
+    assert_eq!(a.redis.inspect(&slot).await.unwrap().waiters, 0);
 }
 
 #[tokio::test]
@@ -323,7 +324,7 @@ async fn p1_never_more_than_the_callers_max() {
         assert!(is_granted(process.acquire(&wide, token, None).await));
     }
     assert!(is_held(process.acquire(&wide, &tokens[3], None).await));
-    assert_eq!(process.redis.inspect(&wide).await.unwrap().held, 3);
+    assert_eq!(process.redis.inspect(&wide).await.unwrap().holders, 3);
 
     // Two waiters, the first of which wants the pool for itself: the other does not overtake it.
     let (alone, second) = (process.node.token(), process.node.token());
@@ -357,7 +358,7 @@ async fn p1_a_dead_process_is_not_in_the_way_of_those_who_accept_more() {
         let newcomer = process.node.token();
         assert!(is_held(process.acquire(&wide, &newcomer, None).await));
     }
-    assert_eq!(process.redis.inspect(&wide).await.unwrap().waiting, 1);
+    assert_eq!(process.redis.inspect(&wide).await.unwrap().waiters, 1);
     // Its process dies.
     drop((dead, listener));
     until("its subscription ends", async || {
@@ -402,7 +403,7 @@ async fn p2_expired_permits_come_back_and_live_ones_stay() {
         other => panic!("{other:?}"),
     }
     until("it expires", async || {
-        process.redis.inspect(&slot).await.unwrap().held == 1
+        process.redis.inspect(&slot).await.unwrap().holders == 1
     })
     .await;
     assert!(!process.redis.extend(&slot, &short, SECOND).await.unwrap());
@@ -444,8 +445,11 @@ async fn k3_locks_pools_and_entries_never_meet() {
     assert!(is_granted(process.acquire(&pool("x", 1), &b, None).await));
     process.set(&common::key("x"), b"v", SECOND).await;
     process.redis.reset(&common::key("x")).await.unwrap();
-    assert_eq!(process.redis.inspect(&lock("x")).await.unwrap().held, 1);
-    assert_eq!(process.redis.inspect(&pool("x", 1)).await.unwrap().held, 1);
+    assert_eq!(process.redis.inspect(&lock("x")).await.unwrap().holders, 1);
+    assert_eq!(
+        process.redis.inspect(&pool("x", 1)).await.unwrap().holders,
+        1
+    );
 }
 
 #[tokio::test]
@@ -671,12 +675,8 @@ async fn l6_however_patient_a_request_is_not_in_force_for_long() {
     process.redis.check().await.unwrap();
     let mut monitor = server.client().unwrap();
     monitor.command(&["MONITOR"]).unwrap();
-    let acquire = cachify_core::backend::Acquire {
-        token: &process.node.token(),
-        ttl: 30 * SECOND,
-        wait: None,
-        within: Duration::from_mins(1),
-    };
+    let token = process.node.token();
+    let acquire = cachify_core::backend::Acquire::new(&token, 30 * SECOND, Duration::from_mins(1));
     let before = server_micros(&server);
     let acquired = process.redis.acquire(&lock("door"), acquire).await;
     assert!(is_granted(acquired.unwrap()));

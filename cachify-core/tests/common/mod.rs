@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use cachify_core::backend::redis::{Redis, RedisOptions};
 use cachify_core::backend::{
-    Acquire, Acquired, Backend, Begin, Begun, Claim, Found, NewEntry, Node, Slot, SlotKind, Token,
-    Typed,
+    Acquire, Acquired, Backend, Begin, Begun, Claim, Found, NewEntry, Node, Slot, Token, Typed,
 };
 use cachify_core::clock::Moment;
 use cachify_core::{Cachify, CachifyBuilder, Error, Key, KeyTemplate, Ttl};
@@ -61,23 +60,13 @@ impl Process {
     }
 
     pub async fn begin(&self, key: &Key, token: &Token, unreadable: Option<&Found>) -> Begun {
-        let begin = Begin {
-            token,
-            ttl: 3 * SECOND,
-            claim: Claim::Wait,
-            unreadable,
-        };
+        let begin = Begin::new(token, 3 * SECOND, Claim::Wait).unreadable(unreadable);
         self.redis.begin(key, begin).await.unwrap()
     }
 
     /// Begins in spite of what there is.
     pub async fn claim(&self, key: &Key, token: &Token, claim: Claim) -> Begun {
-        let begin = Begin {
-            token,
-            ttl: 3 * SECOND,
-            claim,
-            unreadable: None,
-        };
+        let begin = Begin::new(token, 3 * SECOND, claim);
         self.redis.begin(key, begin).await.unwrap()
     }
 
@@ -90,12 +79,7 @@ impl Process {
     ) -> Result<bool, Error> {
         let value: Typed = Arc::new(());
         let encode = |_: Moment| Ok(bytes.to_vec());
-        let entry = NewEntry {
-            value: &value,
-            encode: &encode,
-            weigh: &|| 0,
-            ttl: ttl.into(),
-        };
+        let entry = NewEntry::new(&value, &encode, &|| 0, ttl.into());
         self.redis.fill(key, token, entry).await
     }
 
@@ -110,7 +94,7 @@ impl Process {
     pub async fn bytes(&self, key: &Key) -> Option<Vec<u8>> {
         self.redis.get(key).await.unwrap().map(|found| match found {
             Found::Bytes(bytes) => bytes,
-            Found::Typed(_) => panic!("Redis has bytes"),
+            other => panic!("Redis has bytes, not {other:?}"),
         })
     }
 
@@ -124,12 +108,7 @@ impl Process {
         token: &Token,
         wait: Option<Duration>,
     ) -> Result<Acquired, Error> {
-        let acquire = Acquire {
-            token,
-            ttl: 30 * SECOND,
-            wait,
-            within: SECOND,
-        };
+        let acquire = Acquire::new(token, 30 * SECOND, SECOND).wait(wait);
         self.redis.acquire(slot, acquire).await
     }
 
@@ -139,19 +118,11 @@ impl Process {
 }
 
 pub fn lock(text: &str) -> Slot {
-    Slot {
-        kind: SlotKind::Lock,
-        key: key(text),
-        max: 1,
-    }
+    Slot::lock(key(text))
 }
 
 pub fn pool(text: &str, max: u32) -> Slot {
-    Slot {
-        kind: SlotKind::Pool,
-        key: key(text),
-        max,
-    }
+    Slot::pool(key(text), max)
 }
 
 pub fn is_granted(acquired: Acquired) -> bool {

@@ -246,7 +246,7 @@ impl Far {
 fn found(found: Found) -> Found {
     match found {
         Found::Typed(typed) => Found::Bytes(typed.downcast_ref::<Vec<u8>>().unwrap().clone()),
-        bytes @ Found::Bytes(_) => bytes,
+        bytes => bytes,
     }
 }
 
@@ -281,7 +281,8 @@ impl Backend for Far {
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             let value = &self.bytes(&entry)?;
-            let entry = NewEntry { value, ..entry };
+            let mut entry = entry;
+            entry.value = value;
             self.memory.fill(key, token, entry).await
         })
     }

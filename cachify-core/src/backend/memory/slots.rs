@@ -175,9 +175,9 @@ impl Slots {
         };
         let first = state.deadlines.iter().find(|(deadline, _)| *deadline > now);
         Inspection {
-            held: state.live(now),
+            holders: state.live(now),
             first: first.map(|(deadline, token)| (token.as_str().to_owned(), deadline.since(now))),
-            waiting: state.queue.len(),
+            waiters: state.queue.len(),
         }
     }
 

@@ -176,13 +176,13 @@ impl Shared {
         let names = self.spot(&slot.key).slot(slot.kind);
         let call = Call::new(&script::INSPECT, &names[..2]);
         let value = self.control.run(&call).await?;
-        let (held, waiting, first, left): (usize, usize, String, u64) =
+        let (holders, waiters, first, left): (usize, usize, String, u64) =
             redis::from_redis_value(value)
                 .map_err(|_| error::garbled(&self.server.address.place))?;
         Ok(Inspection {
-            held,
-            first: (held != 0).then(|| (first, Duration::from_micros(left))),
-            waiting,
+            holders,
+            first: (holders != 0).then(|| (first, Duration::from_micros(left))),
+            waiters,
         })
     }
 }
