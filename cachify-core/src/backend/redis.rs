@@ -46,7 +46,7 @@ mod time;
 #[cfg(feature = "tls")]
 mod tls;
 
-use entries::lease_word;
+use entries::lease_ended;
 use link::{Link, Resent, Server};
 use message::Message;
 pub use options::RedisOptions;
@@ -297,7 +297,7 @@ impl Shared {
 
 /// See [`testing::fuzzing`](crate::testing::fuzzing).
 #[cfg(feature = "testing")]
-pub(crate) fn fuzz_word(bytes: &[u8]) {
+pub(crate) fn fuzz_message(bytes: &[u8]) {
     let node = Node::new("fuzz");
     // Most messages name a token of their reader.
     let text = String::from_utf8_lossy(bytes).replace("TOKEN", node.token().as_str());
@@ -366,7 +366,7 @@ impl Backend for Redis {
         let spot = self.0.spot(key);
         let call = Call::new(&script::RESET, &[spot.entry(), spot.lease()])
             .arg(spot.wake())
-            .arg(lease_word(spot.key));
+            .arg(lease_ended(spot.key));
         Box::pin(async move { self.0.flag(&self.0.control, &call).await.map(drop) })
     }
 

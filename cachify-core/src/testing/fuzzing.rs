@@ -71,5 +71,5 @@ pub fn fields(bytes: &[u8]) {
 /// Reads a message on the channel of this process.
 #[cfg(feature = "redis")]
 pub fn message(bytes: &[u8]) {
-    crate::backend::redis::fuzz_word(bytes);
+    crate::backend::redis::fuzz_message(bytes);
 }

@@ -9,8 +9,8 @@ use super::{GRANTED, Shared, error, micros, millis};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Token};
 use crate::{Error, Key, observe};
 
-/// The word that the lease of `key` ended.
-pub(super) fn lease_word(key: &str) -> String {
+/// The message that the lease of `key` ended.
+pub(super) fn lease_ended(key: &str) -> String {
     format!("C {key}")
 }
 
@@ -19,7 +19,7 @@ fn end_call(spot: Spot<'_>, token: &Token) -> Call {
     Call::new(&script::FILL, &[spot.entry(), spot.lease()])
         .arg(token.as_str())
         .arg(spot.wake())
-        .arg(lease_word(spot.key))
+        .arg(lease_ended(spot.key))
 }
 
 impl Shared {

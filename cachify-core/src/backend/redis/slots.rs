@@ -12,7 +12,7 @@ use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind, Token};
 use crate::{Error, ErrorKind};
 
 /// The second half of the message to a waiter.
-fn slot_word(kind: SlotKind, key: &str) -> String {
+fn slot_text(kind: SlotKind, key: &str) -> String {
     let letter = match kind {
         SlotKind::Lock => 'L',
         SlotKind::Pool => 'P',
@@ -24,7 +24,7 @@ fn release_call(kind: SlotKind, spot: Spot<'_>, token: &str) -> Call {
     Call::new(&script::RELEASE, &spot.slot(kind))
         .arg(token)
         .arg(spot.wake())
-        .arg(slot_word(kind, spot.key))
+        .arg(slot_text(kind, spot.key))
 }
 
 impl Shared {
@@ -67,7 +67,7 @@ impl Shared {
             let mut call = Call::new(&script::ACQUIRE, names)
                 .arg(acquire.token.as_str())
                 .arg(spot.wake())
-                .arg(slot_word(slot.kind, spot.key))
+                .arg(slot_text(slot.kind, spot.key))
                 .arg(until)
                 .arg(micros(acquire.ttl))
                 .arg(millis(acquire.ttl) + 2)
@@ -136,7 +136,7 @@ impl Shared {
         let call = || {
             Call::new(&script::EVICT, &names)
                 .arg(spot.wake())
-                .arg(slot_word(slot.kind, spot.key))
+                .arg(slot_text(slot.kind, spot.key))
         };
         let holders: Vec<String> = redis::from_redis_value(self.control.run(&call()).await?)
             .map_err(|_| error::garbled(&self.server.address.place))?;
