@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 use crate::backend::{Backend, Node};
 use crate::clock::Clock;
 use crate::codec::Encoding;
-use crate::flight::Flights;
+use crate::engine::breaker::{Breaker, Pending, limit};
+use crate::engine::renewal::Renewal;
 use crate::key::Prefix;
-use crate::renewal::Renewal;
-use crate::resilience::{Breaker, Pending, limit};
-use crate::waiting::Lines;
+use crate::read::flight::Flights;
+use crate::slot::waiting::Lines;
 use crate::{Error, ErrorKind, Key, Keys, Ttl};
 
 mod builder;

@@ -13,45 +13,35 @@ pub mod __private;
 pub mod backend;
 #[cfg(feature = "blocking")]
 pub mod blocking;
-mod cached;
 mod cachify;
 pub mod clock;
 mod codec;
+mod engine;
 mod error;
-mod flight;
 mod global;
-mod hold;
 #[cfg(feature = "http")]
 pub mod http;
 mod key;
-mod lease;
-mod lock;
 #[cfg(feature = "macros")]
 mod macros;
 mod observe;
-mod once;
-mod pool;
-mod renewal;
-mod resilience;
+mod read;
+mod slot;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod ttl;
-mod waiting;
-mod weight;
 
 #[cfg(feature = "tls")]
 pub use backend::redis::Pem;
-pub use cached::{
-    CacheIf, Cacheable, Cached, ErrorPolicy, Fixed, Policy, ShareErrors, TtlWith, Weigh,
-};
 pub use cachify::{Cachify, CachifyBuilder};
 pub use codec::Encoding;
 pub use error::{Error, ErrorKind};
 pub use global::init;
 pub use key::{CacheKey, Key, KeyPart, KeyTemplate, Keys, MissingPlaceholder};
-pub use lock::{Guard, Lock, LockHolder, LockStatus};
-pub use once::Once;
-pub use pool::{Permit, Pool, PoolStatus};
+pub use read::{
+    CacheIf, Cacheable, Cached, ErrorPolicy, Fixed, Policy, ShareErrors, TtlWith, Weigh,
+};
+pub use slot::{Guard, Lock, LockHolder, LockStatus, Once, Permit, Pool, PoolStatus};
 pub use ttl::{IntoTime, Ttl};
 
 #[cfg(feature = "macros")]

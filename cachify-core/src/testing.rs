@@ -32,7 +32,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::SlotKind;
 use crate::clock::Moment;
-use crate::hold::Request;
+use crate::slot::hold::Request;
 use crate::{Cachify, Encoding, Error, Key, KeyTemplate, Ttl, codec};
 
 pub mod conformance;

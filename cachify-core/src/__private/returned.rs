@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::cached::Sharing;
+use crate::read::policy::Sharing;
 
 /// Splits a function's return value into the cached value and the error, and joins them again.
 pub trait Returned: Copy {

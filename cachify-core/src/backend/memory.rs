@@ -18,7 +18,7 @@ use super::{
     Signals, Slot, Token, Typed,
 };
 use crate::clock::{Clock, Moment};
-use crate::flight::Rounds;
+use crate::read::flight::Rounds;
 use crate::{Error, ErrorKind, Key, observe};
 
 mod expiry;

@@ -27,7 +27,7 @@ use super::{
     Signals, Slot, Token,
 };
 use crate::clock::Moment;
-use crate::resilience::current_runtime;
+use crate::engine::breaker::current_runtime;
 use crate::{Error, Key, Ttl};
 
 mod entries;

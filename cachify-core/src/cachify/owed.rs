@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::{Backoff, Claim, Inner};
 use crate::backend::{Acquire, Acquired, Slot, SlotKind, Token};
 use crate::clock::Moment;
-use crate::resilience::limit;
+use crate::engine::breaker::limit;
 use crate::{Error, Key};
 
 /// The most debts without a task that are kept. The time to live ends the others.

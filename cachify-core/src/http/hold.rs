@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use super::request_key::{RequestKey, decoded};
 use crate::backend::SlotKind;
-use crate::hold::Request;
+use crate::slot::hold::Request;
 use crate::{Cachify, Error, ErrorKind, Key};
 
 /// Configures how a request's body is read before a lock or permit is taken for it.

@@ -22,8 +22,8 @@ use super::routed::with_host;
 use super::stored::{Facts, HttpEntry, Stored, Varies};
 use super::variants::LIFE;
 use super::{CacheRules, Plan, Step};
-use crate::cached::sealed::Policy;
 use crate::observe::{self, ReadOutcome};
+use crate::read::policy::sealed::Policy;
 use crate::{Cachify, Key, Ttl};
 
 /// Handles the responses of a framework. Each adapter implements it.

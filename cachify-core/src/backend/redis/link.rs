@@ -22,7 +22,7 @@ use super::rights::Rights;
 use super::script::Call;
 use super::time::ServerTime;
 use crate::backend::Token;
-use crate::resilience::current_runtime;
+use crate::engine::breaker::current_runtime;
 use crate::{Error, ErrorKind, observe};
 
 /// The address of the server, and the state that all connections to it share.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backend::BoxFuture;
 use crate::cachify::Inner;
-use crate::resilience::limit;
+use crate::engine::breaker::limit;
 
 /// Something that lives as long as it is renewed.
 pub(crate) trait Renewable: Send + Sync {

@@ -1,4 +1,4 @@
-//! Cached reads: [`Cached`] says which entry, for how long and what to store; `read.rs` carries it
+//! Cached reads: [`Cached`] says which entry, for how long and what to store; `path.rs` carries it
 //! out.
 
 use std::fmt;
@@ -12,16 +12,11 @@ use serde::de::DeserializeOwned;
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
 use crate::cachify::Cachify;
 use crate::codec;
-use crate::lease::{LEASE_TTL, Lease};
-use crate::{Error, IntoTime, Key, Ttl, observe, weight};
+use crate::read::lease::{LEASE_TTL, Lease};
+use crate::{Error, IntoTime, Key, Ttl, observe};
 
-mod computing;
-mod policy;
-mod read;
-
-#[cfg(feature = "http")]
-pub(crate) use policy::sealed;
-pub use policy::{CacheIf, ErrorPolicy, Fixed, Policy, ShareErrors, Sharing, TtlWith, Weigh};
+use super::policy::{CacheIf, ErrorPolicy, Fixed, Policy, ShareErrors, TtlWith, Weigh};
+use super::weight;
 
 /// A value that can be cached. The requirements are the same on every backend, so that moving from
 /// memory to Redis is a URL.
@@ -140,12 +135,12 @@ impl Cachify {
 #[derive(Clone)]
 #[doc(alias("single flight", "singleflight", "stampede", "dogpile"))]
 pub struct Cached<P = Fixed> {
-    cachify: Cachify,
-    key: Key,
+    pub(super) cachify: Cachify,
+    pub(super) key: Key,
     ttl: Ttl,
     jitter: f64,
-    policy: P,
-    alone: bool,
+    pub(super) policy: P,
+    pub(super) alone: bool,
 }
 
 impl<P> Cached<P> {
@@ -512,7 +507,7 @@ impl<P> Cached<P> {
     }
 
     /// Returns how long `value` is to live; `None`: not at all.
-    fn lifetime<T>(&self, value: &T) -> Option<Ttl>
+    pub(super) fn lifetime<T>(&self, value: &T) -> Option<Ttl>
     where
         P: Policy<T>,
     {
@@ -530,13 +525,13 @@ impl<P> fmt::Debug for Cached<P> {
 }
 
 /// Returns how many bytes a value takes in memory, unless that is known.
-fn weigh<T: Cacheable>(known: Option<usize>, value: &Typed) -> usize {
+pub(super) fn weigh<T: Cacheable>(known: Option<usize>, value: &Typed) -> usize {
     known
         .or_else(|| value.downcast_ref::<T>().map(weight::estimate))
         .unwrap_or(0)
 }
 
-fn decode<T: Cacheable>(found: &Found) -> Option<T> {
+pub(super) fn decode<T: Cacheable>(found: &Found) -> Option<T> {
     match found {
         Found::Typed(value) => value.downcast_ref::<T>().cloned(),
         Found::Bytes(bytes) => codec::decode(bytes),

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::backend::SlotKind;
-use crate::hold::{Holding, Request};
+use crate::slot::hold::{Holding, Request};
 use crate::{Cachify, Error, IntoTime, Key};
 
 impl Cachify {

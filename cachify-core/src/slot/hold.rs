@@ -23,10 +23,10 @@ use tokio::time::Instant;
 use crate::backend::{Acquire, Acquired, BoxFuture, Inspection, Slot, SlotKind, Token};
 use crate::cachify::{Cachify, Debt, Inner};
 use crate::clock::Moment;
+use crate::engine::breaker::current_runtime;
+use crate::engine::renewal::{Renewable, Ticket};
 use crate::observe::{self, Contest};
-use crate::renewal::{Renewable, Ticket};
-use crate::resilience::current_runtime;
-use crate::waiting::{PLACE, Waiter};
+use crate::slot::waiting::{PLACE, Waiter};
 use crate::{Error, ErrorKind, Key};
 
 /// The shortest time to live: shorter ones could not be renewed reliably.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::Key;
 use crate::backend::{BoxFuture, Token};
 use crate::cachify::{Debt, Inner};
-use crate::renewal::{Renewable, Ticket};
+use crate::engine::renewal::{Renewable, Ticket};
 
 /// How long a lease stands without being extended: how long others wait for a process that died.
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(3);

@@ -22,12 +22,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Cacheable, Cached, Policy, Sharing, computing, decode, weigh};
+use super::cached::{Cacheable, Cached, decode, weigh};
+use super::computing;
+use super::flight::{Flights, Lead, Reply, Role, Turn};
+use super::lease::LEASE_TTL;
+use super::policy::{Policy, Sharing};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
-use crate::flight::{Flights, Lead, Reply, Role, Turn};
-use crate::lease::LEASE_TTL;
+use crate::engine::breaker::Budget;
 use crate::observe::{self, ReadOutcome};
-use crate::resilience::Budget;
 use crate::{Key, Ttl, codec};
 
 /// How many waits may pass before a caller computes for itself: by then, 2^16 callers had

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backend::Typed;
 use crate::{IntoTime, Ttl};
 
-/// The options of a [`Cached`](super::Cached) that look at values of type `T`.
+/// The options of a [`Cached`](crate::Cached) that look at values of type `T`.
 ///
 /// Its methods `ttl_with`, `cache_if` and `weigh` make policies; no other type can be one.
 pub trait Policy<T>: sealed::Policy<T> {}
@@ -13,7 +13,7 @@ pub trait Policy<T>: sealed::Policy<T> {}
 #[diagnostic::do_not_recommend]
 impl<T, P: sealed::Policy<T>> Policy<T> for P {}
 
-/// The options of a [`Cached`](super::Cached) that look at errors of type `E`.
+/// The options of a [`Cached`](crate::Cached) that look at errors of type `E`.
 ///
 /// Its method `share_errors` needs errors that are `Clone + Send + Sync + 'static`.
 #[diagnostic::on_unimplemented(
@@ -71,7 +71,7 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
     }
 }
 
-/// The policy of a [`Cached`](super::Cached) without further options: every value lives for the
+/// The policy of a [`Cached`](crate::Cached) without further options: every value lives for the
 /// same time, and errors are not shared.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -89,7 +89,7 @@ impl<E> sealed::ErrorPolicy<E> for Fixed {
     }
 }
 
-/// The time depends on the value. Made by [`Cached::ttl_with`](super::Cached::ttl_with).
+/// The time depends on the value. Made by [`Cached::ttl_with`](crate::Cached::ttl_with).
 #[derive(Debug, Clone, Copy)]
 pub struct TtlWith<P, F> {
     pub(super) inner: P,
@@ -118,7 +118,7 @@ impl<E, P: sealed::ErrorPolicy<E>, F> sealed::ErrorPolicy<E> for TtlWith<P, F> {
     }
 }
 
-/// Only some values are stored. Made by [`Cached::cache_if`](super::Cached::cache_if).
+/// Only some values are stored. Made by [`Cached::cache_if`](crate::Cached::cache_if).
 #[derive(Debug, Clone, Copy)]
 pub struct CacheIf<P, F> {
     pub(super) inner: P,
@@ -147,7 +147,7 @@ impl<E, P: sealed::ErrorPolicy<E>, F> sealed::ErrorPolicy<E> for CacheIf<P, F> {
     }
 }
 
-/// The caller knows what values take in memory. Made by [`Cached::weigh`](super::Cached::weigh).
+/// The caller knows what values take in memory. Made by [`Cached::weigh`](crate::Cached::weigh).
 #[derive(Debug, Clone, Copy)]
 pub struct Weigh<P, F> {
     pub(super) inner: P,
@@ -174,7 +174,7 @@ impl<E, P: sealed::ErrorPolicy<E>, F> sealed::ErrorPolicy<E> for Weigh<P, F> {
     }
 }
 
-/// Errors go to all who waited. Made by [`Cached::share_errors`](super::Cached::share_errors).
+/// Errors go to all who waited. Made by [`Cached::share_errors`](crate::Cached::share_errors).
 #[derive(Debug, Clone, Copy)]
 pub struct ShareErrors<P> {
     pub(super) inner: P,

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::Key;
 use crate::backend::Typed;
 use crate::cachify::Inner;
-use crate::lease::Lease;
+use crate::read::lease::Lease;
 
 /// All flights of one handle.
 #[derive(Debug, Default)]
