@@ -3,11 +3,13 @@
 
 mod book;
 mod browser;
+mod circles;
 mod commands;
 mod docker;
 mod fuzz;
 mod lint;
 mod packages;
+mod prose;
 mod redis;
 mod run;
 mod test;
@@ -25,6 +27,8 @@ cargo xtask COMMAND
                  With ARGS, run `cargo test ARGS` with that Redis: `cargo xtask test -p cachify-core l1_`.
   lint           Formatting, clippy, docs, every feature alone, what adapters bring along; and deny, machete, semver-checks where
                  installed.
+  circles [PACKAGES]  Report modules of a crate that import one another.
+  prose [PATHS]  Report doc summaries that begin with what, who, how or whether, and lines over 100 columns.
   package        Package what is published, and compile each package by itself.
   book           Build the book, with an mdbook that is found or fetched, and say where it is.
   commands       Run the commands of READMEs and book in a clean clone of what is committed, and compare what they print.
@@ -61,7 +65,8 @@ fn command(args: &[String]) -> Result<(), Failure> {
         .map_or(("", args), |(name, rest)| (name.as_str(), rest));
     let all = name == "commands" && rest == ["--all"];
     let timed = name == "fuzz" && rest.len() == 1;
-    if name != "test" && !rest.is_empty() && !all && !timed {
+    let free = ["test", "circles", "prose"].contains(&name);
+    if !free && !rest.is_empty() && !all && !timed {
         return Err(format!("`{name}` takes no arguments\n\n{HELP}"));
     }
     match name {
@@ -69,6 +74,8 @@ fn command(args: &[String]) -> Result<(), Failure> {
         "test" => test::all().map(|summary| println!("\n{summary}")),
         "lint" => steps(&[lint::STEPS]),
         "ci" => steps(&[lint::STEPS, CI]),
+        "circles" => circles::check(rest).map(|summary| println!("{summary}")),
+        "prose" => prose::check(rest).map(|summary| println!("{summary}")),
         "package" => steps(&[&[("package", package)]]),
         "book" => book::build().map(|page| println!("\n{page}")),
         "commands" => commands::check(all).map(|summary| println!("\n{summary}")),

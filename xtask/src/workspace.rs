@@ -12,6 +12,8 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) published: bool,
     pub(crate) features: Vec<String>,
+    /// The files where its library and programs begin.
+    pub(crate) roots: Vec<PathBuf>,
 }
 
 impl Package {
@@ -60,6 +62,7 @@ fn packages(metadata: &Value) -> Vec<Package> {
             .as_object()
             .map(|features| features.keys().cloned().collect())
             .unwrap_or_default(),
+        roots: roots(&value["targets"]),
     };
     metadata["packages"]
         .as_array()
@@ -67,21 +70,42 @@ fn packages(metadata: &Value) -> Vec<Package> {
         .unwrap_or_default()
 }
 
+fn roots(targets: &Value) -> Vec<PathBuf> {
+    let has_modules = |target: &&Value| {
+        let kinds = target["kind"].as_array().into_iter().flatten();
+        let mut kinds = kinds.filter_map(Value::as_str);
+        kinds.any(|kind| ["lib", "bin", "proc-macro"].contains(&kind))
+    };
+    let targets = targets.as_array().into_iter().flatten();
+    let files = targets.filter(has_modules);
+    files
+        .filter_map(|target| target["src_path"].as_str().map(PathBuf::from))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::{Package, packages};
 
     #[test]
     fn what_is_published_and_its_features_come_from_metadata() {
         let metadata = serde_json::json!({"packages": [
-            {"name": "a", "publish": null, "features": {"default": ["x"], "x": []}},
-            {"name": "b", "publish": [], "features": {}},
+            {"name": "a", "publish": null, "features": {"default": ["x"], "x": []},
+             "targets": [{"kind": ["lib"], "src_path": "a/src/lib.rs"}]},
+            {"name": "b", "publish": [], "features": {},
+             "targets": [{"kind": ["test"], "src_path": "b/tests/b.rs"}]},
         ]});
-        let expected = [("a", true, vec!["default", "x"]), ("b", false, vec![])];
-        let expected = expected.map(|(name, published, features)| Package {
+        let expected = [
+            ("a", true, vec!["default", "x"], vec!["a/src/lib.rs"]),
+            ("b", false, vec![], vec![]),
+        ];
+        let expected = expected.map(|(name, published, features, roots)| Package {
             name: name.into(),
             published,
             features: features.into_iter().map(String::from).collect(),
+            roots: roots.into_iter().map(PathBuf::from).collect(),
         });
         assert_eq!(packages(&metadata), expected);
     }
