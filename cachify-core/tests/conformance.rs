@@ -59,28 +59,3 @@ mod prefixed {
 
     cachify_core::conformance!(tokio::test(start_paused = true), stage());
 }
-
-/// A case that is written and not listed would never run.
-#[test]
-fn every_case_is_listed() {
-    let list = include_str!("../src/testing/conformance.rs");
-    for file in [
-        include_str!("../src/testing/conformance/cached.rs"),
-        include_str!("../src/testing/conformance/faults.rs"),
-        include_str!("../src/testing/conformance/flights.rs"),
-        include_str!("../src/testing/conformance/locks.rs"),
-        include_str!("../src/testing/conformance/pools.rs"),
-        include_str!("../src/testing/conformance/prefixes.rs"),
-    ] {
-        for case in file.lines().filter_map(|line| {
-            line.strip_prefix("pub async fn ")
-                .and_then(|line| line.split_once('('))
-        }) {
-            assert!(
-                list.contains(&format!(" {}\n", case.0)),
-                "{} is not listed",
-                case.0
-            );
-        }
-    }
-}
