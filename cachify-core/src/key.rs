@@ -1,7 +1,6 @@
 //! Names of entries, locks and pools: [`KeyTemplate`], and the [`Key`] that it renders.
 
 mod keys;
-mod parse;
 mod prefix;
 mod render;
 mod template;

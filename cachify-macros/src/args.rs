@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cachify_syntax::time::{self, TimeError};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt as _;
@@ -323,32 +324,17 @@ pub(crate) fn ungrouped(value: &Expr) -> &Expr {
 const NEGATIVE: &str =
     "a time is not negative: write, say, \"5m\"; an entry that is to stay has `ttl = \"never\"`";
 
+const MALFORMED: &str = "this is not a time: write a whole number and one of `ms`, `s`, `m`, `h`, `d`, such as \"250ms\" or \"5m\"";
+
 const TOO_LONG: &str =
     "this time is too long: write, say, \"365d\"; an entry that is to stay has `ttl = \"never\"`";
 
-/// Reads a whole number and its unit. `Ttl` in `cachify-core` reads the same.
 fn millis(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit.trim_start() {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => 0,
-    };
-    if text.starts_with('-') {
-        return Err(NEGATIVE.to_owned());
-    }
-    if unit == 0 || number.is_empty() {
-        return Err(
-            "this is not a time: write a whole number and one of `ms`, `s`, `m`, `h`, `d`, such as \"250ms\" or \"5m\""
-                .to_owned(),
-        );
-    }
-    let millis = number.parse().ok().and_then(|n: u64| n.checked_mul(unit));
-    millis.ok_or_else(|| TOO_LONG.to_owned())
+    time::millis(text).map_err(|error| match error {
+        TimeError::Negative => NEGATIVE.to_owned(),
+        TimeError::TooLong => TOO_LONG.to_owned(),
+        TimeError::Malformed => MALFORMED.to_owned(),
+    })
 }
 
 fn seconds(number: &LitInt) -> Result<u64, String> {

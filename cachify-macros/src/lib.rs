@@ -8,7 +8,6 @@ mod args;
 mod expand;
 mod function;
 mod krate;
-mod parse;
 mod place;
 mod template;
 mod validate;

@@ -1,13 +1,12 @@
 //! A key template in source code, and the code that renders it.
 
+use cachify_syntax::template;
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::Parser as _;
 use syn::spanned::Spanned as _;
 use syn::{Expr, Ident, Index, LitStr, Member};
-
-use crate::parse::{Parsed, parse};
 
 /// A template that is well-formed. What its placeholders name is still to be checked.
 pub(crate) struct Template {
@@ -52,13 +51,17 @@ impl Template {
 
     pub(crate) fn new(lit: LitStr) -> syn::Result<Self> {
         let text = lit.value();
-        let Parsed { head, slots } =
-            parse(&text).map_err(|error| syn::Error::new(lit.span(), error))?;
-        let slots = slots
+        let parsed = template::parse(&text).map_err(|error| syn::Error::new(lit.span(), error))?;
+        let slots = parsed
+            .placeholders
             .into_iter()
             .map(|slot| Slot::new(&text[slot.name], slot.then, lit.span()))
             .collect::<syn::Result<_>>()?;
-        Ok(Self { lit, head, slots })
+        Ok(Self {
+            lit,
+            head: parsed.head,
+            slots,
+        })
     }
 
     pub(crate) fn span(&self) -> Span {

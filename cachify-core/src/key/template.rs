@@ -3,9 +3,9 @@ use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use cachify_syntax::template;
 use smol_str::SmolStr;
 
-use super::parse::parse;
 use super::render::{MAX_LEN, Renderer};
 use super::{Key, KeyPart};
 use crate::{Error, ErrorKind};
@@ -82,10 +82,10 @@ impl KeyTemplate {
     /// malformed, or two placeholders have nothing between them. The error, of kind
     /// [`Template`](ErrorKind::Template), says where, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let parsed = parse(text).map_err(|error| {
+        let parsed = template::parse(text).map_err(|error| {
             Error::new(ErrorKind::Template, error.to_string()).with_template(text)
         })?;
-        let slots = parsed.slots.into_iter().map(|slot| Slot {
+        let slots = parsed.placeholders.into_iter().map(|slot| Slot {
             name: text[slot.name].into(),
             then: slot.then.into(),
         });

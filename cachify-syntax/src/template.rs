@@ -1,32 +1,32 @@
-// The grammar of key templates, needed when a template is compiled (in `cachify-macros`) and when
-// one is read at run time (in `cachify-core`). A proc-macro crate can neither export a function nor
-// depend on a crate of ours, so both have this file; `cachify-core/tests/key_grammar.rs` holds them
-// identical.
+//! Key templates, such as `user-{user_id}`.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 
-/// A template taken apart. Its literals are already in the form in which a key shows them.
+/// A parsed template. Its literals are escaped as keys show them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parsed {
+pub struct Template {
     /// The literal before the first placeholder.
-    pub(crate) head: String,
-    pub(crate) slots: Vec<ParsedSlot>,
+    pub head: String,
+    /// The placeholders in order, each with the literal behind it.
+    pub placeholders: Vec<Placeholder>,
 }
 
-/// One placeholder and the literal between it and the next one.
+/// A placeholder and the literal between it and the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ParsedSlot {
-    /// Where the name stands in the template, in bytes and without its braces.
-    pub(crate) name: Range<usize>,
-    pub(crate) then: String,
+pub struct Placeholder {
+    /// The position of the name in the template: a range of bytes, without the braces.
+    pub name: Range<usize>,
+    /// The literal behind the placeholder.
+    pub then: String,
 }
 
-/// What is wrong with a template, where (in bytes), and how to put it right.
+/// A mistake in a template: its position, and how to put it right.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ParseError {
-    pub(crate) position: usize,
-    pub(crate) message: String,
+pub struct ParseError {
+    position: usize,
+    message: String,
 }
 
 impl ParseError {
@@ -36,6 +36,11 @@ impl ParseError {
             message: message.into(),
         }
     }
+
+    /// Returns the position of the mistake in the template, in bytes.
+    pub fn position(&self) -> usize {
+        self.position
+    }
 }
 
 impl fmt::Display for ParseError {
@@ -44,8 +49,30 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// Takes a template apart.
-pub(crate) fn parse(text: &str) -> Result<Parsed, ParseError> {
+impl Error for ParseError {}
+
+/// Parses a template.
+///
+/// # Errors
+///
+/// Returns the first mistake: the text is empty, a brace is not closed or closes nothing, a
+/// placeholder is empty or malformed, or nothing stands between two placeholders.
+///
+/// # Examples
+///
+/// ```
+/// use cachify_syntax::template::parse;
+///
+/// let text = "user-{user_id}/cart";
+/// let template = parse(text)?;
+/// assert_eq!(template.head, "user-");
+/// assert_eq!(&text[template.placeholders[0].name.clone()], "user_id");
+/// assert_eq!(template.placeholders[0].then, "/cart");
+///
+/// assert_eq!(parse("user-{user_id").unwrap_err().position(), 5);
+/// # Ok::<(), cachify_syntax::template::ParseError>(())
+/// ```
+pub fn parse(text: &str) -> Result<Template, ParseError> {
     if text.is_empty() {
         return Err(ParseError::new(
             0,
@@ -53,18 +80,18 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, ParseError> {
         ));
     }
     let mut head = String::new();
-    let mut slots: Vec<ParsedSlot> = Vec::new();
+    let mut placeholders: Vec<Placeholder> = Vec::new();
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
-        let literal = match slots.last_mut() {
-            Some(slot) => &mut slot.then,
+        let literal = match placeholders.last_mut() {
+            Some(last) => &mut last.then,
             None => &mut head,
         };
         let rest = &text[at + c.len_utf8()..];
         match c {
             '{' if !rest.starts_with('{') => {
                 let name = placeholder(text, at)?;
-                if slots.last().is_some_and(|slot| slot.then.is_empty()) {
+                if placeholders.last().is_some_and(|last| last.then.is_empty()) {
                     return Err(ParseError::new(
                         at,
                         format!(
@@ -74,7 +101,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, ParseError> {
                     ));
                 }
                 at = name.end + 1;
-                slots.push(ParsedSlot {
+                placeholders.push(Placeholder {
                     name,
                     then: String::new(),
                 });
@@ -95,7 +122,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, ParseError> {
             }
         }
     }
-    Ok(Parsed { head, slots })
+    Ok(Template { head, placeholders })
 }
 
 /// Literals escape with `%x7B` where values have `%7B`: a value can then never be taken for the
