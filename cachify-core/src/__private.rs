@@ -18,8 +18,8 @@ pub use self::hold::{
 pub use self::returned::{
     Fallible, Plain, Returned, Returns, Shared, ViaFallible, ViaPlain, ViaShared,
 };
-pub use crate::cached::Sharing;
 pub use crate::key::{CacheKey, Key, KeyPart, KeyTemplate, Slot};
+pub use crate::read::policy::Sharing;
 pub use crate::{Cachify, Error, Ttl};
 #[cfg(feature = "http")]
 pub use http::StatusCode;
