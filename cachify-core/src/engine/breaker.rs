@@ -1,8 +1,9 @@
 //! Protects calls from a failing backend: a time budget, a circuit breaker, and
 //! resets that are not forgotten.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
+use std::ops::Bound;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -168,7 +169,7 @@ impl Breaker {
 /// to be trusted.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    keys: Mutex<HashMap<SmolStr, Unconfirmed>>,
+    keys: Mutex<BTreeMap<SmolStr, Unconfirmed>>,
     /// The size of `keys`, so that a read costs one load when nothing is pending, which is always.
     len: AtomicUsize,
     capacity: usize,
@@ -238,11 +239,11 @@ impl Pending {
     pub(crate) fn next(&self, last: Option<&Key>) -> Option<(Key, u64)> {
         let keys = self.keys();
         let behind = last.and_then(|last| {
-            let mut behind = keys.values().skip_while(|entry| entry.key != *last);
-            behind.nth(1)
+            let behind = (Bound::Excluded(last.as_str()), Bound::Unbounded);
+            keys.range::<str, _>(behind).next()
         });
-        let next = behind.or_else(|| keys.values().next());
-        next.map(|entry| (entry.key.clone(), entry.round))
+        let (_, next) = behind.or_else(|| keys.first_key_value())?;
+        Some((next.key.clone(), next.round))
     }
 
     /// Notes that the reset of `round` was acknowledged.
@@ -269,7 +270,7 @@ impl Pending {
         self.replaying.store(false, Ordering::Release);
     }
 
-    fn keys(&self) -> MutexGuard<'_, HashMap<SmolStr, Unconfirmed>> {
+    fn keys(&self) -> MutexGuard<'_, BTreeMap<SmolStr, Unconfirmed>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
