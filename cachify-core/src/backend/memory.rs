@@ -2,7 +2,7 @@
 //!
 //! Values stay as they are: nothing is encoded, and a hit costs one look-up and one clone.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,7 +30,8 @@ use slots::Slots;
 use sweep::{Alarm, Sweep};
 
 type Entries = Cache<SmolStr, MemoryEntry, Share, Hasher, Keep>;
-type Leases = HashMap<SmolStr, LeaseState, Hasher>;
+/// An ordered map, because growing a hash map takes a time in proportion to what it holds.
+type Leases = BTreeMap<SmolStr, LeaseState>;
 
 /// The expiry of an entry that never expires.
 const NEVER: Moment = Moment::from_micros(u64::MAX);
@@ -176,7 +177,7 @@ const OVERHEAD: u64 = 256;
 
 /// A part of the table with more entries than twice this is reserved beforehand: to grow, it would
 /// have to move them all at once.
-const ENTRIES_PER_PART: usize = 8192;
+const ENTRIES_PER_PART: usize = 4096;
 /// The most that is reserved. It takes addresses, and memory only once it is used.
 const RESERVED: usize = 1 << 21;
 /// A smaller part of the table could not keep a large answer.

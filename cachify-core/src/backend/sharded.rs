@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Keys may come from outside, so the hash is seeded at random.
 pub(super) type Hasher = foldhash::fast::RandomState;
 
-/// With so many parts, growing a hash table of a million names moves four thousand of them at a
-/// time.
+/// With so many parts, one of a million names holds four thousand of them.
 const PARTS: usize = 256;
 
 /// A table in parts by the hash of a name. Names of different parts do not wait for one another,
-/// and whatever takes time in proportion to a part, such as growing it, blocks that part alone.
+/// and what takes time in proportion to a part blocks that part alone. A part of much that lives
+/// long is an ordered map: a hash map moves all it holds when it grows.
 pub(super) struct Sharded<T> {
     parts: Box<[Mutex<T>]>,
     hasher: Hasher,

@@ -1,13 +1,13 @@
 //! Wakes the waiters of this process.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
 use tokio::sync::{Notify, watch};
 
-use super::sharded::{Hasher, Sharded, lock};
+use super::sharded::{Sharded, lock};
 
 /// Wakes those in this process who wait for a name: a key's text or a token's.
 ///
@@ -21,7 +21,8 @@ pub struct Signals {
     losses: Arc<watch::Sender<u64>>,
 }
 
-type Names = HashMap<SmolStr, Vec<Ear>, Hasher>;
+/// An ordered map, because growing a hash map takes a time in proportion to what it holds.
+type Names = BTreeMap<SmolStr, Vec<Ear>>;
 
 struct Ear {
     notify: Arc<Notify>,

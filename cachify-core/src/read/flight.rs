@@ -12,7 +12,7 @@
 //!    A reset ends it at once, and its waiters look again.
 
 use std::any::TypeId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,8 +35,10 @@ pub(crate) struct Flights {
 }
 
 /// The open flights by key. Values of different types never share a flight, even under one key.
+///
+/// An ordered map, because growing a hash map takes a time in proportion to what it holds.
 #[derive(Debug, Default)]
-struct Table(HashMap<SmolStr, Vec<Open>>);
+struct Table(BTreeMap<SmolStr, Vec<Open>>);
 
 impl Table {
     fn by_id(&mut self, key: &str, id: u64) -> Option<&mut Open> {

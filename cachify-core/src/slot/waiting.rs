@@ -6,8 +6,8 @@
 //! on until one finds its place as it was. Since a backend takes waiters from the head of its queue
 //! only, the places behind that one are as they were, too.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, btree_map};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +39,8 @@ pub(crate) struct Lines(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    lines: HashMap<Name, Line>,
+    /// An ordered map, because growing a hash map takes a time in proportion to what it holds.
+    lines: BTreeMap<Name, Line>,
     last: u64,
 }
 
@@ -241,7 +242,7 @@ impl<'a> Waiter<'a> {
                 failed: None,
                 losses,
             });
-        if let btree_map::Entry::Vacant(spot) = line.waiters.entry(self.key) {
+        if let Entry::Vacant(spot) = line.waiters.entry(self.key) {
             // Others took it for one that is not polled.
             spot.insert(Arc::clone(&self.moved));
             return None;

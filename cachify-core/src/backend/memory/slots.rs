@@ -3,15 +3,14 @@
 //! Every operation takes time logarithmic in the number of slots, holders and waiters. Loops over
 //! several holders or waiters are bounded: the sweep continues with the rest.
 
-use std::collections::hash_map::{Entry, OccupiedEntry};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::super::sharded::{Hasher, Sharded, lock};
+use super::super::sharded::{Sharded, lock};
 use super::super::{Acquire, Acquired, Inspection, Signals, Slot, SlotKind, Token};
 use super::sweep::Alarm;
 use crate::clock::Moment;
@@ -31,9 +30,10 @@ pub(super) struct Slots {
 
 type Name = (SlotKind, SmolStr);
 
+/// Ordered maps, because growing a hash map takes a time in proportion to what it holds.
 #[derive(Default)]
 pub(super) struct Table {
-    slots: HashMap<Name, State, Hasher>,
+    slots: BTreeMap<Name, State>,
     /// When the first holder of each slot ends, or something is left to do.
     due: BTreeSet<(Moment, Name)>,
     /// The last place in any queue.
@@ -42,7 +42,6 @@ pub(super) struct Table {
 
 #[derive(Default)]
 struct State {
-    /// Ordered maps, because growing a hash map takes a time in proportion to what it holds.
     holders: BTreeMap<Token, Moment>,
     deadlines: BTreeSet<(Moment, Token)>,
     /// The place of each waiter.
@@ -72,13 +71,10 @@ impl Slots {
     ) -> Acquired {
         let Acquire { token, ttl, .. } = *acquire;
         let max = slot.max as usize;
+        let name = name(slot);
         let mut table = self.tables.of(slot.key.as_str());
         let table = &mut *table;
-        let mut entry = match table.slots.entry(name(slot)) {
-            Entry::Occupied(entry) => entry,
-            Entry::Vacant(entry) => entry.insert_entry(State::default()),
-        };
-        let state = entry.get_mut();
+        let state = table.slots.entry(name.clone()).or_default();
         state.expire(now);
         if !state.holders.contains_key(token) {
             state.hand_over(now, signals, Some(token));
@@ -104,7 +100,7 @@ impl Slots {
                 Acquired::Queued { recheck, place }
             }
         };
-        settle(entry, &mut table.due, now, alarm);
+        table.settle(&name, now, alarm);
         acquired
     }
 
@@ -200,13 +196,12 @@ impl Slots {
             next => return Err(next.map(|(due, _)| *due)),
         }
         if let Some((_, name)) = table.due.pop_first()
-            && let Entry::Occupied(mut entry) = table.slots.entry(name)
+            && let Some(state) = table.slots.get_mut(&name)
         {
-            let state = entry.get_mut();
             state.due = None;
             state.expire(now);
             state.hand_over(now, signals, None);
-            settle(entry, &mut table.due, now, alarm);
+            table.settle(&name, now, alarm);
         }
         Ok(())
     }
@@ -219,13 +214,10 @@ impl Slots {
         alarm: &Alarm,
         change: impl FnOnce(&mut State) -> R,
     ) -> Option<R> {
+        let name = name(slot);
         let mut table = self.tables.of(slot.key.as_str());
-        let table = &mut *table;
-        let Entry::Occupied(mut entry) = table.slots.entry(name(slot)) else {
-            return None;
-        };
-        let result = change(entry.get_mut());
-        settle(entry, &mut table.due, now, alarm);
+        let result = change(table.slots.get_mut(&name)?);
+        table.settle(&name, now, alarm);
         Some(result)
     }
 }
@@ -234,29 +226,29 @@ fn name(slot: &Slot) -> Name {
     (slot.kind, slot.key.as_str().into())
 }
 
-/// After a change: notes when the slot is due, and forgets it if it is idle.
-fn settle(
-    mut entry: OccupiedEntry<'_, Name, State>,
-    due: &mut BTreeSet<(Moment, Name)>,
-    now: Moment,
-    alarm: &Alarm,
-) {
-    let state = entry.get();
-    let first = state.deadlines.first().map(|(deadline, _)| *deadline);
-    let next = if state.unfinished { Some(now) } else { first };
-    if next != state.due {
-        let before = std::mem::replace(&mut entry.get_mut().due, next);
+impl Table {
+    /// After a change: notes when the slot is due, and forgets it if it is idle.
+    fn settle(&mut self, name: &Name, now: Moment, alarm: &Alarm) {
+        let Some(state) = self.slots.get_mut(name) else {
+            return;
+        };
+        let first = state.deadlines.first().map(|(deadline, _)| *deadline);
+        let next = if state.unfinished { Some(now) } else { first };
+        let before = std::mem::replace(&mut state.due, next);
+        let is_idle = state.holders.is_empty() && state.queue.is_empty();
+        if is_idle {
+            self.slots.remove(name);
+        }
+        if next == before {
+            return;
+        }
         if let Some(before) = before {
-            due.remove(&(before, entry.key().clone()));
+            self.due.remove(&(before, name.clone()));
         }
         if let Some(next) = next {
-            due.insert((next, entry.key().clone()));
+            self.due.insert((next, name.clone()));
             alarm.rings_by(next);
         }
-    }
-    let state = entry.get();
-    if state.holders.is_empty() && state.queue.is_empty() {
-        entry.remove();
     }
 }
 
