@@ -117,8 +117,9 @@ impl Cachify {
 /// (`tokio::spawn`).
 ///
 /// A computation that asks for its own key does not wait for itself: the inner call computes at
-/// once and is not stored, and a warning names the template. This works within one task. If the
-/// computation spawns a task and waits for it, that task is another caller, and waits.
+/// once and is not stored, and a warning names the template. This works within one task. A task
+/// that the computation spawns is another caller: if it asks for the same key, it waits for one
+/// patience (30 s by default) before it computes.
 ///
 /// # When the backend is away
 ///

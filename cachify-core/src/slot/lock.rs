@@ -310,7 +310,9 @@ impl Guard {
     /// [`Lost`](crate::ErrorKind::Lost) if the lock was no longer held: another caller may already
     /// have got it. [`Unavailable`](crate::ErrorKind::Unavailable) or
     /// [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it: the release is
-    /// then repeated in the background until the time to live ends.
+    /// then repeated in the background until the time to live ends. `Unavailable` also if the
+    /// connection broke after the request was sent and the repeated release no longer finds the
+    /// lock: the first request may have released it, or the lock was lost before.
     ///
     /// # Cancel safety
     ///

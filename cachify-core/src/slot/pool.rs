@@ -201,7 +201,9 @@ impl Permit {
     ///
     /// [`Lost`](crate::ErrorKind::Lost) if it was no longer held;
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
-    /// the backend did not acknowledge it: it is then repeated in the background.
+    /// the backend did not acknowledge it: it is then repeated in the background. `Unavailable`
+    /// also if the connection broke after the request was sent and the repeated release no longer
+    /// finds the permit: the first request may have released it, or the permit was lost before.
     ///
     /// # Cancel safety
     ///
