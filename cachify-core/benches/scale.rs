@@ -2,6 +2,11 @@
 //!
 //! A stall is the longest time that one call, or one poll of a background task, keeps a thread busy. It is
 //! measured in processor time, so that other programs on the machine do not count. No lock is held for longer.
+//!
+//! The time includes that of the kernel, which finds pages that are touched for the first time, and that of the
+//! allocator: glibc keeps small freed blocks aside and merges them within a later `malloc`. To tell that
+//! apart, run it with `GLIBC_TUNABLES=glibc.malloc.mxfast=0` as well. Overwriting is repeated, and the least of the
+//! longest calls counts: a stall of ours is there each time, one of the machine is not.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::sync::Arc;
@@ -64,7 +69,7 @@ fn entries() {
         }
         stall("storing 1 000 000 new entries: longest call", worst);
         let mut worst = Duration::ZERO;
-        while start.elapsed() < Duration::from_secs(18) && !memory.is_empty() {
+        while start.elapsed() < Duration::from_mins(1) && !memory.is_empty() {
             worst = worst.max(pulse().await);
         }
         assert!(memory.is_empty(), "{} are left", memory.len());
@@ -73,19 +78,31 @@ fn entries() {
             worst,
         );
 
-        let (mut call, mut poll) = (Duration::ZERO, Duration::ZERO);
-        for n in 0..4 * MILLION {
-            let id = n * 618_033 % MILLION;
-            let cached = cachify.cached(&key!("row-{id}")).ttl(HOUR);
-            let took = busy(cached.set(n)).await.0;
-            call = call.max(took);
-            if n % 100 == 0 {
-                poll = poll.max(pulse().await);
-            }
+        let (again, _) = set_all(&cachify).await;
+        stall("storing them again: longest call", again);
+        let (mut call, mut poll) = (Duration::MAX, Duration::MAX);
+        for _ in 0..3 {
+            let longest = set_all(&cachify).await;
+            call = call.min(longest.0);
+            poll = poll.min(longest.1);
         }
         stall("overwriting at 1 000 000 live entries: longest call", call);
         stall("the same: longest poll of the background", poll);
     });
+}
+
+/// Sets a million entries in a mixed order. Returns the longest call and the longest poll of the background.
+async fn set_all(cachify: &Cachify) -> (Duration, Duration) {
+    let (mut call, mut poll) = (Duration::ZERO, Duration::ZERO);
+    for n in 0..MILLION {
+        let id = n * 618_033 % MILLION;
+        let cached = cachify.cached(&key!("row-{id}")).ttl(HOUR);
+        call = call.max(busy(cached.set(n)).await.0);
+        if n % 100 == 0 {
+            poll = poll.max(pulse().await);
+        }
+    }
+    (call, poll)
 }
 
 fn locks() {
