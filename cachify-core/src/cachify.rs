@@ -99,14 +99,13 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio_test_block_on(async {
     /// use cachify_core::Cachify;
     ///
-    /// let cachify = Cachify::connect("memory://").await?;
-    /// # Ok::<(), cachify_core::Error>(()) });
-    /// # fn tokio_test_block_on<F: Future<Output = Result<(), cachify_core::Error>>>(f: F) {
-    /// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
-    /// # }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::connect("memory://").await?;
+    ///     Ok(())
+    /// }
     /// ```
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Self::builder().url(url).connect().await
@@ -143,15 +142,16 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, key};
     ///
-    /// let cachify = Cachify::memory();
-    /// let tenant = cachify.with_prefix("tenant-7")?;
-    /// tenant.cached(&key!("seats")).set(7).await?;
-    /// assert_eq!(cachify.cached(&key!("seats")).get::<i32>().await?, None);
-    /// # Ok::<(), cachify_core::Error>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let tenant = cachify.with_prefix("tenant-7")?;
+    ///     tenant.cached(&key!("seats")).set(7).await?;
+    ///     assert_eq!(cachify.cached(&key!("seats")).get::<i32>().await?, None);
+    ///     Ok(())
+    /// }
     /// ```
     pub fn with_prefix(&self, prefix: &str) -> Result<Self, Error> {
         let own = prefix == self.inner.settings.prefix;
@@ -232,19 +232,20 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, ErrorKind, key};
     ///
-    /// let cachify = Cachify::memory();
-    /// let id = 7;
-    /// match cachify.reset([&key!("read_user-{id}"), &key!("list_users")]).await {
-    ///     Ok(()) => {}
-    ///     // It is repeated until it succeeds; nothing is left to do.
-    ///     Err(error) if error.kind() == ErrorKind::Unconfirmed => eprintln!("{error}"),
-    ///     Err(error) => return Err(error),
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let id = 7;
+    ///     match cachify.reset([&key!("read_user-{id}"), &key!("list_users")]).await {
+    ///         Ok(()) => {}
+    ///         // It is repeated until it succeeds; nothing is left to do.
+    ///         Err(error) if error.kind() == ErrorKind::Unconfirmed => eprintln!("{error}"),
+    ///         Err(error) => return Err(error),
+    ///     }
+    ///     Ok(())
     /// }
-    /// # Ok(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias("invalidate", "evict", "remove", "delete"))]
     pub async fn reset(&self, keys: impl Keys) -> Result<(), Error> {
@@ -274,16 +275,18 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, key};
     ///
     /// # async fn rename(id: i64, name: &str) -> Result<(), std::io::Error> { let _ = (id, name); Ok(()) }
-    /// let cachify = Cachify::memory();
-    /// let id = 7;
-    /// let user = key!("read_user-{id}");
-    /// cachify.update([&user, &key!("list_users")], rename(id, "Eve")).await?;
-    /// # Ok::<(), std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), std::io::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let id = 7;
+    ///     let user = key!("read_user-{id}");
+    ///     cachify.update([&user, &key!("list_users")], rename(id, "Eve")).await?;
+    ///     Ok(())
+    /// }
     /// ```
     pub async fn update<T>(&self, keys: impl Keys, change: impl Future<Output = T>) -> T {
         let keys = self.own_all(keys.list());
@@ -315,17 +318,18 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::Cachify;
     ///
-    /// let cachify = Cachify::builder().memory().connect_lazy()?;
-    /// let health = match cachify.check().await {
-    ///     Ok(()) => "ok".to_owned(),
-    ///     Err(error) => format!("without a cache: {error}"),
-    /// };
-    /// assert_eq!(health, "ok");
-    /// # Ok::<(), cachify_core::Error>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::builder().memory().connect_lazy()?;
+    ///     let health = match cachify.check().await {
+    ///         Ok(()) => "ok".to_owned(),
+    ///         Err(error) => format!("without a cache: {error}"),
+    ///     };
+    ///     assert_eq!(health, "ok");
+    ///     Ok(())
+    /// }
     /// ```
     pub async fn check(&self) -> Result<(), Error> {
         let inner = &self.inner;
@@ -354,17 +358,17 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::Cachify;
     /// use std::time::Duration;
     ///
-    /// let cachify = Cachify::memory();
-    /// // When the last request was answered:
-    /// if let Err(error) = cachify.close(Duration::from_secs(5)).await {
-    ///     eprintln!("{error}");
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     // When the last request was answered:
+    ///     if let Err(error) = cachify.close(Duration::from_secs(5)).await {
+    ///         eprintln!("{error}");
+    ///     }
     /// }
-    /// # });
-    /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn close(&self, timeout: Duration) -> Result<(), Error> {
         let inner = &self.inner;

@@ -47,14 +47,14 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::Cachify;
     ///
-    /// let inside = Cachify::memory().scope(async { Cachify::current() }).await;
-    /// assert!(inside.is_some());
-    /// assert!(Cachify::current().is_none());
-    /// # });
-    /// # Ok::<(), std::io::Error>(())
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let inside = Cachify::memory().scope(async { Cachify::current() }).await;
+    ///     assert!(inside.is_some());
+    ///     assert!(Cachify::current().is_none());
+    /// }
     /// ```
     ///
     /// # Cancel safety

@@ -94,7 +94,6 @@ pub use cachify_macros::CacheKey;
 /// # Examples
 ///
 /// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// use cachify_core::{Cachify, cached};
 ///
 /// #[cached(key = "read_user-{user_id}", ttl = "5m")]
@@ -102,16 +101,18 @@ pub use cachify_macros::CacheKey;
 ///     Ok(names.get(user_id).map(|name| name.to_string()))
 /// }
 ///
-/// cachify_core::init(Cachify::memory())?;
-/// read_user(&["Ann"], 0).await?;                       // computed
-/// let name = read_user(&["Bob"], 0).await?;            // a hit
-/// assert_eq!(name.as_deref(), Some("Ann"));
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     cachify_core::init(Cachify::memory())?;
+///     read_user(&["Ann"], 0).await?;                       // computed
+///     let name = read_user(&["Bob"], 0).await?;            // a hit
+///     assert_eq!(name.as_deref(), Some("Ann"));
 ///
-/// read_user::reset(&0).await?;
-/// let name = read_user(&["Bob"], 0).await?;
-/// assert_eq!(name.as_deref(), Some("Bob"));
-/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+///     read_user::reset(&0).await?;
+///     let name = read_user(&["Bob"], 0).await?;
+///     assert_eq!(name.as_deref(), Some("Bob"));
+///     Ok(())
+/// }
 /// ```
 #[doc(inline)]
 #[doc(alias("memoize", "single flight", "singleflight", "stampede", "dogpile"))]
@@ -150,17 +151,18 @@ pub use cachify_macros::cached;
 /// # Examples
 ///
 /// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// use cachify_core::{Cachify, once};
 ///
 /// #[once(key = "daily-report", ttl = "10m", on_locked = (), on_error = |e| eprintln!("report skipped: {e}"))]
 /// async fn daily_report() { /* .. */ }
 ///
-/// cachify_core::init(Cachify::memory())?;
-/// daily_report().await;
-/// assert!(!daily_report::is_locked().await?);
-/// # Ok::<(), cachify_core::Error>(()) })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// #[tokio::main]
+/// async fn main() -> Result<(), cachify_core::Error> {
+///     cachify_core::init(Cachify::memory())?;
+///     daily_report().await;
+///     assert!(!daily_report::is_locked().await?);
+///     Ok(())
+/// }
 /// ```
 #[doc(inline)]
 pub use cachify_macros::once;
@@ -193,7 +195,6 @@ pub use cachify_macros::once;
 /// # Examples
 ///
 /// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// use cachify_core::{Cachify, Error, locked};
 ///
 /// struct Order {
@@ -205,12 +206,14 @@ pub use cachify_macros::once;
 ///     Ok(order.id)
 /// }
 ///
-/// cachify_core::init(Cachify::memory())?;
-/// let order = Order { id: 3 };
-/// assert_eq!(charge(&order).await?, 3);
-/// assert!(!charge::is_locked(&order).await?);
-/// # Ok::<(), Error>(()) })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// #[tokio::main]
+/// async fn main() -> Result<(), Error> {
+///     cachify_core::init(Cachify::memory())?;
+///     let order = Order { id: 3 };
+///     assert_eq!(charge(&order).await?, 3);
+///     assert!(!charge::is_locked(&order).await?);
+///     Ok(())
+/// }
 /// ```
 #[doc(inline)]
 #[doc(alias = "mutex")]
@@ -245,7 +248,6 @@ pub use cachify_macros::locked;
 /// # Examples
 ///
 /// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// use cachify_core::{Cachify, Error, pooled};
 ///
 /// #[pooled(key = "vendor-{tenant}", max = 10, on_full = Ok("later"))]
@@ -253,11 +255,13 @@ pub use cachify_macros::locked;
 ///     Ok("now")
 /// }
 ///
-/// cachify_core::init(Cachify::memory())?;
-/// assert_eq!(call_vendor("acme").await?, "now");
-/// assert_eq!(call_vendor::in_use("acme").await?, 0);
-/// # Ok::<(), Error>(()) })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// #[tokio::main]
+/// async fn main() -> Result<(), Error> {
+///     cachify_core::init(Cachify::memory())?;
+///     assert_eq!(call_vendor("acme").await?, "now");
+///     assert_eq!(call_vendor::in_use("acme").await?, 0);
+///     Ok(())
+/// }
 /// ```
 #[doc(inline)]
 #[doc(alias = "semaphore")]

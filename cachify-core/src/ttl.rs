@@ -141,12 +141,11 @@ fn parse(text: &str) -> Result<Duration, String> {
 /// use cachify_core::{Cachify, Ttl, key};
 ///
 /// let cachify = Cachify::memory();
-/// let cached = cachify.cached(&key!("row"));
-/// cached.clone().ttl("5m");
-/// cached.clone().ttl(300);
-/// cached.clone().ttl(Duration::from_mins(5));
-/// cached.clone().ttl(Ttl::NEVER);
-/// cachify.lock(&key!("row")).wait("250ms");
+/// let page = cachify.cached(&key!("page")).ttl("5m");
+/// let rates = cachify.cached(&key!("rates")).ttl(300);
+/// let prices = cachify.cached(&key!("prices")).ttl(Duration::from_mins(5));
+/// let countries = cachify.cached(&key!("countries")).ttl(Ttl::NEVER);
+/// let lock = cachify.lock(&key!("row")).wait("250ms");
 /// assert_eq!("5m".parse::<Ttl>()?, Ttl::from(Duration::from_mins(5)));
 /// # Ok::<(), cachify_core::Error>(())
 /// ```

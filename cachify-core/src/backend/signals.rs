@@ -130,6 +130,22 @@ impl Listener {
     /// # Cancel safety
     ///
     /// A signal is not lost when this future is dropped before it is ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::backend::Signals;
+    ///
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let signals = Signals::default();
+    ///
+    ///     // Subscribe before asking the store: a signal in between is kept.
+    ///     let listener = signals.listen("row-7");
+    ///     signals.wake("row-7");
+    ///     listener.signalled().await;
+    /// }
+    /// ```
     pub async fn signalled(&self) {
         self.notify.notified().await;
     }

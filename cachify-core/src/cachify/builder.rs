@@ -17,20 +17,20 @@ use crate::{Error, ErrorKind, IntoTime, Ttl};
 /// # Examples
 ///
 /// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// use cachify_core::Cachify;
 /// use std::time::Duration;
 ///
-/// let cachify = Cachify::builder()
-///     .url("memory://") // or redis://127.0.0.1:6379
-///     .prefix("shop")
-///     .default_ttl(Duration::from_mins(10))
-///     .backend_timeout(Duration::from_millis(100))
-///     .connect()
-///     .await?;
-/// # drop(cachify);
-/// # Ok::<(), cachify_core::Error>(()) })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// #[tokio::main]
+/// async fn main() -> Result<(), cachify_core::Error> {
+///     let cachify = Cachify::builder()
+///         .url("memory://") // or redis://127.0.0.1:6379
+///         .prefix("shop")
+///         .default_ttl(Duration::from_mins(10))
+///         .backend_timeout(Duration::from_millis(100))
+///         .connect()
+///         .await?;
+///     Ok(())
+/// }
 /// ```
 #[must_use = "a builder does nothing before `connect` or `build`"]
 #[derive(Clone)]
@@ -276,6 +276,28 @@ impl CachifyBuilder {
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, ErrorKind};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::builder()
+    ///         .url("memory://") // or redis://127.0.0.1:6379
+    ///         .prefix("shop")
+    ///         .default_ttl("10m")
+    ///         .connect()
+    ///         .await?;
+    ///     assert!(cachify.check().await.is_ok());
+    ///
+    ///     // A mistake shows when the program starts, and the message names the fix.
+    ///     let error = Cachify::builder().prefix("my shop").connect().await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::Configuration);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn connect(self) -> Result<Cachify, Error> {
         let cachify = self.connect_lazy()?;
         cachify.inner.backend.check().await?;

@@ -15,23 +15,7 @@ use crate::{Cachify, Error, ErrorKind, Key};
 /// A client decides how fast its body arrives. If a route waited for the body while holding a lock
 /// or permit, one stalled client would block all others.
 ///
-/// # Examples
-///
-/// ```
-/// use cachify_core::ErrorKind;
-/// use cachify_core::http::BodyRules;
-///
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-/// let mut rules = BodyRules::default();
-/// rules.limit(4);
-/// let read = async |body: &'static str, limit| (body.len() <= limit).then_some(body);
-/// assert_eq!(rules.read("four", read).await?, "four");
-/// let error = rules.read("longer", read).await.unwrap_err();
-/// assert_eq!(error.kind(), ErrorKind::LongBody);
-/// # Ok::<(), cachify_core::Error>(())
-/// # })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// An example is at [`read`](Self::read).
 #[derive(Debug, Clone, Copy)]
 pub struct BodyRules {
     limit: usize,
@@ -82,6 +66,25 @@ impl BodyRules {
     /// # Panics
     ///
     /// Outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::ErrorKind;
+    /// use cachify_core::http::BodyRules;
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let mut rules = BodyRules::default();
+    ///     rules.limit(4);
+    ///
+    ///     let read = async |body: &'static str, limit| (body.len() <= limit).then_some(body);
+    ///     assert_eq!(rules.read("four", read).await?, "four");
+    ///     let error = rules.read("longer", read).await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::LongBody);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn read<B>(
         &self,
         body: B,
@@ -231,6 +234,31 @@ impl HoldRules {
     /// # Cancel safety
     ///
     /// Dropping the future drops `work` and lets go in the background.
+    ///
+    /// # Panics
+    ///
+    /// If `work` does; and outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::http::HoldRules;
+    /// use cachify_core::{Cachify, key};
+    /// use http::Request;
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let cachify = Cachify::memory();
+    ///     let rules = HoldRules::once("report-{id}")?;
+    ///     let (request, ()) = Request::post("/reports/7").body(())?.into_parts();
+    ///
+    ///     // The framework's router knows the path parameters.
+    ///     let key = rules.key(&request, |name| (name == "id").then_some("7"))?;
+    ///     assert_eq!(key, key!("report-7"));
+    ///     assert_eq!(rules.run(&cachify, &key, async { "made" }).await?, "made");
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn run<F: Future>(
         &self,
         cachify: &Cachify,

@@ -97,6 +97,64 @@ impl CacheRules {
     /// Dropping the future drops `call`, and a waiter takes over. After
     /// [`finish_after_disconnect`](Self::finish_after_disconnect), `call` continues and its answer
     /// is stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use std::sync::Arc;
+    ///
+    /// use bytes::Bytes;
+    /// use cachify_core::http::{CacheRules, Framework};
+    /// use cachify_core::{Cachify, key};
+    /// use http::{HeaderMap, Request, Response, StatusCode};
+    ///
+    /// /// A framework whose bodies are in memory.
+    /// struct Plain;
+    ///
+    /// impl Framework for Plain {
+    ///     type Response = Response<Bytes>;
+    ///
+    ///     fn head(response: &Self::Response) -> (StatusCode, &HeaderMap) {
+    ///         (response.status(), response.headers())
+    ///     }
+    ///
+    ///     fn headers_mut(response: &mut Self::Response) -> &mut HeaderMap {
+    ///         response.headers_mut()
+    ///     }
+    ///
+    ///     fn body_length(response: &Self::Response) -> Option<u64> {
+    ///         u64::try_from(response.body().len()).ok()
+    ///     }
+    ///
+    ///     async fn collect(
+    ///         response: Self::Response,
+    ///         _: usize,
+    ///     ) -> Result<Response<Bytes>, Self::Response> {
+    ///         Ok(response)
+    ///     }
+    ///
+    ///     fn build(response: Response<Bytes>) -> Self::Response {
+    ///         response
+    ///     }
+    /// }
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let cachify = Cachify::memory();
+    ///     let rules = Arc::new(CacheRules::without_template());
+    ///     for expected in ["cachify; fwd=uri-miss; stored", "cachify; hit"] {
+    ///         let (request, ()) = Request::get("/users/7").body(())?.into_parts();
+    ///         let plan = rules.plan_keyed(&request, || key!("user-7"));
+    ///         let handler = async |_| Ok::<_, Infallible>(Response::new(Bytes::from("Ann")));
+    ///         let served = rules.serve::<Plain, _, _, _>(&cachify, plan, request, handler);
+    ///         let response = served.await?;
+    ///         let status = response.headers()["cache-status"].to_str()?;
+    ///         assert!(status.starts_with(expected), "{status}");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn serve<W, E, F, Fut>(
         self: &Arc<Self>,
         cachify: &Cachify,

@@ -11,19 +11,20 @@ use super::Key;
 /// # Examples
 ///
 /// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// use cachify_core::{Cachify, Key, key};
 ///
-/// let cachify = Cachify::memory();
-/// let (user, list) = (key!("user-7"), key!("users"));
-/// cachify.reset(&user).await?;
-/// cachify.reset([&user, &list]).await?;
+/// #[tokio::main]
+/// async fn main() -> Result<(), cachify_core::Error> {
+///     let cachify = Cachify::memory();
+///     let (user, list) = (key!("user-7"), key!("users"));
+///     cachify.reset(&user).await?;
+///     cachify.reset([&user, &list]).await?;
 ///
-/// let pages: Vec<Key> = (1..=3).map(|page| key!("users-{page}")).collect();
-/// cachify.reset(&pages).await?;
-/// cachify.reset(pages.iter().skip(1)).await?;
-/// # Ok::<(), cachify_core::Error>(()) })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+///     let pages: Vec<Key> = (1..=3).map(|page| key!("users-{page}")).collect();
+///     cachify.reset(&pages).await?;
+///     cachify.reset(pages.iter().skip(1)).await?;
+///     Ok(())
+/// }
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key",

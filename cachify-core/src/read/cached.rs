@@ -54,15 +54,17 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
     /// use cachify_core::{Cachify, key};
     ///
-    /// let cachify = Cachify::memory();
-    /// let id = 7;
-    /// let cached = cachify.cached(&key!("square-{id}")).ttl("5m");
-    /// assert_eq!(cached.get_or_compute(async || id * id).await, 49);
-    /// assert_eq!(cached.get::<i32>().await?, Some(49));
-    /// # Ok::<(), cachify_core::Error>(()) }).unwrap();
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let id = 7;
+    ///     let cached = cachify.cached(&key!("square-{id}")).ttl("5m");
+    ///     assert_eq!(cached.get_or_compute(async || id * id).await, 49);
+    ///     assert_eq!(cached.get::<i32>().await?, Some(49));
+    ///     Ok(())
+    /// }
     /// ```
     pub fn cached(&self, key: &Key) -> Cached {
         Cached {
@@ -164,17 +166,17 @@ impl<P> Cached<P> {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, key};
     ///
-    /// let cachify = Cachify::memory();
-    /// // An absent row is asked for again soon.
-    /// let cached = cachify
-    ///     .cached(&key!("row"))
-    ///     .ttl_with(|row: &Option<i32>| if row.is_some() { "5m" } else { "5s" });
-    /// assert_eq!(cached.get_or_compute(async || None).await, None);
-    /// # });
-    /// # Ok::<(), std::io::Error>(())
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     // An absent row is asked for again soon.
+    ///     let cached = cachify
+    ///         .cached(&key!("row"))
+    ///         .ttl_with(|row: &Option<i32>| if row.is_some() { "5m" } else { "5s" });
+    ///     assert_eq!(cached.get_or_compute(async || None).await, None);
+    /// }
     /// ```
     pub fn ttl_with<T, F, L>(self, ttl: F) -> Cached<TtlWith<P, F>>
     where
@@ -190,16 +192,16 @@ impl<P> Cached<P> {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, key};
     ///
-    /// let cachify = Cachify::memory();
-    /// let cached = cachify.cached(&key!("row")).cache_if(Option::is_some);
-    /// assert_eq!(cached.get_or_compute(async || None::<i32>).await, None);
-    /// assert_eq!(cached.get_or_compute(async || Some(1)).await, Some(1));
-    /// assert_eq!(cached.get_or_compute(async || Some(2)).await, Some(1));
-    /// # });
-    /// # Ok::<(), std::io::Error>(())
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     let cached = cachify.cached(&key!("row")).cache_if(Option::is_some);
+    ///     assert_eq!(cached.get_or_compute(async || None::<i32>).await, None);
+    ///     assert_eq!(cached.get_or_compute(async || Some(1)).await, Some(1));
+    ///     assert_eq!(cached.get_or_compute(async || Some(2)).await, Some(1));
+    /// }
     /// ```
     pub fn cache_if<T, F>(self, condition: F) -> Cached<CacheIf<P, F>>
     where
@@ -215,14 +217,14 @@ impl<P> Cached<P> {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, key};
     ///
-    /// let cachify = Cachify::memory();
-    /// let cached = cachify.cached(&key!("logo")).weigh(|logo: &Vec<u8>| logo.capacity());
-    /// assert_eq!(cached.get_or_compute(async || vec![1, 2, 3]).await, [1, 2, 3]);
-    /// # });
-    /// # Ok::<(), std::io::Error>(())
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     let cached = cachify.cached(&key!("logo")).weigh(|logo: &Vec<u8>| logo.capacity());
+    ///     assert_eq!(cached.get_or_compute(async || vec![1, 2, 3]).await, [1, 2, 3]);
+    /// }
     /// ```
     pub fn weigh<T, F>(self, weigh: F) -> Cached<Weigh<P, F>>
     where
@@ -269,15 +271,15 @@ impl<P> Cached<P> {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, key};
     ///
-    /// let cachify = Cachify::memory();
-    /// let cached = cachify.cached(&key!("row")).share_errors();
-    /// let row = cached.get_or_try_compute(async || Err::<i32, _>("the database is down"));
-    /// assert_eq!(row.await, Err("the database is down"));
-    /// # });
-    /// # Ok::<(), std::io::Error>(())
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     let cached = cachify.cached(&key!("row")).share_errors();
+    ///     let row = cached.get_or_try_compute(async || Err::<i32, _>("the database is down"));
+    ///     assert_eq!(row.await, Err("the database is down"));
+    /// }
     /// ```
     pub fn share_errors(self) -> Cached<ShareErrors<P>> {
         self.map(|inner| ShareErrors { inner })
@@ -294,6 +296,32 @@ impl<P> Cached<P> {
     ///
     /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
     /// caller's computation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     let queries = AtomicU32::new(0);
+    ///     let count = || async {
+    ///         queries.fetch_add(1, Ordering::Relaxed);
+    ///         tokio::task::yield_now().await; // the database takes its time
+    ///         42
+    ///     };
+    ///
+    ///     // Two callers that miss at once share one query, and later ones find the entry.
+    ///     let users = cachify.cached(&key!("count-users")).ttl("5m");
+    ///     let both = tokio::join!(users.get_or_compute(count), users.get_or_compute(count));
+    ///     assert_eq!(both, (42, 42));
+    ///     assert_eq!(users.get_or_compute(count).await, 42);
+    ///     assert_eq!(queries.into_inner(), 1);
+    /// }
+    /// ```
     #[doc(alias(
         "single flight",
         "singleflight",
@@ -333,6 +361,29 @@ impl<P> Cached<P> {
     ///
     /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
     /// caller's computation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), &'static str> {
+    ///     let cachify = Cachify::memory();
+    ///     let id = 7;
+    ///     let user = cachify.cached(&key!("user-{id}")).ttl("5m");
+    ///
+    ///     let down = async || Err::<String, _>("the database is down");
+    ///     assert_eq!(user.get_or_try_compute(down).await, Err("the database is down"));
+    ///
+    ///     // The error was not stored: the next caller tries again.
+    ///     let up = async || Ok::<_, &str>("Ann".to_owned());
+    ///     assert_eq!(user.get_or_try_compute(up).await?, "Ann");
+    ///     // From now on the entry answers, even while the database is down.
+    ///     assert_eq!(user.get_or_try_compute(down).await?, "Ann");
+    ///     Ok(())
+    /// }
+    /// ```
     #[doc(alias("single flight", "singleflight", "stampede", "dogpile", "try_get_with"))]
     pub async fn get_or_try_compute<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
     where
@@ -358,6 +409,24 @@ impl<P> Cached<P> {
     ///
     /// Changes nothing.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let id = 7;
+    ///     let seats = cachify.cached(&key!("seats-{id}"));
+    ///
+    ///     // A page that can do without the number does not wait for it.
+    ///     assert_eq!(seats.get::<u32>().await?, None);
+    ///     seats.set(3_u32).await?;
+    ///     assert_eq!(seats.get::<u32>().await?, Some(3));
+    ///     Ok(())
+    /// }
+    /// ```
     #[doc(alias = "peek")]
     pub async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error> {
         let inner = &self.cachify.inner;
@@ -404,6 +473,25 @@ impl<P> Cached<P> {
     ///
     /// If this future is dropped after its first poll, the entry is the new one or none.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn load_name(id: i64) -> String { format!("user {id}") }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let id = 7;
+    ///     let user = cachify.cached(&key!("user-{id}")).ttl("5m");
+    ///
+    ///     // The row was just inserted, so its first read needs no query.
+    ///     user.set("Ann".to_owned()).await?;
+    ///     let name = user.get_or_compute(|| load_name(id)).await;
+    ///     assert_eq!(name, "Ann");
+    ///     Ok(())
+    /// }
+    /// ```
     #[doc(alias("insert", "put"))]
     pub async fn set<T>(&self, value: T) -> Result<(), Error>
     where
@@ -502,6 +590,27 @@ impl<P> Cached<P> {
     /// # Cancel safety
     ///
     /// Once it was polled the reset happens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn load_name(id: i64) -> String { format!("user {id}") }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let id = 7;
+    ///     let user = cachify.cached(&key!("user-{id}"));
+    ///     user.set("Ann".to_owned()).await?;
+    ///
+    ///     // The row was changed by other means: the next read asks the database.
+    ///     user.reset().await?;
+    ///     let name = user.get_or_compute(|| load_name(id)).await;
+    ///     assert_eq!(name, "user 7");
+    ///     Ok(())
+    /// }
+    /// ```
     #[doc(alias("invalidate", "evict", "remove", "delete"))]
     pub async fn reset(&self) -> Result<(), Error> {
         self.cachify.reset(&self.key).await

@@ -18,18 +18,19 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use std::time::Duration;
     /// use cachify_core::{Cachify, KeyTemplate};
     ///
-    /// let cachify = Cachify::memory();
-    /// let key = KeyTemplate::parse("update-user-{user_id}")?.render(&[&7]);
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let key = KeyTemplate::parse("update-user-{user_id}")?.render(&[&7]);
     ///
-    /// let guard = cachify.lock(&key).wait(Duration::from_secs(2)).acquire().await?;
-    /// assert!(cachify.lock(&key).is_locked().await?);
-    /// guard.release().await?;
-    /// # Ok::<(), cachify_core::Error>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    ///     let guard = cachify.lock(&key).wait(Duration::from_secs(2)).acquire().await?;
+    ///     assert!(cachify.lock(&key).is_locked().await?);
+    ///     guard.release().await?;
+    ///     Ok(())
+    /// }
     /// ```
     #[doc(alias = "mutex")]
     pub fn lock(&self, key: &Key) -> Lock {
@@ -97,6 +98,31 @@ impl Lock {
     ///
     /// A dropped future leaves nothing behind for longer than a round trip: neither the lock nor a
     /// place in the queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, ErrorKind, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let order = 7;
+    ///     let lock = cachify.lock(&key!("charge-{order}"));
+    ///     let guard = lock.acquire().await?;
+    ///
+    ///     // Without `wait`, the next caller is refused at once.
+    ///     let error = lock.acquire().await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::Held);
+    ///
+    ///     // With it, the caller gets the lock as soon as the holder gives it back.
+    ///     let patient = lock.clone().wait("5s");
+    ///     let (next, released) = tokio::join!(patient.acquire(), guard.release());
+    ///     released?;
+    ///     assert!(!next?.is_lost());
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn acquire(&self) -> Result<Guard, Error> {
         let (holding, fence) = self.0.acquire().await?;
         Ok(Guard { holding, fence })
@@ -110,22 +136,23 @@ impl Lock {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use std::time::Duration;
     /// use cachify_core::{Cachify, ErrorKind, KeyTemplate};
     ///
-    /// let cachify = Cachify::memory();
-    /// let key = KeyTemplate::parse("charge-{order}")?.render(&[&7]);
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let key = KeyTemplate::parse("charge-{order}")?.render(&[&7]);
     ///
-    /// let lock = cachify.lock(&key).wait(Duration::from_secs(2));
-    /// match lock.run(async { "charged" }).await {
-    ///     Ok(done) => assert_eq!(done, "charged"),
-    ///     Err(error) if error.kind() == ErrorKind::Held => println!("somebody else is at it, try again later"),
-    ///     Err(error) if error.kind() == ErrorKind::Lost => println!("it was stopped halfway"),
-    ///     Err(error) => return Err(error),
+    ///     let lock = cachify.lock(&key).wait(Duration::from_secs(2));
+    ///     match lock.run(async { "charged" }).await {
+    ///         Ok(done) => assert_eq!(done, "charged"),
+    ///         Err(error) if error.kind() == ErrorKind::Held => println!("try again later"),
+    ///         Err(error) if error.kind() == ErrorKind::Lost => println!("it was stopped halfway"),
+    ///         Err(error) => return Err(error),
+    ///     }
+    ///     Ok(())
     /// }
-    /// # Ok::<(), cachify_core::Error>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
@@ -136,6 +163,10 @@ impl Lock {
     /// # Cancel safety
     ///
     /// Dropping the future drops `work` and releases.
+    ///
+    /// # Panics
+    ///
+    /// If `work` does; and outside a tokio runtime.
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         let guard = self.acquire().await?;
         let output = guard.run(work).await?;
@@ -153,6 +184,23 @@ impl Lock {
     /// # Cancel safety
     ///
     /// It only looks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let import = cachify.lock(&key!("import"));
+    ///     assert!(!import.is_locked().await?);
+    ///
+    ///     let _guard = import.acquire().await?;
+    ///     assert!(import.is_locked().await?);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn is_locked(&self) -> Result<bool, Error> {
         Ok(self.0.inspect().await?.holders != 0)
     }
@@ -162,20 +210,21 @@ impl Lock {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, key};
     ///
-    /// let cachify = Cachify::memory();
-    /// let lock = cachify.lock(&key!("door")).ttl("20s");
-    /// let guard = lock.acquire().await?;
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let cachify = Cachify::memory();
+    ///     let lock = cachify.lock(&key!("door")).ttl("20s");
+    ///     let guard = lock.acquire().await?;
     ///
-    /// let status = lock.status().await?;
-    /// let holder = status.holder.expect("the guard is alive");
-    /// println!("{} has it for {:?}", holder.owner, holder.ttl_left);
-    /// assert_eq!(status.waiters, 0);
-    /// # guard.release().await
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    ///     let status = lock.status().await?;
+    ///     let holder = status.holder.expect("the guard is alive");
+    ///     println!("{} has it for {:?}", holder.owner, holder.ttl_left);
+    ///     assert_eq!(status.waiters, 0);
+    /// #     guard.release().await
+    ///     Ok(())
+    /// }
     /// ```
     ///
     /// # Errors
@@ -213,6 +262,24 @@ impl Lock {
     /// # Cancel safety
     ///
     /// If the future is dropped, it may have happened or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let import = cachify.lock(&key!("import"));
+    ///     let _stuck = import.acquire().await?;
+    ///
+    ///     // An operator knows that the holder does nothing any more.
+    ///     assert!(import.force_release().await?);
+    ///     let _next = import.acquire().await?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn force_release(&self) -> Result<bool, Error> {
         self.0.evict().await
     }
@@ -282,6 +349,28 @@ impl Guard {
     /// # Panics
     ///
     /// Outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn lead() { std::future::pending().await }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let leader = cachify.lock(&key!("leader")).ttl("1s");
+    ///     let guard = leader.acquire().await?;
+    ///     leader.force_release().await?; // as an operator would
+    ///
+    ///     tokio::select! {
+    ///         () = lead() => {}
+    ///         () = guard.lost() => println!("another process leads from now on"),
+    ///     }
+    ///     assert!(guard.is_lost());
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn lost(&self) {
         self.holding.lost().await;
     }
@@ -299,6 +388,28 @@ impl Guard {
     /// # Panics
     ///
     /// If `work` does; and outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn import(page: u32) -> u32 { page * 100 }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let guard = cachify.lock(&key!("import")).acquire().await?;
+    ///
+    ///     // Several steps under one lock. If it is lost, the step stops and no other begins.
+    ///     let mut rows = 0;
+    ///     for page in 1..=3 {
+    ///         rows += guard.run(import(page)).await?;
+    ///     }
+    ///     guard.release().await?;
+    ///     assert_eq!(rows, 600);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         self.holding.run(work).await
     }
@@ -317,6 +428,29 @@ impl Guard {
     /// # Cancel safety
     ///
     /// If the future is dropped, the lock is given back in the background.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, ErrorKind, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let lock = cachify.lock(&key!("import"));
+    ///
+    ///     // Unlike a drop, `release` returns when the lock is free.
+    ///     lock.acquire().await?.release().await?;
+    ///     assert!(!lock.is_locked().await?);
+    ///
+    ///     // It also tells a holder that it was not alone all the time.
+    ///     let guard = lock.acquire().await?;
+    ///     lock.force_release().await?;
+    ///     let error = guard.release().await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::Lost);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn release(self) -> Result<(), Error> {
         self.holding.release().await
     }
@@ -327,6 +461,26 @@ impl Guard {
     /// # Cancel safety
     ///
     /// If the future is dropped, the lock is given back in the background.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn charge(order: i64) -> String { format!("receipt {order}") }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let order = 7;
+    ///     let guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
+    ///
+    ///     let receipt = guard.run(charge(order)).await?;
+    ///     // The customer was charged, whether or not the release is acknowledged.
+    ///     guard.finish().await;
+    ///     assert_eq!(receipt, "receipt 7");
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn finish(self) {
         self.holding.finish().await;
     }

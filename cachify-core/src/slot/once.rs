@@ -14,18 +14,19 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, KeyTemplate};
     ///
-    /// let cachify = Cachify::memory();
-    /// let key = KeyTemplate::parse("daily-report")?.render(&[]);
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let key = KeyTemplate::parse("daily-report")?.render(&[]);
     ///
-    /// match cachify.once(&key).run(async { "sent" }).await? {
-    ///     Some(done) => assert_eq!(done, "sent"),
-    ///     None => println!("somebody else is at it"),
+    ///     match cachify.once(&key).run(async { "sent" }).await? {
+    ///         Some(done) => assert_eq!(done, "sent"),
+    ///         None => println!("another caller is at it"),
+    ///     }
+    ///     Ok(())
     /// }
-    /// # Ok::<(), cachify_core::Error>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn once(&self, key: &Key) -> Once {
         Once(self.lock(key))
@@ -71,6 +72,28 @@ impl Once {
     /// # Cancel safety
     ///
     /// Dropping the future drops `work`, and the next run may start.
+    ///
+    /// # Panics
+    ///
+    /// If `work` does; and outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn send() -> &'static str { tokio::task::yield_now().await; "sent" }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let report = cachify.once(&key!("daily-report"));
+    ///
+    ///     // Two servers start the same job at the same time: one runs it.
+    ///     let (one, other) = tokio::join!(report.run(send()), report.run(send()));
+    ///     assert_eq!([one?, other?], [Some("sent"), None]);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn run<F: Future>(&self, work: F) -> Result<Option<F::Output>, Error> {
         match self.0.acquire().await {
             Ok(guard) => {
@@ -93,6 +116,24 @@ impl Once {
     /// # Cancel safety
     ///
     /// As [`Lock::acquire`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, ErrorKind, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let migration = cachify.once(&key!("migration"));
+    ///
+    ///     let guard = migration.acquire().await?;
+    ///     let error = migration.acquire().await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::AlreadyRunning);
+    ///     guard.release().await?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn acquire(&self) -> Result<Guard, Error> {
         self.0.acquire().await.map_err(Error::of_once)
     }
@@ -107,6 +148,23 @@ impl Once {
     /// # Cancel safety
     ///
     /// It only looks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let report = cachify.once(&key!("daily-report"));
+    ///     assert!(!report.is_locked().await?);
+    ///
+    ///     let running = report.run(async { report.is_locked().await }).await?;
+    ///     assert_eq!(running.transpose()?, Some(true));
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn is_locked(&self) -> Result<bool, Error> {
         self.0.is_locked().await
     }
@@ -121,6 +179,25 @@ impl Once {
     /// # Cancel safety
     ///
     /// It only looks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let report = cachify.once(&key!("daily-report"));
+    ///     let _guard = report.acquire().await?;
+    ///
+    ///     if let Some(runner) = report.status().await?.holder {
+    ///         println!("{} is running it", runner.owner);
+    ///     }
+    /// #     assert!(report.status().await?.holder.is_some());
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn status(&self) -> Result<LockStatus, Error> {
         self.0.status().await
     }
@@ -136,6 +213,24 @@ impl Once {
     /// # Cancel safety
     ///
     /// If the future is dropped, it may have happened or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let report = cachify.once(&key!("daily-report"));
+    ///     let _stuck = report.acquire().await?;
+    ///
+    ///     // An operator lets the report start anew.
+    ///     assert!(report.force_release().await?);
+    ///     assert_eq!(report.run(async { "sent" }).await?, Some("sent"));
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn force_release(&self) -> Result<bool, Error> {
         self.0.force_release().await
     }

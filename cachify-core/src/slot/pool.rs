@@ -16,17 +16,18 @@ impl Cachify {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cachify_core::{Cachify, KeyTemplate};
     ///
-    /// let cachify = Cachify::memory();
-    /// let key = KeyTemplate::parse("vendor-{tenant}")?.render(&[&"acme"]);
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let key = KeyTemplate::parse("vendor-{tenant}")?.render(&[&"acme"]);
     ///
-    /// let permit = cachify.pool(&key, 10).acquire().await?;
-    /// assert_eq!(cachify.pool(&key, 10).status().await?.in_use, 1);
-    /// permit.release().await?;
-    /// # Ok::<(), cachify_core::Error>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    ///     let permit = cachify.pool(&key, 10).acquire().await?;
+    ///     assert_eq!(cachify.pool(&key, 10).status().await?.in_use, 1);
+    ///     permit.release().await?;
+    ///     Ok(())
+    /// }
     /// ```
     #[doc(alias = "semaphore")]
     pub fn pool(&self, key: &Key, max: u32) -> Pool {
@@ -88,6 +89,30 @@ impl Pool {
     /// # Cancel safety
     ///
     /// A dropped future leaves nothing behind for longer than a round trip.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, ErrorKind, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let vendor = cachify.pool(&key!("vendor"), 2);
+    ///
+    ///     let first = vendor.acquire().await?;
+    ///     let _second = vendor.acquire().await?;
+    ///     let error = vendor.acquire().await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::Full);
+    ///
+    ///     // With `wait`, the caller gets the first permit that is given back.
+    ///     let patient = vendor.clone().wait("5s");
+    ///     let (third, released) = tokio::join!(patient.acquire(), first.release());
+    ///     released?;
+    ///     assert!(!third?.is_lost());
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn acquire(&self) -> Result<Permit, Error> {
         let (holding, _) = self.0.acquire().await?;
         Ok(Permit { holding })
@@ -104,6 +129,32 @@ impl Pool {
     /// # Cancel safety
     ///
     /// Dropping the future drops `work` and gives the permit back.
+    ///
+    /// # Panics
+    ///
+    /// If `work` does; and outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn ask_vendor(id: u32) -> u32 { tokio::task::yield_now().await; id * 10 }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     // The vendor takes two requests at a time from all our servers together.
+    ///     let vendor = cachify.pool(&key!("vendor"), 2).wait("5s");
+    ///
+    ///     let prices = tokio::join!(
+    ///         vendor.run(ask_vendor(1)),
+    ///         vendor.run(ask_vendor(2)),
+    ///         vendor.run(ask_vendor(3)), // waits for one of the others
+    ///     );
+    ///     assert_eq!((prices.0?, prices.1?, prices.2?), (10, 20, 30));
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         let permit = self.acquire().await?;
         let output = permit.run(work).await?;
@@ -121,6 +172,24 @@ impl Pool {
     /// # Cancel safety
     ///
     /// It only looks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let vendor = cachify.pool(&key!("vendor"), 10);
+    ///     let _permit = vendor.acquire().await?;
+    ///
+    ///     let status = vendor.status().await?;
+    ///     println!("{} of {} in use, {} wait", status.in_use, status.max, status.waiters);
+    ///     assert_eq!(status.in_use, 1);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn status(&self) -> Result<PoolStatus, Error> {
         let inspection = self.0.inspect().await?;
         Ok(PoolStatus {
@@ -174,6 +243,28 @@ impl Permit {
     /// # Panics
     ///
     /// Outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let vendor = cachify.pool(&key!("vendor"), 10).max_hold("1s");
+    ///     let permit = vendor.acquire().await?;
+    ///
+    ///     tokio::select! {
+    ///         () = tokio::time::sleep(Duration::from_secs(60)) => {} // the vendor hangs
+    ///         () = permit.lost() => println!("someone else may use the permit now"),
+    ///     }
+    ///     assert!(permit.is_lost());
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn lost(&self) {
         self.holding.lost().await;
     }
@@ -191,6 +282,25 @@ impl Permit {
     /// # Panics
     ///
     /// If `work` does; and outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn ask_vendor(id: u32) -> u32 { tokio::task::yield_now().await; id * 10 }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let permit = cachify.pool(&key!("vendor"), 10).acquire().await?;
+    ///
+    ///     // Two requests by one permit. A request stops if another caller got the permit.
+    ///     let price = permit.run(ask_vendor(1)).await? + permit.run(ask_vendor(2)).await?;
+    ///     permit.release().await?;
+    ///     assert_eq!(price, 30);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         self.holding.run(work).await
     }
@@ -208,6 +318,23 @@ impl Permit {
     /// # Cancel safety
     ///
     /// If the future is dropped, the permit is given back in the background.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let vendor = cachify.pool(&key!("vendor"), 1);
+    ///
+    ///     // Unlike a drop, `release` returns when the permit is free.
+    ///     vendor.acquire().await?.release().await?;
+    ///     let _next = vendor.acquire().await?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn release(self) -> Result<(), Error> {
         self.holding.release().await
     }
@@ -218,6 +345,25 @@ impl Permit {
     /// # Cancel safety
     ///
     /// If the future is dropped, the permit is given back in the background.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// # async fn ask_vendor(id: u32) -> u32 { tokio::task::yield_now().await; id * 10 }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let permit = cachify.pool(&key!("vendor"), 10).acquire().await?;
+    ///
+    ///     let price = permit.run(ask_vendor(1)).await?;
+    ///     // The price is known, whether or not the release is acknowledged.
+    ///     permit.finish().await;
+    ///     assert_eq!(price, 10);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn finish(self) {
         self.holding.finish().await;
     }

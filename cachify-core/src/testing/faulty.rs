@@ -70,18 +70,18 @@ pub enum Fault {
 /// # Examples
 ///
 /// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// use cachify_core::testing::{Fault, Faulty};
 /// use cachify_core::{Cachify, ErrorKind, key};
 ///
-/// let (cachify, backend) = Faulty::wrap(&Cachify::memory());
-/// backend.fail_all(Fault::Refuse);
-/// assert_eq!(cachify.cached(&key!("row")).get_or_compute(async || 1).await, 1);
-/// let error = cachify.lock(&key!("door")).acquire().await.unwrap_err();
-/// assert_eq!(error.kind(), ErrorKind::Unavailable);
-/// backend.heal();
-/// # });
-/// # Ok::<(), std::io::Error>(())
+/// #[tokio::main]
+/// async fn main() {
+///     let (cachify, backend) = Faulty::wrap(&Cachify::memory());
+///     backend.fail_all(Fault::Refuse);
+///     assert_eq!(cachify.cached(&key!("row")).get_or_compute(async || 1).await, 1);
+///     let error = cachify.lock(&key!("door")).acquire().await.unwrap_err();
+///     assert_eq!(error.kind(), ErrorKind::Unavailable);
+///     backend.heal();
+/// }
 /// ```
 pub struct Faulty {
     inner: Arc<dyn Backend>,
@@ -105,6 +105,31 @@ pub struct Gate {
 
 impl Gate {
     /// Waits until a call stands at the gate.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped: the next `reached` is ready at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::testing::{Faulty, Op};
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let (cachify, backend) = Faulty::wrap(&Cachify::memory());
+    ///     let gate = backend.before(Op::Reset);
+    ///     let reset = tokio::spawn(async move { cachify.reset(&key!("row")).await });
+    ///
+    ///     // The reset stands right before the backend, for as long as the test needs.
+    ///     gate.reached().await;
+    ///     assert!(!reset.is_finished());
+    ///     gate.open();
+    ///     reset.await??;
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn reached(&self) {
         if let Ok(permit) = self.reached.acquire().await {
             permit.forget();
