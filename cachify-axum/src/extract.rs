@@ -127,7 +127,7 @@ where
 ///
 /// ```
 /// use axum::{Router, routing::get};
-/// use cachify_axum::{CacheKey, Cachify, Permit};
+/// use cachify_axum::{CacheKey, Cachify, Pooled};
 /// use serde::Deserialize;
 ///
 /// #[derive(Deserialize, CacheKey)]

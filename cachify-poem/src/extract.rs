@@ -125,7 +125,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for RunOnce<K> {
 /// # Examples
 ///
 /// ```
-/// use cachify_poem::{CacheKey, Cachify, Permit};
+/// use cachify_poem::{CacheKey, Cachify, Pooled};
 /// use poem::{EndpointExt, Route, get, handler};
 /// use serde::Deserialize;
 ///

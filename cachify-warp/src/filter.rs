@@ -247,7 +247,6 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// ```
     /// use cachify_warp::{Cachify, FilterExt};
-    /// use warp::Filter;
     ///
     /// async fn square(number: u64) -> String {
     ///     assert!(Cachify::current().is_some());
