@@ -22,6 +22,7 @@ pub mod memory;
 #[cfg(feature = "redis")]
 #[doc(hidden)]
 pub mod redis;
+pub(crate) mod rounds;
 mod sharded;
 mod signals;
 

@@ -11,21 +11,18 @@
 //! | by a task of a current-thread runtime, over memory | works; all other tasks stand still meanwhile |
 //! | the same, over a connection that this runtime drives | fails: the answer cannot arrive while the thread is blocked |
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
-use tokio::time::timeout;
 
-use crate::{Error, ErrorKind};
+use crate::runtime::blocked::{Blocked, runtime};
 
 /// Waits for `future` on this thread.
 ///
@@ -97,80 +94,6 @@ fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-thread_local! {
-    static BLOCKED: RefCell<Option<Blocked>> = const { RefCell::new(None) };
-}
-
-/// The runtime around a call that blocks.
-struct Blocked {
-    runtime: Handle,
-    /// An answer was waited for that this runtime must deliver.
-    awaited: bool,
-}
-
-/// Restores what [`BLOCKED`] was before.
-struct Restore(Option<Blocked>);
-
-impl Blocked {
-    fn enter(runtime: Handle) -> Restore {
-        let blocked = Self {
-            runtime,
-            awaited: false,
-        };
-        Restore(BLOCKED.replace(Some(blocked)))
-    }
-}
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        BLOCKED.set(self.0.take());
-    }
-}
-
-/// Takes note that the caller waits for what `runtime` must deliver.
-#[cfg(feature = "redis")]
-pub(crate) fn awaits(runtime: &Handle) {
-    BLOCKED.with_borrow_mut(|blocked| {
-        if let Some(blocked) = blocked {
-            blocked.awaited |= blocked.runtime.id() == runtime.id();
-        }
-    });
-}
-
-/// The runtime around a call that blocks, if the call waited for it.
-pub(crate) fn awaited() -> Option<Handle> {
-    BLOCKED.with_borrow(|blocked| {
-        let blocked = blocked.as_ref().filter(|blocked| blocked.awaited);
-        blocked.map(|blocked| blocked.runtime.clone())
-    })
-}
-
-/// How long a runtime may take to run a task before it counts as blocked.
-const WITHIN: Duration = Duration::from_millis(100);
-
-/// Returns whether the runtime runs a task at present.
-pub(crate) async fn runs(awaited: Handle) -> bool {
-    // Spawned from elsewhere, or it would stay with this thread.
-    let task = runtime().spawn(async move { awaited.spawn(async {}).await });
-    timeout(WITHIN, task).await.is_ok()
-}
-
-/// Explains why an operation got no answer, if this thread itself keeps the answer from arriving.
-pub(crate) async fn explain() -> Option<Error> {
-    static WARNED: Once = Once::new();
-    let awaited = awaited()?;
-    if runs(awaited).await {
-        return None;
-    }
-    let error = Error::new(
-        ErrorKind::Configuration,
-        "a function that is not async waits for the backend on the only thread of a current-thread tokio runtime, whose task must \
-         deliver the answer; call it through `tokio::task::spawn_blocking`, or make it an `async fn`, or use a multi-thread runtime",
-    );
-    WARNED.call_once(|| tracing::warn!(%error, "a blocking call blocks itself"));
-    Some(error)
-}
-
 struct Unpark {
     thread: Thread,
     woken: AtomicBool,
@@ -181,22 +104,6 @@ impl Wake for Unpark {
         self.woken.store(true, Ordering::Release);
         self.thread.unpark();
     }
-}
-
-fn runtime() -> &'static Handle {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
-        let built = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("cachify-blocking")
-            .enable_all()
-            .build();
-        match built {
-            Ok(runtime) => runtime,
-            Err(error) => panic!("cannot start the thread that blocking calls need: {error}"),
-        }
-    });
-    runtime.handle()
 }
 
 #[cfg(test)]

@@ -1,4 +1,204 @@
-//! What reads and slots share: protection from a failing backend, and background work.
+//! What reads and slots share: the backend, protection from its failures, and background work.
 
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backend::{Backend, Node};
+use crate::clock::Clock;
+use crate::codec::Encoding;
+use crate::key::Prefix;
+use crate::{Error, ErrorKind, Key, Ttl};
+
+pub(crate) mod background;
 pub(crate) mod breaker;
+pub(crate) mod budget;
+pub(crate) mod debts;
 pub(crate) mod renewal;
+pub(crate) mod resets;
+
+use background::{Background, Context};
+use breaker::Breaker;
+use budget::{Budget, limit};
+use debts::Debts;
+use renewal::Renewal;
+use resets::Resets;
+
+/// How many keys may wait for their resets to be acknowledged.
+const RESETS: usize = 10_000;
+
+/// The settings that a handle was built with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) prefix: String,
+    pub(crate) default_ttl: Ttl,
+    pub(crate) lock_ttl: Duration,
+    pub(crate) backend_timeout: Duration,
+    /// How long a caller waits for the computation of another one before it may compute too.
+    pub(crate) compute_wait: Duration,
+    pub(crate) encoding: Encoding,
+}
+
+/// The state of a handle that everything else needs.
+pub(crate) struct Engine {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) settings: Settings,
+    pub(crate) node: Node,
+    pub(crate) clock: Clock,
+    pub(crate) breaker: Arc<Breaker>,
+    pub(crate) resets: Arc<Resets>,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) renewal: Renewal,
+    pub(crate) background: Arc<Background>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        backend: Arc<dyn Backend>,
+        settings: Settings,
+        node: Node,
+        clock: Clock,
+    ) -> Arc<Self> {
+        let background = Arc::new(Background::new());
+        let context = Context {
+            backend: Arc::clone(&backend),
+            timeout: settings.backend_timeout,
+            background: Arc::clone(&background),
+        };
+        Arc::new(Self {
+            backend,
+            settings,
+            node,
+            breaker: Breaker::new(context.clone()),
+            resets: Resets::new(context.clone(), RESETS),
+            debts: Debts::new(context.clone(), clock.clone()),
+            renewal: Renewal::new(context),
+            clock,
+            background,
+        })
+    }
+
+    /// Runs an operation that may be refused at once while the backend is known to be away.
+    pub(crate) async fn attempt<T>(
+        &self,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.admit()?;
+        self.insist(operation).await
+    }
+
+    /// Like [`attempt`](Self::attempt), within what is left of `budget`.
+    pub(crate) async fn spend<T>(
+        &self,
+        budget: &mut Budget,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.admit()?;
+        let left = budget.left()?;
+        let start = Instant::now();
+        let result = limit(left, operation).await;
+        budget.take(start.elapsed());
+        self.settle(&result);
+        result
+    }
+
+    /// Returns whether an operation may be tried. If not, there must be a probe: the last one may
+    /// have ended with its runtime.
+    pub(crate) fn admit(&self) -> Result<(), Error> {
+        self.breaker.admit().inspect_err(|_| self.kick())
+    }
+
+    /// Runs an operation that is tried even while the backend is thought to be away: to release, to
+    /// renew, to replay.
+    pub(crate) async fn insist<T>(
+        &self,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let result = limit(self.settings.backend_timeout, operation).await;
+        self.settle(&result);
+        result
+    }
+
+    /// Takes note of how an operation ended. Background work may be due although it succeeded: its
+    /// task may have ended with a runtime.
+    fn settle<T>(&self, result: &Result<T, Error>) {
+        self.breaker.record(result.as_ref().err());
+        if result.is_err()
+            || !self.resets.is_empty()
+            || self.debts.are_left()
+            || self.renewal.is_orphaned()
+        {
+            self.kick();
+        }
+    }
+
+    /// Starts the background work that is due: renewals, releases that are owed, a probe for an
+    /// open breaker, a replay of resets.
+    pub(crate) fn kick(&self) {
+        if self.renewal.is_orphaned() {
+            self.renewal.ensure();
+        }
+        self.debts.collect();
+        self.breaker.probe();
+        self.resets.replay();
+    }
+
+    /// Waits until nothing is left to do in the background under `prefix`. Without one, waits for
+    /// everything, and lets no operation through afterwards.
+    pub(crate) async fn close(
+        &self,
+        prefix: Option<&Prefix>,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        self.kick();
+        let drained = limit(timeout, async {
+            loop {
+                let progress = self.background.progress();
+                if self.left(prefix) == (0, 0) {
+                    return Ok(());
+                }
+                progress.await;
+            }
+        })
+        .await;
+        if prefix.is_none() {
+            self.background.shut_down();
+        }
+        drained.map_err(|error| {
+            if error.kind() != ErrorKind::Timeout {
+                return error;
+            }
+            let (releases, resets) = self.left(prefix);
+            Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "closed with work left: {releases} releases, {resets} resets; the backend may be away"
+                ),
+            )
+        })
+    }
+
+    /// Returns how many releases and resets [`close`](Self::close) waits for.
+    fn left(&self, prefix: Option<&Prefix>) -> (usize, usize) {
+        let Self { debts, resets, .. } = self;
+        match prefix {
+            None => (debts.len().max(self.background.live()), resets.len()),
+            Some(prefix) => {
+                let own = |key: &Key| key.prefix() == Some(prefix);
+                (debts.count(own), resets.count(own))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("backend", &self.backend)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

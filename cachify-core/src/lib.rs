@@ -27,6 +27,7 @@ mod key;
 mod macros;
 mod observe;
 mod read;
+mod runtime;
 mod slot;
 #[cfg(feature = "testing")]
 pub mod testing;

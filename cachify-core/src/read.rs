@@ -1,12 +1,18 @@
 //! Cached reads: from a key to its value, found or computed.
 
-pub(crate) mod cached;
+mod access;
+mod cached;
 mod computing;
-pub(crate) mod flight;
-pub(crate) mod lease;
+pub(crate) mod entries;
+mod flight;
+mod lease;
 mod path;
 pub(crate) mod policy;
+mod resets;
+mod value;
 mod weight;
+mod write;
 
-pub use cached::{Cacheable, Cached};
+pub use cached::Cached;
 pub use policy::{CacheIf, ErrorPolicy, Fixed, Policy, ShareErrors, TtlWith, Weigh};
+pub use value::Cacheable;

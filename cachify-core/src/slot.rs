@@ -1,9 +1,10 @@
 //! Locks, run-once and pools: a key with one or several holders.
 
-pub(crate) mod hold;
+mod hold;
 mod lock;
 mod once;
 mod pool;
+pub(crate) mod request;
 pub(crate) mod waiting;
 
 pub use lock::{Guard, Lock, LockHolder, LockStatus};

@@ -32,7 +32,6 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::SlotKind;
 use crate::clock::Moment;
-use crate::slot::hold::Request;
 use crate::{Cachify, Encoding, Error, Key, KeyTemplate, Ttl, codec};
 
 pub mod conformance;
@@ -167,7 +166,7 @@ where
 
 /// Returns how many callers wait for the lock of `key`.
 pub(crate) async fn waiting(cachify: &Cachify, kind: SlotKind, key: &Key) -> usize {
-    match Request::new(cachify, kind, key, 1).inspect().await {
+    match cachify.request(kind, key, 1).inspect().await {
         Ok(inspection) => inspection.waiters,
         Err(error) => panic!("{error}"),
     }

@@ -12,13 +12,13 @@ use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use smol_str::SmolStr;
 
+use super::rounds::Rounds;
 use super::sharded::{Hasher, Sharded, lock};
 use super::{
     Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Claim, Found, Inspection, NewEntry,
     Signals, Slot, Token, Typed,
 };
 use crate::clock::{Clock, Moment};
-use crate::read::flight::Rounds;
 use crate::{Error, ErrorKind, Key, observe};
 
 mod expiry;

@@ -27,8 +27,7 @@ use super::{
     Signals, Slot, Token,
 };
 use crate::clock::Moment;
-use crate::engine::breaker::current_runtime;
-use crate::{Error, Key, Ttl};
+use crate::{Error, Key, Ttl, runtime};
 
 mod entries;
 mod error;
@@ -409,7 +408,7 @@ impl Backend for Redis {
 
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            current_runtime()?;
+            runtime::current()?;
             match timeout(CHECK, fitness::check(&self.0)).await {
                 Ok(result) => result,
                 Err(_) => Err(unreachable(&self.0.server.address.place, reach::LATE)),

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cachify, Settings};
+use super::handle::Cachify;
 use crate::backend::memory::{Memory, MemoryBuilder};
 use crate::backend::{Backend, Node};
 use crate::clock::Clock;
 use crate::codec::Encoding;
+use crate::engine::Settings;
 use crate::key::Prefix;
 use crate::{Error, ErrorKind, IntoTime, Ttl};
 
@@ -88,6 +89,53 @@ impl Default for CachifyBuilder {
             tls: crate::backend::redis::TlsOptions::default(),
             clock: Clock::default(),
         }
+    }
+}
+
+impl Cachify {
+    /// Starts to build a handle.
+    pub fn builder() -> CachifyBuilder {
+        CachifyBuilder::default()
+    }
+
+    /// Connects to where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or
+    /// `unix://`.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) if the URL is not understood or the server is
+    /// not fit for use, with the fix; [`Unavailable`](ErrorKind::Unavailable) or
+    /// [`Timeout`](ErrorKind::Timeout) if it cannot be reached. To start while it is away, use
+    /// [`CachifyBuilder::connect_lazy`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::Cachify;
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::connect("memory://").await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Makes a handle over this process's memory, with the defaults: at most 100 000 entries and
+    /// 256 MiB, which live for 5 minutes. Each call makes a new and empty one.
+    pub fn memory() -> Self {
+        Self::over(
+            Arc::new(Memory::default()),
+            CachifyBuilder::default().settings(),
+            Node::new("local"),
+            Clock::default(),
+        )
     }
 }
 
@@ -300,7 +348,7 @@ impl CachifyBuilder {
     /// ```
     pub async fn connect(self) -> Result<Cachify, Error> {
         let cachify = self.connect_lazy()?;
-        cachify.inner.backend.check().await?;
+        cachify.inner.engine.backend.check().await?;
         Ok(cachify)
     }
 
@@ -377,7 +425,7 @@ impl CachifyBuilder {
         ))
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    fn settings(&self) -> Settings {
         Settings {
             prefix: self.prefix.clone(),
             default_ttl: self.default_ttl,

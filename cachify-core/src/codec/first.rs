@@ -4,9 +4,12 @@ use std::any::{TypeId, type_name};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::{Encoding, Node, decode, encode, is_human};
 use crate::clock::Moment;
-use crate::{Cacheable, Key, Ttl, observe};
+use crate::{Key, Ttl, observe};
 
 /// The largest encoded value that is worth the time.
 const LIMIT: usize = 256 * 1024;
@@ -15,7 +18,10 @@ const LIMIT: usize = 256 * 1024;
 /// release builds.
 ///
 /// Needs no backend, so a program that still runs on memory gets the warning too.
-pub(crate) fn check_first<T: Cacheable>(key: &Key, encoding: Encoding, value: &T) {
+pub(crate) fn check_first<T>(key: &Key, encoding: Encoding, value: &T)
+where
+    T: Serialize + DeserializeOwned + 'static,
+{
     if cfg!(debug_assertions)
         && is_first::<T>()
         && let Some(fault) = fault(encoding, value)
@@ -32,7 +38,10 @@ fn is_first<T: 'static>() -> bool {
 }
 
 /// Returns how `value` would change when it is stored and read, or nothing if that is not known.
-fn fault<T: Cacheable>(encoding: Encoding, value: &T) -> Option<&'static str> {
+fn fault<T>(encoding: Encoding, value: &T) -> Option<&'static str>
+where
+    T: Serialize + DeserializeOwned,
+{
     // A value that is refused is reported where it was to be stored.
     let bytes = encode(encoding, value, Ttl::NEVER, Moment::from_micros(0)).ok()?;
     if bytes.len() > LIMIT {

@@ -13,22 +13,23 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::backend::BoxFuture;
-use crate::cachify::Inner;
-use crate::engine::breaker::limit;
+use super::background::Context;
+use super::budget::limit;
+use crate::backend::{Backend, BoxFuture};
 
 /// Something that lives as long as it is renewed.
 pub(crate) trait Renewable: Send + Sync {
     /// Renews it; answers when to do so next, or `None` if it is over.
-    fn renew<'a>(&'a self, inner: &'a Arc<Inner>) -> BoxFuture<'a, Option<Duration>>;
+    fn renew(&self) -> BoxFuture<'_, Option<Duration>>;
 }
 
 /// Renews what is registered, for as long as the handle lives. The task starts with the first
 /// registration and ends with the handle.
-#[derive(Default)]
-pub(crate) struct Renewal(Arc<Shared>);
+pub(crate) struct Renewal {
+    context: Context,
+    shared: Arc<Shared>,
+}
 
-#[derive(Default)]
 struct Shared {
     table: Mutex<Table>,
     /// Something is due before the task would look again.
@@ -67,8 +68,10 @@ pub(crate) struct Ticket {
 const AT_ONCE: usize = 100;
 
 /// Watches the backend while anything else is renewed.
-#[derive(Default)]
-struct Watch;
+struct Watch {
+    backend: Weak<dyn Backend>,
+    timeout: Duration,
+}
 
 impl Watch {
     const ID: u64 = 0;
@@ -77,45 +80,60 @@ impl Watch {
 }
 
 impl Renewable for Watch {
-    fn renew<'a>(&'a self, inner: &'a Arc<Inner>) -> BoxFuture<'a, Option<Duration>> {
+    fn renew(&self) -> BoxFuture<'_, Option<Duration>> {
         Box::pin(async move {
+            let backend = self.backend.upgrade()?;
             // An error needs no note: the renewals themselves meet it.
-            let _ = limit(inner.settings.backend_timeout, inner.backend.watch()).await;
+            let _ = limit(self.timeout, backend.watch()).await;
             Some(Self::EVERY)
         })
     }
 }
 
 impl Renewal {
+    pub(crate) fn new(context: Context) -> Self {
+        let watch = Watch {
+            backend: Arc::downgrade(&context.backend),
+            timeout: context.timeout,
+        };
+        let shared = Arc::new(Shared {
+            table: Mutex::default(),
+            changed: Notify::new(),
+            watch: Arc::new(watch),
+            orphaned: AtomicBool::new(false),
+        });
+        Self { context, shared }
+    }
+
     /// Renews `item` after `first`, and then as often as it says, until the ticket is dropped; at
     /// once if the backend was disturbed since there were `disturbances`.
     pub(crate) fn register(
         &self,
-        inner: &Arc<Inner>,
         first: Duration,
         disturbances: u64,
         item: &Arc<dyn Renewable>,
     ) -> Ticket {
+        let backend = &self.context.backend;
         let id = {
-            let mut table = self.0.table();
+            let mut table = self.shared.table();
             let now = Instant::now();
-            if !inner.backend.is_local() && !table.items.contains_key(&Watch::ID) {
-                let watch: Arc<dyn Renewable> = self.0.watch.clone();
+            if !backend.is_local() && !table.items.contains_key(&Watch::ID) {
+                let watch: Arc<dyn Renewable> = self.shared.watch.clone();
                 table.add(Watch::ID, &watch, now + Watch::EVERY);
             }
             table.last += 1;
             let id = table.last;
             // Under the lock: a disturbance that comes later finds it in the table.
-            let is_disturbed = inner.backend.signals().disturbances() != disturbances;
+            let is_disturbed = backend.signals().disturbances() != disturbances;
             table.add(id, item, if is_disturbed { now } else { now + first });
             if table.is_due_early() {
-                self.0.changed.notify_one();
+                self.shared.changed.notify_one();
             }
             id
         };
-        self.ensure(inner);
+        self.ensure();
         Ticket {
-            shared: Arc::clone(&self.0),
+            shared: Arc::clone(&self.shared),
             id,
         }
     }
@@ -123,24 +141,29 @@ impl Renewal {
     /// Returns whether nothing renews what is registered, until the next [`ensure`](Self::ensure).
     #[inline]
     pub(crate) fn is_orphaned(&self) -> bool {
-        self.0.orphaned.load(Ordering::Acquire)
+        self.shared.orphaned.load(Ordering::Acquire)
     }
 
     /// Starts the task unless it runs. It ends with the runtime it was started on, of which a
     /// program may have several.
-    pub(crate) fn ensure(&self, inner: &Arc<Inner>) {
-        if !std::mem::replace(&mut self.0.table().running, true) {
-            self.0.orphaned.store(false, Ordering::Release);
-            let running = Running(Arc::clone(&self.0));
-            inner.spawn(run(running, Arc::downgrade(inner)));
+    pub(crate) fn ensure(&self) {
+        if !std::mem::replace(&mut self.shared.table().running, true) {
+            self.shared.orphaned.store(false, Ordering::Release);
+            let Context {
+                backend,
+                background,
+                ..
+            } = &self.context;
+            let running = Running(Arc::clone(&self.shared));
+            background.spawn(run(running, Arc::downgrade(backend)));
         }
     }
 }
 
 impl Drop for Renewal {
     fn drop(&mut self) {
-        self.0.table().closed = true;
-        self.0.changed.notify_one();
+        self.shared.table().closed = true;
+        self.shared.changed.notify_one();
     }
 }
 
@@ -226,11 +249,11 @@ impl Drop for Running {
     }
 }
 
-async fn run(running: Running, inner: Weak<Inner>) {
+async fn run(running: Running, backend: Weak<dyn Backend>) {
     let shared = &running.0;
-    let Some(mut disturbances) = inner
+    let Some(mut disturbances) = backend
         .upgrade()
-        .map(|inner| inner.backend.signals().on_disturbance())
+        .map(|backend| backend.signals().on_disturbance())
     else {
         return;
     };
@@ -249,7 +272,7 @@ async fn run(running: Running, inner: Weak<Inner>) {
             while renewals.len() < AT_ONCE
                 && let Some((id, item)) = table.next_due(Instant::now())
             {
-                renewals.push(renew(id, item, Weak::clone(&inner)));
+                renewals.push(renew(id, item, Weak::clone(&backend)));
             }
             table.alarm = table.due.first().map(|(at, _)| *at);
             // If there is no room, one that is done makes some.
@@ -273,13 +296,17 @@ async fn run(running: Running, inner: Weak<Inner>) {
     }
 }
 
-async fn renew(id: u64, item: Weak<dyn Renewable>, inner: Weak<Inner>) -> (u64, Option<Duration>) {
-    let (Some(item), Some(inner)) = (item.upgrade(), inner.upgrade()) else {
+async fn renew(
+    id: u64,
+    item: Weak<dyn Renewable>,
+    backend: Weak<dyn Backend>,
+) -> (u64, Option<Duration>) {
+    let (Some(item), Some(backend)) = (item.upgrade(), backend.upgrade()) else {
         return (id, None);
     };
-    let signals = inner.backend.signals();
+    let signals = backend.signals();
     let before = signals.disturbances();
-    let next = item.renew(&inner).await;
+    let next = item.renew().await;
     // It may have been renewed before the backend was disturbed.
     let is_disturbed = id != Watch::ID && signals.disturbances() != before;
     (
@@ -309,8 +336,8 @@ async fn at(time: Option<Instant>) {
 impl fmt::Debug for Renewal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Renewal")
-            .field("items", &self.0.table().items.len())
-            .finish()
+            .field("items", &self.shared.table().items.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -326,7 +353,7 @@ mod tests {
         // As a backend that is somewhere else.
         let cachify = Faulty::wrap(&Cachify::memory()).0;
         let key = KeyTemplate::parse("door").unwrap().render(&[]);
-        let items = || cachify.inner.renewal.0.table().items.len();
+        let items = || cachify.inner.engine.renewal.shared.table().items.len();
         let guard = cachify.lock(&key).acquire().await.unwrap();
         tokio::time::sleep(Watch::EVERY * 5).await;
         assert_eq!(items(), 2);

@@ -7,7 +7,6 @@ use http::request::Parts;
 
 use super::request_key::{RequestKey, decoded};
 use crate::backend::SlotKind;
-use crate::slot::hold::Request;
 use crate::{Cachify, Error, ErrorKind, Key};
 
 /// Configures how a request's body is read before a lock or permit is taken for it.
@@ -265,7 +264,7 @@ impl HoldRules {
         key: &Key,
         work: F,
     ) -> Result<F::Output, Error> {
-        let mut request = Request::new(cachify, self.kind, key, self.max);
+        let mut request = cachify.request(self.kind, key, self.max);
         request.ttl = self.ttl.unwrap_or(request.ttl);
         request.wait = self.wait;
         request.max_hold = self.max_hold;

@@ -74,7 +74,7 @@ impl CacheRules {
         let HttpEntry::Answer(stored) = entry.downcast_ref()? else {
             return None;
         };
-        if !look.accepts(stored, || cachify.inner.backend.now()) {
+        if !look.accepts(stored, || cachify.inner.engine.backend.now()) {
             return None;
         }
         observe::request(key, ReadOutcome::Hit);
@@ -180,7 +180,7 @@ impl CacheRules {
         let head = request.method == Method::HEAD;
         let mut fwd = Fwd::UriMiss;
         if head || look.authorized || look.wish.only_stored || look.wish.is_choosy() {
-            let now = || cachify.inner.backend.now();
+            let now = || cachify.inner.engine.backend.now();
             let stored = peek(cachify, &look.key, &seen_headers(&request)).await;
             match stored {
                 Some(stored) if look.accepts(&stored, now) => {
@@ -210,7 +210,7 @@ impl CacheRules {
             cachify: cachify.clone(),
             key: look.key,
             authorized: look.authorized,
-            seen: cachify.inner.flights.tick(),
+            seen: cachify.inner.entries.flights.tick(),
             headers: seen_headers(&request).into_owned(),
             request: Some((request, call)),
             own: None,
@@ -253,7 +253,8 @@ impl CacheRules {
     }
 
     fn lifetime(&self, cachify: &Cachify) -> Ttl {
-        self.ttl.unwrap_or(cachify.inner.settings.default_ttl)
+        self.ttl
+            .unwrap_or(cachify.inner.engine.settings.default_ttl)
     }
 
     /// Reads an answer that may be stored, and the fields that it varies by other than those that
@@ -303,7 +304,7 @@ impl CacheRules {
         let facts = Facts {
             age,
             open: storable.open,
-            at: cachify.inner.backend.now(),
+            at: cachify.inner.engine.backend.now(),
             ttl,
         };
         let (head, body) = response.into_parts();
@@ -330,7 +331,7 @@ where
     F: FnOnce(Parts) -> Fut,
     Fut: Future<Output = Result<W::Response, E>>,
 {
-    let late = cachify.inner.late_reset(&key);
+    let late = cachify.inner.entries.late_reset(&key);
     let answer = forward::<W, _, _, _>(request, call, Fwd::Method).await;
     let status = answer.as_ref().ok().map(|response| W::head(response).0);
     if status.is_some_and(|status| status.is_success() || status.is_redirection()) {
@@ -372,7 +373,7 @@ fn reply<W: Framework>(
     headers: &HeaderMap,
     head: bool,
 ) -> W::Response {
-    let now = cachify.inner.backend.now();
+    let now = cachify.inner.engine.backend.now();
     W::build(answer(stored, origin, now, head, headers))
 }
 
@@ -552,7 +553,7 @@ where
         if varies.is_none() {
             // Variants that others saw until now are older than those of an index that is made of
             // this response.
-            self.seen = self.cachify.inner.flights.tick();
+            self.seen = self.cachify.inner.entries.flights.tick();
         }
         let asked = Instant::now();
         let response = match call(request).await {
@@ -606,7 +607,7 @@ where
         let index = self.cachify.cached(&self.key).ttl(ttl);
         // One that is not confirmed is repeated as a reset.
         let _ = index.set(HttpEntry::Varies(varies.clone())).await;
-        self.note(&varies, self.cachify.inner.flights.tick(), None);
+        self.note(&varies, self.cachify.inner.entries.flights.tick(), None);
         HttpEntry::Own
     }
 
@@ -646,11 +647,11 @@ impl<W: Framework, E, F> Exchange<W, E, F> {
             return;
         }
         let cachify = self.cachify.clone();
-        self.cachify.inner.spawn(async move {
+        self.cachify.inner.engine.background.spawn(async move {
             for variant in gone {
-                let inner = &cachify.inner;
+                let engine = &cachify.inner.engine;
                 // If this fails, the entry expires by itself.
-                let _ = inner.attempt(inner.backend.reset(&variant)).await;
+                let _ = engine.attempt(engine.backend.reset(&variant)).await;
             }
         });
     }

@@ -1,99 +1,15 @@
-//! Cached reads: [`Cached`] says which entry, for how long and what to store; `path.rs` carries it
-//! out.
+//! A cached read, as callers see it: its options, and what it does.
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
-use crate::cachify::Cachify;
-use crate::codec;
-use crate::read::lease::{LEASE_TTL, Lease};
-use crate::{Error, IntoTime, Key, Ttl, observe};
-
-use super::policy::{CacheIf, ErrorPolicy, Fixed, Policy, ShareErrors, TtlWith, Weigh};
-use super::weight;
-
-/// A value that can be cached. The requirements are the same on every backend, so that moving from
-/// memory to Redis is a URL.
-///
-/// Implemented for all types that qualify. Clones are what hits cost: put what is large into an
-/// [`Arc`].
-///
-/// Over Redis, a value is encoded by `serde` and reads back as what it was, `Some(None)`, `NaN` and
-/// map keys that are not text included. A value that cannot be encoded, or is nested over 128 deep,
-/// is computed by every call and not stored; the log names its template once.
-///
-/// # Types that drop fields
-///
-/// Only the type knows what its `Serialize` leaves out. With `#[serde(skip)]`, or with
-/// `#[serde(skip_serializing, default)]`, a field is there on a hit in memory and empty on a hit
-/// over Redis. Cache types without such fields, and test each with `testing::assert_round_trips`
-/// (feature `testing`).
-///
-/// In debug builds, the first value of each type is encoded, decoded and encoded again, on every
-/// backend. If the results differ, a warning names the type and the template. This finds fields
-/// that are written and not read, and ambiguous untagged enums, but no skipped fields.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be cached",
-    note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`; derive `Clone`, `serde::Serialize` and `serde::Deserialize`",
-    note = "of a `Result` only the `Ok` is a value: compute it by `get_or_try_compute`, which never stores an error"
-)]
-pub trait Cacheable: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
-
-#[diagnostic::do_not_recommend]
-impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Cacheable for T {}
-
-impl Cachify {
-    /// Starts a cached read (or write) of `key`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use cachify_core::{Cachify, key};
-    ///
-    /// #[tokio::main]
-    /// async fn main() -> Result<(), cachify_core::Error> {
-    ///     let cachify = Cachify::memory();
-    ///     let id = 7;
-    ///     let cached = cachify.cached(&key!("square-{id}")).ttl("5m");
-    ///     assert_eq!(cached.get_or_compute(async || id * id).await, 49);
-    ///     assert_eq!(cached.get::<i32>().await?, Some(49));
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn cached(&self, key: &Key) -> Cached {
-        Cached {
-            cachify: self.clone(),
-            key: self.own(key).into_owned(),
-            ttl: self.inner.settings.default_ttl,
-            jitter: 0.0,
-            policy: Fixed,
-            alone: false,
-        }
-    }
-
-    /// Returns the value, if it is at hand without waiting: what a hit in memory costs, and nothing
-    /// more.
-    #[inline]
-    pub(crate) fn local<T: Cacheable>(&self, key: &Key) -> Option<T> {
-        self.at_hand(key)?.downcast_ref::<T>().cloned()
-    }
-
-    /// As [`local`](Self::local), of any type.
-    #[inline]
-    pub(crate) fn at_hand(&self, key: &Key) -> Option<Typed> {
-        let key = self.own(key);
-        if !self.inner.pending.is_empty() && self.inner.pending.contains(&key) {
-            return None;
-        }
-        self.inner.backend.local(&key)
-    }
-}
+use super::access::Access;
+use super::entries::Entries;
+use super::policy::{CacheIf, ErrorPolicy, Fixed, Policy, ShareErrors, Sharing, TtlWith, Weigh};
+use super::value::Cacheable;
+use crate::observe::ReadOutcome;
+use crate::{Error, IntoTime, Key, Ttl};
 
 /// A cached read: which entry, for how long, what to store.
 ///
@@ -138,12 +54,22 @@ impl Cachify {
 #[derive(Clone)]
 #[doc(alias("single flight", "singleflight", "stampede", "dogpile"))]
 pub struct Cached<P = Fixed> {
-    pub(super) cachify: Cachify,
-    pub(super) key: Key,
-    ttl: Ttl,
-    jitter: f64,
-    pub(super) policy: P,
-    pub(super) alone: bool,
+    access: Access<P>,
+}
+
+impl Cached {
+    pub(crate) fn new(entries: &Arc<Entries>, key: Key) -> Self {
+        Self {
+            access: Access {
+                ttl: entries.engine.settings.default_ttl,
+                entries: Arc::clone(entries),
+                key,
+                jitter: 0.0,
+                policy: Fixed,
+                alone: false,
+            },
+        }
+    }
 }
 
 impl<P> Cached<P> {
@@ -157,7 +83,7 @@ impl<P> Cached<P> {
     /// If a text is not a time.
     #[track_caller]
     pub fn ttl(mut self, ttl: impl IntoTime<Ttl>) -> Self {
-        self.ttl = ttl.time();
+        self.access.ttl = ttl.time();
         self
     }
 
@@ -236,7 +162,7 @@ impl<P> Cached<P> {
     /// Shortens each entry's life by a random share of up to `share` (0 to 1, default 0), so that
     /// entries that were made together do not expire together.
     pub fn jitter(mut self, share: f64) -> Self {
-        self.jitter = share;
+        self.access.jitter = share;
         self
     }
 
@@ -244,7 +170,7 @@ impl<P> Cached<P> {
     /// stored.
     #[cfg(feature = "http")]
     pub(crate) fn alone(mut self, alone: bool) -> Self {
-        self.alone = alone;
+        self.access.alone = alone;
         self
     }
 
@@ -256,12 +182,7 @@ impl<P> Cached<P> {
 
     fn map<Q>(self, policy: impl FnOnce(P) -> Q) -> Cached<Q> {
         Cached {
-            cachify: self.cachify,
-            key: self.key,
-            ttl: self.ttl,
-            jitter: self.jitter,
-            policy: policy(self.policy),
-            alone: self.alone,
+            access: self.access.map(policy),
         }
     }
 
@@ -338,7 +259,7 @@ impl<P> Cached<P> {
         Fut: Future<Output = T>,
     {
         let compute = async |_| Ok::<T, std::convert::Infallible>(compute().await);
-        match self.fetch(compute, None).await {
+        match self.access.fetch(compute, None).await {
             Ok((value, _)) => value,
             Err(never) => match never {},
         }
@@ -348,9 +269,9 @@ impl<P> Cached<P> {
     ///
     /// # Errors
     ///
-    /// Only those of `compute`: the caller's own, or after [`share_errors`](Self::share_errors) that
-    /// of the caller it waited for. An error is never stored. A failing backend is no error: the
-    /// value is computed.
+    /// Only those of `compute`: the caller's own, or after [`share_errors`](Self::share_errors)
+    /// that of the caller it waited for. An error is never stored. A failing backend is no error:
+    /// the value is computed.
     ///
     /// # Cancel safety
     ///
@@ -392,7 +313,8 @@ impl<P> Cached<P> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.fetch(|_| compute(), self.policy.sharing())
+        self.access
+            .fetch(|_| compute(), self.access.policy.sharing())
             .await
             .map(|(value, _)| value)
     }
@@ -429,24 +351,7 @@ impl<P> Cached<P> {
     /// ```
     #[doc(alias = "peek")]
     pub async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error> {
-        let inner = &self.cachify.inner;
-        if inner.backend.is_local() {
-            return Ok(self.cachify.local(&self.key));
-        }
-        if inner.pending.contains(&self.key) {
-            return Ok(None);
-        }
-        let found = inner
-            .attempt(inner.backend.get(&self.key))
-            .await
-            .map_err(|error| error.with_template(self.key.template()))?;
-        Ok(found.and_then(|found| {
-            let value = decode(&found);
-            if value.is_none() {
-                observe::unreadable(&self.key);
-            }
-            value
-        }))
+        self.access.get().await
     }
 
     /// Stores `value`, whatever was there. A computation that is under way cannot overwrite it.
@@ -459,8 +364,9 @@ impl<P> Cached<P> {
     ///
     /// Of writes that overlap, two sets or a set and a reset, the one that begins last at the
     /// backend wins, which need not be the one that was called last. The other stores nothing and
-    /// is `Ok`. If you cannot rule that out, by a [lock](Cachify::lock) or otherwise, reset after
-    /// each change instead, see [`update`](Cachify::update): resets do not depend on their order.
+    /// is `Ok`. If you cannot rule that out, by a [lock](crate::Cachify::lock) or otherwise, reset
+    /// after each change instead, see [`update`](crate::Cachify::update): resets do not depend on
+    /// their order.
     ///
     /// # Errors
     ///
@@ -498,94 +404,14 @@ impl<P> Cached<P> {
         T: Cacheable,
         P: Policy<T>,
     {
-        let Some(ttl) = self.lifetime(&value) else {
-            return self.cachify.reset(&self.key).await;
-        };
-        let late = self.cachify.inner.late_reset(&self.key);
-        let result = self.put(value, ttl).await;
-        late.disarm();
-        match result {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == crate::ErrorKind::Codec => {
-                Err(error.with_template(self.key.template()))
-            }
-            Err(error) => Err(self.cachify.inner.unconfirmed(&self.key, error)),
-        }
+        self.access.set(value).await
     }
 
-    /// Stores `value` without making sure that a failure leaves no old value behind.
-    pub(crate) async fn put<T>(&self, value: T, ttl: Ttl) -> Result<(), Error>
-    where
-        T: Cacheable,
-        P: Policy<T>,
-    {
-        let known = self.policy.weight(&value);
-        let inner = &self.cachify.inner;
-        let encoding = inner.settings.encoding;
-        codec::check_first(&self.key, encoding, &value);
-        let typed: Typed = Arc::new(value);
-        let encode = |now| match typed.downcast_ref::<T>() {
-            Some(value) => codec::encode(encoding, value, ttl, now),
-            None => unreachable!("made of a T above"),
-        };
-        let weigh = || weigh::<T>(known, &typed);
-        // Before anything is removed: a value that cannot be encoded changes nothing.
-        let bytes = if inner.backend.is_local() {
-            None
-        } else {
-            Some(encode(inner.backend.now())?)
-        };
-        let encode = |now| match &bytes {
-            Some(bytes) => Ok(codec::stamped(bytes.clone(), now)),
-            None => encode(now),
-        };
-        let entry = NewEntry {
-            value: &typed,
-            encode: &encode,
-            weigh: &weigh,
-            ttl,
-        };
-        inner.attempt(self.overwrite(entry)).await
-    }
-
-    /// Starts a lease of its own, which removes the entry, and fills it.
-    ///
-    /// A later reset or set ends that lease. A copy of either request that arrives after that
-    /// stores nothing: the fill is refused, and no fill follows a begin whose answer was given up.
-    async fn overwrite(&self, entry: NewEntry<'_>) -> Result<(), Error> {
-        let inner = &self.cachify.inner;
-        loop {
-            let lease = Lease::new(inner, &self.key, None);
-            let begin = Begin {
-                token: &lease.token,
-                ttl: LEASE_TTL,
-                claim: Claim::Overwrite,
-                unreadable: None,
-            };
-            lease.asking();
-            let recheck = match inner.backend.begin(&self.key, begin).await? {
-                Begun::Granted => {
-                    lease.granted();
-                    // `false`: overtaken, which is as good as having come earlier.
-                    inner.backend.fill(&self.key, &lease.token, entry).await?;
-                    lease.ended();
-                    inner.flights.end(&self.key, None);
-                    return Ok(());
-                }
-                // The request may have been sent twice: another lease, as in a read.
-                Begun::Busy { recheck } => recheck,
-                Begun::Found(_) => Duration::from_millis(1),
-            };
-            lease.ended();
-            tokio::time::sleep(recheck).await;
-        }
-    }
-
-    /// Removes the entry; see [`Cachify::reset`].
+    /// Removes the entry; see [`Cachify::reset`](crate::Cachify::reset).
     ///
     /// # Errors
     ///
-    /// As [`Cachify::reset`].
+    /// As [`Cachify::reset`](crate::Cachify::reset).
     ///
     /// # Cancel safety
     ///
@@ -613,37 +439,40 @@ impl<P> Cached<P> {
     /// ```
     #[doc(alias("invalidate", "evict", "remove", "delete"))]
     pub async fn reset(&self) -> Result<(), Error> {
-        self.cachify.reset(&self.key).await
+        self.access.reset().await
     }
 
-    /// Returns how long `value` is to live; `None`: not at all.
-    pub(super) fn lifetime<T>(&self, value: &T) -> Option<Ttl>
+    /// Runs the read path, and returns how it went. `compute` learns whether its value will be
+    /// stored, unless a reset happens in between.
+    pub(crate) fn fetch<T, E, F, Fut>(
+        &self,
+        compute: F,
+        sharing: Option<Sharing<E>>,
+    ) -> impl Future<Output = Result<(T, ReadOutcome), E>>
     where
+        T: Cacheable,
+        P: Policy<T>,
+        F: FnOnce(bool) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.access.fetch(compute, sharing)
+    }
+
+    /// Stores `value` without making sure that a failure leaves no old value behind.
+    #[cfg(feature = "http")]
+    pub(crate) async fn put<T>(&self, value: T, ttl: Ttl) -> Result<(), Error>
+    where
+        T: Cacheable,
         P: Policy<T>,
     {
-        let ttl = self.policy.ttl(value, self.ttl)?.jittered(self.jitter);
-        (!ttl.is_zero()).then_some(ttl)
+        self.access.put(value, ttl).await
     }
 }
 
 impl<P> fmt::Debug for Cached<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cached")
-            .field("key", &self.key)
+            .field("key", &self.access.key)
             .finish_non_exhaustive()
-    }
-}
-
-/// Returns how many bytes a value takes in memory, unless that is known.
-pub(super) fn weigh<T: Cacheable>(known: Option<usize>, value: &Typed) -> usize {
-    known
-        .or_else(|| value.downcast_ref::<T>().map(weight::estimate))
-        .unwrap_or(0)
-}
-
-pub(super) fn decode<T: Cacheable>(found: &Found) -> Option<T> {
-    match found {
-        Found::Typed(value) => value.downcast_ref::<T>().cloned(),
-        Found::Bytes(bytes) => codec::decode(bytes),
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::Key;
-use crate::cachify::Inner;
+use crate::engine::Engine;
 
 tokio::task_local! {
     static INNERMOST: Arc<Frame>;
@@ -12,13 +12,13 @@ tokio::task_local! {
 
 /// One computation inside another one.
 struct Frame {
-    handle: Arc<Inner>,
+    handle: Arc<Engine>,
     key: Key,
     outer: Option<Arc<Frame>>,
 }
 
 /// Returns whether the current task is computing `key`, of whatever type: they share a lease.
-pub(super) fn is_under_way(handle: &Arc<Inner>, key: &Key) -> bool {
+pub(super) fn is_under_way(handle: &Arc<Engine>, key: &Key) -> bool {
     INNERMOST
         .try_with(|innermost| {
             let mut frames = std::iter::successors(Some(innermost), |frame| frame.outer.as_ref());
@@ -29,7 +29,7 @@ pub(super) fn is_under_way(handle: &Arc<Inner>, key: &Key) -> bool {
 
 /// Runs a computation of `key`.
 pub(super) async fn run<F: Future>(
-    handle: &Arc<Inner>,
+    handle: &Arc<Engine>,
     key: &Key,
     compute: impl FnOnce() -> F,
 ) -> F::Output {

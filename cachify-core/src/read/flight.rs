@@ -23,13 +23,12 @@ use tokio::time::Instant;
 
 use crate::Key;
 use crate::backend::Typed;
-use crate::cachify::Inner;
-use crate::read::lease::Lease;
+use crate::backend::rounds::Rounds;
 
-/// All flights of one handle.
-#[derive(Debug, Default)]
-pub(crate) struct Flights {
-    open: Mutex<Table>,
+/// All flights of one handle. `L` is the right to store, which moves with the leadership.
+#[derive(Debug)]
+pub(crate) struct Flights<L: Clone> {
+    open: Mutex<Table<L>>,
     /// Orders the arrival of callers and the start of computations.
     ticks: AtomicU64,
 }
@@ -37,20 +36,20 @@ pub(crate) struct Flights {
 /// The open flights by key. Values of different types never share a flight, even under one key.
 ///
 /// An ordered map, because growing a hash map takes a time in proportion to what it holds.
-#[derive(Debug, Default)]
-struct Table(BTreeMap<SmolStr, Vec<Open>>);
+#[derive(Debug)]
+struct Table<L: Clone>(BTreeMap<SmolStr, Vec<Open<L>>>);
 
-impl Table {
-    fn by_id(&mut self, key: &str, id: u64) -> Option<&mut Open> {
+impl<L: Clone> Table<L> {
+    fn by_id(&mut self, key: &str, id: u64) -> Option<&mut Open<L>> {
         self.0.get_mut(key)?.iter_mut().find(|open| open.id == id)
     }
 
-    fn by_type(&mut self, key: &str, value: TypeId) -> Option<&mut Open> {
+    fn by_type(&mut self, key: &str, value: TypeId) -> Option<&mut Open<L>> {
         let mut open = self.0.get_mut(key)?.iter_mut();
         open.find(|open| open.value == value)
     }
 
-    fn remove(&mut self, key: &str, id: u64) -> Option<Open> {
+    fn remove(&mut self, key: &str, id: u64) -> Option<Open<L>> {
         let open = self.0.get_mut(key)?;
         let at = open.iter().position(|open| open.id == id)?;
         let removed = open.swap_remove(at);
@@ -62,55 +61,35 @@ impl Table {
 }
 
 #[derive(Debug)]
-struct Open {
+struct Open<L: Clone> {
     id: u64,
     value: TypeId,
     leaders: usize,
     /// How many are to lead at a time after the present ones failed: 1, 2, 4, ...
     width: usize,
-    waiters: VecDeque<Waiter>,
+    waiters: VecDeque<Waiter<L>>,
     /// Those that waited for `compute_wait`.
     late: Rounds,
     /// When the flight was opened, or when the last round of them began.
     since: Instant,
 }
 
-/// Lets callers pass in rounds: one in the first, then 2, 4, 8, ...
-#[derive(Debug, Default)]
-pub(crate) struct Rounds {
-    width: u32,
-    left: u32,
-}
-
-impl Rounds {
-    /// Returns whether the caller passes. `over`: the last round is over.
-    pub(crate) fn pass(&mut self, over: bool) -> bool {
-        if over {
-            self.width = self.width.saturating_mul(2).max(1);
-            self.left = self.width;
-        }
-        let passes = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        passes
-    }
-}
-
 /// A caller who waits for the outcome of a flight.
 #[derive(Debug)]
-pub(crate) struct Waiter {
+pub(crate) struct Waiter<L: Clone> {
     arrival: u64,
-    reply: oneshot::Sender<Reply>,
+    reply: oneshot::Sender<Reply<L>>,
 }
 
 /// The outcome for a waiter. A dropped sender means [`Again`](Self::Again).
 #[derive(Debug)]
-pub(crate) enum Reply {
+pub(crate) enum Reply<L: Clone> {
     /// The value, which may be returned.
     Value(Typed),
     /// The leader's error, which may be returned.
     Error(Typed),
     /// Compute it yourself, for the others too.
-    Lead(Lead),
+    Lead(Lead<L>),
     /// Look again from the start.
     Again,
     /// Compute it yourself, for yourself alone.
@@ -119,29 +98,38 @@ pub(crate) enum Reply {
 
 /// The role of a caller of a missing entry.
 #[derive(Debug)]
-pub(crate) enum Role {
-    Lead(Lead),
-    Wait(oneshot::Receiver<Reply>),
+pub(crate) enum Role<L: Clone> {
+    Lead(Lead<L>),
+    Wait(oneshot::Receiver<Reply<L>>),
 }
 
 /// What a waiter does after `compute_wait`.
 #[derive(Debug)]
-pub(crate) enum Turn {
+pub(crate) enum Turn<L: Clone> {
     /// Compute beside the leaders there are.
-    Lead(Lead),
+    Lead(Lead<L>),
     /// Wait on: others compute beside them already.
     Wait(Instant),
     /// Look again: the flight is closed.
     Again,
 }
 
-impl Flights {
+impl<L: Clone> Default for Flights<L> {
+    fn default() -> Self {
+        Self {
+            open: Mutex::new(Table(BTreeMap::new())),
+            ticks: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<L: Clone> Flights<L> {
     /// A number larger than any before.
     pub(crate) fn tick(&self) -> u64 {
         self.ticks.fetch_add(1, Ordering::SeqCst)
     }
 
-    fn open(&self) -> MutexGuard<'_, Table> {
+    fn open(&self) -> MutexGuard<'_, Table<L>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -163,13 +151,13 @@ impl Flights {
         };
         drop(flights);
         // Without the lock: this wakes the waiters.
-        drop::<Vec<Open>>(ended);
+        drop::<Vec<Open<L>>>(ended);
     }
 
     /// Joins the open flight for `key`, or opens one and leads it.
-    pub(crate) fn join<T: 'static>(inner: &Arc<Inner>, key: &Key, arrival: u64) -> Role {
+    pub(crate) fn join<T: 'static>(self: &Arc<Self>, key: &Key, arrival: u64) -> Role<L> {
         let value = TypeId::of::<T>();
-        let mut flights = inner.flights.open();
+        let mut flights = self.open();
         if let Some(open) = flights.by_type(key.as_str(), value) {
             let (sender, reply) = oneshot::channel();
             // A leader that hangs must not gather those who gave up on it. Half of the room is free
@@ -184,7 +172,7 @@ impl Flights {
             });
             return Role::Wait(reply);
         }
-        let id = inner.flights.tick();
+        let id = self.tick();
         let open = Open {
             id,
             value,
@@ -196,17 +184,17 @@ impl Flights {
         };
         let key = SmolStr::from(key.as_str());
         flights.0.entry(key.clone()).or_default().push(open);
-        Role::Lead(Lead::new(inner, key, id))
+        Role::Lead(Lead::new(self, key, id))
     }
 
     /// Lets a waiter that waited for `compute_wait` lead beside the leader, if it is one of the few
     /// that may.
     pub(crate) fn overtake<T: 'static>(
-        inner: &Arc<Inner>,
+        self: &Arc<Self>,
         key: &Key,
         compute_wait: Duration,
-    ) -> Turn {
-        let mut flights = inner.flights.open();
+    ) -> Turn<L> {
+        let mut flights = self.open();
         let Some(open) = flights.by_type(key.as_str(), TypeId::of::<T>()) else {
             return Turn::Again;
         };
@@ -219,25 +207,25 @@ impl Flights {
             return Turn::Wait(open.since + compute_wait);
         }
         open.leaders += 1;
-        Turn::Lead(Lead::new(inner, key.as_str().into(), open.id))
+        Turn::Lead(Lead::new(self, key.as_str().into(), open.id))
     }
 }
 
 /// The duty to compute for all who wait.
 #[derive(Debug)]
-pub(crate) struct Lead {
-    inner: Arc<Inner>,
+pub(crate) struct Lead<L: Clone> {
+    flights: Arc<Flights<L>>,
     key: SmolStr,
     id: u64,
     /// The right to store the result; `None` until it was asked for, or where the backend is away.
-    pub(crate) lease: Option<Arc<Lease>>,
+    pub(crate) lease: Option<L>,
     open: bool,
 }
 
-impl Lead {
-    fn new(inner: &Arc<Inner>, key: SmolStr, id: u64) -> Self {
+impl<L: Clone> Lead<L> {
+    fn new(flights: &Arc<Flights<L>>, key: SmolStr, id: u64) -> Self {
         Self {
-            inner: Arc::clone(inner),
+            flights: Arc::clone(flights),
             key,
             id,
             lease: None,
@@ -245,17 +233,16 @@ impl Lead {
         }
     }
 
-    /// Asks for a lease of this flight.
-    pub(crate) fn new_lease(&mut self, key: &Key) -> Arc<Lease> {
-        let lease = Lease::new(&self.inner, key, Some(self.id));
-        Arc::clone(self.lease.insert(lease))
+    /// Returns the flight that it leads, for [`Flights::end`].
+    pub(crate) fn flight(&self) -> u64 {
+        self.id
     }
 
     /// Closes the flight and returns the waiters; none if it was already closed.
     #[must_use = "those who wait are told to look again when this is dropped"]
-    pub(crate) fn close(&mut self) -> Waiters {
+    pub(crate) fn close(&mut self) -> Waiters<L> {
         self.open = false;
-        let open = self.inner.flights.open().remove(&self.key, self.id);
+        let open = self.flights.open().remove(&self.key, self.id);
         Waiters(open.map(|open| open.waiters).unwrap_or_default())
     }
 
@@ -264,7 +251,7 @@ impl Lead {
     pub(crate) fn fail(mut self) {
         self.open = false;
         let width = {
-            let mut flights = self.inner.flights.open();
+            let mut flights = self.flights.open();
             let Some(open) = flights.by_id(&self.key, self.id) else {
                 return;
             };
@@ -289,7 +276,7 @@ impl Lead {
     /// ends the flight.
     fn promote(&self) -> bool {
         let next = {
-            let mut flights = self.inner.flights.open();
+            let mut flights = self.flights.open();
             let Some(open) = flights.by_id(&self.key, self.id) else {
                 return false;
             };
@@ -309,7 +296,7 @@ impl Lead {
         let Some(waiter) = next else {
             return false;
         };
-        let mut lead = Self::new(&self.inner, self.key.clone(), self.id);
+        let mut lead = Self::new(&self.flights, self.key.clone(), self.id);
         lead.lease.clone_from(&self.lease);
         // Sent outside the lock: if the waiter is gone by now, this drops the leadership, which
         // passes it on.
@@ -318,12 +305,12 @@ impl Lead {
     }
 }
 
-impl Drop for Lead {
+impl<L: Clone> Drop for Lead<L> {
     fn drop(&mut self) {
         if !self.open {
             return;
         }
-        if let Some(open) = self.inner.flights.open().by_id(&self.key, self.id) {
+        if let Some(open) = self.flights.open().by_id(&self.key, self.id) {
             open.leaders -= 1;
         }
         self.promote();
@@ -331,10 +318,10 @@ impl Drop for Lead {
 }
 
 /// Those who waited for a flight that is closed.
-#[derive(Debug, Default)]
-pub(crate) struct Waiters(VecDeque<Waiter>);
+#[derive(Debug)]
+pub(crate) struct Waiters<L: Clone>(VecDeque<Waiter<L>>);
 
-impl Waiters {
+impl<L: Clone> Waiters<L> {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -342,7 +329,7 @@ impl Waiters {
     /// Hands the outcome of a computation that began at tick `started` to all callers that may have
     /// it: to every waiter if the backend `confirmed` that no reset came between, else to those who
     /// arrived before it began. The others look again.
-    pub(crate) fn deliver(self, started: u64, confirmed: bool, reply: impl Fn() -> Reply) {
+    pub(crate) fn deliver(self, started: u64, confirmed: bool, reply: impl Fn() -> Reply<L>) {
         for waiter in self.0 {
             let entitled = confirmed || waiter.arrival < started;
             let _ = waiter
@@ -352,7 +339,7 @@ impl Waiters {
     }
 
     /// Tells all the same.
-    pub(crate) fn tell(self, reply: impl Fn() -> Reply) {
+    pub(crate) fn tell(self, reply: impl Fn() -> Reply<L>) {
         for waiter in self.0 {
             let _ = waiter.reply.send(reply());
         }
@@ -363,23 +350,27 @@ impl Waiters {
 #[allow(clippy::panic)]
 mod tests {
     use super::*;
-    use crate::{Cachify, KeyTemplate};
+    use crate::KeyTemplate;
+
+    fn flights() -> Arc<Flights<()>> {
+        Arc::default()
+    }
 
     #[tokio::test]
     async fn c2_the_cost_of_a_failure_is_bounded_by_the_waiters_there_are() {
-        let inner = Cachify::memory().inner;
+        let flights = flights();
         let Ok(template) = KeyTemplate::parse("row") else {
             panic!("a template")
         };
         let key = template.render(&[]);
-        let Role::Lead(mut lead) = Flights::join::<i32>(&inner, &key, 0) else {
+        let Role::Lead(mut lead) = flights.join::<i32>(&key, 0) else {
             panic!("the first leads")
         };
         // Under load one more caller is there whenever a computation fails, so that the flight
         // never ends.
         let rounds = std::thread::spawn(move || {
             for arrival in 1..=100 {
-                let Role::Wait(mut reply) = Flights::join::<i32>(&inner, &key, arrival) else {
+                let Role::Wait(mut reply) = flights.join::<i32>(&key, arrival) else {
                     panic!("the others wait")
                 };
                 lead.fail();
@@ -399,19 +390,19 @@ mod tests {
 
     #[tokio::test]
     async fn c2_those_who_gave_up_on_a_leader_are_forgotten() {
-        let inner = Cachify::memory().inner;
+        let flights = flights();
         let Ok(template) = KeyTemplate::parse("row") else {
             panic!("a template")
         };
         let key = template.render(&[]);
-        let leader = Flights::join::<i32>(&inner, &key, 0);
+        let leader = flights.join::<i32>(&key, 0);
         assert!(matches!(leader, Role::Lead(_)));
         // In front of them is one who waits on.
-        let _waits = Flights::join::<i32>(&inner, &key, 1);
+        let _waits = flights.join::<i32>(&key, 1);
         for arrival in 2..1000 {
-            drop(Flights::join::<i32>(&inner, &key, arrival));
+            drop(flights.join::<i32>(&key, arrival));
         }
-        let kept = inner.flights.waiting(&key);
+        let kept = flights.waiting(&key);
         assert!(kept < 10, "{kept} are kept");
     }
 }

@@ -2,25 +2,30 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::flight;
 use crate::Key;
 use crate::backend::{BoxFuture, Token};
-use crate::cachify::{Debt, Inner};
+use crate::engine::Engine;
+use crate::engine::debts::Debt;
 use crate::engine::renewal::{Renewable, Ticket};
 
 /// How long a lease stands without being extended: how long others wait for a process that died.
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(3);
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
+/// All flights of one handle: leadership and lease move together.
+pub(crate) type Flights = flight::Flights<Arc<Lease>>;
+
 /// A lease that this process holds or may hold. Given back when dropped, with word to those who
 /// wait.
 pub(crate) struct Lease {
-    inner: Weak<Inner>,
+    engine: Arc<Engine>,
     key: Key,
     /// The flight that it belongs to; none for a set.
-    flight: Option<u64>,
+    flight: Option<(Arc<Flights>, u64)>,
     pub(crate) token: Token,
     state: AtomicU8,
     renewal: OnceLock<Ticket>,
@@ -34,12 +39,16 @@ const ASKING: u8 = 1;
 const GRANTED: u8 = 2;
 
 impl Lease {
-    pub(crate) fn new(inner: &Arc<Inner>, key: &Key, flight: Option<u64>) -> Arc<Self> {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        key: &Key,
+        flight: Option<(Arc<Flights>, u64)>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            inner: Arc::downgrade(inner),
+            engine: Arc::clone(engine),
             key: key.clone(),
             flight,
-            token: inner.node.token(),
+            token: engine.node.token(),
             state: AtomicU8::new(ENDED),
             renewal: OnceLock::new(),
         })
@@ -56,13 +65,12 @@ impl Lease {
     }
 
     /// Keeps it alive from now on.
-    pub(crate) fn keep_alive(self: &Arc<Self>, inner: &Arc<Inner>) {
-        let disturbances = inner.backend.signals().disturbances();
+    pub(crate) fn keep_alive(self: &Arc<Self>) {
+        let disturbances = self.engine.backend.signals().disturbances();
         let this: Arc<dyn Renewable> = self.clone();
         self.renewal.get_or_init(|| {
-            inner
-                .renewal
-                .register(inner, RENEW_EVERY, disturbances, &this)
+            let renewal = &self.engine.renewal;
+            renewal.register(RENEW_EVERY, disturbances, &this)
         });
     }
 
@@ -77,30 +85,27 @@ impl Lease {
 }
 
 impl Renewable for Lease {
-    fn renew<'a>(&'a self, inner: &'a Arc<Inner>) -> BoxFuture<'a, Option<Duration>> {
+    fn renew(&self) -> BoxFuture<'_, Option<Duration>> {
         Box::pin(async move {
+            let engine = &self.engine;
             if !self.is_granted() {
                 return None;
             }
-            match inner
-                .insist(
-                    inner
-                        .backend
-                        .extend_lease(&self.key, &self.token, LEASE_TTL),
-                )
-                .await
-            {
+            let extended = engine
+                .backend
+                .extend_lease(&self.key, &self.token, LEASE_TTL);
+            match engine.insist(extended).await {
                 Ok(true) => Some(RENEW_EVERY),
                 Ok(false) => {
                     // A reset ended it, perhaps in another process: the result of this computation
                     // must not be stored.
                     self.ended();
-                    if self.flight.is_some() {
-                        inner.flights.end(&self.key, self.flight);
+                    if let Some((flights, id)) = &self.flight {
+                        flights.end(&self.key, Some(*id));
                     }
                     None
                 }
-                Err(_) => Some(inner.settings.backend_timeout.min(RENEW_EVERY)),
+                Err(_) => Some(engine.settings.backend_timeout.min(RENEW_EVERY)),
             }
         })
     }
@@ -111,11 +116,9 @@ impl Drop for Lease {
         if *self.state.get_mut() == ENDED {
             return;
         }
-        let Some(inner) = self.inner.upgrade() else {
-            return;
-        };
-        let until = inner.clock.now() + LEASE_TTL;
-        inner.owe(Debt::of_lease(&self.key, &self.token, until));
+        let until = self.engine.clock.now() + LEASE_TTL;
+        let debt = Debt::of_lease(&self.key, &self.token, until);
+        self.engine.debts.owe(debt);
     }
 }
 

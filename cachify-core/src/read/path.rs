@@ -12,8 +12,8 @@
 //! computation began after the waiter came.
 //!
 //! A computation may hang. A caller that waited for `compute_wait` computes beside it and may
-//! store, but only a few do at a time: in this process by [`Flights::overtake`], among all processes by
-//! [`Claim::Join`].
+//! store, but only a few do at a time: in this process by
+//! [`Flights::overtake`](flight::Flights::overtake), among all processes by [`Claim::Join`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,21 +22,52 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::cached::{Cacheable, Cached, decode, weigh};
+use super::access::Access;
 use super::computing;
-use super::flight::{Flights, Lead, Reply, Role, Turn};
-use super::lease::LEASE_TTL;
+use super::flight::{self, Role, Turn};
+use super::lease::{LEASE_TTL, Lease};
 use super::policy::{Policy, Sharing};
+use super::value::{Cacheable, decode, weigh};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
-use crate::engine::breaker::Budget;
+use crate::engine::budget::Budget;
 use crate::observe::{self, ReadOutcome};
-use crate::{Key, Ttl, codec};
+use crate::{Error, Key, Ttl, codec};
 
 /// How many waits may pass before a caller computes for itself: by then, 2^16 callers had
 /// their turn.
 const ROUNDS: u32 = 16;
 
-impl<P> Cached<P> {
+type Lead = flight::Lead<Arc<Lease>>;
+type Reply = flight::Reply<Arc<Lease>>;
+
+impl<P> Access<P> {
+    /// Returns the value, if it is at hand without waiting.
+    fn local<T: Cacheable>(&self) -> Option<T> {
+        self.entries.local(&self.key)?.downcast_ref::<T>().cloned()
+    }
+
+    /// Returns the value if there is one. Never computes, and never waits for a computation.
+    pub(crate) async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error> {
+        let engine = &self.entries.engine;
+        if engine.backend.is_local() {
+            return Ok(self.local());
+        }
+        if engine.resets.contains(&self.key) {
+            return Ok(None);
+        }
+        let found = engine
+            .attempt(engine.backend.get(&self.key))
+            .await
+            .map_err(|error| error.with_template(self.key.template()))?;
+        Ok(found.and_then(|found| {
+            let value = decode(&found);
+            if value.is_none() {
+                observe::unreadable(&self.key);
+            }
+            value
+        }))
+    }
+
     /// Runs the read path, and returns how it went. `compute` learns whether its value will be
     /// stored, unless a reset happens in between.
     pub(crate) async fn fetch<T, E, F, Fut>(
@@ -50,17 +81,17 @@ impl<P> Cached<P> {
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        if let Some(value) = self.cachify.local(&self.key) {
+        if let Some(value) = self.local() {
             observe::request(&self.key, ReadOutcome::Hit);
             return Ok((value, ReadOutcome::Hit));
         }
-        let inner = &self.cachify.inner;
+        let engine = &self.entries.engine;
         let start = Instant::now();
         let mut attempt = Attempt {
-            arrival: inner.flights.tick(),
-            budget: Budget::new(inner.settings.backend_timeout),
+            arrival: self.entries.flights.tick(),
+            budget: Budget::new(engine.settings.backend_timeout),
             start,
-            turn: start + inner.settings.compute_wait,
+            turn: start + engine.settings.compute_wait,
             unreadable: None,
         };
         if let Some(value) = self.look(&mut attempt).await {
@@ -91,15 +122,15 @@ impl<P> Cached<P> {
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let inner = &self.cachify.inner;
+        let engine = &self.entries.engine;
         // `None`: this caller computes for itself alone.
         let lead = loop {
-            if computing::is_under_way(inner, &self.key) {
+            if computing::is_under_way(engine, &self.key) {
                 // It would wait for itself.
                 observe::reentrant(&self.key);
                 break None;
             }
-            let reply = match Flights::join::<T>(inner, &self.key, attempt.arrival) {
+            let reply = match self.entries.flights.join::<T>(&self.key, attempt.arrival) {
                 Role::Lead(lead) => Reply::Lead(lead),
                 Role::Wait(_) if self.alone => Reply::Alone,
                 Role::Wait(reply) => self.wait::<T>(reply, &mut attempt).await,
@@ -140,13 +171,13 @@ impl<P> Cached<P> {
         mut reply: oneshot::Receiver<Reply>,
         attempt: &mut Attempt,
     ) -> Reply {
-        let inner = &self.cachify.inner;
-        let compute_wait = inner.settings.compute_wait;
+        let engine = &self.entries.engine;
+        let compute_wait = engine.settings.compute_wait;
         loop {
             if let Ok(reply) = tokio::time::timeout_at(attempt.turn, &mut reply).await {
                 return reply.unwrap_or(Reply::Again);
             }
-            match Flights::overtake::<T>(inner, &self.key, compute_wait) {
+            match self.entries.flights.overtake::<T>(&self.key, compute_wait) {
                 Turn::Lead(lead) => return Reply::Lead(lead),
                 Turn::Again => {
                     attempt.turn = Instant::now() + compute_wait;
@@ -163,20 +194,19 @@ impl<P> Cached<P> {
 
     /// Gets the entry, if the backend has a readable one.
     async fn look<T: Cacheable>(&self, attempt: &mut Attempt) -> Option<T> {
-        let inner = &self.cachify.inner;
-        if inner.backend.is_local() {
-            return self.cachify.local(&self.key);
+        let engine = &self.entries.engine;
+        if engine.backend.is_local() {
+            return self.local();
         }
-        if inner.pending.contains(&self.key) {
+        if engine.resets.contains(&self.key) {
             return None;
         }
-        let found = attempt
-            .budget
-            .spend(inner, inner.backend.get(&self.key))
+        let found = engine
+            .spend(&mut attempt.budget, engine.backend.get(&self.key))
             .await
             .ok()??;
         // A reset that failed while the answer was on its way.
-        if inner.pending.contains(&self.key) {
+        if engine.resets.contains(&self.key) {
             return None;
         }
         attempt.read(&self.key, found)
@@ -196,7 +226,7 @@ impl<P> Cached<P> {
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let inner = &self.cachify.inner;
+        let engine = &self.entries.engine;
         if let Some(value) = self.begin(&mut lead, &mut attempt).await {
             // A reset may have come since the backend read this: those who joined meanwhile look
             // for themselves.
@@ -204,10 +234,10 @@ impl<P> Cached<P> {
             return Ok((value, ReadOutcome::Hit));
         }
 
-        let started = inner.flights.tick();
+        let started = self.entries.flights.tick();
         let stopwatch = Instant::now();
         let leased = lead.lease.as_ref().is_some_and(|lease| lease.is_granted());
-        let value = match computing::run(inner, &self.key, || compute(leased)).await {
+        let value = match computing::run(engine, &self.key, || compute(leased)).await {
             Ok(value) => value,
             Err(error) => {
                 self.failed(lead, &mut attempt, started, &error, sharing)
@@ -221,7 +251,7 @@ impl<P> Cached<P> {
             lead.close().tell(|| Reply::Alone);
             return Ok((value, ReadOutcome::Bypass));
         };
-        codec::check_first(&self.key, inner.settings.encoding, &value);
+        codec::check_first(&self.key, engine.settings.encoding, &value);
         let typed: Typed = Arc::new(value.clone());
         let waiters = lead.close();
         let stored = self.fill::<T>(&lead, &mut attempt, &typed, ttl).await;
@@ -240,23 +270,25 @@ impl<P> Cached<P> {
     /// neither, the backend is away or the caller has waited for as long as it may: the value will
     /// be computed and not stored.
     async fn begin<T: Cacheable>(&self, lead: &mut Lead, attempt: &mut Attempt) -> Option<T> {
-        let inner = &self.cachify.inner;
-        if inner.pending.contains(&self.key) {
+        let engine = &self.entries.engine;
+        if engine.resets.contains(&self.key) {
             lead.lease = None;
             return None;
         }
         if lead.lease.as_ref().is_some_and(|lease| lease.is_granted()) {
             return None;
         }
-        let compute_wait = inner.settings.compute_wait;
-        let listener = inner.backend.signals().listen(self.key.as_str());
+        let compute_wait = engine.settings.compute_wait;
+        let listener = engine.backend.signals().listen(self.key.as_str());
         let mut unreadable_again = 0;
         let mut overdue = false;
         loop {
             // Never one that ended: another leader may still compute under it what a reset
             // overtook. Nor one that was asked for before: the request may have been sent twice,
             // and a copy that comes late must not bring a lease back to life after a reset.
-            let lease = lead.new_lease(&self.key);
+            let flight = (Arc::clone(&self.entries.flights), lead.flight());
+            let lease = Lease::new(engine, &self.key, Some(flight));
+            lead.lease = Some(Arc::clone(&lease));
             let claim = if Instant::now() < attempt.turn {
                 Claim::Wait
             } else {
@@ -275,12 +307,12 @@ impl<P> Cached<P> {
             // Set only when polled: an unpolled `begin` must not trigger a release.
             let ask = async {
                 lease.asking();
-                inner.backend.begin(&self.key, begin).await
+                engine.backend.begin(&self.key, begin).await
             };
-            match attempt.budget.spend(inner, ask).await {
+            match engine.spend(&mut attempt.budget, ask).await {
                 Ok(Begun::Granted) => {
                     lease.granted();
-                    lease.keep_alive(inner);
+                    lease.keep_alive();
                     return None;
                 }
                 Ok(Begun::Found(found)) => {
@@ -325,14 +357,14 @@ impl<P> Cached<P> {
         T: Cacheable,
         P: Policy<T>,
     {
-        let inner = &self.cachify.inner;
+        let engine = &self.entries.engine;
         let Some(lease) = lead.lease.as_ref().filter(|lease| lease.is_granted()) else {
             return false;
         };
-        if inner.pending.contains(&self.key) {
+        if engine.resets.contains(&self.key) {
             return false;
         }
-        let encoding = inner.settings.encoding;
+        let encoding = engine.settings.encoding;
         let encode = |now| match typed.downcast_ref::<T>() {
             Some(value) => codec::encode(encoding, value, ttl, now),
             None => unreachable!("made of a T by the caller"),
@@ -346,9 +378,11 @@ impl<P> Cached<P> {
             weigh: &weigh,
             ttl,
         };
-        match attempt
-            .budget
-            .spend(inner, inner.backend.fill(&self.key, &lease.token, entry))
+        match engine
+            .spend(
+                &mut attempt.budget,
+                engine.backend.fill(&self.key, &lease.token, entry),
+            )
             .await
         {
             Ok(stored) => {
@@ -379,12 +413,14 @@ impl<P> Cached<P> {
         if waiters.is_empty() {
             return;
         }
-        let inner = &self.cachify.inner;
+        let engine = &self.entries.engine;
         let stood = match lead.lease.as_ref().filter(|lease| lease.is_granted()) {
             Some(lease) => {
-                let stood = attempt
-                    .budget
-                    .spend(inner, inner.backend.release_lease(&self.key, &lease.token))
+                let stood = engine
+                    .spend(
+                        &mut attempt.budget,
+                        engine.backend.release_lease(&self.key, &lease.token),
+                    )
                     .await;
                 if stood.is_ok() {
                     lease.ended();

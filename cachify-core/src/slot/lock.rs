@@ -3,46 +3,15 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::backend::SlotKind;
-use crate::slot::hold::{Holding, Request};
-use crate::{Cachify, Error, IntoTime, Key};
+use super::hold::Holding;
+use super::request::Request;
+use crate::{Error, IntoTime, Key};
 
-impl Cachify {
-    /// Makes a lock on `key`. Of all callers that share the backend, one holds it at a time.
-    ///
-    /// It is a lease: a holder who dies, hangs or is cut off loses it when its time to live ends,
-    /// so that others can go on. A holder who lives renews it, and [learns](Guard::lost) when it
-    /// cannot. What must not happen twice in any case is protected by the [fencing
-    /// token](Guard::fencing_token).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use cachify_core::{Cachify, KeyTemplate};
-    ///
-    /// #[tokio::main]
-    /// async fn main() -> Result<(), cachify_core::Error> {
-    ///     let cachify = Cachify::memory();
-    ///     let key = KeyTemplate::parse("update-user-{user_id}")?.render(&[&7]);
-    ///
-    ///     let guard = cachify.lock(&key).wait(Duration::from_secs(2)).acquire().await?;
-    ///     assert!(cachify.lock(&key).is_locked().await?);
-    ///     guard.release().await?;
-    ///     Ok(())
-    /// }
-    /// ```
-    #[doc(alias = "mutex")]
-    pub fn lock(&self, key: &Key) -> Lock {
-        Lock(Request::new(self, SlotKind::Lock, key, 1))
-    }
-}
-
-/// A handle for a lock, made by [`Cachify::lock`].
+/// A handle for a lock, made by [`Cachify::lock`](crate::Cachify::lock).
 #[must_use = "a lock is taken by `acquire` or `run`"]
 #[derive(Debug, Clone)]
 #[doc(alias = "mutex")]
-pub struct Lock(Request);
+pub struct Lock(pub(crate) Request);
 
 impl Lock {
     /// Sets how long the lock outlives a holder that died. Default: the handle's `lock_ttl`, 30 s.

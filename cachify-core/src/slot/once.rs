@@ -3,40 +3,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::{Cachify, Error, ErrorKind, Guard, IntoTime, Key, Lock, LockStatus};
+use super::lock::{Guard, Lock, LockStatus};
+use crate::{Error, ErrorKind, IntoTime};
 
-impl Cachify {
-    /// Makes a handle that runs work unless another caller is running it at the same moment, in any
-    /// process.
-    ///
-    /// It uses the [lock](Self::lock) of the same key, without waiting for it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use cachify_core::{Cachify, KeyTemplate};
-    ///
-    /// #[tokio::main]
-    /// async fn main() -> Result<(), cachify_core::Error> {
-    ///     let cachify = Cachify::memory();
-    ///     let key = KeyTemplate::parse("daily-report")?.render(&[]);
-    ///
-    ///     match cachify.once(&key).run(async { "sent" }).await? {
-    ///         Some(done) => assert_eq!(done, "sent"),
-    ///         None => println!("another caller is at it"),
-    ///     }
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn once(&self, key: &Key) -> Once {
-        Once(self.lock(key))
-    }
-}
-
-/// A handle for running something once at a time, made by [`Cachify::once`].
+/// A handle for running something once at a time, made by [`Cachify::once`](crate::Cachify::once).
 #[must_use = "nothing runs before `run` or `acquire`"]
 #[derive(Debug, Clone)]
-pub struct Once(Lock);
+pub struct Once(pub(crate) Lock);
 
 impl Once {
     /// Sets how long a run that died blocks the next one. Default: the handle's `lock_ttl`, 30 s.
@@ -110,8 +83,8 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning) if another caller is running the key; otherwise
-    /// those of [`Lock::acquire`].
+    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning) if another caller is running the key;
+    /// otherwise those of [`Lock::acquire`].
     ///
     /// # Cancel safety
     ///

@@ -3,43 +3,15 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::backend::SlotKind;
-use crate::slot::hold::{Holding, Request};
-use crate::{Cachify, Error, IntoTime, Key};
+use super::hold::Holding;
+use super::request::Request;
+use crate::{Error, IntoTime, Key};
 
-impl Cachify {
-    /// Makes a pool of `max` permits on `key`, for all callers that share the backend together.
-    ///
-    /// Each caller brings its own `max`; a caller with a smaller one waits until fewer permits are
-    /// out. Pools and locks never meet, even under one key.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use cachify_core::{Cachify, KeyTemplate};
-    ///
-    /// #[tokio::main]
-    /// async fn main() -> Result<(), cachify_core::Error> {
-    ///     let cachify = Cachify::memory();
-    ///     let key = KeyTemplate::parse("vendor-{tenant}")?.render(&[&"acme"]);
-    ///
-    ///     let permit = cachify.pool(&key, 10).acquire().await?;
-    ///     assert_eq!(cachify.pool(&key, 10).status().await?.in_use, 1);
-    ///     permit.release().await?;
-    ///     Ok(())
-    /// }
-    /// ```
-    #[doc(alias = "semaphore")]
-    pub fn pool(&self, key: &Key, max: u32) -> Pool {
-        Pool(Request::new(self, SlotKind::Pool, key, max))
-    }
-}
-
-/// A handle for a pool, made by [`Cachify::pool`].
+/// A handle for a pool, made by [`Cachify::pool`](crate::Cachify::pool).
 #[must_use = "a permit is taken by `acquire` or `run`"]
 #[derive(Debug, Clone)]
 #[doc(alias = "semaphore")]
-pub struct Pool(Request);
+pub struct Pool(pub(crate) Request);
 
 impl Pool {
     /// Sets how long a permit outlives a holder that died. Default: the handle's `lock_ttl`, 30 s.
@@ -209,7 +181,8 @@ pub struct PoolStatus {
     pub in_use: usize,
     /// The number of callers in the queue.
     pub waiters: usize,
-    /// The maximum that was given to [`Cachify::pool`]. Other callers may have given another one.
+    /// The maximum that was given to [`Cachify::pool`](crate::Cachify::pool). Other callers may
+    /// have given another one.
     pub max: u32,
 }
 

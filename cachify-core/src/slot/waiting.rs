@@ -19,7 +19,6 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::backend::{Listener, Slot, SlotKind};
-use crate::cachify::Inner;
 
 /// How long the first waiter sleeps at most before it looks.
 pub(crate) const RECHECK: Duration = Duration::from_secs(1);
@@ -100,7 +99,9 @@ impl Line {
 
 /// One waiter, which stands in the backend's queue. It leaves the line when it is dropped.
 pub(crate) struct Waiter<'a> {
-    inner: &'a Inner,
+    lines: &'a Lines,
+    /// How long an answer may take.
+    timeout: Duration,
     listener: &'a Listener,
     name: Name,
     key: (u64, u64),
@@ -116,19 +117,21 @@ pub(crate) struct Waiter<'a> {
 impl<'a> Waiter<'a> {
     /// Lines up at the place that the backend gave it. `losses` was subscribed to before it asked.
     pub(crate) fn join(
-        inner: &'a Inner,
+        lines: &'a Lines,
+        timeout: Duration,
         slot: &Slot,
         listener: &'a Listener,
         losses: watch::Receiver<u64>,
         place: u64,
         recheck: Duration,
     ) -> Self {
-        let mut table = inner.waiting.table();
+        let mut table = lines.table();
         table.last += 1;
         let id = table.last;
         drop(table);
         let mut waiter = Self {
-            inner,
+            lines,
+            timeout,
             listener,
             name: (slot.kind, slot.key.as_str().into()),
             key: (place, id),
@@ -150,7 +153,7 @@ impl<'a> Waiter<'a> {
         let moved = self.key.0 != place;
         self.own = now + PLACE / 2;
         let losses = *self.losses.borrow();
-        let mut table = self.inner.waiting.table();
+        let mut table = self.lines.table();
         let line = match table.lines.entry(self.name.clone()) {
             Entry::Occupied(line) => line.into_mut(),
             Entry::Vacant(line) => line.insert(Line {
@@ -178,7 +181,7 @@ impl<'a> Waiter<'a> {
     pub(crate) fn forgives(&mut self, pause: Duration) -> bool {
         let now = Instant::now();
         self.own = now + pause;
-        let mut table = self.inner.waiting.table();
+        let mut table = self.lines.table();
         let failed = match table.lines.get_mut(&self.name) {
             Some(line) => *line.failed.get_or_insert(now),
             None => now,
@@ -191,7 +194,7 @@ impl<'a> Waiter<'a> {
     pub(crate) fn answered(mut self, granted: bool) {
         // What was granted without a message was handed over by one that got lost.
         self.looking &= granted;
-        if let Some(line) = self.inner.waiting.table().lines.get_mut(&self.name) {
+        if let Some(line) = self.lines.table().lines.get_mut(&self.name) {
             line.failed = None;
         }
     }
@@ -231,8 +234,8 @@ impl<'a> Waiter<'a> {
         }
         let losses = *self.losses.borrow_and_update();
         // Until there is an answer.
-        let looked = now + self.inner.settings.backend_timeout + RECHECK;
-        let mut table = self.inner.waiting.table();
+        let looked = now + self.timeout + RECHECK;
+        let mut table = self.lines.table();
         let line = table
             .lines
             .entry(self.name.clone())
@@ -264,7 +267,7 @@ impl<'a> Waiter<'a> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut table = self.inner.waiting.table();
+        let mut table = self.lines.table();
         let Entry::Occupied(mut entry) = table.lines.entry(self.name.clone()) else {
             return;
         };

@@ -188,7 +188,7 @@ fn kind<T>(result: Result<T, Error>) -> Option<ErrorKind> {
 }
 
 fn backend_timeout(cachify: &Cachify) -> Duration {
-    cachify.inner.settings.backend_timeout
+    cachify.inner.engine.settings.backend_timeout
 }
 
 async fn queue_grows_to(cachify: &Cachify, kind: SlotKind, key: &Key, len: usize) {

@@ -152,16 +152,16 @@ impl Gate {
 impl Faulty {
     /// Wraps the backend of `cachify`: the same place, as the same process.
     pub fn wrap(cachify: &Cachify) -> (Cachify, Arc<Self>) {
-        let inner = &cachify.inner;
+        let engine = &cachify.inner.engine;
         let faulty = Arc::new(Self {
-            inner: Arc::clone(&inner.backend),
+            inner: Arc::clone(&engine.backend),
             state: Mutex::default(),
         });
         let over = Cachify::over(
             faulty.clone(),
-            inner.settings.clone(),
-            inner.node.clone(),
-            inner.clock.clone(),
+            engine.settings.clone(),
+            engine.node.clone(),
+            engine.clock.clone(),
         );
         let wrapped = Cachify {
             prefix: cachify.prefix.clone(),

@@ -22,8 +22,7 @@ use super::rights::Rights;
 use super::script::Call;
 use super::time::ServerTime;
 use crate::backend::Token;
-use crate::engine::breaker::current_runtime;
-use crate::{Error, ErrorKind, observe};
+use crate::{Error, ErrorKind, observe, runtime};
 
 /// The address of the server, and the state that all connections to it share.
 pub(super) struct Server {
@@ -207,7 +206,7 @@ impl Link {
             id: live.id,
         };
         #[cfg(feature = "blocking")]
-        crate::blocking::awaits(&live.runtime);
+        runtime::blocked::awaits(&live.runtime);
         let result = live.connection.send_packed_command(cmd).await;
         std::mem::forget(unanswered);
         let result = result.and_then(Value::extract_error);
@@ -259,7 +258,7 @@ impl Link {
 
     /// Connects in the background: who waits for it may give up, and those who come next profit.
     fn attempt(&self) -> Result<Attempt, Error> {
-        let runtime = current_runtime()?;
+        let runtime = runtime::current()?;
         let (sender, attempt) = watch::channel(None);
         let state = Arc::clone(&self.0);
         runtime.spawn(async move {
@@ -329,7 +328,7 @@ impl LinkState {
                     id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
                     fresh: true,
                     #[cfg(feature = "blocking")]
-                    runtime: current_runtime()?,
+                    runtime: runtime::current()?,
                 });
             }
             Ok(Err(error)) => error,
@@ -410,11 +409,11 @@ impl Drop for Unanswered<'_> {
         }
         let test = Test(Arc::clone(state));
         #[cfg(feature = "blocking")]
-        let awaited = crate::blocking::awaited();
+        let awaited = runtime::blocked::awaited();
         runtime.spawn(async move {
             #[cfg(feature = "blocking")]
             if let Some(awaited) = awaited
-                && !crate::blocking::runs(awaited).await
+                && !runtime::blocked::runs(awaited).await
             {
                 // The caller blocks the task of the connection, which is not to blame.
                 return;

@@ -155,7 +155,7 @@ pub async fn c4_s1_no_joiner_gets_what_began_before_a_reset(stage: &Stage) {
     joiner.go_on.notify_one();
     // Or it computes already, if the flight has learnt of the reset.
     until("it joins", async || {
-        a.inner.flights.waiting(&a.own(&key)) == 1 || joined.is_finished()
+        a.inner.entries.flights.waiting(&a.own(&key)) == 1 || joined.is_finished()
     })
     .await;
     assert_eq!(old.finish().await, 1, "the leader's read is older");
@@ -209,7 +209,8 @@ pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
         }));
         // One after the other, so that they stand in this order.
         until("it leads or waits", async || {
-            entered_so_far.load(Ordering::SeqCst) == 1 && a.inner.flights.waiting(&a.own(&key)) == n
+            entered_so_far.load(Ordering::SeqCst) == 1
+                && a.inner.entries.flights.waiting(&a.own(&key)) == n
         })
         .await;
     }
@@ -251,7 +252,7 @@ pub async fn c3_a_lease_that_was_asked_for_again_is_kept_alive(stage: &Stage) {
     let leader = Slow::start(&a, &key, 1).await;
     let follower = Slow::spawn(&a, &key, 2);
     until("it waits", async || {
-        a.inner.flights.waiting(&a.own(&key)) == 1
+        a.inner.entries.flights.waiting(&a.own(&key)) == 1
     })
     .await;
     b.reset(&key).await.unwrap();

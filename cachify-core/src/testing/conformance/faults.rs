@@ -75,7 +75,7 @@ pub async fn c8_s7_a_reset_without_an_answer_is_repeated(stage: &Stage) {
         assert_eq!(read(&cachify, &key, 2).await, 2);
         backend.heal();
         until("the reset is repeated", async || {
-            cachify.inner.pending.is_empty()
+            cachify.inner.engine.resets.is_empty()
         })
         .await;
         assert_eq!(other.cached(&key).get::<i32>().await.unwrap(), None);

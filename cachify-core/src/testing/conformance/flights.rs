@@ -52,7 +52,7 @@ impl Work {
 
 async fn waiting_are(cachify: &Cachify, key: &Key, count: usize) {
     until("they wait", async || {
-        cachify.inner.flights.waiting(&cachify.own(key)) == count
+        cachify.inner.entries.flights.waiting(&cachify.own(key)) == count
     })
     .await;
 }
@@ -186,13 +186,14 @@ pub async fn c4_while_nothing_can_be_confirmed_joiners_get_what_began_after_they
 /// A handle of its own that waits for others only so long.
 fn impatient(stage: &Stage) -> Cachify {
     let Cachify { inner, prefix } = stage.handle();
-    let mut settings = inner.settings.clone();
+    let engine = &inner.engine;
+    let mut settings = engine.settings.clone();
     settings.compute_wait = SECOND;
     let over = Cachify::over(
-        Arc::clone(&inner.backend),
+        Arc::clone(&engine.backend),
         settings,
-        inner.node.clone(),
-        inner.clock.clone(),
+        engine.node.clone(),
+        engine.clock.clone(),
     );
     Cachify { prefix, ..over }
 }

@@ -600,7 +600,7 @@ pub async fn l6_s32_release_and_renewal_are_tried_while_the_backend_fails(stage:
         a.cached(&key).get_or_compute(async || 1).await;
         let _ = a.lock(&stage.key("other")).acquire().await;
     }
-    assert!(a.inner.breaker.is_open());
+    assert!(a.inner.engine.breaker.is_open());
     until("renewed", async || backend.calls(Op::Extend) > 0).await;
     sleep(2500 * MILLI).await;
     assert!(!guard.is_lost());
@@ -646,7 +646,7 @@ pub async fn l8_a_lock_can_be_looked_at_and_forced(stage: &Stage) {
     let guard = a.lock(&key).ttl(20 * SECOND).acquire().await.unwrap();
     assert!(lock.is_locked().await.unwrap());
     let holder = lock.status().await.unwrap().holder.unwrap();
-    assert_eq!(holder.owner, a.inner.node.as_str());
+    assert_eq!(holder.owner, a.inner.engine.node.as_str());
     let left = holder.ttl_left;
     assert!(left > 15 * SECOND && left <= 20 * SECOND, "{left:?}");
 

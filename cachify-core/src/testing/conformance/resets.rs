@@ -74,7 +74,7 @@ pub async fn c8_of_several_resets_each_that_failed_is_queued_and_counted(stage: 
     let error = a.reset([&keys[0], &keys[1]]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
     for key in &keys[..2] {
-        assert!(a.inner.pending.contains(&a.own(key)));
+        assert!(a.inner.engine.resets.contains(&a.own(key)));
         assert!(error.to_string().contains(key.template()), "{error}");
     }
     // As it was built.
@@ -110,7 +110,7 @@ pub async fn c12_an_update_of_several_keys_resets_them_however_it_ends(stage: &S
     let again = async || {
         until("both are gone", async || left(&b, &keys).await == 0).await;
         // A reset that is queued must not meet the next round.
-        until("none is queued", async || a.inner.pending.is_empty()).await;
+        until("none is queued", async || a.inner.engine.resets.is_empty()).await;
         for key in &keys {
             b.cached(key).set(1).await.unwrap();
         }

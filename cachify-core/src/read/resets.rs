@@ -1,14 +1,13 @@
-//! Resets of several keys at once.
+//! Resets: of one key, and of several at once.
 
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::slice;
-use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use super::Inner;
+use super::entries::Entries;
 use crate::{Error, ErrorKind, Key};
 
 /// How many resets of one call are under way at a time. Each has the handle's backend timeout, so a
@@ -18,14 +17,34 @@ const AT_ONCE: usize = 128;
 /// How many templates an error names.
 const NAMED: usize = 8;
 
+/// Queues a reset when it is dropped.
+pub(crate) struct LateReset<'a> {
+    entries: &'a Entries,
+    key: Option<&'a Key>,
+}
+
+impl LateReset<'_> {
+    pub(crate) fn disarm(mut self) {
+        self.key = None;
+    }
+}
+
+impl Drop for LateReset<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.entries.reset_later(key);
+        }
+    }
+}
+
 /// Queues the resets of its keys when it is dropped.
-pub(super) struct LateResets<'a> {
-    inner: &'a Arc<Inner>,
+pub(crate) struct LateResets<'a> {
+    entries: &'a Entries,
     keys: slice::Iter<'a, Key>,
 }
 
 impl LateResets<'_> {
-    pub(super) fn disarm(mut self) {
+    pub(crate) fn disarm(mut self) {
         self.keys = [].iter();
     }
 }
@@ -33,14 +52,75 @@ impl LateResets<'_> {
 impl Drop for LateResets<'_> {
     fn drop(&mut self) {
         for key in self.keys.by_ref() {
-            self.inner.reset_later(key);
+            self.entries.reset_later(key);
         }
     }
 }
 
-impl Inner {
+impl Entries {
+    /// The first poll arms a guard that sees to it that the reset happens.
+    pub(crate) async fn reset(&self, key: &Key) -> Result<(), Error> {
+        let late = self.late_reset(key);
+        let result = match self.engine.admit() {
+            Ok(()) => self.engine.insist(self.engine.backend.reset(key)).await,
+            Err(error) => Err(error),
+        };
+        // Afterwards: the next flight must not begin before the reset.
+        self.flights.end(key, None);
+        late.disarm();
+        result.map_err(|error| self.unconfirmed(key, error))
+    }
+
+    /// Queues the reset of a key whose entry may be old now, and says so as an error.
+    pub(crate) fn unconfirmed(&self, key: &Key, cause: Error) -> Error {
+        let (kind, message) = if self.engine.background.is_shut_down() {
+            // If there is room, reads of this handle no longer trust the entry, but the reset is
+            // not repeated.
+            self.engine.resets.add(key);
+            (
+                ErrorKind::NotQueued,
+                "this cachify handle was closed; the reset did not happen and is not repeated: connect a new one and reset again",
+            )
+        } else if self.reset_later(key) {
+            (
+                ErrorKind::Unconfirmed,
+                "the backend did not acknowledge the reset; it is queued and will be repeated until it does",
+            )
+        } else {
+            (
+                ErrorKind::NotQueued,
+                "the backend did not acknowledge the reset, and too many are queued already; reset again later",
+            )
+        };
+        Error::new(kind, message)
+            .with_template(key.template())
+            .with_source(cause)
+    }
+
+    /// Queues a reset and has it replayed. `false`: the queue is full.
+    fn reset_later(&self, key: &Key) -> bool {
+        let queued = self.engine.resets.add(key);
+        self.flights.end(key, None);
+        if !queued {
+            tracing::error!(
+                template = key.template(),
+                "reset dropped: too many are queued"
+            );
+        }
+        self.engine.kick();
+        queued
+    }
+
+    /// Queues a reset unless it is disarmed.
+    pub(crate) fn late_reset<'a>(&'a self, key: &'a Key) -> LateReset<'a> {
+        LateReset {
+            entries: self,
+            key: Some(key),
+        }
+    }
+
     /// Resets each of `keys`, even if the others fail. The first poll arms a guard for all.
-    pub(super) async fn reset_each(self: &Arc<Self>, keys: &[Key]) -> Result<(), Error> {
+    pub(crate) async fn reset_each(&self, keys: &[Key]) -> Result<(), Error> {
         if let [key] = keys {
             return self.reset(key).await;
         }
@@ -62,16 +142,16 @@ impl Inner {
     }
 
     /// Queues the resets of `keys` unless it is disarmed.
-    pub(super) fn late_resets<'a>(self: &'a Arc<Self>, keys: &'a [Key]) -> LateResets<'a> {
+    pub(crate) fn late_resets<'a>(&'a self, keys: &'a [Key]) -> LateResets<'a> {
         LateResets {
-            inner: self,
+            entries: self,
             keys: keys.iter(),
         }
     }
 
     /// A reset that happens even if the future is dropped before its first poll.
     fn armed_reset<'a>(
-        self: &'a Arc<Self>,
+        &'a self,
         key: &'a Key,
     ) -> impl Future<Output = Result<(), Error>> + use<'a> {
         let late = self.late_reset(key);

@@ -11,10 +11,10 @@ use futures_util::future::join_all;
 use smol_str::SmolStr;
 use tokio::sync::Notify;
 
-use super::{Backoff, Claim, Inner};
+use super::background::{Backoff, Claim, Context};
+use super::budget::limit;
 use crate::backend::{Acquire, Acquired, Slot, SlotKind, Token};
-use crate::clock::Moment;
-use crate::engine::breaker::limit;
+use crate::clock::{Clock, Moment};
 use crate::{Error, Key};
 
 /// The most debts without a task that are kept. The time to live ends the others.
@@ -76,8 +76,9 @@ impl Debt {
 type Name = (Option<SlotKind>, SmolStr, Token);
 
 /// What a handle owes.
-#[derive(Default)]
-pub(crate) struct Owed {
+pub(crate) struct Debts {
+    context: Context,
+    clock: Clock,
     table: Mutex<Table>,
     /// The sizes of the table's maps: a call costs one load each while nothing is owed.
     all: AtomicUsize,
@@ -96,12 +97,24 @@ struct Table {
     last: u64,
 }
 
-impl Owed {
+impl Debts {
+    pub(crate) fn new(context: Context, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            clock,
+            table: Mutex::default(),
+            all: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            collecting: AtomicBool::new(false),
+            changed: Notify::new(),
+        })
+    }
+
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(super) fn count(&self, select: impl Fn(&Key) -> bool) -> usize {
+    pub(crate) fn count(&self, select: impl Fn(&Key) -> bool) -> usize {
         let table = self.table();
         let keys = table.debts.values().map(|(debt, _)| debt.key());
         keys.filter(|key| select(key)).count()
@@ -117,16 +130,51 @@ impl Owed {
         self.left.load(Ordering::Acquire) != 0
     }
 
-    /// Returns whether the caller is the one who must collect now.
-    pub(super) fn claim_collection(&self) -> bool {
-        self.are_left()
-            && !self.collecting.load(Ordering::Acquire)
-            && !self.collecting.swap(true, Ordering::AcqRel)
+    /// Starts to pay all debts that have no task, unless that is under way or there are none.
+    pub(crate) fn collect(self: &Arc<Self>) {
+        if self.are_left()
+            && let Some(claim) = Claim::take(self, |debts| &debts.collecting)
+        {
+            self.context.background.spawn(collect(claim));
+        }
     }
 
-    /// Ends the collection, whether it is done or its runtime went away.
-    pub(super) fn end_collection(&self) {
-        self.collecting.store(false, Ordering::Release);
+    /// Sends a release to the backend in the background until the backend acknowledges it or the
+    /// time to live ends.
+    pub(crate) fn owe(self: &Arc<Self>, debt: Debt) {
+        if self.change(|table| table.add(&debt)) {
+            self.send(debt);
+        }
+    }
+
+    fn send(self: &Arc<Self>, debt: Debt) {
+        let sending = Sending::new(self, debt);
+        self.context.background.spawn_tracked(async move {
+            sending.pay().await;
+        });
+    }
+
+    /// [`Backend::acquire`](crate::backend::Backend::acquire), which does not fail for what this
+    /// handle itself has yet to release.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        slot: &Slot,
+        acquire: Acquire<'_>,
+    ) -> Result<Acquired, Error> {
+        let owed = self.of(slot);
+        for name in &owed {
+            if let Some(debt) = self.change(|table| table.take(name)) {
+                self.send(debt);
+            }
+        }
+        let backend = &self.context.backend;
+        let acquired = backend.acquire(slot, acquire).await?;
+        if owed.is_empty() || !matches!(acquired, Acquired::Held { .. }) {
+            return Ok(acquired);
+        }
+        // A release that had to connect anew may have come after the request.
+        self.settled(&owed).await;
+        backend.acquire(slot, acquire).await
     }
 
     /// Returns the debts for a slot, some at least.
@@ -211,9 +259,9 @@ impl Table {
     }
 }
 
-impl fmt::Debug for Owed {
+impl fmt::Debug for Debts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Owed")
+        f.debug_struct("Debts")
             .field("all", &self.all)
             .field("left", &self.left)
             .finish_non_exhaustive()
@@ -223,15 +271,15 @@ impl fmt::Debug for Owed {
 /// A debt that is being sent. Dropped unpaid, as by the end of a runtime, it is left to the next
 /// call.
 struct Sending {
-    inner: Arc<Inner>,
+    debts: Arc<Debts>,
     debt: Debt,
     paid: bool,
 }
 
 impl Sending {
-    fn new(inner: &Arc<Inner>, debt: Debt) -> Self {
+    fn new(debts: &Arc<Debts>, debt: Debt) -> Self {
         Self {
-            inner: Arc::clone(inner),
+            debts: Arc::clone(debts),
             debt,
             paid: false,
         }
@@ -239,8 +287,8 @@ impl Sending {
 
     /// Sends it. `false`: it was not acknowledged, and is left to be sent again.
     async fn pay(mut self) -> bool {
-        let Self { inner, debt, .. } = &self;
-        let (backend, within) = (&inner.backend, inner.settings.backend_timeout);
+        let Self { debts, debt, .. } = &self;
+        let (backend, within) = (&debts.context.backend, debts.context.timeout);
         // Bypasses the circuit breaker, and repetitions must not open it either.
         let result = match &debt.what {
             What::Slot(slot) => limit(within, backend.release(slot, &debt.token)).await,
@@ -255,7 +303,7 @@ impl Sending {
                 }
                 self.paid = true;
             }
-            Err(error) if inner.clock.now() >= debt.until => {
+            Err(error) if debts.clock.now() >= debt.until => {
                 tracing::warn!(%error, template, "a release was not acknowledged; the time to live ended it");
                 self.paid = true;
             }
@@ -263,10 +311,10 @@ impl Sending {
                 tracing::debug!(%error, template, "a release was not acknowledged, and is sent again");
             }
         }
-        let (inner, paid) = (Arc::clone(&self.inner), self.paid);
+        let (debts, paid) = (Arc::clone(&self.debts), self.paid);
         drop(self);
         if !paid {
-            inner.kick();
+            debts.collect();
         }
         paid
     }
@@ -274,8 +322,8 @@ impl Sending {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        let Self { inner, debt, paid } = self;
-        let kept = inner.owed.change(|table| {
+        let Self { debts, debt, paid } = self;
+        let kept = debts.change(|table| {
             if *paid {
                 table.debts.remove(&debt.name());
                 return true;
@@ -289,72 +337,33 @@ impl Drop for Sending {
                 "too many releases are owed; the time to live ends this one"
             );
         }
-        inner.owed.changed.notify_waiters();
+        debts.changed.notify_waiters();
     }
 }
 
-impl Inner {
-    /// Sends a release to the backend in the background until the backend acknowledges it or the
-    /// time to live ends.
-    pub(crate) fn owe(self: &Arc<Self>, debt: Debt) {
-        if self.owed.change(|table| table.add(&debt)) {
-            self.send(debt);
-        }
-    }
-
-    fn send(self: &Arc<Self>, debt: Debt) {
-        let sending = Sending::new(self, debt);
-        self.spawn_tracked(async move {
-            sending.pay().await;
-        });
-    }
-
-    /// [`Backend::acquire`](crate::backend::Backend::acquire), which does not fail for what this
-    /// handle itself has yet to release.
-    pub(crate) async fn acquire(
-        self: &Arc<Self>,
-        slot: &Slot,
-        acquire: Acquire<'_>,
-    ) -> Result<Acquired, Error> {
-        let owed = self.owed.of(slot);
-        for name in &owed {
-            if let Some(debt) = self.owed.change(|table| table.take(name)) {
-                self.send(debt);
-            }
-        }
-        let acquired = self.backend.acquire(slot, acquire).await?;
-        if owed.is_empty() || !matches!(acquired, Acquired::Held { .. }) {
-            return Ok(acquired);
-        }
-        // A release that had to connect anew may have come after the request.
-        self.owed.settled(&owed).await;
-        self.backend.acquire(slot, acquire).await
-    }
-}
-
-/// Pays all debts that have no task. It keeps the handle alive until then, as each of their tasks
+/// Pays all debts that have no task. It keeps the connection until then, as each of their tasks
 /// would have.
-pub(super) async fn collect(claim: Claim) {
-    let Some(inner) = claim.inner.upgrade() else {
+async fn collect(claim: Claim<Debts>) {
+    let Some(debts) = claim.owner() else {
         return;
     };
-    let mut backoff = Backoff(Backoff::FIRST);
+    let mut backoff = Backoff::new();
     loop {
-        let debts: Vec<_> = inner.owed.change(|table| {
+        let left: Vec<_> = debts.change(|table| {
             std::iter::from_fn(|| table.take_first())
                 .take(AT_ONCE)
                 .collect()
         });
-        if debts.is_empty() {
+        if left.is_empty() {
             drop(claim);
-            inner.background.idle.notify_waiters();
+            debts.context.background.advance();
             // For what was left between the last look and the end of the claim.
-            return inner.kick();
+            return debts.collect();
         }
-        let sending = debts.into_iter().map(|debt| Sending::new(&inner, debt));
+        let sending = left.into_iter().map(|debt| Sending::new(&debts, debt));
         let all_paid = join_all(sending.map(Sending::pay)).await;
         if all_paid.into_iter().all(|paid| paid) {
-            backoff = Backoff(Backoff::FIRST);
+            backoff = Backoff::new();
         } else {
             backoff.pause().await;
         }

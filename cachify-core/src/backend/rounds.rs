@@ -1,0 +1,21 @@
+//! Letting more and more callers pass.
+
+/// Lets callers pass in rounds: one in the first, then 2, 4, 8, ...
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    width: u32,
+    left: u32,
+}
+
+impl Rounds {
+    /// Returns whether the caller passes. `over`: the last round is over.
+    pub(crate) fn pass(&mut self, over: bool) -> bool {
+        if over {
+            self.width = self.width.saturating_mul(2).max(1);
+            self.left = self.width;
+        }
+        let passes = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        passes
+    }
+}

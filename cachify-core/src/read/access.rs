@@ -1,0 +1,44 @@
+//! Access to one entry.
+
+use std::sync::Arc;
+
+use super::entries::Entries;
+use super::policy::Policy;
+use crate::{Key, Ttl};
+
+/// Access to one entry: which one, for how long its values live, and what is stored.
+#[derive(Clone)]
+pub(crate) struct Access<P> {
+    pub(super) entries: Arc<Entries>,
+    /// With the prefix of the handle.
+    pub(super) key: Key,
+    pub(super) ttl: Ttl,
+    pub(super) jitter: f64,
+    pub(super) policy: P,
+    /// It does not wait: while another caller computes, this one computes too, and its value is not
+    /// stored.
+    pub(super) alone: bool,
+}
+
+impl<P> Access<P> {
+    /// Decides by another policy.
+    pub(super) fn map<Q>(self, policy: impl FnOnce(P) -> Q) -> Access<Q> {
+        Access {
+            entries: self.entries,
+            key: self.key,
+            ttl: self.ttl,
+            jitter: self.jitter,
+            policy: policy(self.policy),
+            alone: self.alone,
+        }
+    }
+
+    /// Returns how long `value` is to live; `None`: not at all.
+    pub(super) fn lifetime<T>(&self, value: &T) -> Option<Ttl>
+    where
+        P: Policy<T>,
+    {
+        let ttl = self.policy.ttl(value, self.ttl)?.jittered(self.jitter);
+        (!ttl.is_zero()).then_some(ttl)
+    }
+}

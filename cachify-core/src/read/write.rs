@@ -1,0 +1,107 @@
+//! Writing an entry: set and reset.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::access::Access;
+use super::lease::{LEASE_TTL, Lease};
+use super::policy::Policy;
+use super::value::{Cacheable, weigh};
+use crate::backend::{Begin, Begun, Claim, NewEntry, Typed};
+use crate::{Error, ErrorKind, Ttl, codec};
+
+impl<P> Access<P> {
+    /// Stores `value`, or resets the entry if the value is not to be stored.
+    pub(crate) async fn set<T>(&self, value: T) -> Result<(), Error>
+    where
+        T: Cacheable,
+        P: Policy<T>,
+    {
+        let Some(ttl) = self.lifetime(&value) else {
+            return self.reset().await;
+        };
+        let late = self.entries.late_reset(&self.key);
+        let result = self.put(value, ttl).await;
+        late.disarm();
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Codec => {
+                Err(error.with_template(self.key.template()))
+            }
+            Err(error) => Err(self.entries.unconfirmed(&self.key, error)),
+        }
+    }
+
+    /// Removes the entry.
+    pub(crate) async fn reset(&self) -> Result<(), Error> {
+        self.entries.reset(&self.key).await
+    }
+
+    /// Stores `value` without making sure that a failure leaves no old value behind.
+    pub(crate) async fn put<T>(&self, value: T, ttl: Ttl) -> Result<(), Error>
+    where
+        T: Cacheable,
+        P: Policy<T>,
+    {
+        let known = self.policy.weight(&value);
+        let engine = &self.entries.engine;
+        let encoding = engine.settings.encoding;
+        codec::check_first(&self.key, encoding, &value);
+        let typed: Typed = Arc::new(value);
+        let encode = |now| match typed.downcast_ref::<T>() {
+            Some(value) => codec::encode(encoding, value, ttl, now),
+            None => unreachable!("made of a T above"),
+        };
+        let weigh = || weigh::<T>(known, &typed);
+        // Before anything is removed: a value that cannot be encoded changes nothing.
+        let bytes = if engine.backend.is_local() {
+            None
+        } else {
+            Some(encode(engine.backend.now())?)
+        };
+        let encode = |now| match &bytes {
+            Some(bytes) => Ok(codec::stamped(bytes.clone(), now)),
+            None => encode(now),
+        };
+        let entry = NewEntry {
+            value: &typed,
+            encode: &encode,
+            weigh: &weigh,
+            ttl,
+        };
+        engine.attempt(self.overwrite(entry)).await
+    }
+
+    /// Starts a lease of its own, which removes the entry, and fills it.
+    ///
+    /// A later reset or set ends that lease. A copy of either request that arrives after that
+    /// stores nothing: the fill is refused, and no fill follows a begin whose answer was given up.
+    async fn overwrite(&self, entry: NewEntry<'_>) -> Result<(), Error> {
+        let engine = &self.entries.engine;
+        loop {
+            let lease = Lease::new(engine, &self.key, None);
+            let begin = Begin {
+                token: &lease.token,
+                ttl: LEASE_TTL,
+                claim: Claim::Overwrite,
+                unreadable: None,
+            };
+            lease.asking();
+            let recheck = match engine.backend.begin(&self.key, begin).await? {
+                Begun::Granted => {
+                    lease.granted();
+                    // `false`: overtaken, which is as good as having come earlier.
+                    engine.backend.fill(&self.key, &lease.token, entry).await?;
+                    lease.ended();
+                    self.entries.flights.end(&self.key, None);
+                    return Ok(());
+                }
+                // The request may have been sent twice: another lease, as in a read.
+                Begun::Busy { recheck } => recheck,
+                Begun::Found(_) => Duration::from_millis(1),
+            };
+            lease.ended();
+            tokio::time::sleep(recheck).await;
+        }
+    }
+}
