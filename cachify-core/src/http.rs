@@ -40,7 +40,6 @@
 
 mod adapter;
 mod answer;
-mod bypass;
 mod cacheable;
 mod cookies;
 mod directives;
@@ -71,8 +70,6 @@ pub use self::request_key::{RequestKey, hashed, read_key, sorted_query};
 pub use self::routed::{Routed, host};
 pub use self::serve::Framework;
 
-pub(crate) use self::bypass::Why;
-
 use self::answer::Fwd;
 use self::cacheable::Wish;
 use self::cookies::Ignored;
@@ -81,6 +78,7 @@ use self::routed::Met;
 use self::stored::Stored;
 use self::variants::Variants;
 use crate::clock::Moment;
+use crate::observe::Why;
 use crate::{Error, Key, MissingPlaceholder, Ttl, observe};
 
 /// Configures which answers of a route are cached, under which key, and for how long.

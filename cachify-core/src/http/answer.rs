@@ -10,10 +10,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use super::bypass::Why;
 use super::cacheable::{date, list};
 use super::stored::{Stored, Told};
 use crate::clock::Moment;
+use crate::observe::Why;
 
 /// Why a request went on to the inner service, as `Cache-Status` (RFC 9211) tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

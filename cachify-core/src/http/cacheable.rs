@@ -10,13 +10,13 @@ use http::header::{
 use http::{Method, StatusCode};
 
 use super::answer::Fwd;
-use super::bypass::Why;
 use super::cookies::Ignored;
 use super::directives::{
     Directives, LARGEST, Targeted, cache_control, delta_seconds, pragma_forbids, targeted,
 };
 use super::stored::Stored;
 use crate::clock::Moment;
+use crate::observe::Why;
 
 /// Statuses that are stored unless the rules say otherwise. They are those of the cacheable ones
 /// (RFC 9110, 15.1) that do not tell of an absence, which ends without notice.

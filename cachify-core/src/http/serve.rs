@@ -16,13 +16,12 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::answer::{CONDITIONS, Fwd, Origin, answer};
-use super::bypass::Why;
 use super::cacheable::{Refusal, can_be_an_entry, initial_age, storable};
 use super::routed::with_host;
 use super::stored::{Facts, HttpEntry, Stored, Varies};
 use super::variants::LIFE;
 use super::{CacheRules, Plan, Step};
-use crate::observe::{self, ReadOutcome};
+use crate::observe::{self, ReadOutcome, Why};
 use crate::read::policy::sealed::Policy;
 use crate::{Cachify, Key, Ttl};
 

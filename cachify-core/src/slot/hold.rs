@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::backend::{BoxFuture, Slot, Token};
+use crate::backend::{BoxFuture, Slot, SlotKind, Token};
 use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::engine::debts::Debt;
@@ -24,6 +24,15 @@ use crate::{Error, ErrorKind, Key};
 
 /// How long a hold sleeps at most before it looks at the clock again.
 const CHECK: Duration = Duration::from_secs(1);
+
+impl From<SlotKind> for observe::Kind {
+    fn from(kind: SlotKind) -> Self {
+        match kind {
+            SlotKind::Lock => Self::Lock,
+            SlotKind::Pool => Self::Pool,
+        }
+    }
+}
 
 /// Returns when a hold that was asked for at `sent` can no longer be relied on: a hundredth earlier
 /// than the backend ends it, since two clocks do not run at the same speed, and two milliseconds,
@@ -72,7 +81,8 @@ impl Hold {
         if was_held.is_ok() {
             let template = self.slot.key.template();
             tracing::warn!(template, "a lock or permit was lost while it was in use");
-            observe::contest(&self.slot, Contest::Lost, Duration::ZERO);
+            let Slot { kind, key, .. } = &self.slot;
+            observe::contest((*kind).into(), key, Contest::Lost, Duration::ZERO);
             self.changed.notify_waiters();
         }
     }
@@ -149,7 +159,7 @@ impl Holding {
         disturbances: u64,
     ) -> Self {
         let first = max_hold.map_or(ttl, |max_hold| ttl.min(max_hold));
-        observe::permits(&slot, 1.0);
+        observe::permits(slot.kind.into(), &slot.key, 1.0);
         let key = slot.key.within(None).into_owned();
         let hold = Arc::new(Hold {
             engine: Arc::clone(engine),
@@ -243,7 +253,7 @@ impl Holding {
 impl Drop for Holding {
     fn drop(&mut self) {
         let hold = &self.hold;
-        observe::permits(&hold.slot, -1.0);
+        observe::permits(hold.slot.kind.into(), &hold.slot.key, -1.0);
         if !self.released {
             hold.state.store(RELEASED, Ordering::Release);
             let debt = Debt::of_slot(&hold.slot, &hold.token, hold.deadline());

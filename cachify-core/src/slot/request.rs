@@ -52,7 +52,8 @@ impl Request {
             Err(error) if error.is_contended() => Contest::Contended,
             Err(_) => Contest::Failed,
         };
-        observe::contest(&self.slot, contest, start.elapsed());
+        let Slot { kind, key, .. } = &self.slot;
+        observe::contest((*kind).into(), key, contest, start.elapsed());
         result.map_err(|error| error.with_template(self.slot.key.template()))
     }
 
