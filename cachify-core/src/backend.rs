@@ -23,7 +23,7 @@ pub mod memory;
 #[doc(hidden)]
 pub mod redis;
 pub(crate) mod rounds;
-mod sharded;
+pub(crate) mod sharded;
 mod signals;
 
 pub use signals::{Listener, Signals};

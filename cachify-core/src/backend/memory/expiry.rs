@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use smol_str::SmolStr;
 
-use super::{MemoryEntry, NEVER};
+use super::entry::{MemoryEntry, NEVER};
 use crate::backend::sharded::Sharded;
 use crate::clock::Moment;
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::super::sharded::{Sharded, lock};
-use super::super::{Acquire, Acquired, Inspection, Signals, Slot, SlotKind, Token};
-use super::sweep::Alarm;
+use super::alarm::Alarm;
+use crate::backend::sharded::{Sharded, lock};
+use crate::backend::{Acquire, Acquired, Inspection, Signals, Slot, SlotKind, Token};
 use crate::clock::Moment;
 
 /// For how long a place is kept for the waiter it was handed to.

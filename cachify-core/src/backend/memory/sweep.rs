@@ -3,14 +3,12 @@
 //! It runs in slices. Between two slices the task yields, so the amount of work does not delay
 //! other tasks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
-use super::Store;
 use super::slots::Slots;
+use super::store::Store;
 use crate::backend::sharded::lock;
 use crate::clock::Moment;
 
@@ -20,43 +18,23 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long one slice keeps its thread.
 const SLICE: Duration = Duration::from_micros(200);
 
-/// When the sweep looks at locks and pools next.
-#[derive(Default)]
-pub(super) struct Alarm {
-    /// In microseconds.
-    at: AtomicU64,
-    changed: Notify,
-}
-
-impl Alarm {
-    /// Ensures that the sweep runs at `moment` or earlier.
-    pub(super) fn rings_by(&self, moment: Moment) {
-        let moment = moment.as_micros();
-        if moment < self.at.load(Ordering::Relaxed) {
-            self.at.fetch_min(moment, Ordering::Relaxed);
-            self.changed.notify_one();
-        }
-    }
-
-    /// Waits until it rings.
-    async fn ring(&self, now: Moment) {
-        let at = Moment::from_micros(self.at.load(Ordering::Relaxed));
-        // A timer is accurate to a millisecond. Less, and one that fires early would make the sweep
-        // turn in circles.
-        let wait = at.since(now).max(Duration::from_millis(1));
-        let _ = tokio::time::timeout(wait, self.changed.notified()).await;
-    }
-}
-
 /// The task. Ends with the store, or with its runtime, whichever goes first.
 pub(super) struct Sweep(Weak<Store>);
 
 impl Sweep {
-    pub(super) fn of(store: &Arc<Store>) -> Self {
-        Self(Arc::downgrade(store))
+    /// Starts the sweep of a store if it does not run and there is a runtime to run it.
+    pub(super) fn ensure(store: &Arc<Store>) {
+        if store.sweeping.load(Ordering::Acquire) || store.sweeping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let sweep = Self(Arc::downgrade(store));
+        // Without a runtime `sweep` is dropped right here, and the next write tries again.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(sweep.run());
+        }
     }
 
-    pub(super) async fn run(self) {
+    async fn run(self) {
         let mut next = Moment::from_micros(0);
         loop {
             let Some(store) = self.0.upgrade() else {

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use redis::Value;
 
+use super::limits::{micros, millis};
+use super::message::lease_ended;
 use super::script::{self, Call, Spot};
-use super::{GRANTED, Shared, error, micros, millis};
+use super::shared::{GRANTED, Shared};
+use super::{error, subscription};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Token};
 use crate::{Error, Key, observe};
-
-/// The message that the lease of `key` ended.
-pub(super) fn lease_ended(key: &str) -> String {
-    format!("C {key}")
-}
 
 /// Ends a lease without storing anything.
 fn end_call(spot: Spot<'_>, token: &Token) -> Call {
@@ -76,7 +74,7 @@ impl Shared {
         let mut recheck = Duration::from_millis(outcome.number);
         if !self.subscriber.stands(key.prefix()) {
             // When it stands, all who wait look again.
-            self.subscriber.start(&self.weak);
+            subscription::start(self);
             recheck = recheck.min(Duration::from_millis(500));
         }
         Ok(Begun::Busy { recheck })
@@ -98,7 +96,7 @@ impl Shared {
                     return Err(error);
                 }
             };
-            if !self.room.admits(self, bytes.len()).await {
+            if !self.room.admits(&self.control, bytes.len()).await {
                 observe::no_room(key);
                 return self.flag(&self.data, &call).await;
             }

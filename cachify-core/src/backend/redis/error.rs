@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use redis::{ErrorKind as Kind, RedisError};
 
-use super::link::Server;
 use super::reach::broken;
+use super::server::Server;
 use crate::{Error, ErrorKind};
 
 /// The words by which the server says that it does not know a command; the command follows in

@@ -1,6 +1,5 @@
 //! One multiplexed connection that is made on demand, once for all callers.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,65 +12,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::LONGEST_ANSWER;
+use super::address::Address;
 use super::error::{code, garbled};
-use super::fitness::greet;
-use super::options::Address;
+use super::greeting::greet;
 use super::reach::{LATE, unreachable, wrong_scheme};
-use super::rights::Rights;
 use super::script::Call;
-use super::time::ServerTime;
-use crate::backend::Token;
+use super::server::Server;
 use crate::{Error, ErrorKind, observe, runtime};
-
-/// The address of the server, and the state that all connections to it share.
-pub(super) struct Server {
-    pub(super) address: Address,
-    pub(super) rights: Rights,
-    /// Keys with other prefixes than that of the rights are used, too.
-    pub(super) prefixes: AtomicBool,
-    /// How long an attempt to connect goes on: those who wait for it may give up sooner.
-    pub(super) connect_timeout: Duration,
-    pub(super) backend_timeout: Duration,
-    pub(super) time: ServerTime,
-    pub(super) resent: Resent,
-    /// A connection was made once.
-    pub(super) known: AtomicBool,
-}
-
-/// The tokens that were asked for by a connection that broke: what it carried may still arrive,
-/// until it is refused for its age.
-#[derive(Default)]
-pub(super) struct Resent(Mutex<HashMap<Token, Instant>>);
-
-impl Resent {
-    fn add(&self, token: &Token) {
-        let (mut tokens, now) = (self.tokens(), Instant::now());
-        if tokens.len() == tokens.capacity() {
-            tokens.retain(|_, until| *until > now);
-        }
-        tokens.insert(token.clone(), now + LONGEST_ANSWER);
-    }
-
-    /// Returns whether a first request for `token` may still come.
-    pub(super) fn contains(&self, token: &Token) -> bool {
-        let tokens = self.tokens();
-        tokens
-            .get(token)
-            .is_some_and(|until| *until > Instant::now())
-    }
-
-    fn tokens(&self) -> MutexGuard<'_, HashMap<Token, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Server {
-    /// Returns whether a connection was made once.
-    pub(super) fn is_known(&self) -> bool {
-        self.known.load(Ordering::Acquire)
-    }
-}
 
 /// How long to wait before asking a server again that refused us for its kind or for our
 /// credentials. Some callers bypass the circuit breaker.
@@ -121,6 +68,11 @@ impl Link {
             testing: AtomicBool::new(false),
             last: AtomicU64::new(0),
         }))
+    }
+
+    /// Returns the address of the server, to be shown.
+    pub(super) fn place(&self) -> &str {
+        &self.0.server.address.place
     }
 
     /// Connects unless there is a connection, and gives its number: never zero, another one for

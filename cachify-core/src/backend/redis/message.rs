@@ -49,6 +49,32 @@ fn micros(text: &str) -> Option<u64> {
     (digits && canonical).then(|| text.parse().ok())?
 }
 
+/// The message that the lease of `key` ended.
+pub(super) fn lease_ended(key: &str) -> String {
+    format!("C {key}")
+}
+
+/// The second half of the message to a waiter.
+pub(super) fn slot_text(kind: SlotKind, key: &str) -> String {
+    let letter = match kind {
+        SlotKind::Lock => 'L',
+        SlotKind::Pool => 'P',
+    };
+    format!("{letter} {key}")
+}
+
+/// See [`testing::fuzzing`](crate::testing::fuzzing).
+#[cfg(feature = "testing")]
+pub(crate) fn fuzz_message(bytes: &[u8]) {
+    let node = Node::new("fuzz");
+    // Most messages name a token of their reader.
+    let text = String::from_utf8_lossy(bytes).replace("TOKEN", node.token().as_str());
+    if let Some(Message::LeaseEnded(key) | Message::Turn { key, .. }) = Message::parse(&text, &node)
+    {
+        assert!(Key::is_text(key), "{key:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

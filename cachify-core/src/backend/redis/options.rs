@@ -3,11 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::{Client, Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, cmd};
-
+#[cfg(feature = "tls")]
+use super::tls::TlsOptions;
 use crate::backend::Node;
 use crate::clock::Clock;
-use crate::{Error, ErrorKind};
 
 /// Configures which server to connect to, and how.
 #[must_use = "options do nothing before `Redis::lazy`"]
@@ -21,7 +20,7 @@ pub struct RedisOptions {
     pub(super) entries_share: Option<f64>,
     pub(super) client_name: Option<String>,
     #[cfg(feature = "tls")]
-    pub(super) tls: super::tls::TlsOptions,
+    pub(super) tls: TlsOptions,
     pub(super) clock: Clock,
 }
 
@@ -38,7 +37,7 @@ impl RedisOptions {
             entries_share: None,
             client_name: None,
             #[cfg(feature = "tls")]
-            tls: super::tls::TlsOptions::default(),
+            tls: TlsOptions::default(),
             clock: Clock::default(),
         }
     }
@@ -81,7 +80,7 @@ impl RedisOptions {
 
     /// Sets what TLS trusts and shows.
     #[cfg(feature = "tls")]
-    pub fn tls(mut self, tls: super::tls::TlsOptions) -> Self {
+    pub fn tls(mut self, tls: TlsOptions) -> Self {
         self.tls = tls;
         self
     }
@@ -101,96 +100,4 @@ impl fmt::Debug for RedisOptions {
             .field("backend_timeout", &self.backend_timeout)
             .finish_non_exhaustive()
     }
-}
-
-/// How to reach a server, as the URL says.
-pub(super) struct Address {
-    /// Connects without logging in: see [`hello`](Self::hello).
-    pub(super) client: Client,
-    /// Connects and logs in, to subscribe.
-    pub(super) listener: Client,
-    /// Logs in, names the connection and asks what the server is. Every user may send it, whatever
-    /// its rights.
-    pub(super) hello: Cmd,
-    /// Another database than 0.
-    pub(super) database: Option<i64>,
-    /// The address without user and password, to be shown.
-    pub(super) place: String,
-}
-
-/// Understands the URL.
-pub(super) fn open(options: &RedisOptions, node: &Node) -> Result<Address, Error> {
-    let wrong = |message: &'static str| Error::new(ErrorKind::Configuration, message);
-    let url = options.url.as_str();
-    if url.contains("+sentinel:") {
-        return Err(wrong(
-            "the URL names a Sentinel, which is not supported yet; connect to the primary",
-        ));
-    }
-    if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
-        return Err(wrong(
-            "the URL asks for TLS, but cachify was built without its feature `tls`; turn it on",
-        ));
-    }
-    if url.ends_with("#insecure") {
-        return Err(wrong(
-            "the URL ends in `#insecure`, which would trust any server with the password and the data; give the server's authority with the builder's \
-             `tls_authorities` or `SSL_CERT_FILE` instead",
-        ));
-    }
-    let info = url.into_connection_info().map_err(|_| {
-        // The cause is not told: it may quote the URL, which may hold a password.
-        wrong(
-            "the URL is not understood; it reads redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix://PATH[?db=DB]; special characters in a \
-             password are percent-encoded",
-        )
-    })?;
-    let name = match &options.client_name {
-        Some(name) if name.bytes().all(|b| b.is_ascii_graphic()) => name.clone(),
-        Some(_) => {
-            return Err(wrong(
-                "the client name may only have printable ASCII characters without spaces",
-            ));
-        }
-        None => format!("{}:{}", options.prefix, node.as_str()),
-    };
-    let settings = info.redis_settings();
-    let user = settings.username().unwrap_or("default");
-    let database = Some(settings.db()).filter(|database| *database != 0);
-    let mut hello = cmd("HELLO");
-    hello.arg(2);
-    let anonymous = redis::RedisConnectionInfo::default()
-        .set_protocol(ProtocolVersion::RESP2)
-        .set_skip_set_lib_name();
-    let mut known = anonymous.clone();
-    if let Some(password) = settings.password() {
-        hello.arg("AUTH").arg(user).arg(password);
-        known = known.set_username(user).set_password(password);
-    }
-    if !name.is_empty() {
-        hello.arg("SETNAME").arg(name);
-    }
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let place = info.addr().to_string();
-    let info = info.set_tcp_settings(tcp);
-    let client = |settings| {
-        let info = info.clone().set_redis_settings(settings);
-        #[cfg(feature = "tls")]
-        return options.tls.client(info);
-        #[cfg(not(feature = "tls"))]
-        plain(info)
-    };
-    Ok(Address {
-        client: client(anonymous)?,
-        listener: client(known)?,
-        hello,
-        database,
-        place,
-    })
-}
-
-/// A client that uses TLS only if the URL says so, and then trusts the public authorities.
-pub(super) fn plain(info: ConnectionInfo) -> Result<Client, Error> {
-    let wrong = "the URL names a server that cannot be connected to from here";
-    Client::open(info).map_err(|_| Error::new(ErrorKind::Configuration, wrong))
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use redis::cmd;
 use tokio::time::Instant;
 
-use super::Shared;
-use super::fitness::{field, text};
+use super::info::{field, text};
+use super::link::Link;
 
 /// How long a reading of the server's memory is used.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -53,23 +53,23 @@ impl Room {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether an entry of this many bytes may be stored.
-    pub(super) async fn admits(&self, shared: &Shared, bytes: usize) -> bool {
+    /// Returns whether an entry of this many bytes may be stored. Asks the server by `link`.
+    pub(super) async fn admits(&self, link: &Link, bytes: usize) -> bool {
         let Some(share) = self.share else {
             return true;
         };
         if self.known().is_due()
             && let Ok(_looking) = self.looking.try_lock()
         {
-            self.look(shared, share).await;
+            self.look(link, share).await;
         }
         let mut known = self.known();
         known.stored = known.stored.saturating_add(bytes as u64);
         known.left != Some(0)
     }
 
-    async fn look(&self, shared: &Shared, share: f64) {
-        let Ok(Ok(info)) = shared.control.ask(cmd("INFO").arg("memory")).await else {
+    async fn look(&self, link: &Link, share: f64) {
+        let Ok(Ok(info)) = link.ask(cmd("INFO").arg("memory")).await else {
             // The store itself meets a server that is away.
             return;
         };
@@ -82,7 +82,7 @@ impl Room {
             stored: 0,
         };
         drop(known);
-        let place = &shared.server.address.place;
+        let place = link.place();
         if is_full && !was_full {
             tracing::warn!(
                 place,

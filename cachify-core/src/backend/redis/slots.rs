@@ -2,42 +2,22 @@
 
 use std::time::Duration;
 
-use redis::Value;
 use tokio::time::timeout;
 
-use super::reach::unreachable;
-use super::script::{self, Call, Spot};
-use super::{GRANTED, HELD, LONGEST_WAIT, RECHECK, Shared, WAIT, error, fitness, micros, millis};
-use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind, Token};
+use super::limits::{micros, millis};
+use super::message::slot_text;
+use super::script::{self, Call};
+use super::shared::{GRANTED, HELD, Shared, WAIT};
+use super::{error, fitness, subscription};
+use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind};
 use crate::{Error, ErrorKind};
 
-/// The second half of the message to a waiter.
-fn slot_text(kind: SlotKind, key: &str) -> String {
-    let letter = match kind {
-        SlotKind::Lock => 'L',
-        SlotKind::Pool => 'P',
-    };
-    format!("{letter} {key}")
-}
-
-fn release_call(kind: SlotKind, spot: Spot<'_>, token: &str) -> Call {
-    Call::new(&script::RELEASE, &spot.slot(kind))
-        .arg(token)
-        .arg(spot.wake())
-        .arg(slot_text(kind, spot.key))
-}
+/// A waiter says again and again that it waits, so that no queue must remember it for longer.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// How often one waiter of each node asks again.
+const RECHECK: Duration = Duration::from_secs(1);
 
 impl Shared {
-    /// Releases what this process asked for.
-    fn release_of(&self, slot: &Slot, token: &Token) -> Call {
-        let call = release_call(slot.kind, self.spot(&slot.key), token.as_str());
-        if self.server.resent.contains(token) {
-            call.arg("again")
-        } else {
-            call
-        }
-    }
-
     pub(super) async fn acquire(
         &self,
         slot: &Slot,
@@ -54,7 +34,7 @@ impl Shared {
         if acquire.wait.is_some() && !self.subscriber.stands(slot.key.prefix()) {
             // Who does not listen is passed over. Without a subscription, looking again must do.
             let within = acquire.wait.unwrap_or_default().min(acquire.within / 2);
-            let _ = timeout(within, self.subscriber.stand(slot.key.prefix(), &self.weak)).await;
+            let _ = timeout(within, subscription::stand(self, slot.key.prefix())).await;
         }
         let spot = self.spot(&slot.key);
         let [holders, queue, places, ended, nodes] = spot.slot(slot.kind);
@@ -104,30 +84,6 @@ impl Shared {
         })
     }
 
-    pub(super) async fn release(&self, slot: &Slot, token: &Token) -> Result<bool, Error> {
-        let call = self.release_of(slot, token);
-        let (mut released, mut again) = (false, false);
-        loop {
-            let (value, twice) = self.control.run_told(&call).await?;
-            let Value::Int(bits @ 0..=3) = value else {
-                return Err(error::garbled(&self.server.address.place));
-            };
-            released |= bits & 1 == 1;
-            again |= twice;
-            if bits & 2 == 0 {
-                break;
-            }
-        }
-        if again && !released {
-            // The first of two may have released it.
-            return Err(unreachable(
-                &self.server.address.place,
-                "the connection broke",
-            ));
-        }
-        Ok(released)
-    }
-
     /// Takes the slot from its holders by their names, so that a copy of the request that arrives
     /// late does not free a later holder.
     pub(super) async fn evict(&self, slot: &Slot) -> Result<bool, Error> {
@@ -145,31 +101,6 @@ impl Shared {
             while self.flag(&self.control, &evict).await? {}
         }
         Ok(!holders.is_empty())
-    }
-
-    /// Releases the claim of a waiter that is gone, or with deadline 0, its place in the queue. The
-    /// script refuses a hold.
-    pub(super) fn give_back_claim(
-        &self,
-        kind: SlotKind,
-        spot: Spot<'_>,
-        token: &str,
-        deadline: u64,
-    ) {
-        let call = release_call(kind, spot, token);
-        self.give_back(call.arg("claim").arg(deadline));
-    }
-
-    /// Releases an unwanted slot in the background.
-    pub(super) fn give_back(&self, call: Call) {
-        let (control, within) = (self.control.clone(), self.server.backend_timeout);
-        tokio::spawn(async move {
-            if !matches!(timeout(within, control.run(&call)).await, Ok(Ok(_))) {
-                tracing::debug!(
-                    "a slot that is no longer wanted was not released; it ends by itself"
-                );
-            }
-        });
     }
 
     pub(super) async fn inspect(&self, slot: &Slot) -> Result<Inspection, Error> {

@@ -1,27 +1,14 @@
-//! One connection that receives the messages to this process.
+//! The subscriptions to this process's channels, and how they stand.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::{Either, join_all, select};
-use redis::aio::{PubSubSink, PubSubStream};
 use smol_str::SmolStr;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Shared;
-use super::reach::{LATE, unreachable};
 use crate::key::Prefix;
 use crate::{Error, ErrorKind};
-
-/// How often the connection is tested. A silently dead connection goes unnoticed for this long.
-const PING_EVERY: Duration = Duration::from_secs(1);
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The subscriptions to this process's channels, one for each prefix that is in use.
 #[derive(Default)]
@@ -30,21 +17,21 @@ pub(super) struct Subscriber {
     /// Those of the prefixes that other handles have. Each is given up when the last of its handles
     /// is gone.
     others: Mutex<HashMap<SmolStr, (Weak<str>, Channel)>>,
-    task: Mutex<Option<AbortHandle>>,
+    pub(super) task: Mutex<Option<AbortHandle>>,
     /// A caller waits for a subscription: no pause.
-    wanted: Arc<Notify>,
+    pub(super) wanted: Arc<Notify>,
 }
 
 /// Where the subscription to a channel stands.
 #[derive(Clone)]
-struct Channel(watch::Sender<State>);
+pub(super) struct Channel(pub(super) watch::Sender<State>);
 
 #[derive(Debug, Clone, Default)]
-struct State {
-    stands: bool,
+pub(super) struct State {
+    pub(super) stands: bool,
     /// How many attempts ended.
-    attempts: u64,
-    error: Option<Error>,
+    pub(super) attempts: u64,
+    pub(super) error: Option<Error>,
 }
 
 impl Default for Channel {
@@ -54,11 +41,11 @@ impl Default for Channel {
 }
 
 impl Channel {
-    fn stands(&self) -> bool {
+    pub(super) fn stands(&self) -> bool {
         self.0.borrow().stands
     }
 
-    fn attempted(&self, error: Option<Error>) {
+    pub(super) fn attempted(&self, error: Option<Error>) {
         self.0.send_modify(|state| {
             state.stands = error.is_none();
             state.attempts += 1;
@@ -66,12 +53,12 @@ impl Channel {
         });
     }
 
-    fn fell(&self) {
+    pub(super) fn fell(&self) {
         self.0.send_modify(|state| state.stands = false);
     }
 
     /// Returns whether the server refused it already.
-    fn is_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         self.0.borrow().error.as_ref().is_some_and(is_refusal)
     }
 }
@@ -95,7 +82,7 @@ impl Subscriber {
         self.channel(prefix).stands()
     }
 
-    fn channel(&self, prefix: Option<&Prefix>) -> Channel {
+    pub(super) fn channel(&self, prefix: Option<&Prefix>) -> Channel {
         let Some(prefix) = prefix else {
             return self.own.clone();
         };
@@ -118,14 +105,14 @@ impl Subscriber {
     }
 
     /// Forgets the prefixes of which no handle is left, and returns them.
-    fn unused(&self) -> Vec<SmolStr> {
+    pub(super) fn unused(&self) -> Vec<SmolStr> {
         let mut others = self.others();
         let unused = others.extract_if(|_, (in_use, _)| in_use.strong_count() == 0);
         unused.map(|(prefix, _)| prefix).collect()
     }
 
     /// Returns the channels, with their prefixes; `own` is that of the first.
-    fn channels(&self, own: &str) -> Vec<(SmolStr, Channel)> {
+    pub(super) fn channels(&self, own: &str) -> Vec<(SmolStr, Channel)> {
         let others = self.others();
         let others = others
             .iter()
@@ -134,228 +121,9 @@ impl Subscriber {
             .chain(others)
             .collect()
     }
-
-    /// Starts to subscribe, unless that was done.
-    pub(super) fn start(&self, shared: &Weak<Shared>) {
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        // The task ends with its runtime, of which a program may have several.
-        if task.as_ref().is_none_or(AbortHandle::is_finished)
-            && let Ok(runtime) = Handle::try_current()
-        {
-            *task = Some(runtime.spawn(run(Weak::clone(shared))).abort_handle());
-        }
-        self.wanted.notify_one();
-    }
-
-    /// Waits until the subscription is active, or until the next attempt fails. Does not wait if
-    /// the last one was refused.
-    pub(super) async fn stand(
-        &self,
-        prefix: Option<&Prefix>,
-        shared: &Weak<Shared>,
-    ) -> Result<(), Error> {
-        let channel = self.channel(prefix);
-        let mut state = channel.0.subscribe();
-        let State {
-            stands,
-            attempts: before,
-            error,
-        } = state.borrow_and_update().clone();
-        if stands {
-            return Ok(());
-        }
-        self.start(shared);
-        if let Some(error) = error.filter(is_refusal) {
-            return Err(error);
-        }
-        match state
-            .wait_for(|state| state.stands || state.attempts > before)
-            .await
-        {
-            Ok(state) => match &state.error {
-                Some(error) if !state.stands => Err(error.clone()),
-                _ => Ok(()),
-            },
-            // The sender is in `channel`.
-            Err(_) => Ok(()),
-        }
-    }
-}
-
-/// Marks the subscriptions as gone on drop, even if the task ends with its runtime.
-struct Standing<'a>(&'a Weak<Shared>);
-
-impl Drop for Standing<'_> {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            for (_, channel) in shared.subscriber.channels(&shared.prefix) {
-                channel.fell();
-            }
-        }
-    }
 }
 
 /// Returns whether the server does not permit the subscription: trying sooner does not help.
-fn is_refusal(error: &Error) -> bool {
+pub(super) fn is_refusal(error: &Error) -> bool {
     error.kind() == ErrorKind::Configuration
-}
-
-async fn run(weak: Weak<Shared>) {
-    let mut pause = FIRST_PAUSE;
-    let mut warned = None;
-    loop {
-        let Some(shared) = weak.upgrade() else {
-            return;
-        };
-        let wanted = Arc::clone(&shared.subscriber.wanted);
-        let mut refused = false;
-        // On a new connection, none of these need be unsubscribed.
-        shared.subscriber.unused();
-        match connect(&shared).await {
-            Ok((sink, stream)) => {
-                let standing = Standing(&weak);
-                let backend_timeout = shared.server.backend_timeout;
-                drop(shared);
-                let since = Instant::now();
-                let listening = std::pin::pin!(listen(&weak, stream));
-                let tending = std::pin::pin!(tend(&weak, sink, &wanted, backend_timeout));
-                select(listening, tending).await;
-                drop(standing);
-                tracing::debug!("the subscription to Redis broke; subscribing anew");
-                if since.elapsed() > LONGEST_PAUSE {
-                    pause = FIRST_PAUSE;
-                    continue;
-                }
-            }
-            Err(error) => {
-                refused = is_refusal(&error);
-                let reason = refused.then(|| error.to_string());
-                if refused && reason != warned {
-                    tracing::warn!(%error, "no subscription to Redis: waiting callers look again by themselves, which takes longer");
-                    warned = reason;
-                } else {
-                    tracing::debug!(%error, "no subscription to Redis");
-                }
-                for (_, channel) in shared.subscriber.channels(&shared.prefix) {
-                    channel.attempted(Some(error.clone()));
-                }
-                drop(shared);
-            }
-        }
-        let wanted = std::pin::pin!(async {
-            // Even then, not at once.
-            sleep(if refused { LONGEST_PAUSE } else { FIRST_PAUSE }).await;
-            wanted.notified().await;
-        });
-        let paused = std::pin::pin!(sleep(pause));
-        if let Either::Right(_) = select(wanted, paused).await {
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-}
-
-/// Connects, and subscribes to all channels that the server permits, one at least.
-async fn connect(shared: &Shared) -> Result<(PubSubSink, PubSubStream), Error> {
-    let server = &shared.server;
-    let attempt = server.address.listener.get_async_pubsub();
-    let (sink, stream) = match timeout(server.connect_timeout, attempt).await {
-        Ok(Ok(pubsub)) => pubsub.split(),
-        Ok(Err(error)) => return Err(server.translate(&error)),
-        Err(_) => return Err(unreachable(&server.address.place, LATE)),
-    };
-    subscribe(shared, &sink, true).await?;
-    let channels = shared.subscriber.channels(&shared.prefix);
-    let error = channels[0].1.0.borrow().error.clone();
-    match error {
-        Some(error) if !channels.iter().any(|(_, channel)| channel.stands()) => Err(error),
-        _ => Ok((sink, stream)),
-    }
-}
-
-/// Subscribes to the channels that are wanted and do not stand, with `again` also to those that the
-/// server refused. Fails if the connection does.
-async fn subscribe(shared: &Shared, sink: &PubSubSink, again: bool) -> Result<(), Error> {
-    let server = &shared.server;
-    let mut channels = shared.subscriber.channels(&shared.prefix);
-    channels.retain(|(_, channel)| !channel.stands() && (again || !channel.is_refused()));
-    let attempts = channels.iter().map(async |(prefix, _)| {
-        let mut sink = sink.clone();
-        sink.subscribe(shared.channel(prefix)).await
-    });
-    let Ok(results) = timeout(server.connect_timeout, join_all(attempts)).await else {
-        return Err(unreachable(&server.address.place, LATE));
-    };
-    let mut stands = false;
-    for ((prefix, channel), result) in channels.iter().zip(results) {
-        let Err(error) = result else {
-            channel.attempted(None);
-            stands = true;
-            continue;
-        };
-        let broken = error.is_unrecoverable_error();
-        let error = server.translate(&error);
-        if !broken && !channel.is_refused() && **prefix != shared.prefix {
-            tracing::warn!(%error, prefix = prefix.as_str(), "no subscription for a prefix: waiting callers look again by themselves, which takes longer");
-        }
-        if broken {
-            return Err(error);
-        }
-        channel.attempted(Some(error));
-    }
-    if stands {
-        // What was said before is lost.
-        shared.signals.wake_all();
-    }
-    Ok(())
-}
-
-async fn listen(weak: &Weak<Shared>, mut stream: PubSubStream) {
-    while let Some(message) = stream.next().await {
-        let Some(shared) = weak.upgrade() else {
-            return;
-        };
-        if let Ok(text) = std::str::from_utf8(message.get_payload_bytes()) {
-            shared.heard(message.get_channel_name(), text);
-        }
-    }
-}
-
-/// Tests the connection, follows the prefixes that come and go, and ends when the connection does
-/// not answer.
-async fn tend(
-    weak: &Weak<Shared>,
-    mut sink: PubSubSink,
-    wanted: &Notify,
-    backend_timeout: Duration,
-) {
-    let mut next = Instant::now() + PING_EVERY;
-    loop {
-        let due = std::pin::pin!(sleep_until(next));
-        let is_due = matches!(
-            select(due, std::pin::pin!(wanted.notified())).await,
-            Either::Left(_)
-        );
-        if is_due {
-            match timeout(backend_timeout.max(PING_EVERY), sink.ping::<redis::Value>()).await {
-                Ok(Ok(_)) => {}
-                _ => return,
-            }
-            next = Instant::now() + PING_EVERY;
-        }
-        let Some(shared) = weak.upgrade() else {
-            return;
-        };
-        if is_due {
-            for prefix in shared.subscriber.unused() {
-                let channel = shared.channel(&prefix);
-                match timeout(shared.server.connect_timeout, sink.unsubscribe(channel)).await {
-                    Ok(Ok(())) => {}
-                    _ => return,
-                }
-            }
-        }
-        if subscribe(&shared, &sink, is_due).await.is_err() {
-            return;
-        }
-    }
 }

@@ -7,7 +7,7 @@ use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertific
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::options::plain;
+use super::client::plain;
 use crate::{Error, ErrorKind};
 
 /// The environment variable that names the file of trusted authorities, as in other programs.

@@ -1,0 +1,51 @@
+//! An entry, its share of the store, and what becomes of those that make room.
+
+use quick_cache::{Lifecycle, Weighter};
+use smol_str::SmolStr;
+
+use crate::backend::Typed;
+use crate::clock::Moment;
+
+/// The expiry of an entry that never expires.
+pub(super) const NEVER: Moment = Moment::from_micros(u64::MAX);
+
+#[derive(Clone)]
+pub(super) struct MemoryEntry {
+    pub(super) value: Typed,
+    pub(super) expires: Moment,
+    /// Unique among entries that expire at the same moment. Each hit copies the entry, so it is
+    /// small.
+    pub(super) id: u32,
+    /// Its estimated size in memory.
+    pub(super) bytes: u32,
+}
+
+/// Each entry counts as its share of the bytes or of the number of entries, whichever is larger, so
+/// that one weight enforces both bounds.
+#[derive(Clone)]
+pub(super) struct Share {
+    /// The bytes per entry when the number of entries is at its bound.
+    pub(super) least: u64,
+}
+
+/// Units per byte, so that the share of one entry among many is hardly rounded.
+pub(super) const FINE: u64 = 1 << 16;
+
+impl Weighter<SmolStr, MemoryEntry> for Share {
+    fn weight(&self, _: &SmolStr, entry: &MemoryEntry) -> u64 {
+        (u64::from(entry.bytes) * FINE).max(self.least)
+    }
+}
+
+/// Collects replaced and evicted values, to be dropped without a lock: a value's drop can take any
+/// time.
+#[derive(Clone)]
+pub(super) struct Keep;
+
+impl Lifecycle<SmolStr, MemoryEntry> for Keep {
+    type RequestState = Vec<(SmolStr, MemoryEntry)>;
+
+    fn on_evict(&self, gone: &mut Self::RequestState, key: SmolStr, entry: MemoryEntry) {
+        gone.push((key, entry));
+    }
+}

@@ -1,0 +1,150 @@
+//! The store: entries with their leases and expiry, slots, and the size of it all.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use quick_cache::sync::Cache;
+use smol_str::SmolStr;
+
+use super::alarm::Alarm;
+use super::entry::{Keep, MemoryEntry, NEVER, Share};
+use super::expiry::Expiry;
+use super::lease::Leases;
+use super::slots::Slots;
+use crate::backend::sharded::{Hasher, Sharded, lock};
+use crate::backend::{NewEntry, Signals, Typed};
+use crate::clock::Clock;
+use crate::{Key, observe};
+
+pub(super) type Entries = Cache<SmolStr, MemoryEntry, Share, Hasher, Keep>;
+
+/// The bytes of an entry besides its key and value: its place in the table and in the expiry list,
+/// their spare capacity, and the ghosts of evicted entries.
+pub(super) const OVERHEAD: u64 = 256;
+
+pub(super) struct Store {
+    pub(super) entries: Entries,
+    /// A larger entry does not fit into its part of the table.
+    pub(super) room: u64,
+    /// Guards what must be atomic per key: a reset, a fill, a lease. Hits do not come here.
+    pub(super) leases: Sharded<Leases>,
+    pub(super) slots: Slots,
+    pub(super) expiry: Expiry,
+    pub(super) last_id: AtomicU32,
+    pub(super) size: Size,
+    pub(super) sweeping: AtomicBool,
+    pub(super) alarm: Arc<Alarm>,
+    pub(super) signals: Signals,
+    pub(super) clock: Clock,
+}
+
+/// The current size, and the size last reported to metrics.
+#[derive(Default)]
+pub(super) struct Size {
+    pub(super) bytes: AtomicU64,
+    pub(super) evicted: AtomicU64,
+    pub(super) told: Mutex<(usize, u64)>,
+}
+
+impl Store {
+    pub(super) fn leases(&self, key: &str) -> MutexGuard<'_, Leases> {
+        self.leases.of(key)
+    }
+
+    /// Returns the fresh entry.
+    #[inline]
+    pub(super) fn fresh(&self, key: &str) -> Option<Typed> {
+        let entry = self.entries.get(key)?;
+        // Not removed here: by now a newer one may stand in its place. The sweep looks again.
+        (entry.expires > self.clock.now()).then_some(entry.value)
+    }
+
+    /// Prepares an entry to be stored. Returns `None` if it is too large. Call it without a lock,
+    /// since it weighs the value.
+    pub(super) fn entry(&self, key: &Key, entry: &NewEntry<'_>) -> Option<MemoryEntry> {
+        let bytes = (key.as_str().len() as u64).saturating_add((entry.weigh)() as u64);
+        let bytes = bytes.saturating_add(OVERHEAD);
+        let fits = u32::try_from(bytes).ok().filter(|_| bytes <= self.room);
+        let Some(bytes) = fits else {
+            observe::too_large(key);
+            return None;
+        };
+        let ttl = entry.ttl.as_duration();
+        Some(MemoryEntry {
+            value: Arc::clone(entry.value),
+            expires: ttl.map_or(NEVER, |ttl| self.clock.now() + ttl),
+            id: self.last_id.fetch_add(1, Ordering::Relaxed),
+            bytes,
+        })
+    }
+
+    /// Stores an entry. Returns the values that it replaces and evicts, to be dropped without a
+    /// lock.
+    #[must_use = "to be dropped without a lock"]
+    pub(super) fn store(
+        &self,
+        key: &Key,
+        entry: Option<MemoryEntry>,
+    ) -> Vec<(SmolStr, MemoryEntry)> {
+        let Some(entry) = entry else {
+            return Vec::from_iter(self.remove(key.as_str()));
+        };
+        // Listed first: from the moment it is stored it can be evicted, and is then taken off the
+        // list.
+        let due = self.expiry.add(key.as_str(), &entry, self.clock.now());
+        self.size
+            .bytes
+            .fetch_add(entry.bytes.into(), Ordering::Relaxed);
+        let mut gone = Vec::new();
+        self.entries
+            .insert_with_lifecycle(key.as_str().into(), entry, &mut gone);
+        for (gone, entry) in &gone {
+            self.expiry.remove(gone, entry);
+            self.size
+                .bytes
+                .fetch_sub(entry.bytes.into(), Ordering::Relaxed);
+            if gone != key.as_str() {
+                self.size.evicted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let due = due.into_iter().flatten();
+        gone.extend(due.filter_map(|(key, id)| self.take(&key, id)));
+        gone
+    }
+
+    pub(super) fn remove(&self, key: &str) -> Option<(SmolStr, MemoryEntry)> {
+        let removed = self.entries.remove(key);
+        if let Some((key, entry)) = &removed {
+            self.expiry.remove(key, entry);
+            self.size
+                .bytes
+                .fetch_sub(entry.bytes.into(), Ordering::Relaxed);
+        }
+        removed
+    }
+
+    /// Removes an entry that was taken off the list, unless another entry has replaced it.
+    pub(super) fn take(&self, key: &str, id: u32) -> Option<(SmolStr, MemoryEntry)> {
+        let taken = self.entries.remove_if(key, |entry| entry.id == id);
+        if let Some((_, entry)) = &taken {
+            self.size
+                .bytes
+                .fetch_sub(entry.bytes.into(), Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Reports the changes to the metrics: several stores of a process add up.
+    pub(super) fn tell(&self, entries: usize, bytes: u64) {
+        let told = std::mem::replace(&mut *lock(&self.size.told), (entries, bytes));
+        observe::memory_entries(told.0, entries);
+        observe::memory_bytes(told.1, bytes);
+        observe::evictions(self.size.evicted.swap(0, Ordering::Relaxed));
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.tell(0, 0);
+    }
+}
