@@ -4,7 +4,8 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 
-use super::{HandleSource, Returned};
+use super::handle::HandleSource;
+use super::returned::Returned;
 use crate::observe::{self, ReadOutcome};
 use crate::{CacheIf, Cacheable, Cached, Error, IntoTime, Key, Policy, Ttl, TtlWith};
 

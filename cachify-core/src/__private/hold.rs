@@ -2,7 +2,8 @@
 
 use std::future::Future;
 
-use super::{HandleSource, Returns};
+use super::handle::HandleSource;
+use super::returned::Returns;
 use crate::{Error, Guard, Key, Lock, Once, Permit, Pool};
 
 pub fn lock(source: impl HandleSource, key: &Key) -> Lock {
