@@ -1,0 +1,106 @@
+//! Who asks: nodes, and the tokens of what they ask for.
+
+use std::fmt;
+
+use smol_str::SmolStr;
+
+/// The name of one lease, hold or place in a queue: unique, and ending in `@` and the name of the
+/// [`Node`] that it belongs to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(SmolStr);
+
+impl Token {
+    /// Comes before every other token.
+    pub(crate) const fn first() -> Self {
+        Self(SmolStr::new_static(""))
+    }
+
+    /// Returns the token as text: `UNIQUE@NODE`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One handle in one process: it identifies holders and waiters, and where to send signals.
+#[derive(Debug, Clone)]
+pub struct Node(SmolStr);
+
+impl Node {
+    /// Makes a new node whose name starts with `label`, which shows up as a lock's owner. Of the
+    /// label, letters, digits and `_.:-` are kept, 64 of them at most.
+    pub fn new(label: &str) -> Self {
+        let label: String = label
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || "_.:-".contains(*c))
+            .take(64)
+            .collect();
+        Self(smol_str::format_smolstr!(
+            "{label}.{:016x}",
+            fastrand::u64(..)
+        ))
+    }
+
+    /// Returns the node's name, unique among all processes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Makes a token that no other call returns, in any process, and that cannot be guessed, not
+    /// even from other tokens.
+    pub fn token(&self) -> Token {
+        use std::hash::{BuildHasher, RandomState};
+        use std::sync::LazyLock;
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        // SipHash with a key of 128 random bits.
+        static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let secret = SECRET.hash_one(number);
+        Token(smol_str::format_smolstr!(
+            "{number:x}.{secret:016x}@{}",
+            self.0
+        ))
+    }
+
+    /// Returns whether `text` has the form of a token of this node.
+    #[cfg(feature = "redis")]
+    pub(crate) fn owns(&self, text: &str) -> bool {
+        let is_hex = |text: &str| {
+            (1..=16).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        text.split_once('@').is_some_and(|(unique, node)| {
+            let parts = unique.split_once('.');
+            node == self.0
+                && parts.is_some_and(|(number, secret)| {
+                    is_hex(number) && secret.len() == 16 && is_hex(secret)
+                })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l1_a_token_does_not_follow_from_the_one_before() {
+        let node = Node::new("shop");
+        let secret = |token: Token| {
+            let secret = token.as_str().split(['.', '@']).nth(1);
+            secret.and_then(|secret| u64::from_str_radix(secret, 16).ok())
+        };
+        let secrets: Vec<_> = (0..1000).filter_map(|_| secret(node.token())).collect();
+        let steps = secrets.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+        let steps: std::collections::HashSet<_> = steps.collect();
+        assert_eq!(steps.len(), 999);
+    }
+}
