@@ -4,18 +4,19 @@ pub(crate) mod key;
 
 mod cached;
 mod companions;
+mod context;
 mod hold;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
-use syn::{AttrStyle, Attribute, Ident, ItemFn, Meta, ReturnType, Type};
+use syn::{AttrStyle, Attribute, ItemFn, Meta, ReturnType};
 
 use crate::args::{Layer, Place, What};
 use crate::function::{Function, names_in};
-use crate::template::{Given, Slot};
 use crate::{krate, validate};
+use context::Context;
 
 /// Begins what an attribute is given that another one has taken along already, so that it does
 /// nothing and its import is used. Behind it stands what it was taken for.
@@ -86,7 +87,7 @@ fn expand(
         place,
     };
     let companions = companions::expand(&context, &layers)?;
-    let mut body = context.body(&layers, context.is_sync());
+    let mut body = body(&context, &layers, context.is_sync());
     if context.is_sync() {
         let private = &context.private;
         let span = context
@@ -103,7 +104,29 @@ fn expand(
     Ok(quote!(#function #companions))
 }
 
-/// The function with another body. `inner` are the attributes that were taken from it.
+/// Returns the statements of a function's or a closure's body, with the first layer around the
+/// others.
+fn body(context: &Context, layers: &[Layer], sync: bool) -> TokenStream {
+    let Some((layer, inner)) = layers.split_first() else {
+        let statements = &context.function.item.block.stmts;
+        return quote!(#(#statements)*);
+    };
+    let inner = body(context, inner, false);
+    let returns = match &context.function.item.sig.output {
+        ReturnType::Default => None,
+        ReturnType::Type(arrow, _) => {
+            let returns = &context.returns;
+            Some(quote!(#arrow #returns))
+        }
+    };
+    let work = quote!(async move || #returns { #inner });
+    match layer.what {
+        What::Cached => cached::body(context, layer, &work, sync),
+        What::Once | What::Locked | What::Pooled => hold::body(context, layer, &work, sync),
+    }
+}
+
+/// Gives the function another body. `inner` are the attributes that were taken from it.
 fn function(item: &ItemFn, inner: &[Attribute], body: &TokenStream) -> TokenStream {
     let ItemFn {
         attrs, vis, sig, ..
@@ -158,167 +181,4 @@ fn merge(layers: &mut [Layer]) -> syn::Result<Place> {
         merged.companion = merged.companion.or(companion);
     }
     Ok(merged)
-}
-
-/// What all parts of one expansion know.
-struct Context {
-    function: Function,
-    /// The path of `__private`.
-    private: TokenStream,
-    /// What the function returns, with `_` for an `impl Trait`.
-    returns: Type,
-    place: Place,
-}
-
-impl Context {
-    fn is_sync(&self) -> bool {
-        self.function.item.sig.asyncness.is_none()
-    }
-
-    /// Companions are siblings of the function.
-    fn is_method(&self) -> bool {
-        self.place.method.is_some() || self.function.has_receiver()
-    }
-
-    /// Returns the statements of a function's or a closure's body, with the first layer around the
-    /// others.
-    fn body(&self, layers: &[Layer], sync: bool) -> TokenStream {
-        let Some((layer, inner)) = layers.split_first() else {
-            let statements = &self.function.item.block.stmts;
-            return quote!(#(#statements)*);
-        };
-        let inner = self.body(inner, false);
-        let returns = match &self.function.item.sig.output {
-            ReturnType::Default => None,
-            ReturnType::Type(arrow, _) => {
-                let returns = &self.returns;
-                Some(quote!(#arrow #returns))
-            }
-        };
-        let work = quote!(async move || #returns { #inner });
-        match layer.what {
-            What::Cached => cached::body(self, layer, &work, sync),
-            What::Once | What::Locked | What::Pooled => hold::body(self, layer, &work, sync),
-        }
-    }
-
-    /// Returns the outcome of a future, in a function that may not be async.
-    fn outcome(&self, future: &TokenStream, sync: bool) -> TokenStream {
-        let private = &self.private;
-        if sync {
-            quote!(#private::block_on(#future))
-        } else {
-            quote_spanned!(self.returns_span()=> #future.await)
-        }
-    }
-
-    /// Calls a function of ours, for the compiler to point at the function's type if it does not
-    /// do.
-    fn call(&self, name: &str, arguments: &TokenStream) -> TokenStream {
-        self.call_at(self.returns_span(), name, arguments)
-    }
-
-    /// Calls a function of ours, for the compiler to point at `span` if something does not do.
-    fn call_at(&self, span: Span, name: &str, arguments: &TokenStream) -> TokenStream {
-        let span = span.resolved_at(Span::call_site());
-        let name = Ident::new(name, span);
-        let path = self.private.clone().into_iter().map(|mut token| {
-            token.set_span(span);
-            token
-        });
-        let path: TokenStream = path.collect();
-        quote_spanned!(span=> #path::#name(#arguments))
-    }
-
-    /// Where the function says what it returns.
-    fn returns_span(&self) -> Span {
-        let sig = &self.function.item.sig;
-        let span = match &sig.output {
-            ReturnType::Default => sig.ident.span(),
-            ReturnType::Type(_, ty) => ty.span(),
-        };
-        span.resolved_at(Span::call_site())
-    }
-
-    /// Returns the handle that a layer uses, in the function itself.
-    fn source(&self, layer: &Layer) -> TokenStream {
-        let private = &self.private;
-        if let Some(with) = &layer.with {
-            self.call_at(with.span(), "Given", &quote!(&(#with)))
-        } else {
-            quote!(#private::Ambient)
-        }
-    }
-
-    /// A layer's key, in the function itself.
-    fn key(&self, layer: &Layer) -> TokenStream {
-        let template = &layer.template;
-        let given = Given::new(&layer.values);
-        template.render(&self.private, &given, |slot: &Slot| {
-            let argument = self.function.argument(template, slot);
-            slot.value(&argument.to_token_stream(), template.span())
-        })
-    }
-
-    /// A tag of what can be cached.
-    fn cacheable(&self, tag: &TokenStream) -> TokenStream {
-        let tagged = self.tagged();
-        let check = if self.is_named_like_a_response() {
-            "cacheable_response"
-        } else {
-            "cacheable"
-        };
-        let checked = self.call(check, &tagged.to_token_stream());
-        quote!({
-            let __cachify_tag = #tag;
-            #checked
-        })
-    }
-
-    /// Returns whether what is cached has the name of a response of one of the frameworks. Then the
-    /// complaint about a type that cannot be cached is another one.
-    fn is_named_like_a_response(&self) -> bool {
-        const RESPONSES: [&str; 9] = [
-            "Form",
-            "Html",
-            "Json",
-            "Payload",
-            "PlainText",
-            "Redirect",
-            "Response",
-            "Sse",
-            "Xml",
-        ];
-        let ok = companions::ok_of(&self.returns);
-        let Type::Path(value) = ok.as_ref().unwrap_or(&self.returns) else {
-            return false;
-        };
-        let last = value.path.segments.last();
-        last.is_some_and(|last| RESPONSES.iter().any(|name| last.ident == name))
-    }
-
-    /// Returns the variable that has the tag. It is at the type, like the calls: there the compiler
-    /// is to point if it cannot be cached.
-    fn tagged(&self) -> Ident {
-        Ident::new("__cachify_tag", self.returns_span())
-    }
-
-    /// Tells what kind of type a function returns, by that type, and that it can be cached.
-    fn tag(&self, returns: &Type) -> TokenStream {
-        let private = &self.private;
-        // Only what owns itself can be shared, and the search for a method does not look at
-        // lifetimes.
-        let mut names = names_in(returns.to_token_stream());
-        names.remove("'static");
-        let levels = if names.iter().any(|name| name.starts_with('\'')) {
-            quote!(&&)
-        } else {
-            quote!(&&&)
-        };
-        self.cacheable(&quote!({
-            #[allow(unused_imports)]
-            use #private::{ViaFallible as _, ViaPlain as _, ViaShared as _};
-            (#levels #private::Returns::<#returns>::NEW).returned()
-        }))
-    }
 }

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::Context;
+use super::context::Context;
 use crate::args::Layer;
 
 /// Looks into memory first: a hit there costs no more than the key and the value's clone.

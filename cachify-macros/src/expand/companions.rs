@@ -5,9 +5,10 @@ mod signature;
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{GenericArgument, Ident, PathArguments, Type, TypePath, parse_quote};
+use syn::{Ident, Type};
 
-use super::{Context, cached};
+use super::cached;
+use super::context::{Context, ok_of};
 use crate::args::{Layer, Time, What};
 use crate::function::names_in;
 
@@ -323,20 +324,4 @@ struct Stored {
     /// `value` for the type in `Ok`, `returned` for the whole.
     suffix: &'static str,
     mentions: TokenStream,
-}
-
-/// The type in the `Ok` of what is written as a `Result`. An alias of another name is taken and
-/// given whole.
-pub(super) fn ok_of(returns: &Type) -> Option<Type> {
-    let Type::Path(TypePath { path, .. }) = returns else {
-        return None;
-    };
-    let last = path.segments.last().filter(|last| last.ident == "Result")?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return None;
-    };
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::Type(ty) => Some(parse_quote!(#ty)),
-        _ => None,
-    })
 }

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::spanned::Spanned as _;
 use syn::{Expr, Ident};
 
-use super::Context;
+use super::context::Context;
 use crate::args::{Layer, What};
 
 /// Runs the work under the lock or permit.
