@@ -18,6 +18,7 @@ use users::{
     BodyProblems, Ending, Flags, LockProblems, NewUser, PathProblems, Problem, Store, Updates,
     User, UserId,
 };
+use utoipa::OpenApi;
 
 use answer::{Body, Failure, Param};
 
@@ -29,6 +30,16 @@ struct App {
     cachify: Cachify,
     store: Store,
 }
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Users",
+        description = "The users API on axum, cached and locked by cachify."
+    ),
+    paths(create_user, read_user, update_user)
+)]
+struct Api;
 
 /// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
 pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Duration) -> Router {
@@ -55,7 +66,7 @@ pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Durat
         .route("/users/{user_id}", read.merge(update))
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
-        .merge(docs::routes())
+        .merge(docs::routes(Api::openapi()))
         .fallback(async || Failure::from(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || Failure::from(StatusCode::METHOD_NOT_ALLOWED))
         .with_state(App {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cachify_warp::get_or_head;
-use utoipa::OpenApi;
+use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
 use warp::filters::BoxedFilter;
 use warp::http::Uri;
@@ -11,17 +11,7 @@ use warp::path::Tail;
 use warp::reply::{Reply, Response, json, with_header};
 use warp::{Filter, Rejection, reject};
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Users",
-        description = "The users API on warp, cached and locked by cachify."
-    ),
-    paths(crate::create_user, crate::read_user, crate::update_user)
-)]
-struct Api;
-
-pub(crate) fn routes() -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(openapi: OpenApi) -> BoxedFilter<(Response,)> {
     let config = Arc::new(Config::from("/openapi.json"));
     let file = move |path: Tail| {
         let config = Arc::clone(&config);
@@ -35,7 +25,7 @@ pub(crate) fn routes() -> BoxedFilter<(Response,)> {
             }
         }
     };
-    let openapi = warp::path!("openapi.json").map(|| json(&Api::openapi()));
+    let openapi = warp::path!("openapi.json").map(move || json(&openapi));
     // The page's own links are relative to `/docs/`.
     let slash =
         warp::path::full().and_then(async |path: warp::path::FullPath| match path.as_str() {

@@ -12,6 +12,7 @@ use serde_json::json;
 use users::{
     BodyProblems, Ending, Flags, LockProblems, NewUser, PathProblems, Problem, Store, Updates, User,
 };
+use utoipa::OpenApi;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -28,6 +29,16 @@ struct App {
     store: Store,
     updates: Updates,
 }
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Users",
+        description = "The users API on warp, cached and locked by cachify."
+    ),
+    paths(create_user, read_user, update_user)
+)]
+struct Api;
 
 /// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
 pub fn app(
@@ -78,7 +89,7 @@ pub fn app(
         .or(update)
         .or(metrics)
         .or(health)
-        .or(docs::routes())
+        .or(docs::routes(Api::openapi()))
         .or(answer::other_methods())
         .recover(answer::recover)
         .boxed()
