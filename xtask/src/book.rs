@@ -35,7 +35,8 @@ fn provide(target: &Path) -> Result<String, Failure> {
         return Ok(mdbook);
     }
     println!(
-        "mdbook {VERSION}: not found, so building one into the build directory; that takes minutes, once"
+        "mdbook {VERSION}: not found, so building one into the build directory; that takes \
+         minutes, once"
     );
     let (version, root) = (
         format!("^{VERSION}"),

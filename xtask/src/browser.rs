@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::packages::install;
 use crate::run::{ask, on_path};
 
-/// As `loadtest/tests/page.rs` knows them, which this crate does not depend on to be built in no time.
+/// As `loadtest/tests/page.rs` knows them, which this crate does not depend on to be built in no
+/// time.
 const NAMES: [&str; 4] = [
     "chromium",
     "chromium-browser",
@@ -29,7 +30,8 @@ pub(crate) fn provide() -> Option<String> {
             println!("Browser: {program}, {}", version.trim());
         }
         None => println!(
-            "Browser: none to be had by apt-get or brew, so the tests of the load test's page will fail"
+            "Browser: none to be had by apt-get or brew, so the tests of the load test's page will \
+             fail"
         ),
     }
     program

@@ -1,4 +1,5 @@
-//! The commands of READMEs and book, run in a clean clone as a reader would, and their output compared with what is printed there.
+//! The commands of READMEs and book, run in a clean clone as a reader would, and their output
+//! compared with what is printed there.
 
 mod page;
 mod script;
@@ -44,7 +45,8 @@ fn sessions(root: &Path) -> Result<Vec<Vec<String>>, Failure> {
 pub(crate) fn check(all: bool) -> Result<String, Failure> {
     let start = Instant::now();
     let (_, target) = workspace::load()?;
-    // Outside of the workspace, or `cargo new` would make members of it; always the same, so that builds are found again.
+    // Outside of the workspace, or `cargo new` would make members of it; always the same, so that
+    // builds are found again.
     let dir = std::env::temp_dir().join("cachify-commands");
     fs::remove_dir_all(&dir).ok();
     fs::create_dir_all(dir.join("out")).map_err(|error| error.to_string())?;

@@ -4,10 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 use std::{fs, process};
 
-use crate::redis;
 use crate::run::{Failure, ask, run};
 
-/// What [`build`] makes.
+/// The image that [`build`] makes.
 const OWN: &str = "cachify-redis:local";
 /// As `redis_fixture::IMAGE`, which this crate does not depend on to be built in no time.
 const OFFICIAL: &str = "redis:7.2-bookworm";
@@ -18,8 +17,9 @@ pub(crate) fn engine() -> Option<String> {
     ask("docker", &format, Duration::from_secs(10)).map(|version| version.trim().to_owned())
 }
 
-/// An image to test with: one that is here, else the official one, else one made of this machine's Redis.
-pub(crate) fn image() -> Result<String, Failure> {
+/// Returns an image to test with: one that is here, else the official one, else one made of
+/// `server`.
+pub(crate) fn image(server: Option<String>) -> Result<String, Failure> {
     if let Ok(named) = std::env::var("CACHIFY_REDIS_IMAGE") {
         return Ok(named);
     }
@@ -36,13 +36,13 @@ pub(crate) fn image() -> Result<String, Failure> {
     }
     match run("docker", &["pull", OFFICIAL]) {
         Ok(()) => Ok(OFFICIAL.into()),
-        Err(_) => build(),
+        Err(_) => build(server),
     }
 }
 
-/// Builds an image of this machine's server and the libraries it needs, nothing else.
-pub(crate) fn build() -> Result<String, Failure> {
-    let program = redis::here()?.ok_or("no Redis on this machine to make an image of")?;
+/// Builds an image of a server and the libraries it needs, nothing else.
+pub(crate) fn build(server: Option<String>) -> Result<String, Failure> {
+    let program = server.ok_or("no Redis on this machine to make an image of")?;
     let libraries = ask("ldd", &[&program], Duration::from_secs(10))
         .ok_or_else(|| format!("`ldd {program}` fails: only a Linux machine can make an image"))?;
     let dir = std::env::temp_dir().join(format!("cachify-image-{}", process::id()));

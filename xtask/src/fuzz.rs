@@ -6,7 +6,7 @@ use crate::run::{Failure, exists, run, run_with};
 use crate::workspace::cargo;
 
 const TARGETS: &[&str] = &["template", "envelope", "stored", "fields", "message"];
-/// How long each target runs, unless the command line says otherwise.
+/// The seconds for which each target runs, unless the command line says otherwise.
 const SECONDS: u32 = 60;
 
 pub(crate) fn run_all(seconds: Option<&str>) -> Result<String, Failure> {
@@ -21,7 +21,8 @@ pub(crate) fn run_all(seconds: Option<&str>) -> Result<String, Failure> {
         run(cargo(), &["install", "--locked", "cargo-fuzz"])?;
     }
     for target in TARGETS {
-        // The crates are free of `unsafe`, so that a sanitizer, which needs a nightly compiler, finds nothing.
+        // The crates are free of `unsafe`, so that a sanitizer, which needs a nightly compiler,
+        // finds nothing.
         let time = format!("-max_total_time={seconds}");
         let args = [
             "fuzz",

@@ -1,4 +1,4 @@
-//! What must hold besides the tests.
+//! Checks that must hold besides the tests.
 
 use std::time::Duration;
 

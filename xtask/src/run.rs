@@ -4,13 +4,13 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What went wrong, for a person to read.
+/// A failure in words.
 pub(crate) type Failure = String;
 
-/// A step of a longer run: what it is called, and what does it, returning a remark for the summary.
+/// A step of a longer run: its name, and its work, which returns a remark for the summary.
 pub(crate) type Step = (&'static str, fn() -> Result<String, Failure>);
 
-/// A command line whose output the person sees.
+/// Runs a command before the person's eyes.
 pub(crate) fn run(program: &str, args: &[&str]) -> Result<(), Failure> {
     run_with(program, args, &[])
 }
@@ -38,7 +38,8 @@ pub(crate) fn announce(program: &str, args: &[&str]) -> String {
     line
 }
 
-/// What a command prints, if it succeeds within `limit`; nothing if it fails, hangs or does not exist.
+/// Returns the output of a command that succeeds within `limit`; nothing if it fails, hangs or does
+/// not exist.
 pub(crate) fn ask(program: &str, args: &[&str], limit: Duration) -> Option<String> {
     let mut child = Command::new(program)
         .args(args)
@@ -65,12 +66,12 @@ pub(crate) fn ask(program: &str, args: &[&str], limit: Duration) -> Option<Strin
     child.wait().ok()?.success().then_some(text)
 }
 
-/// Whether a program can be started.
+/// Returns whether a program can be started.
 pub(crate) fn exists(program: &str) -> bool {
     on_path(program).is_some()
 }
 
-/// Where `PATH` has a program.
+/// Looks for a program on the `PATH`.
 pub(crate) fn on_path(program: &str) -> Option<String> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)

@@ -12,7 +12,7 @@ use crate::{browser, docker};
 /// The feature that needs a Docker engine.
 const CONTAINERS: &str = "redis-fixture/containers";
 
-/// What test runners said, added up.
+/// The results of test runners, added up.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     binaries: usize,
@@ -26,7 +26,7 @@ pub(crate) fn some(args: &[String]) -> Result<(), Failure> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut envs = match redis::provide()? {
         Redis::Program(program) => vec![("CACHIFY_REDIS_SERVER", program)],
-        Redis::Docker => vec![("CACHIFY_REDIS_IMAGE", docker::image()?)],
+        Redis::Docker => vec![("CACHIFY_REDIS_IMAGE", docker::image(None)?)],
     };
     let features: &[&str] = match envs[0].0 {
         "CACHIFY_REDIS_SERVER" => &[],
@@ -39,7 +39,8 @@ pub(crate) fn some(args: &[String]) -> Result<(), Failure> {
     cargo_test(&args, &envs, &mut Count::default())
 }
 
-/// Everything: all packages, features, targets and doctests; containers too where an engine answers.
+/// Runs everything: all packages, features, targets and doctests; containers too where an engine
+/// answers.
 pub(crate) fn all() -> Result<String, Failure> {
     let start = Instant::now();
     let redis = redis::provide()?;
@@ -91,7 +92,8 @@ pub(crate) fn all() -> Result<String, Failure> {
         ignored,
     } = count;
     let summary = format!(
-        "{passed} tests passed, {failed} failed, {ignored} ignored, in {binaries} binaries and {:.0} s; servers: {source}; containers: {}",
+        "{passed} tests passed, {failed} failed, {ignored} ignored, in {binaries} binaries and \
+         {:.0} s; servers: {source}; containers: {}",
         start.elapsed().as_secs_f64(),
         image.as_deref().unwrap_or("not tested"),
     );
@@ -108,7 +110,11 @@ fn image(redis: &Redis) -> Result<Option<String>, Failure> {
         println!("Docker: no engine answers, so servers in containers are not tested here");
         return Ok(None);
     };
-    match (docker::image(), redis) {
+    let server = match redis {
+        Redis::Program(program) => Some(program.clone()),
+        Redis::Docker => None,
+    };
+    match (docker::image(server), redis) {
         (Ok(image), _) => {
             println!("Docker: engine {version}, image {image}");
             Ok(Some(image))
@@ -173,8 +179,8 @@ mod tests {
         let mut count = Count::default();
         for line in [
             "running 5 tests",
-            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.30s",
-            "test result: FAILED. 7 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.30s\n",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; finished in 0.30s",
+            "test result: FAILED. 7 passed; 2 failed; 0 ignored; 0 measured; finished in 0.30s\n",
             "test result_is_kept ... ok",
         ] {
             count.add(line);

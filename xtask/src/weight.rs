@@ -1,4 +1,4 @@
-//! What it costs to depend on an adapter: crates, the oldest compiler, and the time of a first build.
+//! The cost of depending on an adapter: crates, the oldest compiler, and the time of a first build.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ struct Adapter {
     name: &'static str,
     /// The most crates that may come along beyond the framework's own, with default features.
     crates: usize,
-    /// How many times the framework's own cold build one with us may take.
+    /// The most that a cold build with us may take, in cold builds of the framework alone.
     build: f64,
 }
 
@@ -47,7 +47,8 @@ pub(crate) fn count() -> Result<String, Failure> {
         let (total, added) = (all.len(), all.difference(&own).count());
         if added > crates {
             return Err(format!(
-                "cachify-{name} brings {added} crates along, {crates} at most: see `cargo tree -p cachify-{name}`"
+                "cachify-{name} brings {added} crates along, {crates} at most: see `cargo tree -p \
+                 cachify-{name}`"
             ));
         }
         let row = format!("| `cachify-{name}` | {total} | {added} |");
@@ -86,7 +87,8 @@ pub(crate) fn cold() -> Result<String, Failure> {
         let (own, all) = (build(name)?, build(&format!("cachify-{name}"))?);
         let ratio = all / own;
         lines.push(format!(
-            "cachify-{name} {all:.0} s, {name} alone {own:.0} s: {ratio:.1} times as long, {limit:.1} at most"
+            "cachify-{name} {all:.0} s, {name} alone {own:.0} s: {ratio:.1} times as long, \
+             {limit:.1} at most"
         ));
         if ratio > limit {
             slow.push(name);
@@ -100,7 +102,7 @@ pub(crate) fn cold() -> Result<String, Failure> {
     }
 }
 
-/// What a package is compiled of, itself included: `name v1.2.3`.
+/// Returns the packages that one is compiled of, itself included: `name v1.2.3`.
 fn tree(package: &str, features: &[&str]) -> Result<BTreeSet<String>, Failure> {
     let args = [
         "tree",

@@ -17,7 +17,7 @@ pub(crate) struct Block {
     /// `sh`, `console` or `rust`; nothing for a comment by itself.
     pub(crate) kind: String,
     pub(crate) lines: Vec<String>,
-    /// What the comment before it says, as in `<!-- try: serve -->`.
+    /// The comment before it, as in `<!-- try: serve -->`.
     pub(crate) how: String,
 }
 
@@ -121,8 +121,9 @@ mod tests {
 
     #[test]
     fn blocks_have_places_and_comments() {
-        let text = "a\n```sh\nls\n```\n<!-- try: serve -->\n```sh\ncargo run\n```\n```rust\nno\n```\n\
-                    <!-- try: src/main.rs -->\n<!-- same as x.rs:y -->\n\n```rust\nfn y() {}\n\n```\n<!-- try: a = b.rs -->\n```\nno\n```\n";
+        let text = "a\n```sh\nls\n```\n<!-- try: serve -->\n```sh\ncargo run\n```\n\
+                    ```rust\nno\n```\n<!-- try: src/main.rs -->\n<!-- same as x.rs:y -->\n\n\
+                    ```rust\nfn y() {}\n\n```\n<!-- try: a = b.rs -->\n```\nno\n```\n";
         let page = parse(text).unwrap();
         let found: Vec<_> = page
             .blocks

@@ -7,7 +7,7 @@ use crate::run::Failure;
 /// The ports that pages name.
 pub(crate) const PORTS: [&str; 4] = ["8000", "8001", "8002", "6379"];
 
-/// What takes minutes.
+/// Commands that take minutes.
 const LONG: [&str; 4] = ["cargo bench", "cargo test", "cargo xtask", "-p loadtest"];
 
 /// A shell script of what a reader types.
@@ -16,7 +16,7 @@ pub(crate) struct Script {
     text: String,
     pub(crate) blocks: usize,
     pub(crate) left_out: usize,
-    /// Where commands stand, and what they print by the page.
+    /// The places of commands, and their output as the page shows it.
     pub(crate) transcripts: Vec<(String, String)>,
 }
 
@@ -89,7 +89,8 @@ impl Script {
             let port = port.split(' ').next().unwrap_or_default();
             let _ = writeln!(
                 self.text,
-                "( {line} ) >\"$OUT/server-{number}\" 2>&1 &\nanswers {port} $! \"$OUT/server-{number}\""
+                "( {line} ) >\"$OUT/server-{number}\" 2>&1 &\n\
+                 answers {port} $! \"$OUT/server-{number}\""
             );
         }
     }
@@ -121,7 +122,8 @@ impl Script {
         let file = file_of(place);
         let _ = writeln!(
             self.text,
-            "for job in \"${{later[@]}}\"; do wait \"$job\"; shown 'cat \"$OUT/later\"'; done\n}} >\"$OUT/{file}\""
+            "for job in \"${{later[@]}}\"; do wait \"$job\"; shown 'cat \"$OUT/later\"'; done\n\
+             }} >\"$OUT/{file}\""
         );
         self.transcripts.push((place.to_owned(), expected));
         Ok(())
@@ -129,8 +131,8 @@ impl Script {
 
     /// The whole, with `ports` in place of those that the pages name.
     pub(crate) fn text(&self, ports: &[(&str, String)]) -> String {
-        let redis = "redis() { \"$SERVER\" --port 6379 --save '' >\"$OUT/redis\" 2>&1 & answers 6379 $! \"$OUT/redis\"; }\n\
-                     REDIS_PORT=6379\n";
+        let redis = "redis() { \"$SERVER\" --port 6379 --save '' >\"$OUT/redis\" 2>&1 & \
+                     answers 6379 $! \"$OUT/redis\"; }\nREDIS_PORT=6379\n";
         let begin = if self.text.contains("6379") || self.text.contains("redis-cli") {
             "redis\n"
         } else {
@@ -152,7 +154,7 @@ impl Script {
     }
 }
 
-/// What a transcript's output goes to.
+/// Names the file of a transcript's output.
 pub(crate) fn file_of(place: &str) -> String {
     place.replace(['/', ':'], "-")
 }
@@ -162,7 +164,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// What differs, apart from what differs each time.
+/// Fails with the difference, apart from what differs each time.
 pub(crate) fn compare(expected: &str, printed: &str) -> Result<(), String> {
     let same = |text: &str| {
         text.lines()
@@ -225,8 +227,10 @@ mod tests {
 
     #[test]
     fn what_differs_each_time_does_not_count() {
-        let expected = "HTTP/1.1 200 OK\nage: 0\nttl=299\netag: \"d23c40e49d91896dd403ef1998e48a41\"\ndate: Tue\n0.4 s\n";
-        let printed = "HTTP/1.1 200 OK\nage: 1\nttl=298\netag: \"f181e53aa91014cdfff143c36965b77d\"\ndate: Wed\n0.412 s\n";
+        let expected = "HTTP/1.1 200 OK\nage: 0\nttl=299\n\
+                        etag: \"d23c40e49d91896dd403ef1998e48a41\"\ndate: Tue\n0.4 s\n";
+        let printed = "HTTP/1.1 200 OK\nage: 1\nttl=298\n\
+                       etag: \"f181e53aa91014cdfff143c36965b77d\"\ndate: Wed\n0.412 s\n";
         compare(expected, printed).unwrap();
         compare("226\n", "200\n").unwrap_err();
         compare("Ann\n", "Bob\n").unwrap_err();
