@@ -1,4 +1,5 @@
-//! Who used the processors while something was measured: the load generator, the apps, or everybody. On Linux alone; elsewhere nothing is said.
+//! Use of the processors during a measurement: by the load generator, by the apps, and by all. On
+//! Linux alone; elsewhere nothing is said.
 
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ pub(crate) struct Usage {
     pub(crate) load: f64,
     /// Processors that the apps kept busy.
     pub(crate) apps: f64,
-    /// How much of the machine was busy, from 0 to 1.
+    /// The share of the machine that was busy, from 0 to 1.
     pub(crate) busy: f64,
 }
 
@@ -66,7 +67,7 @@ impl Usage {
         })
     }
 
-    /// What kept the figure from being larger, if it was not the app.
+    /// Names what kept the figure from being larger, if it was not the app.
     pub(crate) fn limit(self) -> Option<&'static str> {
         if self.busy < SATURATED {
             None
@@ -81,7 +82,7 @@ impl Usage {
 pub(crate) const LOAD_GENERATOR: &str = "load generator";
 pub(crate) const MACHINE: &str = "machine";
 
-/// What a process used so far.
+/// Returns the ticks that a process used so far.
 fn ticks(pid: &str) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold blanks and parentheses.

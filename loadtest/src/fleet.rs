@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use reqwest::Client;
+use reqwest::{Client, Response};
 use serde_json::json;
 use sqlx::SqlitePool;
 use tempfile::TempDir;
@@ -15,28 +15,29 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use users::{Store, User};
 
-use crate::flags::App;
+use crate::app::App;
 use crate::python::Python;
 use crate::sabotage::Sabotage;
 use crate::scratch;
 
-/// How long a process may take to start, or to end when it is asked to.
+/// The time that a process may take to start, or to end when it is asked to.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What to start.
+/// An order for processes.
 pub(crate) struct Order<'a> {
     pub(crate) app: App,
     pub(crate) instances: u16,
     pub(crate) cache: &'a str,
     pub(crate) delay: Duration,
     pub(crate) lock_wait: Duration,
-    /// Where the processes write their logs.
+    /// The directory of the processes' logs.
     pub(crate) logs: &'a Path,
-    /// What runs [`App::Python`].
+    /// Runs [`App::Python`].
     pub(crate) python: Option<&'a Python>,
 }
 
-/// Processes that share a database and a cache. They end when this is dropped, or when this process ends.
+/// Processes that share a database and a cache. They end when this is dropped, or when this process
+/// ends.
 pub(crate) struct Fleet {
     instances: Vec<Instance>,
     client: Client,
@@ -50,8 +51,8 @@ struct Instance {
     log: PathBuf,
 }
 
-/// What the apps computed so far, all of them together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Counts of the apps' computations, all apps together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Computed {
     pub(crate) reads: u64,
     pub(crate) writes: u64,
@@ -100,10 +101,8 @@ impl Fleet {
     }
 
     fn database_url(&self) -> String {
-        format!(
-            "sqlite://{}",
-            self.directory.path().join("users.db").display()
-        )
+        let file = self.directory.path().join("users.db");
+        format!("sqlite://{}", file.display())
     }
 
     /// The database of them all.
@@ -122,23 +121,25 @@ impl Fleet {
         pids.collect()
     }
 
-    /// Creates users in an empty database: all at once, where each would take a request. `User 1` has the id 1.
+    /// Creates users in an empty database: all at once, where each would take a request. `User 1`
+    /// has the id 1.
     pub(crate) async fn seed(&self, count: u32) -> Result<Vec<User>> {
         let pool = SqlitePool::connect(&self.database_url()).await?;
         let users = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?) \
-            INSERT INTO users (id, name, email) SELECT n, 'User ' || n, 'user-' || n || '@example.com' FROM n";
+            INSERT INTO users (id, name, email) \
+            SELECT n, 'User ' || n, 'user-' || n || '@example.com' FROM n";
         sqlx::query(users).bind(count).execute(&pool).await?;
         pool.close().await;
         Ok((1..=count.into()).map(seeded).collect())
     }
 
-    /// Reads every user once from every process, and returns the answers' bodies: one per user, since all processes write them alike.
+    /// Reads every user once from every process, and returns the answers' bodies: one per user,
+    /// since all processes write them alike.
     pub(crate) async fn warm_up(&self, users: &[User]) -> Result<Vec<Vec<u8>>> {
         let mut bodies = Vec::new();
         for user in users {
             for instance in &self.instances {
-                let url = format!("{}/users/{}", instance.url, user.id);
-                let response = self.client.get(url).send().await?.error_for_status()?;
+                let response = self.get(instance, &format!("users/{}", user.id)).await?;
                 let body: Vec<u8> = response.bytes().await?.into();
                 let read: User = serde_json::from_slice(&body)?;
                 ensure!(read == *user, "expected {user:?}, got {read:?}");
@@ -154,29 +155,21 @@ impl Fleet {
         Ok(bodies)
     }
 
-    /// What each process says of a user.
+    /// Reads a user from each process.
     pub(crate) async fn read(&self, id: i64) -> Result<Vec<User>> {
         let mut answers = Vec::new();
         for instance in &self.instances {
-            let url = format!("{}/users/{id}", instance.url);
-            let response = self.client.get(url).send().await?.error_for_status()?;
+            let response = self.get(instance, &format!("users/{id}")).await?;
             answers.push(response.json().await?);
         }
         Ok(answers)
     }
 
-    /// What the processes computed since they were started, as they tell it themselves.
+    /// Asks the processes what they computed since they were started.
     pub(crate) async fn computed(&self) -> Result<Computed> {
-        let mut sum = Computed {
-            reads: 0,
-            writes: 0,
-            overlaps: 0,
-            alone: 0,
-        };
+        let mut sum = Computed::default();
         for instance in &self.instances {
-            let url = format!("{}/metrics", instance.url);
-            let response = self.client.get(url).send().await?.error_for_status()?;
-            let metrics = response.text().await?;
+            let metrics = self.get(instance, "metrics").await?.text().await?;
             sum.reads += counter(&metrics, "users_reads_total")?;
             sum.writes += counter(&metrics, "users_writes_total")?;
             sum.overlaps += counter(&metrics, "users_overlapping_updates_total")?;
@@ -185,19 +178,23 @@ impl Fleet {
         Ok(sum)
     }
 
+    async fn get(&self, instance: &Instance, path: &str) -> Result<Response> {
+        let url = format!("{}/{path}", instance.url);
+        Ok(self.client.get(url).send().await?.error_for_status()?)
+    }
+
     /// Ends all processes, and fails if one does not end in time and well.
     pub(crate) async fn stop(mut self) -> Result<()> {
         for instance in &mut self.instances {
             drop(instance.process.stdin.take());
         }
         for instance in &mut self.instances {
-            match timeout(TIMEOUT, instance.process.wait()).await {
-                Ok(Ok(status)) if status.success() => {}
-                Ok(status) => bail!("an app ended with {:?}: {}", status?, instance.last_words()),
-                Err(_) => bail!(
-                    "an app did not end within {TIMEOUT:?}: {}",
-                    instance.last_words()
-                ),
+            let status = timeout(TIMEOUT, instance.process.wait()).await;
+            let words = || instance.last_words();
+            match status.ok().transpose()? {
+                Some(status) if status.success() => {}
+                Some(status) => bail!("an app ended with {status:?}: {}", words()),
+                None => bail!("an app did not end within {TIMEOUT:?}: {}", words()),
             }
         }
         Ok(())
@@ -206,13 +203,10 @@ impl Fleet {
 
 impl Instance {
     async fn start(order: &Order<'_>, prefix: &str, database: &str) -> Result<Self> {
-        let log = order.logs.join(format!(
-            "{}-{:08x}.log",
-            order.app.name(),
-            fastrand::u32(..)
-        ));
-        let stderr =
-            File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let name = format!("{}-{:08x}.log", order.app.name(), fastrand::u32(..));
+        let log = order.logs.join(name);
+        let stderr = File::create(&log);
+        let stderr = stderr.with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = if let (App::Python, Some(python)) = (order.app, order.python) {
             python.command()
         } else {
@@ -244,12 +238,8 @@ impl Instance {
             url: String::new(),
             log,
         };
-        let stdout = instance
-            .process
-            .stdout
-            .take()
-            .context("no standard output")?;
-        let mut lines = BufReader::new(stdout).lines();
+        let stdout = instance.process.stdout.take();
+        let mut lines = BufReader::new(stdout.context("no standard output")?).lines();
         let line = timeout(TIMEOUT, lines.next_line()).await;
         match line.ok().transpose()?.flatten() {
             Some(line) => {
@@ -280,13 +270,10 @@ fn counter(metrics: &str, name: &str) -> Result<u64> {
 }
 
 fn alone(metrics: &str) -> u64 {
+    let outcomes = ["outcome=\"unstored\"", "outcome=\"bypass\""];
     let lines = metrics.lines();
     let reads = lines.filter(|line| line.starts_with("cachify_requests_total{"));
-    let alone = reads.filter(|line| {
-        ["unstored", "bypass"]
-            .iter()
-            .any(|outcome| line.contains(&format!("outcome=\"{outcome}\"")))
-    });
+    let alone = reads.filter(|line| outcomes.iter().any(|outcome| line.contains(outcome)));
     let counts = alone.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
     counts.sum()
 }
@@ -300,7 +287,7 @@ pub(crate) fn seeded(id: i64) -> User {
     }
 }
 
-/// What to send to change a user.
+/// Returns what to send to change a user.
 pub(crate) fn change(name: &str) -> serde_json::Value {
     json!({"name": name, "email": "changed@example.com"})
 }

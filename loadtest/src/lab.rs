@@ -1,5 +1,5 @@
-//! Routes that only the load test has: work under a lock, or in a pool, that tells from when to when it was done. The sample apps
-//! have no such routes, and theirs do not tell.
+//! Routes that only the load test has: work under a lock, or in a pool, that reports its begin and
+//! end. The routes of the sample apps do not.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use cachify_axum::{Cachify, LockLayer, PoolLayer};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use crate::listen::listen;
 use crate::sabotage::Sabotage;
-use crate::serve::listen;
 
 /// The places of the pool.
 pub(crate) const PLACES: u32 = 4;

@@ -11,29 +11,53 @@ use futures_util::future::BoxFuture;
 use goose::config::GooseConfiguration;
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction, TransactionResult};
 use goose::{GooseAttack, GooseError};
-use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
-/// What a user does, again and again.
+use crate::client::{LATE, Outcome};
+use crate::meter::Meter;
+
+/// The work of a client, which it does again and again.
 pub(crate) type Step = TransactionFunction;
 
+/// Makes steps that count on a meter.
+pub(crate) type Metered = Box<dyn Fn(&Arc<Meter>) -> Step>;
+
 /// Makes a [`Step`] of a closure.
-pub(crate) fn step<F>(step: F) -> Step
+fn step<F>(step: F) -> Step
 where
     F: for<'a> Fn(&'a mut GooseUser) -> BoxFuture<'a, TransactionResult> + Send + Sync + 'static,
 {
     Arc::new(step)
 }
 
+/// Makes steps of `act`, which all clients do with what they share.
+pub(crate) fn clients<S, F>(shared: S, act: F) -> Metered
+where
+    S: Clone + Send + Sync + 'static,
+    F: for<'a> Fn(&'a S, &'a GooseUser) -> BoxFuture<'a, Outcome> + Copy + Send + Sync + 'static,
+{
+    Box::new(move |meter| {
+        let (shared, meter) = (shared.clone(), Arc::clone(meter));
+        step(move |user| {
+            let (shared, meter) = (shared.clone(), Arc::clone(&meter));
+            async move {
+                let outcome = act(&shared, user).await;
+                meter.note(user, outcome).await
+            }
+            .boxed()
+        })
+    })
+}
+
 pub(crate) struct Load<'a> {
     pub(crate) name: &'a str,
     pub(crate) users: usize,
-    /// For how long each user begins another step.
+    /// The time during which each user begins another step.
     pub(crate) time: Duration,
-    /// What each user does first; it is not measured.
+    /// The first thing that each user does; it is not measured.
     pub(crate) warm_up: Option<Step>,
     pub(crate) step: Step,
-    /// How many steps are begun per second by all users together; without, as many as are answered.
+    /// Steps that are begun per second by all users together; without, as many as are answered.
     pub(crate) rate: Option<f64>,
     pub(crate) goose: &'a Goose,
 }
@@ -60,11 +84,11 @@ impl Load<'_> {
     }
 }
 
-/// What was given to goose on the command line.
+/// The flags of goose on the command line.
 #[derive(Default)]
 pub(crate) struct Goose {
     given: Vec<String>,
-    /// How many users it asks for at most.
+    /// The most users that it asks for.
     users: Option<usize>,
     /// It sets the numbers of users by itself.
     plan: bool,
@@ -81,33 +105,41 @@ impl Goose {
     pub(crate) fn new(given: Vec<String>) -> Result<Self> {
         let configuration = GooseConfiguration::parse_args_default(&given);
         let configuration = configuration.map_err(|error| match error {
-            // What it shows of this tells nothing.
+            // Its `Display` tells nothing of this.
             GooseError::InvalidOption { detail, .. } => anyhow!(detail),
             error => error.into(),
         })?;
         let plan = serde_json::to_value(&configuration)?["test_plan"]["steps"].take();
         let steps = plan.as_array().into_iter().flatten();
         let most = steps.filter_map(|step| step[0].as_u64()).max();
+        let most = most.and_then(|it| it.try_into().ok());
+        let GooseConfiguration {
+            users,
+            run_time,
+            iterations,
+            ..
+        } = configuration;
+        let GooseConfiguration {
+            increase_rate,
+            increase_time,
+            ..
+        } = configuration;
+        let plan = plan != Value::Null;
         Ok(Self {
             given,
-            users: configuration
-                .users
-                .or(most.and_then(|it| it.try_into().ok())),
-            timed: plan != Value::Null
-                || configuration.run_time.is_some()
-                || configuration.iterations.is_some(),
-            plan: plan != Value::Null,
-            increase: configuration.increase_rate.is_some()
-                || configuration.increase_time.is_some(),
+            users: users.or(most),
+            plan,
+            timed: plan || run_time.is_some() || iterations.is_some(),
+            increase: increase_rate.is_some() || increase_time.is_some(),
         })
     }
 
-    /// How many users there will be, if `users` are wanted.
+    /// Returns the number of users, if `users` are wanted.
     pub(crate) fn users(&self, users: usize) -> usize {
         self.users.unwrap_or(users)
     }
 
-    /// Whether it says when a round ends.
+    /// Returns whether it says when a round ends.
     pub(crate) fn timed(&self) -> bool {
         self.timed
     }
@@ -163,12 +195,9 @@ pub(crate) fn repeat(once: Step, time: Duration) -> Step {
     })
 }
 
-tokio::task_local! {
-    /// How long after its time a step began, because those before it took so long.
-    static LATE: Duration;
-}
-
-/// Begins steps at a rate of ours, or at goose's. A step that begins late counts its lateness as latency: whoever would have come at its time
+/// Begins steps at a rate of ours, or at goose's.
+///
+/// A step that begins late counts its lateness as latency: whoever would have come at its time
 /// would have waited as long (this is what *coordinated omission* leaves out).
 fn paced(once: Step, rate: Option<f64>) -> Step {
     let (begin, ticket) = (Arc::new(OnceLock::new()), Arc::new(AtomicU64::new(0)));
@@ -193,42 +222,6 @@ fn paced(once: Step, rate: Option<f64>) -> Step {
             LATE.scope(late, once(user)).await
         }
         .boxed()
-    })
-}
-
-/// An answer, timed to the last byte of its body: goose's own clock stops at the headers.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) body: Vec<u8>,
-    pub(crate) took: Duration,
-    /// Whether its `Cache-Status` says that it was a hit.
-    pub(crate) hit: bool,
-}
-
-impl Answer {
-    /// The status and the start of the body, on one line.
-    pub(crate) fn in_words(&self) -> String {
-        let body = String::from_utf8_lossy(&self.body);
-        let body: String = body.split_whitespace().collect::<Vec<_>>().join(" ");
-        let start: String = body.chars().take(80).collect();
-        let more = if start.len() < body.len() { "…" } else { "" };
-        format!("{} `{start}{more}`", self.status.as_u16())
-    }
-}
-
-/// Sends a request; `None` if no whole answer came.
-pub(crate) async fn send(request: RequestBuilder) -> Option<Answer> {
-    let started = Instant::now();
-    let response = request.send().await.ok()?;
-    let status = response.status();
-    let hit = response.headers().get("cache-status");
-    let hit = hit.is_some_and(|value| value.to_str().is_ok_and(|value| value.contains("; hit")));
-    let body = response.bytes().await.ok()?.into();
-    Some(Answer {
-        status,
-        body,
-        took: started.elapsed() + LATE.try_get().unwrap_or_default(),
-        hit,
     })
 }
 

@@ -1,11 +1,11 @@
-//! On what was measured, and what.
+//! The machine, and the versions of what was measured.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 use crate::schema::{Machine, Versions};
 
-/// What this build was made of.
+/// The packages that this build was made of.
 const LOCKED: &str = include_str!("../../Cargo.lock");
 
 pub(crate) fn machine() -> Machine {
@@ -64,7 +64,7 @@ fn commit() -> Option<String> {
     })
 }
 
-/// What a program said, if there is one and it succeeded.
+/// Returns the output of a program, if there is one and it succeeded.
 pub(crate) fn said(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);

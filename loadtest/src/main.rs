@@ -1,13 +1,18 @@
 //! Measures the sample apps, and proves while it does that they keep their promises.
 //!
-//! The apps run as child processes of this program, which is also the child: `serve.rs` is the child's side, `fleet.rs` the
-//! parent's. `plan.rs` says what is run on what. A scenario starts the apps it needs, puts load on them in rounds (`turns.rs`) with goose (`load.rs`), and
-//! returns what it measured and which promises were kept (`schema.rs`); `report.rs` tells it.
+//! The apps run as child processes of this program, which is also the child: `serve.rs` is the
+//! child's side, `fleet.rs` the parent's. `plan.rs` decides what runs on what. A scenario starts
+//! the apps it needs, puts load on them in rounds (`turns.rs`) with goose (`load.rs`), and returns
+//! what it measured and which promises were kept (`schema.rs`); `report.rs` shows it.
 
+mod app;
+mod bench;
+mod client;
 mod cpu;
 mod flags;
 mod fleet;
 mod lab;
+mod listen;
 mod load;
 mod machine;
 mod meter;
@@ -22,6 +27,7 @@ mod scenario;
 mod schema;
 mod scratch;
 mod serve;
+mod stage;
 mod target;
 mod turns;
 mod versions;
@@ -36,6 +42,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use tokio::sync::oneshot;
 
+use crate::bench::Bench;
 use crate::flags::{Cli, Command, Flags};
 use crate::load::Goose;
 use crate::plan::Plan;
@@ -43,7 +50,6 @@ use crate::progress::Progress;
 use crate::quiet::Quiet;
 use crate::schema::{Report, Run, SCHEMA};
 use crate::target::Target;
-use crate::turns::Bench;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -65,7 +71,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs until it is done or the process is asked to end; in both cases whatever was started is ended.
+/// Runs until it is done or the process is asked to end; in both cases all children are ended.
 async fn interruptible(flags: Flags) -> Result<bool> {
     // Before goose, which would otherwise end its run on Ctrl-C and let us go on with the next one.
     let (sender, interrupted) = oneshot::channel();
@@ -86,16 +92,15 @@ async fn run(flags: Flags) -> Result<bool> {
     let goose = Goose::new(flags.goose.clone()).context("goose does not take what follows `--`")?;
     let target = Target::new(&flags.target)?;
     flags.thresholds.validate(&flags.cache)?;
-    std::fs::create_dir_all(&flags.output)
-        .with_context(|| format!("cannot make {}", flags.output.display()))?;
+    let output = &flags.settings.output;
+    std::fs::create_dir_all(output).with_context(|| format!("cannot make {}", output.display()))?;
     let progress = Progress::new();
     if cfg!(debug_assertions) {
-        progress.say(
-            "This is a debug build: its figures mean nothing, its promises do. Add --release.",
-        );
+        let debug = "This is a debug build: its figures mean nothing, its promises do.";
+        progress.say(&format!("{debug} Add --release."));
     }
     let bench = Bench {
-        flags: &flags,
+        settings: &flags.settings,
         goose: &goose,
         progress: &progress,
         notes: RefCell::default(),
@@ -105,10 +110,10 @@ async fn run(flags: Flags) -> Result<bool> {
     let mut versions = machine::versions();
     let runs = match target {
         Some(target) => {
-            progress.say(&plan::announce(target.parts(), &flags, &goose));
+            progress.say(&plan::announce(target.parts(), &bench));
             target.run(&bench).await?
         }
-        None => Plan::new(&bench).await?.run(&mut versions).await?,
+        None => Plan::new(&bench, &flags).await?.run(&mut versions).await?,
     };
     let mut notes = bench.notes.take();
     notes.extend(what_to_know(&flags, &runs));
@@ -128,27 +133,29 @@ async fn run(flags: Flags) -> Result<bool> {
         runs,
     };
     report.thresholds = flags.thresholds.check(&report);
-    report.write(&flags.output)?;
+    report::write(&report, output)?;
     let mut stdout = std::io::stdout();
-    write!(stdout, "{}", report.table())?;
-    writeln!(
-        stdout,
-        "report.html, report.json and logs are in {}",
-        flags.output.display()
-    )?;
+    write!(stdout, "{}", report::table(&report))?;
+    let output = output.display();
+    writeln!(stdout, "report.html, report.json and logs are in {output}")?;
     Ok(report.passed())
 }
 
-/// What the figures are, and what they are not.
+/// Says what the figures are, and what they are not.
 fn what_to_know(flags: &Flags, runs: &[Run]) -> Vec<String> {
     let mut notes = Vec::new();
-    notes.push(match flags.rate {
+    notes.push(match flags.settings.rate {
         Some(rate) => format!(
-            "{rate} requests per second were begun on time, answered or not those before; a late one counts its lateness, so that nothing is left out where an app is slow."
+            "{rate} requests per second were begun on time, whether or not those before were \
+             answered; a late one counts its lateness, so that nothing is left out where an app is \
+             slow."
         ),
-        None => "Each client sent its next request when it had its answer. Latencies are what these clients saw; where an app was slow they asked less, \
-            and who would have come meanwhile is in no figure (coordinated omission). --rate measures that."
-            .to_owned(),
+        None => {
+            "Each client sent its next request when it had its answer. Latencies are what these \
+                 clients saw; where an app was slow they asked less, and requests that would have \
+                 come meanwhile are in no figure (coordinated omission). --rate measures that."
+                .to_owned()
+        }
     });
     for limit in [cpu::LOAD_GENERATOR, cpu::MACHINE] {
         let limited = runs

@@ -1,4 +1,4 @@
-//! What was counted and timed, and the figures that come of it.
+//! Counts and times, and the figures that come of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use goose::goose::{GooseUser, TransactionResult};
 
+use crate::client::Outcome;
 use crate::cpu::Usage;
-use crate::load::Answer;
 use crate::schema::{Bucket, Latency, Run};
 
-/// Counts what happened, and keeps how long each took.
+/// Counts events, and keeps the time that each took.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     counts: Mutex<Counts>,
@@ -35,44 +35,34 @@ impl Meter {
         }
     }
 
-    /// Counts what just ended after `took`, and gives its time to goose.
-    pub(crate) async fn record(
-        &self,
-        user: &mut GooseUser,
-        method: &str,
-        name: &'static str,
-        took: Duration,
-    ) -> TransactionResult {
-        self.count(name, took);
-        if self.silent {
-            return Ok(());
+    /// Counts what just ended, and gives its time to goose.
+    pub(crate) async fn note(&self, user: &mut GooseUser, outcome: Outcome) -> TransactionResult {
+        let outcomes = match outcome {
+            Outcome::Several(outcomes) => outcomes,
+            one => vec![one],
+        };
+        for outcome in outcomes {
+            let (method, name, took, status) = match outcome {
+                Outcome::Counted(method, name, took) => (method, name, took, None),
+                Outcome::Failed(answer) => {
+                    let failure = &mut self.lock().failure;
+                    failure.get_or_insert_with(|| answer.in_words());
+                    let status = answer.status.map(|status| status.as_u16());
+                    (answer.method, FAILED, answer.took, status)
+                }
+                Outcome::Several(_) => continue,
+            };
+            self.count(name, took);
+            if !self.silent {
+                let (method, ok) = (method.as_str(), name != FAILED);
+                user.record_custom_request_duration(method, name, took, ok, status, None)
+                    .await?;
+            }
         }
-        user.record_custom_request_duration(method, name, took, true, None, None)
-            .await
+        Ok(())
     }
 
-    /// Counts what just failed.
-    pub(crate) async fn record_failure(
-        &self,
-        user: &mut GooseUser,
-        method: &str,
-        answer: Option<&Answer>,
-    ) -> TransactionResult {
-        let took = answer.map_or(Duration::ZERO, |answer| answer.took);
-        let status = answer.map(|answer| answer.status.as_u16());
-        self.count(FAILED, took);
-        let told = || answer.map_or_else(|| "no whole answer".to_owned(), Answer::in_words);
-        let failure = || format!("{method} got {}", told());
-        self.lock().failure.get_or_insert_with(failure);
-        if self.silent {
-            return Ok(());
-        }
-        user.record_custom_request_duration(method, FAILED, took, false, status, None)
-            .await
-    }
-
-    /// Counts what just ended after `took`.
-    pub(crate) fn count(&self, name: &'static str, took: Duration) {
+    fn count(&self, name: &'static str, took: Duration) {
         let now = Instant::now();
         let began = now.checked_sub(took).unwrap_or(now);
         let mut counts = self.lock();
@@ -82,15 +72,13 @@ impl Meter {
         counts.times.entry(name).or_default().push(micros(took));
     }
 
-    /// How often something was recorded.
+    /// Returns how often something was recorded.
     pub(crate) fn counted(&self, name: &str) -> u64 {
-        self.lock()
-            .times
-            .get(name)
-            .map_or(0, |times| times.len() as u64)
+        let counts = self.lock();
+        counts.times.get(name).map_or(0, |times| times.len() as u64)
     }
 
-    /// How much failed.
+    /// Returns how much failed.
     pub(crate) fn failed(&self) -> u64 {
         self.counted(FAILED)
     }
@@ -100,16 +88,15 @@ impl Meter {
         self.lock().failure.clone()
     }
 
-    /// How long each took that was recorded under a name, in microseconds.
+    /// Returns the times that were recorded under a name, in microseconds.
     pub(crate) fn times(&self, name: &str) -> Vec<u64> {
         self.lock().times.get(name).cloned().unwrap_or_default()
     }
 
     /// From the first request to the last answer.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.lock()
-            .span
-            .map_or(Duration::ZERO, |(first, last)| last - first)
+        let span = self.lock().span;
+        span.map_or(Duration::ZERO, |(first, last)| last - first)
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -119,7 +106,7 @@ impl Meter {
 
 const FAILED: &str = "failed";
 
-/// What was measured time and again.
+/// The rounds of a measurement.
 #[derive(Default)]
 pub(crate) struct Rounds {
     pub(crate) meters: Vec<std::sync::Arc<Meter>>,
@@ -127,12 +114,12 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// How often something was recorded, in all rounds together.
+    /// Returns how often something was recorded, in all rounds together.
     pub(crate) fn counted(&self, name: &str) -> u64 {
         self.meters.iter().map(|meter| meter.counted(name)).sum()
     }
 
-    /// How much failed, in all rounds together.
+    /// Returns how much failed, in all rounds together.
     pub(crate) fn failed(&self) -> u64 {
         self.counted(FAILED)
     }
@@ -155,7 +142,7 @@ impl Rounds {
         median_latency(&rounds)
     }
 
-    /// How long all rounds took together.
+    /// Returns how long all rounds took together.
     pub(crate) fn seconds(&self) -> f64 {
         let elapsed = self.meters.iter().map(|meter| meter.elapsed());
         elapsed.sum::<Duration>().as_secs_f64()
@@ -179,7 +166,7 @@ impl Rounds {
     }
 }
 
-/// How far the one that is farthest lies from the median, by the median; of one figure there is none.
+/// Returns the farthest distance from the median, by the median; of one figure there is none.
 fn spread(figures: &mut [f64]) -> Option<f64> {
     let median = median(figures);
     match figures {
@@ -226,10 +213,8 @@ pub(crate) fn latency(mut times: Vec<u64>) -> Latency {
 )]
 pub(crate) fn quantile_of(sorted: &[u64], quantile: f64) -> u64 {
     let rank = (quantile * sorted.len() as f64).ceil() as usize;
-    sorted
-        .get(rank.saturating_sub(1))
-        .copied()
-        .unwrap_or_default()
+    let time = sorted.get(rank.saturating_sub(1));
+    time.copied().unwrap_or_default()
 }
 
 /// The median of each figure over several rounds; the largest maximum, and all counts together.
@@ -260,7 +245,7 @@ fn median_latency(rounds: &[Latency]) -> Latency {
     }
 }
 
-/// How many waited how long: each bucket is a quarter longer than the one before.
+/// Sorts times into buckets, each a quarter longer than the one before.
 pub(crate) fn histogram(times: &[u64]) -> Vec<Bucket> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
@@ -281,7 +266,7 @@ pub(crate) fn histogram(times: &[u64]) -> Vec<Bucket> {
     buckets
 }
 
-/// How evenly something was shared, by Jain: 1 if all got the same, 1/n if one got everything.
+/// Returns Jain's index of fairness: 1 if all got the same, 1/n if one got everything.
 pub(crate) fn evenness(shares: &[u64]) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
     let (sum, squares) = shares.iter().fold((0.0, 0.0), |(sum, squares), share| {
@@ -307,7 +292,7 @@ pub(crate) fn ratio(count: u64, of: u64) -> f64 {
     }
 }
 
-/// How many there were per second.
+/// Returns how many there were per second.
 pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
     1e6 * ratio(count, micros(time))
 }

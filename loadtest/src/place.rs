@@ -1,11 +1,11 @@
-//! Where the apps cache, and the Redis that is started for it.
+//! The cache of the apps, and the Redis that is started for it.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use redis_fixture::Server;
 
-use crate::flags::Cache;
+use crate::app::Cache;
 
 /// A cache that is there: a server of ours ends when this is dropped, or when this process ends.
 pub(crate) struct CacheServer {
@@ -21,8 +21,8 @@ impl CacheServer {
             Cache::Memory => ("memory://".to_owned(), None),
             Cache::Url(url) => (url.clone(), None),
             Cache::Redis if !can_start_redis() => bail!(
-                "there is no Redis to start: install redis-server or valkey-server, name one in CACHIFY_REDIS_SERVER, \
-                 or name one that runs by `--cache redis://HOST:PORT`"
+                "there is no Redis to start: install redis-server or valkey-server, name one in \
+                 CACHIFY_REDIS_SERVER, or name one that runs by `--cache redis://HOST:PORT`"
             ),
             Cache::Redis => {
                 let server = tokio::task::spawn_blocking(Server::start).await?;
@@ -42,7 +42,7 @@ impl CacheServer {
         self.with(Server::restart).await
     }
 
-    /// What it calls its version, if it is ours.
+    /// Returns its version, if it is ours.
     pub(crate) async fn version(&self) -> Option<String> {
         let server = Arc::clone(self.server.as_ref()?);
         let info = tokio::task::spawn_blocking(move || server.command(&["INFO", "server"]).text());
@@ -61,7 +61,7 @@ impl CacheServer {
     }
 }
 
-/// Whether there is a server program on this machine.
+/// Looks for a server program on this machine.
 pub(crate) fn can_start_redis() -> bool {
     std::env::var_os("CACHIFY_REDIS_SERVER").is_some()
         || std::env::var_os("PATH").is_some_and(|path| {

@@ -1,24 +1,26 @@
-//! What is run on what, in which order, and how long that will take.
+//! The runs, their order, and how long they will take.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::flags::{App, Cache, Flags, Framework};
-use crate::load::Goose;
+use crate::app::{App, Cache, Framework};
+use crate::bench::{Bench, WARM_UP};
+use crate::flags::Flags;
 use crate::place::{CacheServer, can_start_redis};
 use crate::python::Python;
-use crate::scenario::{self, Of, Scenario, Stage};
+use crate::scenario;
 use crate::schema::{Run, Versions};
-use crate::turns::{Bench, WARM_UP};
+use crate::stage::{Of, Scenario, Stage};
 
-/// Goose sees so often whether its users are done.
+/// The interval at which goose sees that its users are done.
 const TICK: Duration = Duration::from_millis(500);
-/// Of a measurement, besides its rounds: apps are started and ended, users created and read.
+/// The time besides rounds: apps are started and ended, users created and read.
 const STAGING: Duration = Duration::from_millis(800);
 
 pub(crate) struct Plan<'a> {
     bench: &'a Bench<'a>,
+    flags: &'a Flags,
     caches: Vec<Cache>,
     python: Option<Python>,
 }
@@ -32,18 +34,19 @@ struct Job {
 }
 
 impl<'a> Plan<'a> {
-    pub(crate) async fn new(bench: &'a Bench<'a>) -> Result<Self> {
-        let mut caches = bench.flags.cache.clone();
+    pub(crate) async fn new(bench: &'a Bench<'a>, flags: &'a Flags) -> Result<Self> {
+        let mut caches = flags.cache.clone();
         if caches.is_empty() {
             caches.push(Cache::Memory);
             if can_start_redis() {
                 caches.push(Cache::Redis);
             } else {
-                bench.note("There is no redis-server or valkey-server to start, so this runs over memory only.");
+                let none = "There is no redis-server or valkey-server to start";
+                bench.note(format!("{none}, so this runs over memory only."));
             }
         }
         let mut python = None;
-        if bench.flags.with_python {
+        if flags.with_python {
             match Python::set_up(bench.progress).await {
                 Ok(it) => python = Some(it),
                 Err(error) => bench.note(format!("Without the Python original: {error:#}.")),
@@ -51,6 +54,7 @@ impl<'a> Plan<'a> {
         }
         Ok(Self {
             bench,
+            flags,
             caches,
             python,
         })
@@ -62,9 +66,7 @@ impl<'a> Plan<'a> {
         versions.python = self.python.as_ref().map(|python| python.versions.clone());
         let jobs: Vec<_> = self.caches.iter().map(|cache| self.jobs(cache)).collect();
         let parts = jobs.iter().flatten().map(Job::parts).sum();
-        bench
-            .progress
-            .say(&announce(parts, bench.flags, bench.goose));
+        bench.progress.say(&announce(parts, bench));
         let (mut number, count) = (0, jobs.iter().map(Vec::len).sum::<usize>());
         let mut runs = Vec::new();
         for (cache, jobs) in self.caches.iter().zip(jobs) {
@@ -76,10 +78,10 @@ impl<'a> Plan<'a> {
             for job in jobs {
                 number += 1;
                 let what = job.title(cache);
-                bench.progress.say(&format!(
-                    "{number} of {count}: {what}: {}",
-                    job.scenario.about
-                ));
+                let about = job.scenario.about;
+                bench
+                    .progress
+                    .say(&format!("{number} of {count}: {what}: {about}"));
                 bench.progress.begin(&what);
                 let stage = Stage {
                     bench,
@@ -90,16 +92,15 @@ impl<'a> Plan<'a> {
                     python: self.python.as_ref(),
                     before: &runs[start..],
                 };
-                let more = (job.scenario.run)(&stage).await.context(what)?;
-                runs.extend(more);
+                runs.extend((job.scenario.run)(&stage).await.context(what)?);
             }
         }
         Ok(runs)
     }
 
-    /// What is run over a cache.
+    /// Returns what is run over a cache.
     fn jobs(&self, cache: &Cache) -> Vec<Job> {
-        let flags = self.bench.flags;
+        let flags = self.flags;
         let mut matrix: Vec<_> = flags.instances.iter().copied().map(Some).collect();
         // Memory is of one process alone.
         if matrix.is_empty() || *cache == Cache::Memory {
@@ -109,22 +110,21 @@ impl<'a> Plan<'a> {
         for instances in matrix {
             for scenario in wanted(flags) {
                 let apps = self.apps(scenario, cache);
-                match scenario.of {
-                    Of::EachAppOnOurRedis if *cache != Cache::Redis => {}
-                    Of::AllApps | Of::Lab => jobs.push(Job {
+                let each: Vec<Vec<App>> = match scenario.of {
+                    Of::EachAppOnOurRedis if *cache != Cache::Redis => continue,
+                    Of::AllApps | Of::Lab => vec![apps],
+                    Of::EachApp | Of::EachAppOnOurRedis => {
+                        apps.into_iter().map(|app| vec![app]).collect()
+                    }
+                };
+                for (at, apps) in each.into_iter().enumerate() {
+                    let first = at == 0;
+                    jobs.push(Job {
                         scenario,
                         apps,
-                        first: true,
+                        first,
                         instances,
-                    }),
-                    Of::EachApp | Of::EachAppOnOurRedis => {
-                        jobs.extend(apps.into_iter().enumerate().map(|(at, app)| Job {
-                            scenario,
-                            apps: vec![app],
-                            first: at == 0,
-                            instances,
-                        }));
-                    }
+                    });
                 }
             }
         }
@@ -132,7 +132,7 @@ impl<'a> Plan<'a> {
     }
 
     fn apps(&self, scenario: &Scenario, cache: &Cache) -> Vec<App> {
-        let mut frameworks = self.bench.flags.framework.clone();
+        let mut frameworks = self.flags.framework.clone();
         if frameworks.is_empty() {
             frameworks = match scenario.of {
                 Of::AllApps => vec![Framework::Axum, Framework::Poem, Framework::Warp],
@@ -167,7 +167,7 @@ impl Job {
         format!("{} on {apps}, {cache}{processes}", self.scenario.name)
     }
 
-    /// How many measurements it makes.
+    /// Returns the number of measurements that it makes.
     fn parts(&self) -> u32 {
         let (each, besides) = self.scenario.parts;
         let apps = u32::try_from(self.apps.len()).unwrap_or(u32::MAX);
@@ -176,19 +176,18 @@ impl Job {
 }
 
 fn wanted(flags: &Flags) -> impl Iterator<Item = &'static Scenario> {
-    scenario::ALL
-        .iter()
-        .filter(|it| flags.scenario.is_empty() || flags.scenario.iter().any(|name| name == it.name))
+    let named = |name| flags.scenario.is_empty() || flags.scenario.iter().any(|it| it == name);
+    scenario::ALL.iter().filter(move |it| named(it.name))
 }
 
-/// What is going to happen.
-pub(crate) fn announce(parts: u32, flags: &Flags, goose: &Goose) -> String {
-    let rounds = u32::from(flags.repeats);
+/// Says what is going to happen.
+pub(crate) fn announce(parts: u32, bench: &Bench<'_>) -> String {
+    let rounds = u32::from(bench.settings.repeats);
     let what = format!("{parts} measurements in {rounds} rounds each");
-    if goose.timed() {
+    if bench.goose.timed() {
         return format!("{what}; goose's flags say how long that takes.");
     }
-    let round = (flags.duration / rounds + WARM_UP).as_millis();
+    let round = (bench.settings.duration / rounds + WARM_UP).as_millis();
     let ticks = u32::try_from(round / TICK.as_millis() + 1).unwrap_or(u32::MAX);
     let time = (TICK * ticks * rounds + STAGING) * parts;
     format!("{what}: about {} s.", time.as_secs())

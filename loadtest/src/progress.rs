@@ -1,4 +1,4 @@
-//! What goes on right now, on standard error: a line that moves on a terminal, plain lines elsewhere.
+//! The progress of a run on standard error: a line that moves on a terminal, plain lines elsewhere.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ impl Progress {
         Self { bar }
     }
 
-    /// A line that stays.
+    /// Says a line that stays.
     #[expect(clippy::print_stderr, reason = "where there is no terminal")]
     pub(crate) fn say(&self, line: &str) {
         if self.bar.is_hidden() {
@@ -28,13 +28,13 @@ impl Progress {
         }
     }
 
-    /// What is being run.
+    /// Shows what is being run.
     pub(crate) fn begin(&self, what: &str) {
         self.bar.set_prefix(what.to_owned());
         self.bar.set_message("");
     }
 
-    /// Where that stands.
+    /// Shows the step that it has reached.
     pub(crate) fn show(&self, step: &str) {
         self.bar.set_message(step.to_owned());
     }

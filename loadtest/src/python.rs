@@ -14,7 +14,8 @@ use crate::scratch;
 
 /// The tutorial's app, with our command line.
 const APP: &str = include_str!("../python/app.py");
-/// What it needs. `greenlet`: `SQLAlchemy`'s asyncio does not bring it along everywhere.
+/// The packages that it needs. `greenlet`: `SQLAlchemy`'s asyncio does not bring it along
+/// everywhere.
 const PACKAGES: [&str; 7] = [
     "py-cachify",
     "redis",
@@ -27,7 +28,9 @@ const PACKAGES: [&str; 7] = [
 /// Fetching packages takes its time, but not more.
 const TIMEOUT: Duration = Duration::from_mins(3);
 const VERSIONS: &str = "import platform, importlib.metadata as m; \
-    print(platform.python_implementation(), platform.python_version() + ',', ', '.join(f'{p} {m.version(p)}' for p in ['py-cachify', 'fastapi', 'uvicorn', 'redis']))";
+    packages = ['py-cachify', 'fastapi', 'uvicorn', 'redis']; \
+    print(platform.python_implementation(), platform.python_version() + ',', \
+    ', '.join(f'{p} {m.version(p)}' for p in packages))";
 
 /// An environment that is gone with this.
 pub(crate) struct Python {
@@ -84,7 +87,7 @@ impl Python {
     }
 }
 
-/// What a program says, if it succeeds in time.
+/// Returns the output of a program, if it succeeds in time.
 async fn run(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(TIMEOUT, output)

@@ -1,4 +1,5 @@
-//! Goose tells on standard output that users were launched, in every round and whatever it is told: that would drown what we have to say.
+//! Silence on standard output. Goose announces there in every round that users were launched,
+//! whatever its flags say, which would drown our own report.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,6 +1,8 @@
-//! Breaks a promise on purpose, to see that the load test notices: for its own tests, by the environment variable `LOADTEST_SABOTAGE` of a child.
+//! Breaks a promise on purpose, to see that the load test notices: for its own tests, by the
+//! environment variable `LOADTEST_SABOTAGE` of a child.
 //!
-//! The apps are as they always are. There are several of them in one process, each with a cache and locks of its own, and the request decides which one it meets.
+//! The apps are as they always are. There are several of them in one process, each with a cache and
+//! locks of its own, and the request decides which one it meets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +18,9 @@ use sqlx::{Connection, Executor, SqliteConnection};
 use tower::ServiceExt;
 use users::{NewUser, Store, Updates};
 
-use crate::serve::listen;
+use crate::listen::listen;
 
-/// What is broken.
+/// The promise that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sabotage {
     /// A reset does nothing: reads and updates meet different apps.
@@ -27,7 +29,8 @@ pub(crate) enum Sabotage {
     Lock,
     /// No single flight: each read meets another app.
     Flight,
-    /// An update is answered although its commit failed: the database commits those of odd users alone.
+    /// An update is answered although its commit failed: the database commits those of odd users
+    /// alone.
     Commit,
     /// A pool has always a place: the lab does without it.
     Pool,
@@ -61,7 +64,7 @@ impl Sabotage {
         }))
     }
 
-    /// Which app a request meets that is the `turn`th of all.
+    /// Chooses the app that the `turn`th request of all meets.
     fn app(self, method: &Method, turn: usize) -> usize {
         match self {
             Self::Reset => usize::from(method != Method::GET),

@@ -1,16 +1,4 @@
-//! What can be run. A scenario measures something, states a promise, and checks it while it measures.
-
-use std::time::Duration;
-
-use anyhow::Result;
-use futures_util::future::LocalBoxFuture;
-
-use crate::flags::{App, Cache};
-use crate::fleet::{Fleet, Order};
-use crate::place::CacheServer;
-use crate::python::Python;
-use crate::schema::Run;
-use crate::turns::Bench;
+//! Everything that can be run.
 
 mod away;
 mod contention;
@@ -20,6 +8,8 @@ mod pool;
 mod reset;
 mod stampede;
 mod uncached;
+
+use crate::stage::Scenario;
 
 /// All of them, in the order in which they run.
 pub(crate) const ALL: &[Scenario] = &[
@@ -33,105 +23,6 @@ pub(crate) const ALL: &[Scenario] = &[
     away::SCENARIO,
 ];
 
-pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
-    /// What it measures, and what it proves.
-    pub(crate) about: &'static str,
-    /// The names of its measurements, where it has several.
-    pub(crate) whats: &'static [&'static str],
-    pub(crate) of: Of,
-    /// Measurements of each app, and those besides: to tell how long it will take.
-    pub(crate) parts: (u32, u32),
-    pub(crate) run: for<'a> fn(&'a Stage<'a>) -> LocalBoxFuture<'a, Result<Vec<Run>>>,
-}
-
-/// What a scenario runs on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// All apps, in turns.
-    AllApps,
-    /// One app after the other.
-    EachApp,
-    /// No app at all, but the [lab](crate::lab).
-    Lab,
-    /// One app after the other, over a Redis of our own alone.
-    EachAppOnOurRedis,
-}
-
 pub(crate) fn names() -> Vec<&'static str> {
     ALL.iter().map(|scenario| scenario.name).collect()
-}
-
-/// Where a scenario runs.
-pub(crate) struct Stage<'a> {
-    pub(crate) bench: &'a Bench<'a>,
-    /// One, if the scenario is [of each](Of::EachApp).
-    pub(crate) apps: Vec<App>,
-    /// Whether these are the first apps that it runs on.
-    pub(crate) first: bool,
-    pub(crate) place: &'a CacheServer,
-    /// How many processes, if the command line says so.
-    pub(crate) instances: Option<u16>,
-    pub(crate) python: Option<&'a Python>,
-    /// What was measured before on the same apps and cache.
-    pub(crate) before: &'a [Run],
-}
-
-impl Stage<'_> {
-    /// The one that a scenario of each app is for.
-    pub(crate) fn app(&self) -> App {
-        self.apps.first().copied().unwrap_or(App::Lab)
-    }
-
-    /// Starts an app: as many processes as the command line says, else `instances`, but one over memory.
-    pub(crate) async fn fleet(
-        &self,
-        app: App,
-        instances: u16,
-        delay: Duration,
-        lock_wait: Duration,
-    ) -> Result<Fleet> {
-        Fleet::start(Order {
-            app,
-            instances: self.instances(instances),
-            cache: &self.place.url,
-            delay,
-            lock_wait,
-            logs: &self.bench.flags.output,
-            python: self.python,
-        })
-        .await
-    }
-
-    /// Starts the app that does nothing.
-    pub(crate) async fn floor(&self) -> Result<Fleet> {
-        Fleet::start(Order {
-            app: App::Floor,
-            instances: 1,
-            cache: "memory://",
-            delay: Duration::ZERO,
-            lock_wait: Duration::ZERO,
-            logs: &self.bench.flags.output,
-            python: None,
-        })
-        .await
-    }
-
-    pub(crate) fn instances(&self, wanted: u16) -> u16 {
-        match self.place.cache {
-            Cache::Memory => 1,
-            _ => self.instances.unwrap_or(wanted),
-        }
-    }
-
-    /// How many clients there are.
-    pub(crate) fn users(&self) -> usize {
-        self.bench.goose.users(self.bench.flags.users.into())
-    }
-
-    /// How many there are where they get in each other's way.
-    pub(crate) fn crowd(&self) -> usize {
-        let users = usize::from(self.bench.flags.users);
-        self.bench.goose.users(4 * users)
-    }
 }

@@ -1,4 +1,5 @@
-//! `report.json`: what its fields are called and mean. Every field may be missing, so that reports of other versions can be read.
+//! The fields of `report.json`. Every field may be missing, so that reports of other versions can
+//! be read.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +22,13 @@ pub(crate) struct Report {
     pub(crate) debug_build: bool,
     /// Seconds since 1970.
     pub(crate) started: u64,
-    /// How long everything took.
+    /// The time that everything took.
     pub(crate) seconds: f64,
-    /// What a reader of the figures should know.
+    /// Notes that a reader of the figures should know.
     pub(crate) notes: Vec<String>,
-    /// Whether every promise that [counts](Run::counts) was kept.
+    /// Set if every promise that [counts](Run::counts) was kept.
     pub(crate) kept: bool,
-    /// What the command line asked for besides, such as `--max-p99 hit=2ms`.
+    /// Demands of the command line, such as `--max-p99 hit=2ms`.
     pub(crate) thresholds: Vec<Promise>,
     /// In the order in which they ran.
     pub(crate) runs: Vec<Run>,
@@ -61,21 +62,22 @@ pub(crate) struct Versions {
 #[serde(default)]
 pub(crate) struct Run {
     pub(crate) scenario: String,
-    /// What was measured: scenarios with several measurements tell them apart by this.
+    /// The measurement, where a scenario has several.
     pub(crate) what: String,
-    /// `axum`, `poem`, `warp`; `floor`: a constant answer from an app that does nothing else; `lab`: routes of the load test itself; `python`; `target`.
+    /// `axum`, `poem`, `warp`; `floor`: a constant answer from an app that does nothing else;
+    /// `lab`: routes of the load test itself; `python`; `target`.
     pub(crate) app: String,
     /// `memory`, `redis`, or the scheme of the URL.
     pub(crate) cache: String,
     pub(crate) instances: u16,
     pub(crate) users: usize,
-    /// How long requests were sent, all rounds together.
+    /// The time during which requests were sent, all rounds together.
     pub(crate) seconds: f64,
     /// Requests answered as expected, per second: the median of the rounds.
     pub(crate) per_second: f64,
-    /// How far `per_second` of the farthest round lies from the median, by the median: 0.04 is ±4 %.
+    /// The distance of the farthest round's `per_second` from the median: 0.04 is ±4 %.
     pub(crate) spread: Option<f64>,
-    /// How many rounds the figures are medians of.
+    /// The number of rounds that the figures are medians of.
     pub(crate) repeats: usize,
     /// Microseconds from sending a request to the last byte of its answer.
     pub(crate) latency_us: Latency,
@@ -83,16 +85,16 @@ pub(crate) struct Run {
     pub(crate) limit: Option<String>,
     /// Numbers of this scenario; each scenario documents its own.
     pub(crate) facts: serde_json::Value,
-    /// What the facts come to, for people.
+    /// The facts in a sentence.
     pub(crate) summary: String,
     pub(crate) promises: Vec<Promise>,
     /// Goose's report, beside `report.json`.
     pub(crate) goose: Option<String>,
-    /// Who held the contended lock when; at most 400.
+    /// The holders of the contended lock over time; at most 400.
     pub(crate) holds: Option<Vec<Hold>>,
-    /// How long was waited for the lock.
+    /// The times that were waited for the lock.
     pub(crate) waits_us: Option<Vec<Bucket>>,
-    /// How many callers came to how few computations.
+    /// The number of callers and of computations.
     pub(crate) fan_in: Option<FanIn>,
 }
 
@@ -100,7 +102,7 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Latency {
-    /// How many times these are of.
+    /// The number of times that these are of.
     pub(crate) count: u64,
     pub(crate) p50: u64,
     pub(crate) p90: u64,
@@ -121,7 +123,7 @@ pub(crate) struct Latency {
 pub(crate) struct Promise {
     pub(crate) text: String,
     pub(crate) kept: bool,
-    /// What was seen.
+    /// The observation.
     pub(crate) seen: String,
 }
 
@@ -134,7 +136,7 @@ pub(crate) struct Hold {
     pub(crate) to_us: u64,
 }
 
-/// How many took more than the bucket before, and at most this.
+/// The number of waits that were longer than the bucket before, and at most this.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Bucket {
@@ -152,7 +154,7 @@ pub(crate) struct FanIn {
 }
 
 impl Report {
-    /// Whether every promise that counts was kept, and no threshold was crossed.
+    /// Returns whether every promise that counts was kept, and no threshold was crossed.
     pub(crate) fn passed(&self) -> bool {
         self.kept && self.thresholds.iter().all(|threshold| threshold.kept)
     }
@@ -170,25 +172,39 @@ impl Promise {
     /// Kept if `seen` is what was `expected`.
     pub(crate) fn equal(text: &str, expected: u64, seen: u64) -> Self {
         let kept = expected == seen;
-        Self::new(
-            text,
-            kept,
-            if kept {
-                format!("{seen}")
-            } else {
-                format!("{seen} instead of {expected}")
-            },
-        )
+        let instead = format!("{seen} instead of {expected}");
+        Self::new(text, kept, if kept { seen.to_string() } else { instead })
+    }
+}
+
+impl Latency {
+    /// Returns the quantiles that tables show, and their times.
+    pub(crate) fn figures(&self) -> [(f64, u64); 5] {
+        let Self {
+            p50,
+            p90,
+            p99,
+            p999,
+            max,
+            ..
+        } = *self;
+        [
+            (0.5, p50),
+            (0.9, p90),
+            (0.99, p99),
+            (0.999, p999),
+            (1.0, max),
+        ]
     }
 }
 
 impl Run {
-    /// What was run on what.
+    /// Returns what was run on what.
     pub(crate) fn title(&self) -> String {
         format!("{} on {}, {}", self.name(), self.app, self.cache)
     }
 
-    /// What was run.
+    /// Returns what was run.
     pub(crate) fn name(&self) -> String {
         format!("{} {}", self.scenario, self.what).trim().to_owned()
     }
@@ -197,7 +213,13 @@ impl Run {
         self.promises.iter().all(|promise| promise.kept)
     }
 
-    /// Whether its promises are ours to keep. Those of the Python original are shown, and that is all.
+    /// Returns how many promises were kept, and of how many: `3/4`.
+    pub(crate) fn score(&self) -> String {
+        let kept = self.promises.iter().filter(|promise| promise.kept).count();
+        format!("{kept}/{}", self.promises.len())
+    }
+
+    /// Returns whether its promises are ours to keep. Those of the Python original are only shown.
     pub(crate) fn counts(&self) -> bool {
         self.app != "python"
     }

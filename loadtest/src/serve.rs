@@ -1,4 +1,5 @@
-//! What a child does: it serves one app until its standard input ends, which it does with its parent, however that ends.
+//! The work of a child: it serves one app until its standard input ends, which it does with its
+//! parent, however that ends.
 
 use std::io::Read;
 use std::thread;
@@ -7,11 +8,11 @@ use anyhow::{Context, Result, bail};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::flags::App;
+use crate::app::App;
 use crate::lab;
+use crate::listen::listen;
 use crate::sabotage::{self, Sabotage};
 
 pub(crate) async fn serve(app: App, flags: users::Flags) -> Result<()> {
@@ -38,20 +39,6 @@ async fn floor(flags: &users::Flags, end: impl Future<Output = ()> + Send + 'sta
     let answer = ([(header::CONTENT_TYPE, "application/json")], FLOOR);
     let app = Router::new().route("/users/{user_id}", get(async move || answer));
     listen(flags, app, end).await
-}
-
-/// Serves `app`, and tells the parent where.
-pub(crate) async fn listen(
-    flags: &users::Flags,
-    app: Router,
-    end: impl Future<Output = ()> + Send + 'static,
-) -> Result<()> {
-    let listener = TcpListener::bind(flags.listen).await?;
-    users::announce(listener.local_addr()?)?;
-    axum::serve(listener, app)
-        .with_graceful_shutdown(end)
-        .await?;
-    Ok(())
 }
 
 fn end_of_input() -> Result<impl Future<Output = ()> + Send + 'static> {

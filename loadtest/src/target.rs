@@ -1,32 +1,74 @@
-//! Somebody's own service, which runs already: `hit` and `contention` from outside. Nobody counts for us what it computes, so promises are of answers alone.
+//! A service that somebody runs already: `hit` and `contention` from outside. It does not count its
+//! computations for us, so promises are of answers alone.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 use futures_util::FutureExt;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::json;
 
-use crate::flags::{App, TargetFlags};
-use crate::load::{Step, send, step};
-use crate::meter::{Meter, ratio};
+use crate::app::App;
+use crate::bench::Bench;
+use crate::client::{Outcome, send};
+use crate::load::{Metered, clients};
+use crate::meter::ratio;
 use crate::schema::{Promise, Run};
-use crate::turns::{Bench, Contender, measure};
+use crate::turns::{Contender, measure};
 
-/// How long the target may take to answer the first request.
+/// The time that the target may take to answer the first request.
 const REACH: Duration = Duration::from_secs(10);
 const READ: &str = "read";
-const HIT: &str = "hit";
 const DONE: &str = "done";
 const REFUSED: &str = "refused";
 
-/// What the command line says of it, checked.
+#[derive(Args)]
+#[command(next_help_heading = "Your own service")]
+pub(crate) struct TargetFlags {
+    /// Run `hit` and `contention` against a service that runs already, instead of the sample apps
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["framework", "cache", "scenario", "instances", "with_python"]
+    )]
+    pub(crate) target: Option<String>,
+
+    /// Path to read, such as `/users/1`; several times for several
+    #[arg(long, value_name = "PATH", requires = "target")]
+    pub(crate) hit_path: Vec<String>,
+
+    /// Path of an operation that is done by one at a time
+    #[arg(long, value_name = "PATH", requires = "target")]
+    pub(crate) lock_path: Option<String>,
+
+    /// Its method
+    #[arg(long, value_name = "METHOD", default_value = "PUT")]
+    pub(crate) lock_method: reqwest::Method,
+
+    /// Its body, in JSON
+    #[arg(long, value_name = "JSON", requires = "lock_path")]
+    pub(crate) lock_body: Option<String>,
+
+    /// Let the target be on another machine: make sure that it is yours
+    #[arg(long, requires = "target")]
+    pub(crate) allow_remote: bool,
+}
+
+/// The target of the command line, checked.
 pub(crate) struct Target {
-    reads: Arc<[Url]>,
+    reads: Arc<Reads>,
     lock: Option<Lock>,
+}
+
+struct Reads {
+    urls: Vec<Url>,
+    /// Answers that say that they are hits.
+    hits: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -51,7 +93,8 @@ impl Target {
         );
         if !flags.allow_remote && !is_here(&base) {
             bail!(
-                "{} is not on this machine: load that nobody expects looks like an attack. If it is yours, say --allow-remote",
+                "{} is not on this machine: load that nobody expects looks like an attack. If it \
+                 is yours, say --allow-remote",
                 base.host_str().unwrap_or("the target")
             );
         }
@@ -66,7 +109,7 @@ impl Target {
             );
             Ok(url)
         };
-        let reads = flags.hit_path.iter().map(at).collect::<Result<Vec<_>>>()?;
+        let urls = flags.hit_path.iter().map(at).collect::<Result<Vec<_>>>()?;
         let lock = flags.lock_path.as_ref().map(|path| {
             Ok::<_, anyhow::Error>(Lock {
                 url: at(path)?,
@@ -75,16 +118,17 @@ impl Target {
             })
         });
         let lock = lock.transpose()?;
-        if reads.is_empty() && lock.is_none() {
+        if urls.is_empty() && lock.is_none() {
             bail!("say what to ask the target: --hit-path, --lock-path or both");
         }
-        let reads = reads.into();
+        let hits = AtomicU64::default();
+        let reads = Arc::new(Reads { urls, hits });
         Ok(Some(Self { reads, lock }))
     }
 
-    /// How many measurements there will be.
+    /// Returns the number of measurements.
     pub(crate) fn parts(&self) -> u32 {
-        u32::from(!self.reads.is_empty()) + u32::from(self.lock.is_some())
+        u32::from(!self.reads.urls.is_empty()) + u32::from(self.lock.is_some())
     }
 
     /// Asks the target once, before any load.
@@ -93,8 +137,8 @@ impl Target {
     ///
     /// If nothing answers there.
     async fn reach(&self) -> Result<()> {
-        let reads = self.reads.iter();
-        let Some(url) = reads.chain(self.lock.as_ref().map(|lock| &lock.url)).next() else {
+        let urls = self.reads.urls.iter();
+        let Some(url) = urls.chain(self.lock.as_ref().map(|lock| &lock.url)).next() else {
             return Ok(());
         };
         let client = Client::builder().timeout(REACH).build()?;
@@ -110,20 +154,18 @@ impl Target {
     pub(crate) async fn run(&self, bench: &Bench<'_>) -> Result<Vec<Run>> {
         self.reach().await?;
         let mut runs = Vec::new();
-        let users = usize::from(bench.flags.users);
-        if !self.reads.is_empty() {
+        let users = usize::from(bench.settings.users);
+        if !self.reads.urls.is_empty() {
             bench.progress.begin("hit on the target");
-            let reads = Arc::clone(&self.reads);
-            let step = move |meter: &Arc<Meter>| read(&reads, meter);
-            let users = bench.goose.users(users);
+            let (users, step) = (bench.goose.users(users), read(&self.reads));
             let mut contender = Contender::of_nobody("hit", App::Target, users, READ, step);
             measure(bench, &mut contender).await?;
-            runs.push(of_reads(&contender));
+            let hits = self.reads.hits.load(Ordering::Relaxed);
+            runs.push(of_reads(&contender, hits));
         }
         if let Some(lock) = self.lock.clone() {
             bench.progress.begin("contention on the target");
-            let step = move |meter: &Arc<Meter>| take(&lock, meter);
-            let users = bench.goose.users(4 * users);
+            let (users, step) = (bench.goose.users(4 * users), take(lock));
             let mut contender = Contender::of_nobody("contention", App::Target, users, DONE, step);
             measure(bench, &mut contender).await?;
             runs.push(of_lock(&contender));
@@ -132,21 +174,15 @@ impl Target {
     }
 }
 
-fn of_reads(contender: &Contender) -> Run {
-    let rounds = &contender.rounds;
-    let share = ratio(rounds.counted(HIT), rounds.counted(READ));
+fn of_reads(contender: &Contender, hits: u64) -> Run {
+    let reads = contender.rounds.counted(READ);
+    let share = ratio(hits, contender.all(READ));
     let mut run = contender.run();
     run.facts["hit_share"] = json!(share);
-    run.summary = format!(
-        "{:.1} % say that they are hits (Cache-Status)",
-        100.0 * share
-    );
+    let percent = 100.0 * share;
+    run.summary = format!("{percent:.1} % say that they are hits (Cache-Status)");
     run.promises = vec![
-        Promise::new(
-            "reads were answered",
-            run.per_second > 0.0,
-            rounds.counted(READ).to_string(),
-        ),
+        Promise::new("reads were answered", reads > 0, reads.to_string()),
         contender.nothing_failed("every answer was a success (2xx)"),
     ];
     run
@@ -171,58 +207,44 @@ fn of_lock(contender: &Contender) -> Run {
     run
 }
 
-fn read(urls: &Arc<[Url]>, meter: &Arc<Meter>) -> Step {
-    let (urls, meter) = (Arc::clone(urls), Arc::clone(meter));
-    step(move |user| {
-        let (urls, meter) = (Arc::clone(&urls), Arc::clone(&meter));
+fn read(reads: &Arc<Reads>) -> Metered {
+    clients(Arc::clone(reads), |reads, user| {
         async move {
-            let url = urls[fastrand::usize(..urls.len())].clone();
-            match send(user.client.get(url)).await {
-                Some(answer) if answer.status.is_success() => {
-                    if answer.hit {
-                        meter.count(HIT, answer.took);
-                    }
-                    meter.record(user, "GET", READ, answer.took).await
-                }
-                answer => meter.record_failure(user, "GET", answer.as_ref()).await,
-            }
+            let url = reads.urls[fastrand::usize(..reads.urls.len())].clone();
+            let answer = send(user.client.get(url)).await;
+            let right = answer.status.is_some_and(|status| status.is_success());
+            let hit = right && answer.hit;
+            reads.hits.fetch_add(hit.into(), Ordering::Relaxed);
+            answer.counted_if(right, READ)
         }
         .boxed()
     })
 }
 
-fn take(lock: &Lock, meter: &Arc<Meter>) -> Step {
-    let (lock, meter) = (lock.clone(), Arc::clone(meter));
-    step(move |user| {
-        let (lock, meter) = (lock.clone(), Arc::clone(&meter));
+fn take(lock: Lock) -> Metered {
+    clients(lock, |lock, user| {
         async move {
-            let mut request = user.client.request(lock.method.clone(), lock.url);
-            if let Some(body) = lock.body {
+            let mut request = user.client.request(lock.method.clone(), lock.url.clone());
+            if let Some(body) = lock.body.clone() {
                 request = request.header(CONTENT_TYPE, "application/json").body(body);
             }
             let answer = send(request).await;
-            let name = match answer.as_ref().map(|answer| answer.status) {
+            match answer.status {
                 Some(
                     StatusCode::IM_USED
                     | StatusCode::CONFLICT
                     | StatusCode::LOCKED
                     | StatusCode::TOO_MANY_REQUESTS,
-                ) => REFUSED,
-                Some(status) if status.is_success() => DONE,
-                _ => {
-                    return meter
-                        .record_failure(user, lock.method.as_str(), answer.as_ref())
-                        .await;
-                }
-            };
-            let took = answer.map_or(Duration::ZERO, |answer| answer.took);
-            meter.record(user, lock.method.as_str(), name, took).await
+                ) => answer.counted(REFUSED),
+                Some(status) if status.is_success() => answer.counted(DONE),
+                _ => Outcome::Failed(answer),
+            }
         }
         .boxed()
     })
 }
 
-/// By its address alone: what a name stands for is another's to say.
+/// Judges by the address alone: names are another's to resolve.
 fn is_here(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');

@@ -1,44 +1,20 @@
-//! Measurements in rounds: whoever is to be compared takes turns, so that whatever else the machine does meets all of them alike.
+//! Measurements in rounds: contenders take turns, so that whatever else the machine does meets all
+//! of them alike.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
 
+use crate::app::App;
+use crate::bench::{Bench, WARM_UP};
 use crate::cpu::{self, Usage};
-use crate::flags::{App, Flags};
 use crate::fleet::Fleet;
-use crate::load::{Goose, Load, Step, repeat};
+use crate::load::{Goose, Load, Metered, repeat};
 use crate::meter::{Meter, Rounds};
-use crate::progress::Progress;
-use crate::scenario::Stage;
 use crate::schema::{Promise, Run};
-
-/// Unmeasured, at the beginning of a round.
-pub(crate) const WARM_UP: Duration = Duration::from_millis(150);
-
-/// What all measurements have in common.
-pub(crate) struct Bench<'a> {
-    pub(crate) flags: &'a Flags,
-    pub(crate) goose: &'a Goose,
-    pub(crate) progress: &'a Progress,
-    /// What a reader of the figures should know.
-    pub(crate) notes: RefCell<Vec<String>>,
-}
-
-impl Bench<'_> {
-    /// Says something now and in the report.
-    pub(crate) fn note(&self, text: impl Into<String>) {
-        let text = text.into();
-        self.progress.say(&text);
-        self.notes.borrow_mut().push(text);
-    }
-}
-
-/// What clients do again and again, and count.
-type Metered = Box<dyn Fn(&Arc<Meter>) -> Step>;
+use crate::stage::Stage;
 
 /// Something that is measured.
 pub(crate) struct Contender {
@@ -48,14 +24,14 @@ pub(crate) struct Contender {
     pub(crate) cache: String,
     pub(crate) instances: u16,
     pub(crate) users: usize,
-    /// What its figures are of.
+    /// The name under which its figures are counted.
     pub(crate) counted: &'static str,
     pids: Vec<u32>,
     cold: bool,
     plain: bool,
     step: Metered,
     pub(crate) rounds: Rounds,
-    /// What was counted while it warmed up: no figure is of it, but promises are.
+    /// Counts of the warm-up: no figure is of them, but promises are.
     pub(crate) warm_up: Arc<Meter>,
 }
 
@@ -67,7 +43,7 @@ impl Contender {
         app: App,
         fleet: &Fleet,
         counted: &'static str,
-        step: impl Fn(&Arc<Meter>) -> Step + 'static,
+        step: Metered,
     ) -> Self {
         Self {
             cache: stage.place.cache.to_string(),
@@ -77,13 +53,13 @@ impl Contender {
         }
     }
 
-    /// Measures what no stage is for.
+    /// Measures something that has no stage.
     pub(crate) fn of_nobody(
         scenario: &'static str,
         app: App,
         users: usize,
         counted: &'static str,
-        step: impl Fn(&Arc<Meter>) -> Step + 'static,
+        step: Metered,
     ) -> Self {
         Self {
             scenario,
@@ -96,7 +72,7 @@ impl Contender {
             pids: Vec::new(),
             cold: false,
             plain: false,
-            step: Box::new(step),
+            step,
             rounds: Rounds::default(),
             warm_up: Arc::new(Meter::silent()),
         }
@@ -113,13 +89,14 @@ impl Contender {
         self
     }
 
-    /// Whatever is asked of goose: where the number of clients and the time are part of what is measured.
+    /// Ignores what is asked of goose: where the number of clients and the time are part of what is
+    /// measured.
     pub(crate) fn plain(mut self) -> Self {
         self.plain = true;
         self
     }
 
-    /// Without a warm-up.
+    /// Leaves out the warm-up.
     pub(crate) fn cold(mut self) -> Self {
         self.cold = true;
         self
@@ -136,11 +113,11 @@ impl Contender {
             time,
             warm_up,
             step: (self.step)(&meter),
-            rate: bench.flags.rate.map(f64::from),
+            rate: bench.settings.rate.map(f64::from),
             goose: if self.plain { &plain } else { bench.goose },
         };
         let begin = cpu::now(&self.pids);
-        load.run(&bench.flags.output.join(self.html())).await?;
+        load.run(&bench.settings.output.join(self.html())).await?;
         if let (Some(begin), Some(end)) = (begin, cpu::now(&self.pids)) {
             self.rounds.usage.push(begin.until(&end));
         }
@@ -148,29 +125,26 @@ impl Contender {
         Ok(())
     }
 
-    /// How often something was counted, measured or not.
+    /// Returns how often something was counted, measured or not.
     pub(crate) fn all(&self, name: &str) -> u64 {
         self.rounds.counted(name) + self.warm_up.counted(name)
     }
 
-    /// How much failed, measured or not.
+    /// Returns how much failed, measured or not.
     pub(crate) fn failed(&self) -> u64 {
         self.rounds.failed() + self.warm_up.failed()
     }
 
-    /// The promise that nothing failed, with an example if something did.
+    /// Promises that nothing failed, with an example if something did.
     pub(crate) fn nothing_failed(&self, text: &str) -> Promise {
         let failed = self.failed();
         let example = self.rounds.failure().or_else(|| self.warm_up.failure());
         let example = example.map(|example| format!("{failed}; for example {example}"));
-        Promise::new(
-            text,
-            failed == 0,
-            example.unwrap_or_else(|| failed.to_string()),
-        )
+        let seen = example.unwrap_or_else(|| failed.to_string());
+        Promise::new(text, failed == 0, seen)
     }
 
-    /// What was measured; facts, summary and promises are still to be told.
+    /// Returns the figures; facts, summary and promises are still to be told.
     pub(crate) fn run(&self) -> Run {
         let mut run = Run {
             scenario: self.scenario.to_owned(),
@@ -198,16 +172,11 @@ impl Contender {
         run
     }
 
-    /// The name of goose's report.
+    /// Returns the name of goose's report.
     fn html(&self) -> String {
-        let parts = [
-            self.scenario,
-            &self.what,
-            self.app.name(),
-            &self.cache,
-            &self.instances.to_string(),
-        ];
-        let parts: Vec<_> = parts.into_iter().filter(|it| !it.is_empty()).collect();
+        let (instances, app) = (self.instances.to_string(), self.app.name());
+        let mut parts = vec![self.scenario, &self.what, app, &self.cache, &instances];
+        parts.retain(|part| !part.is_empty());
         format!("{}.html", parts.join("-").replace([' ', '/'], "-"))
     }
 }
@@ -218,13 +187,12 @@ pub(crate) async fn in_turns(
     time: Duration,
     contenders: &mut [Contender],
 ) -> Result<()> {
-    let rounds = bench.flags.repeats;
+    let rounds = bench.settings.repeats;
     for round in 1..=rounds {
         for contender in &mut *contenders {
             let (what, app) = (&contender.what, contender.app.name());
-            bench
-                .progress
-                .show(&format!("round {round} of {rounds}: {what} {app}"));
+            let step = format!("round {round} of {rounds}: {what} {app}");
+            bench.progress.show(&step);
             contender.round(bench, time / u32::from(rounds)).await?;
         }
     }
@@ -233,5 +201,10 @@ pub(crate) async fn in_turns(
 
 /// Measures one.
 pub(crate) async fn measure(bench: &Bench<'_>, contender: &mut Contender) -> Result<()> {
-    in_turns(bench, bench.flags.duration, std::slice::from_mut(contender)).await
+    in_turns(
+        bench,
+        bench.settings.duration,
+        std::slice::from_mut(contender),
+    )
+    .await
 }

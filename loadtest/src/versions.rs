@@ -1,15 +1,16 @@
 //! Users whose names are versions, so that a read that is older than an update before it shows.
 //!
-//! Each client updates one user of its own, to versions that it counts, and reads everybody's. Whoever reads notes first which version was
-//! answered to its owner last: finding an older one is a broken promise.
+//! Each client updates one user of its own, to versions that it counts, and reads everybody's. A
+//! reader notes first which version was answered to its owner last: finding an older one is a
+//! broken promise.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqwest::Client;
 use users::User;
 
+use crate::client::{Answer, send};
 use crate::fleet::change;
-use crate::load::{Answer, send};
 
 pub(crate) struct World {
     urls: Vec<String>,
@@ -20,24 +21,22 @@ pub(crate) struct World {
 /// A user whose name is `v` and a version, 0 while it is another.
 pub(crate) struct Versioned {
     id: i64,
-    /// What its owner sent last.
+    /// The version that its owner sent last.
     sent: AtomicU64,
-    /// What its owner was answered last.
+    /// The version that its owner was answered last.
     answered: AtomicU64,
 }
 
 impl World {
     pub(crate) fn new(urls: Vec<String>, users: &[User]) -> Self {
+        let (sent, answered) = (AtomicU64::default, AtomicU64::default);
         let users = users.iter().map(|user| Versioned {
             id: user.id,
-            sent: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
+            sent: sent(),
+            answered: answered(),
         });
-        Self {
-            urls,
-            users: users.collect(),
-            stale: AtomicU64::new(0),
-        }
+        let (users, stale) = (users.collect(), AtomicU64::default());
+        Self { urls, users, stale }
     }
 
     /// Reads that found an older version than was answered before.
@@ -50,30 +49,31 @@ impl World {
         &self.users[client % self.users.len()]
     }
 
-    /// Updates a user to its next version. Whoever finds that this was done says so with [`answered`](Versioned::answered).
+    /// Updates a user to its next version. A caller that finds that this was done says so with
+    /// [`answered`](Versioned::answered).
     pub(crate) fn update(
         &self,
         client: &Client,
         user: &Versioned,
-    ) -> (u64, impl Future<Output = Option<Answer>> + use<>) {
+    ) -> (u64, impl Future<Output = Answer> + use<>) {
         let version = user.sent.fetch_add(1, Ordering::SeqCst) + 1;
         let request = client.put(self.url(user));
         (version, send(request.json(&change(&format!("v{version}")))))
     }
 
-    /// Reads anybody's user; the answer is `None` if it does not tell a version.
-    pub(crate) async fn read(&self, client: &Client) -> Result<Answer, Option<Answer>> {
+    /// Reads anybody's user; the answer is an error if it does not tell a version.
+    pub(crate) async fn read(&self, client: &Client) -> Result<Answer, Answer> {
         let user = &self.users[fastrand::usize(..self.users.len())];
         let answered = user.answered.load(Ordering::SeqCst);
-        let answer = send(client.get(self.url(user))).await.ok_or(None)?;
+        let answer = send(client.get(self.url(user))).await;
         match version(&answer.body) {
-            Some(version) if answer.status.is_success() => {
+            Some(version) if answer.is_ok() => {
                 if version < answered {
                     self.stale.fetch_add(1, Ordering::SeqCst);
                 }
                 Ok(answer)
             }
-            _ => Err(Some(answer)),
+            _ => Err(answer),
         }
     }
 

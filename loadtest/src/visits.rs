@@ -1,15 +1,14 @@
-//! Visits to the lab, by one clock: who asked when, and was inside from when to when.
+//! Visits to the lab, by one clock: when each was asked for, began and ended.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
-use reqwest::StatusCode;
 
+use crate::client::{Outcome, send};
 use crate::fleet::Fleet;
 use crate::lab::{Inside, now_us};
-use crate::load::{Step, send, step};
-use crate::meter::Meter;
+use crate::load::{Metered, clients};
 use crate::schema::Hold;
 
 /// As many as make a picture.
@@ -39,34 +38,26 @@ impl Visits {
     }
 
     /// Visits again and again.
-    pub(crate) fn step(&self, name: &'static str) -> impl Fn(&Arc<Meter>) -> Step + 'static {
-        let visits = self.clone();
-        move |meter| {
-            let (visits, meter) = (visits.clone(), Arc::clone(meter));
-            step(move |user| {
-                let (visits, meter) = (visits.clone(), Arc::clone(&meter));
-                async move {
-                    let url = &visits.urls[fastrand::usize(..visits.urls.len())];
-                    let asked_us = now_us();
-                    let answer = send(user.client.get(url)).await;
-                    let found = answer.as_ref().filter(|it| it.status == StatusCode::OK);
-                    match found
-                        .and_then(|it| Some((serde_json::from_slice(&it.body).ok()?, it.took)))
-                    {
-                        Some((inside, took)) => {
-                            visits.note(Visit {
-                                who: user.weighted_users_index,
-                                asked_us,
-                                inside,
-                            });
-                            meter.record(user, "GET", name, took).await
-                        }
-                        None => meter.record_failure(user, "GET", answer.as_ref()).await,
-                    }
-                }
-                .boxed()
-            })
-        }
+    pub(crate) fn step(&self, name: &'static str) -> Metered {
+        clients((self.clone(), name), |(visits, name), user| {
+            async move {
+                let url = &visits.urls[fastrand::usize(..visits.urls.len())];
+                let asked_us = now_us();
+                let answer = send(user.client.get(url)).await;
+                let inside = serde_json::from_slice(&answer.body);
+                let (true, Ok(inside)) = (answer.is_ok(), inside) else {
+                    return Outcome::Failed(answer);
+                };
+                let who = user.weighted_users_index;
+                visits.note(Visit {
+                    who,
+                    asked_us,
+                    inside,
+                });
+                answer.counted(name)
+            }
+            .boxed()
+        })
     }
 
     fn note(&self, visit: Visit) {
@@ -87,7 +78,7 @@ impl Visits {
 pub(crate) struct Seen(Vec<Visit>);
 
 impl Seen {
-    /// How many were inside at the same time, at most.
+    /// Returns how many were inside at the same time, at most.
     pub(crate) fn most_at_once(&self) -> u64 {
         // Who goes at the moment at which somebody comes is out first.
         let mut events: Vec<(u64, bool)> =
@@ -106,21 +97,21 @@ impl Seen {
         most
     }
 
-    /// How long each waited, from when it asked.
+    /// Returns how long each waited.
     pub(crate) fn waits(&self) -> Vec<u64> {
-        let waits = self.0.iter();
-        waits
-            .map(|it| it.inside.from_us.saturating_sub(it.asked_us))
-            .collect()
+        let wait = |it: &Visit| it.inside.from_us.saturating_sub(it.asked_us);
+        self.0.iter().map(wait).collect()
     }
 
-    /// How long nobody was inside between two visits, where somebody waited already.
+    /// Returns the times between two visits during which somebody waited and nobody was inside.
     pub(crate) fn idle(&self) -> Vec<u64> {
-        let pairs = self.0.windows(2);
-        pairs
-            .filter(|pair| pair[1].asked_us < pair[0].inside.to_us)
-            .map(|pair| pair[1].inside.from_us.saturating_sub(pair[0].inside.to_us))
-            .collect()
+        let pairs = self
+            .0
+            .windows(2)
+            .map(|pair| (pair[0].inside.to_us, pair[1]));
+        let pairs = pairs.filter(|(left_us, next)| next.asked_us < *left_us);
+        let idle = pairs.map(|(left_us, next)| next.inside.from_us.saturating_sub(left_us));
+        idle.collect()
     }
 
     /// Of each visitor, how many visits.
@@ -158,13 +149,13 @@ mod tests {
 
     fn seen(visits: &[(usize, u64, u64, u64)]) -> Seen {
         let visits = visits.iter();
-        let visit = |(who, asked_us, from_us, to_us): &(usize, u64, u64, u64)| Visit {
-            who: *who,
-            asked_us: *asked_us,
-            inside: Inside {
-                from_us: *from_us,
-                to_us: *to_us,
-            },
+        let visit = |&(who, asked_us, from_us, to_us): &(usize, u64, u64, u64)| {
+            let inside = Inside { from_us, to_us };
+            Visit {
+                who,
+                asked_us,
+                inside,
+            }
         };
         Seen(visits.map(visit).collect())
     }
@@ -188,9 +179,7 @@ mod tests {
 
     #[test]
     fn a_visit_within_another_is_seen() {
-        assert_eq!(
-            seen(&[(1, 0, 100, 400), (2, 0, 200, 300)]).most_at_once(),
-            2
-        );
+        let seen = seen(&[(1, 0, 100, 400), (2, 0, 200, 300)]);
+        assert_eq!(seen.most_at_once(), 2);
     }
 }

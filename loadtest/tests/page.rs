@@ -48,8 +48,9 @@ fn browser() -> PathBuf {
         dirs.map(move |dir| dir.join(name)).collect::<Vec<_>>()
     });
     files.into_iter().find(|file| file.is_file()).expect(
-        "there is no browser to look at report.html with: install `chromium` (apt-get install chromium), name a \
-         Chromium or Chrome in CACHIFY_BROWSER, or let `cargo xtask test` install one",
+        "there is no browser to look at report.html with: install `chromium` (apt-get install \
+         chromium), name a Chromium or Chrome in CACHIFY_BROWSER, or let `cargo xtask test` \
+         install one",
     )
 }
 
@@ -77,15 +78,19 @@ impl Site {
         self.dir.path().join(name)
     }
 
-    /// A page that shows the report at some widths side by side, and what it says about itself. No window is as narrow as a phone, but a frame is.
+    /// A page that shows the report at some widths side by side, and what it says about itself. No
+    /// window is as narrow as a phone, but a frame is.
     fn frames(&self, widths: &[u32], height: u32, script: &str) -> PathBuf {
         let report = fs::read_to_string(self.file("report.html")).unwrap();
         let report = report.replace('&', "&amp;").replace('"', "&quot;");
-        let mut page = String::from("<!doctype html><body style=\"margin:0;display:flex\">");
+        let mut page = String::from(
+            "<!doctype html><meta charset=utf-8><body style=\"margin:0;display:flex\">",
+        );
         for width in widths {
             let _ = write!(
                 page,
-                "<iframe style=\"border:0;flex:none;width:{width}px;height:{height}px\" srcdoc=\"{report}\"></iframe>"
+                "<iframe style=\"border:0;flex:none;width:{width}px;height:{height}px\" \
+                 srcdoc=\"{report}\"></iframe>"
             );
         }
         let _ = write!(page, "<script>onload = () => {{{script}}}</script>");
@@ -133,7 +138,7 @@ impl Site {
         fs::read_to_string(output).unwrap()
     }
 
-    /// How many pixels of each colour there are on a phone and on a desk, side by side.
+    /// Counts the pixels of each colour on a phone and on a desk, side by side.
     fn pixels(&self, scheme: &str, colours: [[u8; 3]; 5]) -> [[usize; 5]; 2] {
         const HEIGHT: u32 = 5_000;
         let page = self.frames(&[PHONE, DESK], HEIGHT, "");
@@ -161,7 +166,8 @@ impl Site {
     }
 }
 
-/// Says of each frame how wide its content is, and names what is cut, too small, on top of something else, or empty.
+/// Says of each frame how wide its content is, and names what is cut, too small, on top of
+/// something else, or empty.
 const LOOK: &str = r#"
 const seen = [...document.querySelectorAll("iframe")].map(frame => {
   const page = frame.contentDocument, root = page.documentElement, wrong = [];

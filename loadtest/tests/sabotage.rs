@@ -1,4 +1,5 @@
-//! Each promise can be seen to be broken: an app that breaks it turns its scenario red, and the exit code 1.
+//! Each promise can be seen to be broken: an app that breaks it turns its scenario red, and the
+//! exit code 1.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;

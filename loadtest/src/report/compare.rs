@@ -1,4 +1,4 @@
-//! `loadtest compare`: what changed from one report to another.
+//! `loadtest compare`: the changes from one report to another.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,13 +8,14 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::columns::{Cell, Columns, Paint, Tone};
-use super::text::{change, cut, float, many, plain, rate, time, wrap};
-use crate::schema::{Report, Run};
+use super::files::read;
+use super::text::{change, cut, float, many, rate, time, wrap};
+use crate::schema::{Latency, Report, Run};
 
 const WIDTH: usize = 100;
-/// Of figures that were measured once, and so say nothing about how much they vary.
+/// The spread of figures that were measured once, and so say nothing about how much they vary.
 const UNKNOWN_SPREAD: f64 = 0.1;
-/// By so much a machine drifts between two runs, which no round of either shows.
+/// The drift of a machine between two runs, which no round of either shows.
 const DRIFT: f64 = 0.05;
 
 #[derive(Debug, Args)]
@@ -23,7 +24,8 @@ pub(crate) struct CompareFlags {
     before: PathBuf,
     /// The report.json of after
     after: PathBuf,
-    /// Exit with 1 if a figure got worse by more than this and by more than both reports vary, a promise is newly broken, or a run is missing
+    /// Exit with 1 if a figure got worse by more than this and by more than both reports vary, a
+    /// promise is newly broken, or a run is missing
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     max_regression: Option<f64>,
 }
@@ -38,20 +40,20 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Prints what changed; whether that is fine.
+/// Prints what changed, and returns whether that is fine.
 pub(crate) fn compare(flags: &CompareFlags) -> Result<bool> {
-    let (before, after) = (Report::read(&flags.before)?, Report::read(&flags.after)?);
+    let (before, after) = (read(&flags.before)?, read(&flags.after)?);
     let comparison = Comparison::of(&before, &after);
     ensure!(
         !comparison.pairs.is_empty(),
-        "the reports have no run in common: they differ in scenarios, apps, caches, instances or users"
+        "the reports have no run in common: they differ in scenarios, apps, caches, instances or \
+         users"
     );
     let mut stdout = std::io::stdout();
     let text = comparison.shown(flags.max_regression, Paint::of_stdout());
     write!(stdout, "{text}")?;
-    Ok(flags
-        .max_regression
-        .is_none_or(|most| comparison.regressions(most).is_empty()))
+    let is_fine = |most| comparison.regressions(most).is_empty();
+    Ok(flags.max_regression.is_none_or(is_fine))
 }
 
 pub(crate) struct Comparison<'a> {
@@ -78,40 +80,30 @@ struct Figure {
     change: f64,
     /// The same, positive if it is for the worse.
     worse: f64,
-    /// How much both vary.
+    /// The spreads of both together.
     spread: f64,
 }
 
-impl Figure {
-    fn per_second(before: &Run, after: &Run) -> Option<Self> {
-        let change = ratio(before.per_second, after.per_second)?;
-        Some(Self {
-            name: "answers per second",
-            before: rate(before.per_second),
-            after: rate(after.per_second),
-            change,
-            worse: -change,
-            spread: both(before.spread, after.spread),
-        })
-    }
+/// A figure, the same in words, and its spread.
+type Measured = (f64, String, Option<f64>);
 
-    fn time(
-        name: &'static str,
-        (before, before_spread): (u64, Option<f64>),
-        (after, after_spread): (u64, Option<f64>),
-    ) -> Option<Self> {
-        let change = ratio(float(before), float(after))?;
+impl Figure {
+    /// Compares two figures, of which more is `worse` times as bad; nothing without both of them.
+    fn of(name: &'static str, worse: f64, before: Measured, after: Measured) -> Option<Self> {
+        let measured = before.0 > 0.0 && after.0 > 0.0;
+        let change = measured.then(|| after.0 / before.0 - 1.0)?;
+        let known = |spread: Option<f64>| spread.unwrap_or(UNKNOWN_SPREAD);
         Some(Self {
             name,
-            before: time(before),
-            after: time(after),
+            before: before.1,
+            after: after.1,
             change,
-            worse: change,
-            spread: both(before_spread, after_spread),
+            worse: worse * change,
+            spread: (known(before.2) + known(after.2)).max(DRIFT),
         })
     }
 
-    /// Whether this is more than chance.
+    /// Judges the change, if it is more than chance.
     fn tone(&self) -> Tone {
         if self.worse > self.spread {
             Tone::Bad
@@ -123,29 +115,25 @@ impl Figure {
     }
 }
 
-/// Nothing if one of both was not measured.
-fn ratio(before: f64, after: f64) -> Option<f64> {
-    (before > 0.0 && after > 0.0).then(|| after / before - 1.0)
-}
-
-fn both(before: Option<f64>, after: Option<f64>) -> f64 {
-    (before.unwrap_or(UNKNOWN_SPREAD) + after.unwrap_or(UNKNOWN_SPREAD)).max(DRIFT)
-}
-
 impl<'a> Pair<'a> {
     fn of(before: &'a Run, after: &'a Run) -> Self {
+        let answers = |run: &Run| (run.per_second, rate(run.per_second), run.spread);
         let p50 = |run: &Run| {
-            let latency = &run.latency_us;
-            (latency.p50, latency.p50_spread.or(run.spread))
+            let Latency {
+                p50, p50_spread, ..
+            } = run.latency_us;
+            (float(p50), time(p50), p50_spread.or(run.spread))
         };
         let p99 = |run: &Run| {
-            let latency = &run.latency_us;
-            (latency.p99, latency.p99_spread.or(run.spread))
+            let Latency {
+                p99, p99_spread, ..
+            } = run.latency_us;
+            (float(p99), time(p99), p99_spread.or(run.spread))
         };
         let figures = [
-            Figure::per_second(before, after),
-            Figure::time("p50", p50(before), p50(after)),
-            Figure::time("p99", p99(before), p99(after)),
+            Figure::of("answers per second", -1.0, answers(before), answers(after)),
+            Figure::of("p50", 1.0, p50(before), p50(after)),
+            Figure::of("p99", 1.0, p99(before), p99(after)),
         ];
         Self {
             before,
@@ -164,7 +152,7 @@ impl<'a> Pair<'a> {
         figures.filter(|figure| figure.tone() == Tone::Bad)
     }
 
-    /// Promises that were not broken before.
+    /// Returns promises that are broken now and were not before.
     fn newly_broken(&self) -> impl Iterator<Item = String> {
         let broken = self.after.promises.iter().filter(|promise| !promise.kept);
         let newly = broken.filter(|promise| {
@@ -194,9 +182,11 @@ impl<'a> Pair<'a> {
                 Tone::Good => "✓",
                 _ => " ",
             };
-            cells.push((Tone::Dim, figure.before.clone()));
-            cells.push((Tone::Plain, figure.after.clone()));
-            cells.push((tone, format!("{} {mark}", change(figure.change))));
+            cells.extend([
+                (Tone::Dim, figure.before.clone()),
+                (Tone::Plain, figure.after.clone()),
+                (tone, format!("{} {mark}", change(figure.change))),
+            ]);
         }
         cells
     }
@@ -219,15 +209,13 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What is worse by more than `most` and by more than chance, in words.
+    /// Says what is worse by more than `most` and by more than chance.
     pub(crate) fn regressions(&self, most: f64) -> Vec<String> {
         let mut found = Vec::new();
         for pair in self.pairs.iter().filter(|pair| pair.after.counts()) {
             let title = pair.after.title();
-            found.extend(
-                pair.newly_broken()
-                    .map(|promise| format!("{title}: BROKEN: {promise}")),
-            );
+            let broken = pair.newly_broken();
+            found.extend(broken.map(|promise| format!("{title}: BROKEN: {promise}")));
             let worse = pair.worse().filter(|it| pair.counts() && it.worse > most);
             found.extend(worse.map(|figure| {
                 format!(
@@ -246,11 +234,9 @@ impl<'a> Comparison<'a> {
     }
 
     pub(crate) fn shown(&self, most: Option<f64>, paint: Paint) -> String {
-        let mut text = self.table().show(paint, WIDTH, &[]);
-        text.push('\n');
+        let mut text = self.table(paint).show(WIDTH, &[]) + "\n";
         let mut say = |tone: Tone, line: &str| {
-            let line = wrap(&plain(line), WIDTH, "  ");
-            let _ = writeln!(text, "{}", paint.paint(tone, &line));
+            let _ = writeln!(text, "{}", paint.paint(tone, &wrap(line, WIDTH, "  ")));
         };
         for warning in &self.warnings {
             say(Tone::Plain, &format!("· {warning}"));
@@ -268,60 +254,56 @@ impl<'a> Comparison<'a> {
             Some(most) => format!("by more than {} % and ", 100.0 * most),
             None => String::new(),
         };
-        if found.is_empty() {
-            say(
-                Tone::Good,
-                &format!("✓ {runs}: nothing got worse {beyond}by more than both reports vary"),
-            );
+        let verdict = if found.is_empty() {
+            format!("✓ {runs}: nothing got worse {beyond}by more than both reports vary")
         } else {
             let found = many(found.len(), "regression");
-            say(
-                Tone::Bad,
-                &format!("✗ {runs}: {found} {beyond}beyond what both reports vary by"),
-            );
-        }
+            format!("✗ {runs}: {found} {beyond}beyond what both reports vary by")
+        };
+        say(Tone::of(found.is_empty()), &verdict);
         text
     }
 
-    fn table(&self) -> Columns {
+    fn table(&self, paint: Paint) -> Columns {
         let header = [
             "  app", "cache", "per s", "", "  ", "p50", "", "  ", "p99", "", "  ",
         ];
-        let mut columns = Columns::new(2, &header);
-        let mut names: Vec<String> = Vec::new();
-        for pair in &self.pairs {
-            if !names.contains(&pair.after.name()) {
-                names.push(pair.after.name());
-            }
-        }
-        for name in names {
+        let mut columns = Columns::new(paint, 2, &header);
+        let mut rest: Vec<&Pair<'_>> = self.pairs.iter().collect();
+        while let Some(name) = rest.first().map(|pair| pair.after.name()) {
             columns.line(Tone::Bold, &cut(&name, WIDTH));
-            for pair in self.pairs.iter().filter(|pair| pair.after.name() == name) {
-                columns.row(pair.cells());
-            }
+            rest.retain(|pair| {
+                let is_other = pair.after.name() != name;
+                if !is_other {
+                    columns.row(pair.cells());
+                }
+                is_other
+            });
         }
         columns
     }
 }
 
-/// What makes two runs measurements of the same thing.
+/// Returns what two measurements of the same thing have in common.
 fn identity(run: &Run) -> (&str, &str, &str, &str, u16, usize) {
-    (
-        &run.scenario,
-        &run.what,
-        &run.app,
-        &run.cache,
-        run.instances,
-        run.users,
-    )
+    let Run {
+        scenario,
+        what,
+        app,
+        cache,
+        instances,
+        users,
+        ..
+    } = run;
+    (scenario, what, app, cache, *instances, *users)
 }
 
-/// Why figures may differ though the code does not.
+/// Says why figures may differ though the code does not.
 fn warnings(before: &Report, after: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
     let machine = |report: &Report| (report.machine.cpu.clone(), report.machine.processors);
-    if machine(before) != machine(after) {
-        let [(a, n), (b, m)] = [machine(before), machine(after)];
+    let ((a, n), (b, m)) = (machine(before), machine(after));
+    if (&a, n) != (&b, m) {
         warnings.push(format!(
             "the machines differ: {a} with {n} processors, {b} with {m}"
         ));
@@ -329,21 +311,16 @@ fn warnings(before: &Report, after: &Report) -> Vec<String> {
     if before.debug_build || after.debug_build {
         warnings.push("figures of a debug build mean nothing".into());
     }
-    if before.flags != after.flags {
-        warnings.push(format!(
-            "the command lines differ: `{}`, `{}`",
-            before.flags.join(" "),
-            after.flags.join(" ")
-        ));
+    let (a, b) = (before.flags.join(" "), after.flags.join(" "));
+    if a != b {
+        warnings.push(format!("the command lines differ: `{a}`, `{b}`"));
     }
-    let unknown = |run: &&Run| run.spread.is_none();
     let runs = before.runs.iter().chain(&after.runs);
-    let unknown = runs.filter(unknown).count();
+    let unknown = runs.filter(|run| run.spread.is_none()).count();
     if unknown > 0 {
+        let (runs, spread) = (many(unknown, "run"), 100.0 * UNKNOWN_SPREAD);
         warnings.push(format!(
-            "{} measured once: taken to vary by {:.0} %",
-            many(unknown, "run"),
-            100.0 * UNKNOWN_SPREAD
+            "{runs} measured once: taken to vary by {spread:.0} %"
         ));
     }
     warnings

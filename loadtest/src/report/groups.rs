@@ -1,4 +1,4 @@
-//! Which runs belong together.
+//! Runs that belong together.
 
 use crate::schema::{Report, Run};
 
@@ -8,71 +8,68 @@ pub(crate) struct Group<'a> {
     pub(crate) runs: Vec<&'a Run>,
 }
 
-impl Report {
-    /// What was measured, each on every app and cache that there was.
-    pub(crate) fn measurements(&self) -> Vec<Group<'_>> {
-        grouped(&self.runs, Run::name)
-    }
+/// Groups runs by what was measured, each on every app and cache that there was.
+pub(crate) fn measurements(report: &Report) -> Vec<Group<'_>> {
+    grouped(&report.runs, Run::name)
+}
 
-    /// The same for charts: floors stand beside each measurement of their scenario.
-    pub(crate) fn charts(&self) -> Vec<Group<'_>> {
-        let (floors, mut charts): (Vec<_>, Vec<_>) = self
-            .measurements()
-            .into_iter()
-            .partition(|group| group.runs.iter().all(|run| run.app == "floor"));
-        for floor in floors {
-            let scenario = &floor.runs[0].scenario;
-            let beside = |group: &&mut Group<'_>| &group.runs[0].scenario == scenario;
-            let mut alone = true;
-            for group in charts.iter_mut().filter(beside) {
-                group.runs.splice(..0, floor.runs.iter().copied());
-                alone = false;
-            }
-            if alone {
-                charts.push(floor);
-            }
+/// Groups runs by scenario.
+pub(crate) fn scenarios(report: &Report) -> Vec<Group<'_>> {
+    grouped(&report.runs, |run| run.scenario.clone())
+}
+
+/// Groups runs for charts: floors stand beside each measurement of their scenario.
+pub(crate) fn charts(report: &Report) -> Vec<Group<'_>> {
+    let is_floor = |group: &Group<'_>| group.runs.iter().all(|run| run.app == "floor");
+    let (floors, mut charts): (Vec<_>, Vec<_>) =
+        measurements(report).into_iter().partition(is_floor);
+    for floor in floors {
+        let scenario = &floor.runs[0].scenario;
+        let beside = |group: &&mut Group<'_>| &group.runs[0].scenario == scenario;
+        let mut alone = true;
+        for group in charts.iter_mut().filter(beside) {
+            group.runs.splice(..0, floor.runs.iter().copied());
+            alone = false;
         }
-        charts
+        if alone {
+            charts.push(floor);
+        }
     }
-
-    /// One group a scenario.
-    pub(crate) fn scenarios(&self) -> Vec<Group<'_>> {
-        grouped(&self.runs, |run| run.scenario.clone())
-    }
+    charts
 }
 
 fn grouped(runs: &[Run], name: impl Fn(&Run) -> String) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for run in runs {
         let name = name(run);
-        match groups.iter_mut().find(|group| group.name == name) {
-            Some(group) => group.runs.push(run),
-            None => groups.push(Group {
-                name,
-                runs: vec![run],
-            }),
+        let known = groups.iter().position(|group| group.name == name);
+        let index = known.unwrap_or(groups.len());
+        if known.is_none() {
+            let runs = Vec::new();
+            groups.push(Group { name, runs });
         }
+        groups[index].runs.push(run);
     }
     groups
 }
 
 /// A promise of a scenario, and how many runs kept it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally<'a> {
     pub(crate) text: &'a str,
     pub(crate) kept: usize,
     pub(crate) of: usize,
-    /// Which runs broke it, and what they saw.
+    /// The runs that broke it, and what they saw.
     pub(crate) broken: Vec<(String, &'a str)>,
 }
 
 impl<'a> Group<'a> {
-    /// Its promises. Those of apps that are not ours to judge are left out.
+    /// Counts its promises. Those of apps that are not ours to judge are left out.
     pub(crate) fn tallies(&self) -> Vec<Tally<'a>> {
         self.tallied(Run::counts)
     }
 
-    /// Promises of apps that are not ours, where they are broken.
+    /// Counts promises of apps that are not ours, where they are broken.
     pub(crate) fn elsewhere(&self) -> Vec<Tally<'a>> {
         let mut tallies = self.tallied(|run| !run.counts());
         tallies.retain(|tally| tally.kept < tally.of);
@@ -85,15 +82,13 @@ impl<'a> Group<'a> {
             for promise in &run.promises {
                 let text = promise.text.as_str();
                 let known = tallies.iter().position(|tally| tally.text == text);
-                let index = known.unwrap_or_else(|| {
+                let index = known.unwrap_or(tallies.len());
+                if known.is_none() {
                     tallies.push(Tally {
                         text,
-                        kept: 0,
-                        of: 0,
-                        broken: Vec::new(),
+                        ..Tally::default()
                     });
-                    tallies.len() - 1
-                });
+                }
                 let tally = &mut tallies[index];
                 tally.of += 1;
                 if promise.kept {
@@ -107,7 +102,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// How many of these were kept, of how many.
+/// Returns how many of these were kept, and of how many.
 pub(crate) fn sum(tallies: &[Tally<'_>]) -> (usize, usize) {
     tallies.iter().fold((0, 0), |(kept, of), tally| {
         (kept + tally.kept, of + tally.of)
@@ -146,7 +141,7 @@ mod tests {
             ("hit uniform".to_owned(), both),
             ("miss".to_owned(), vec!["floor".to_owned()]),
         ];
-        assert_eq!(shown(report.charts()), expected);
-        assert_eq!(shown(report.measurements()).len(), 4);
+        assert_eq!(shown(charts(&report)), expected);
+        assert_eq!(shown(measurements(&report)).len(), 4);
     }
 }

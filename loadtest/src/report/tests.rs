@@ -2,13 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 use super::columns::Paint;
-use super::*;
-use crate::schema::Promise;
+use super::compare::Comparison;
+use super::files::parse;
+use super::html::page;
+use super::terminal::shown;
+use crate::schema::{Promise, Report};
 
 const GOLDEN: &[u8] = include_bytes!("../../tests/report.json");
 
 fn golden() -> Report {
-    Report::parse(GOLDEN).unwrap()
+    parse(GOLDEN).unwrap()
 }
 
 /// The same with a promise broken, and a threshold crossed.
@@ -30,7 +33,7 @@ fn broken() -> Report {
 fn json_comes_back_as_it_went() {
     let report = golden();
     let json = serde_json::to_value(&report).unwrap();
-    let again = Report::parse(json.to_string().as_bytes()).unwrap();
+    let again = parse(json.to_string().as_bytes()).unwrap();
     assert_eq!(serde_json::to_value(&again).unwrap(), json);
     // Nothing of the file is lost on the way.
     let file: serde_json::Value = serde_json::from_slice(GOLDEN).unwrap();
@@ -42,12 +45,12 @@ fn fields_may_be_new_or_missing_but_not_another_schema() {
     let text = String::from_utf8_lossy(GOLDEN);
     let newer = text.replacen("\"kept\"", "\"colour\":{\"of\":[1]},\"kept\"", 3);
     assert_eq!(
-        Report::parse(newer.as_bytes()).unwrap().runs.len(),
+        parse(newer.as_bytes()).unwrap().runs.len(),
         golden().runs.len()
     );
-    assert!(Report::parse(b"{\"schema\":2}").unwrap().runs.is_empty());
+    assert!(parse(b"{\"schema\":2}").unwrap().runs.is_empty());
 
-    let refused = |bytes: &[u8]| format!("{:#}", Report::parse(bytes).unwrap_err());
+    let refused = |bytes: &[u8]| format!("{:#}", parse(bytes).unwrap_err());
     let older = refused(b"{\"schema\":1,\"runs\":{}}");
     assert!(
         older.contains("schema is 1") && older.contains("reads 2"),
@@ -65,7 +68,7 @@ fn fields_may_be_new_or_missing_but_not_another_schema() {
 
 #[test]
 fn the_terminal_shows_aligned_lines_that_fit_and_ends_with_the_verdict() {
-    let text = golden().shown(Paint(false), 100);
+    let text = shown(&golden(), Paint(false), 100);
     for line in text.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
@@ -90,7 +93,7 @@ fn the_terminal_shows_aligned_lines_that_fit_and_ends_with_the_verdict() {
 
 #[test]
 fn the_terminal_names_what_is_broken() {
-    let text = broken().shown(Paint(false), 100);
+    let text = shown(&broken(), Paint(false), 100);
     assert!(text.contains("✗ hit"), "{text}");
     assert!(
         text.contains(
@@ -107,13 +110,13 @@ fn the_terminal_names_what_is_broken() {
         last.contains("1 of ") && last.contains("BROKEN, 1 threshold crossed"),
         "{last}"
     );
-    assert!(broken().shown(Paint(true), 100).contains("\x1b[1;31m"));
+    assert!(shown(&broken(), Paint(true), 100).contains("\x1b[31m\x1b[1m"));
     assert!(!broken().passed() && golden().passed());
 }
 
 #[test]
 fn the_page_asks_for_nothing_and_every_picture_has_words() {
-    for page in [golden().page(), broken().page()] {
+    for page in [page(&golden()), page(&broken())] {
         for outside in [
             "http:",
             "https:",
@@ -138,8 +141,8 @@ fn the_page_asks_for_nothing_and_every_picture_has_words() {
             assert!(!page.contains(&format!("\"{number}\"")), "{number}");
         }
     }
-    assert!(broken().page().contains("3 instead of 0"));
-    assert!(golden().page().contains("AMD EPYC 7B13"));
+    assert!(page(&broken()).contains("3 instead of 0"));
+    assert!(page(&golden()).contains("AMD EPYC 7B13"));
 }
 
 #[test]
@@ -156,13 +159,13 @@ fn no_text_of_a_report_becomes_markup() {
     let mut json = serde_json::to_value(broken()).unwrap();
     json["versions"]["frameworks"] = serde_json::json!({ HOSTILE: "1" });
     poison(&mut json);
-    let report = Report::parse(json.to_string().as_bytes()).unwrap();
-    let page = report.page();
+    let report = parse(json.to_string().as_bytes()).unwrap();
+    let page = page(&report);
     for markup in ["<script", "<b ", "'>", "onload=x>", "\x1b"] {
         assert!(!page.contains(markup), "{markup}");
     }
     assert!(page.contains("&lt;script&gt;"));
-    let text = report.shown(Paint(false), 100);
+    let text = shown(&report, Paint(false), 100);
     assert!(!text.contains('\x1b'), "{text}");
 }
 
@@ -197,13 +200,13 @@ fn figures_that_make_no_sense_draw_something_and_do_not_panic() {
                 }
             }
         }
-        let report = Report::parse(json.to_string().as_bytes()).unwrap();
-        let page = report.page();
+        let report = parse(json.to_string().as_bytes()).unwrap();
+        let page = page(&report);
         assert!(!page.contains("\"NaN") && !page.contains("\"inf"));
-        report.shown(Paint(false), 100);
-        let comparison = compare::Comparison::of(&report, &report);
+        shown(&report, Paint(false), 100);
+        let comparison = Comparison::of(&report, &report);
         assert!(comparison.regressions(0.0).is_empty());
         comparison.shown(Some(0.1), Paint(false));
     }
-    assert!(Report::default().page().contains("Nothing was promised"));
+    assert!(page(&Report::default()).contains("Nothing was promised"));
 }

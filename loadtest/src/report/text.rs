@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The last second that has a date of four digits in its year.
+/// The last second whose year has four digits.
 const LAST: u64 = 253_402_300_799;
 
 #[expect(clippy::cast_precision_loss, reason = "charts and ratios need no more")]
@@ -10,7 +10,7 @@ pub(crate) fn float(number: u64) -> f64 {
     number as f64
 }
 
-/// `870 µs`, `1.25 ms`, `12.5 ms`, `3.10 s`.
+/// Writes `870 µs`, `1.25 ms`, `12.5 ms`, `3.10 s`.
 pub(crate) fn time(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} µs"),
@@ -28,7 +28,7 @@ fn three_digits(number: f64) -> String {
     }
 }
 
-/// `7.5`, `213`, `48,213`.
+/// Writes `7.5`, `213`, `48,213`.
 pub(crate) fn rate(number: f64) -> String {
     if number < 99.95 {
         return format!("{number:.1}");
@@ -36,7 +36,7 @@ pub(crate) fn rate(number: f64) -> String {
     grouped(&format!("{number:.0}"))
 }
 
-/// `48,213`.
+/// Writes `48,213`.
 pub(crate) fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
@@ -52,13 +52,13 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// `1 run`, `2 runs`.
+/// Writes `1 run`, `2 runs`.
 pub(crate) fn many(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
 
-/// `±4 %`; nothing if it is not known.
+/// Writes `±4 %`; nothing if it is not known.
 pub(crate) fn spread(spread: Option<f64>) -> String {
     match spread {
         Some(spread) if spread > 0.0 && spread < 0.01 => "±<1 %".to_owned(),
@@ -67,7 +67,7 @@ pub(crate) fn spread(spread: Option<f64>) -> String {
     }
 }
 
-/// `+4.2 %`, `-12 %`.
+/// Writes `+4.2 %`, `-12 %`.
 pub(crate) fn change(ratio: f64) -> String {
     let percent = 100.0 * ratio;
     if percent.abs() < 9.95 {
@@ -77,7 +77,7 @@ pub(crate) fn change(ratio: f64) -> String {
     }
 }
 
-/// `2026-11-25 13:11 UTC`.
+/// Writes `2026-11-25 13:11 UTC`.
 pub(crate) fn date(seconds: u64) -> String {
     let date = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
     let text = humantime::format_rfc3339_seconds(date).to_string();
@@ -85,12 +85,16 @@ pub(crate) fn date(seconds: u64) -> String {
     format!("{} UTC", minutes.replace('T', " "))
 }
 
-/// Without what would move the cursor or change colours: a report may come from anywhere.
-pub(crate) fn plain(text: &str) -> String {
-    text.replace(char::is_control, "·")
+/// Names a run among others of its group: `axum, redis`.
+pub(crate) fn label(app: &str, cache: &str) -> String {
+    match cache {
+        // A floor has none.
+        "" | "-" => cut(app, 28),
+        cache => cut(&format!("{app}, {cache}"), 28),
+    }
 }
 
-/// At most `width` characters, the last one an ellipsis if it was longer.
+/// Cuts a text after `width` characters, the last one an ellipsis.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -100,24 +104,18 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     cut
 }
 
-/// Lines of at most `width` characters where words allow it; all but the first begin with `indent`.
+/// Replaces what would move a cursor, change colours or turn text around: a report may come from
+/// anywhere.
+pub(crate) fn plain(text: &str) -> String {
+    let turns = |letter| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(|letter: char| letter.is_control() || turns(letter), "·")
+}
+
+/// Breaks lines after at most `width` characters where words allow it; all but the first are
+/// indented.
 pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
-    let mut wrapped = String::new();
-    let mut length = 0;
-    for (index, word) in text.split(' ').enumerate() {
-        let word_length = word.chars().count();
-        if index > 0 && length + 1 + word_length > width {
-            wrapped.push('\n');
-            wrapped.push_str(indent);
-            length = indent.chars().count();
-        } else if index > 0 {
-            wrapped.push(' ');
-            length += 1;
-        }
-        wrapped.push_str(word);
-        length += word_length;
-    }
-    wrapped
+    let options = textwrap::Options::new(width).subsequent_indent(indent);
+    textwrap::fill(&plain(text), options.break_words(false))
 }
 
 #[cfg(test)]
@@ -148,6 +146,6 @@ mod tests {
         assert_eq!(wrap("aa bb cc dd", 5, "  "), "aa bb\n  cc\n  dd");
         assert_eq!(wrap("  aa  bb cc", 8, "  "), "  aa  bb\n  cc");
         assert_eq!(cut("abcdef", 4), "abc…");
-        assert_eq!(plain("a\x1b[31mb\n"), "a·[31mb·");
+        assert_eq!(plain("a\x1b[31mb\n\u{202e}"), "a·[31mb··");
     }
 }

@@ -1,109 +1,84 @@
-//! What a run must reach for the exit code to be 0, besides its promises.
-
-use std::str::FromStr;
-use std::time::Duration;
+//! Demands besides the promises: the exit code is 0 only if a run reaches them.
 
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::text::{rate, time};
-use crate::flags::{App, Cache};
+use super::text::{float, rate, time};
+use crate::app::{App, Cache};
+use crate::meter::micros;
 use crate::scenario;
 use crate::schema::{Promise, Report, Run};
 
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Thresholds")]
 pub(crate) struct Thresholds {
-    /// Slowest median that is fine, as `hit=2ms`; `contention/wait/axum/redis=300ms` narrows it by what, app and cache
-    #[arg(long, value_name = "RUNS=TIME", value_delimiter = ',')]
-    pub(crate) max_p50: Vec<Limit<Time>>,
+    /// Slowest median that is fine, as `hit=2ms`; `contention/wait/axum/redis=300ms` narrows it by
+    /// what, app and cache
+    #[arg(long, value_name = "RUNS=TIME", value_delimiter = ',', value_parser = time_limit)]
+    pub(crate) max_p50: Vec<Limit>,
 
     /// Slowest 99th percentile that is fine
-    #[arg(long, value_name = "RUNS=TIME", value_delimiter = ',')]
-    pub(crate) max_p99: Vec<Limit<Time>>,
+    #[arg(long, value_name = "RUNS=TIME", value_delimiter = ',', value_parser = time_limit)]
+    pub(crate) max_p99: Vec<Limit>,
 
     /// Fewest answers per second that are fine, as `hit=10000`
-    #[arg(long, value_name = "RUNS=NUMBER", value_delimiter = ',')]
-    pub(crate) min_rps: Vec<Limit<Rate>>,
+    #[arg(long, value_name = "RUNS=NUMBER", value_delimiter = ',', value_parser = rate_limit)]
+    pub(crate) min_rps: Vec<Limit>,
 }
 
-/// Some runs, and what they must reach.
+/// Some runs, and the figure that they must reach.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Limit<T> {
-    runs: Runs,
-    bound: T,
+pub(crate) struct Limit {
+    /// Runs that have each of these words for a scenario, a what, an app or a cache.
+    runs: Vec<String>,
+    /// In microseconds, or answers per second.
+    bound: f64,
+    /// The bound in words.
+    said: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Time(u64);
+impl Limit {
+    fn of<'a>(&self, report: &'a Report) -> impl Iterator<Item = &'a Run> {
+        report.runs.iter().filter(|run| self.is_about(run))
+    }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Rate(f64);
-
-/// Runs that have each of these words for a scenario, a what, an app or a cache.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Runs(Vec<String>);
-
-impl Runs {
-    fn contain(&self, run: &Run) -> bool {
-        let named = |name: &str| self.0.iter().any(|word| word == name);
+    fn is_about(&self, run: &Run) -> bool {
+        let named = |name: &str| self.runs.iter().any(|word| word == name);
         let words = [&run.scenario, &run.what, &run.app, &run.cache];
-        let fit = self.0.iter().all(|word| words.contains(&word));
+        let fit = self.runs.iter().all(|word| words.contains(&word));
         // A floor is no app, and an original not ours, unless they are asked for.
         fit && (run.counts() && run.app != "floor" || named(&run.app))
     }
 }
 
-impl<T: FromStr<Err = String>> FromStr for Limit<T> {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (runs, bound) = text
-            .split_once('=')
-            .ok_or("expected RUNS=BOUND, such as `hit=2ms` or `hit/axum/redis=2ms`")?;
-        let runs: Vec<String> = runs.split('/').map(str::to_owned).collect();
-        if runs.iter().any(String::is_empty) {
-            return Err("expected the name of a scenario before the `=`".into());
-        }
-        Ok(Self {
-            runs: Runs(runs),
-            bound: bound.parse()?,
-        })
-    }
+fn time_limit(text: &str) -> Result<Limit, String> {
+    limit(text, |bound| {
+        let time = humantime::parse_duration(bound).map_err(|error| error.to_string())?;
+        let us = micros(time);
+        Ok((float(us), self::time(us)))
+    })
 }
 
-impl FromStr for Time {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let time: Duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-        Ok(Self(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
-    }
+fn rate_limit(text: &str) -> Result<Limit, String> {
+    limit(text, |bound| match bound.parse::<f64>() {
+        Ok(bound) if bound.is_finite() && bound >= 0.0 => Ok((bound, rate(bound))),
+        _ => Err("expected a number".into()),
+    })
 }
 
-impl FromStr for Rate {
-    type Err = String;
+type Bound = Result<(f64, String), String>;
 
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let rate: f64 = text.parse().map_err(|_| "expected a number")?;
-        if rate.is_finite() && rate >= 0.0 {
-            Ok(Self(rate))
-        } else {
-            Err("expected a number".into())
-        }
+fn limit(text: &str, bound: impl Fn(&str) -> Bound) -> Result<Limit, String> {
+    let (runs, number) = text
+        .split_once('=')
+        .ok_or("expected RUNS=BOUND, such as `hit=2ms` or `hit/axum/redis=2ms`")?;
+    let runs: Vec<String> = runs.split('/').map(str::to_owned).collect();
+    if runs.iter().any(String::is_empty) {
+        return Err("expected the name of a scenario before the `=`".into());
     }
+    let (bound, said) = bound(number)?;
+    Ok(Limit { runs, bound, said })
 }
-
-/// The names of all apps that are measured.
-const APPS: [App; 7] = [
-    App::Axum,
-    App::Poem,
-    App::Warp,
-    App::Floor,
-    App::Lab,
-    App::Python,
-    App::Target,
-];
 
 impl Thresholds {
     /// Refuses the names that no run has.
@@ -118,14 +93,11 @@ impl Thresholds {
             known.push(scenario.name.to_owned());
             known.extend(scenario.whats.iter().map(|&what| what.to_owned()));
         }
-        known.extend(APPS.map(|app| app.name().to_owned()));
+        known.extend(App::ALL.map(|app| app.name().to_owned()));
         known.sort_unstable();
         known.dedup();
-        let times = self.max_p50.iter().chain(&self.max_p99);
-        let mut words = times
-            .map(|limit| &limit.runs)
-            .chain(self.min_rps.iter().map(|limit| &limit.runs))
-            .flat_map(|runs| &runs.0);
+        let limits = [&self.max_p50, &self.max_p99, &self.min_rps];
+        let mut words = limits.into_iter().flatten().flat_map(|limit| &limit.runs);
         match words.find(|word| !known.contains(word)) {
             None => Ok(()),
             Some(word) => bail!(
@@ -135,64 +107,35 @@ impl Thresholds {
         }
     }
 
-    /// Each threshold as a promise: kept if there are runs that it is about, and all of them reach it.
+    /// Returns each threshold as a promise: kept if it is about a run, and all such runs reach it.
     pub(crate) fn check(&self, report: &Report) -> Vec<Promise> {
-        let runs = &report.runs;
+        let p50: fn(&Run) -> u64 = |run| run.latency_us.p50;
+        let p99: fn(&Run) -> u64 = |run| run.latency_us.p99;
         let mut checked = Vec::new();
-        for (name, limits, of) in [
-            ("p50", &self.max_p50, p50 as fn(&Run) -> u64),
-            ("p99", &self.max_p99, p99),
-        ] {
-            checked.extend(limits.iter().map(
-                |Limit {
-                     runs: wanted,
-                     bound,
-                 }| {
-                    let text = format!(
-                        "{name} of {} is at most {}",
-                        wanted.0.join("/"),
-                        time(bound.0)
-                    );
-                    let worst = wanted.of(runs).max_by_key(|run| of(run));
-                    // Nothing measured is not fast.
-                    let kept = |run: &Run| run.latency_us.count > 0 && of(run) <= bound.0;
-                    judged(&text, worst, kept, |run| time(of(run)))
-                },
-            ));
-        }
-        checked.extend(self.min_rps.iter().map(
-            |Limit {
-                 runs: wanted,
-                 bound,
-             }| {
+        for (name, limits, of) in [("p50", &self.max_p50, p50), ("p99", &self.max_p99, p99)] {
+            for limit in limits {
                 let text = format!(
-                    "{} has at least {} answers per second",
-                    wanted.0.join("/"),
-                    rate(bound.0)
+                    "{name} of {} is at most {}",
+                    limit.runs.join("/"),
+                    limit.said
                 );
-                let worst = wanted
-                    .of(runs)
-                    .min_by(|a, b| a.per_second.total_cmp(&b.per_second));
-                let kept = |run: &Run| run.per_second >= bound.0;
-                judged(&text, worst, kept, |run| rate(run.per_second))
-            },
-        ));
+                let worst = limit.of(report).max_by_key(|run| of(run));
+                // Nothing measured is not fast.
+                let kept = |run: &Run| run.latency_us.count > 0 && float(of(run)) <= limit.bound;
+                checked.push(judged(&text, worst, kept, |run| time(of(run))));
+            }
+        }
+        for limit in &self.min_rps {
+            let (runs, said) = (limit.runs.join("/"), &limit.said);
+            let text = format!("{runs} has at least {said} answers per second");
+            let worst = limit
+                .of(report)
+                .min_by(|a, b| a.per_second.total_cmp(&b.per_second));
+            let kept = |run: &Run| run.per_second >= limit.bound;
+            checked.push(judged(&text, worst, kept, |run| rate(run.per_second)));
+        }
         checked
     }
-}
-
-impl Runs {
-    fn of<'a>(&self, runs: &'a [Run]) -> impl Iterator<Item = &'a Run> {
-        runs.iter().filter(|run| self.contain(run))
-    }
-}
-
-fn p50(run: &Run) -> u64 {
-    run.latency_us.p50
-}
-
-fn p99(run: &Run) -> u64 {
-    run.latency_us.p99
 }
 
 fn judged(
@@ -239,8 +182,8 @@ mod tests {
             ..Report::default()
         };
         let thresholds = Thresholds {
-            max_p99: vec![max_p99.parse().unwrap()],
-            min_rps: vec![min_rps.parse().unwrap()],
+            max_p99: vec![time_limit(max_p99).unwrap()],
+            min_rps: vec![rate_limit(min_rps).unwrap()],
             ..Thresholds::default()
         };
         let checked = thresholds.check(&report);
@@ -263,7 +206,7 @@ mod tests {
     #[test]
     fn a_misspelt_threshold_is_refused() {
         let validate = |text: &str| {
-            let max_p99 = vec![text.parse().unwrap()];
+            let max_p99 = vec![time_limit(text).unwrap()];
             let thresholds = Thresholds {
                 max_p99,
                 ..Thresholds::default()
@@ -283,10 +226,10 @@ mod tests {
     #[test]
     fn what_is_no_threshold_is_refused() {
         for text in ["hit", "=2ms", "hit=2", "hit=", "hit//axum=2ms"] {
-            assert!(text.parse::<Limit<Time>>().is_err(), "{text}");
+            assert!(time_limit(text).is_err(), "{text}");
         }
         for text in ["hit=NaN", "hit=-1", "hit=2ms", "hit=inf"] {
-            assert!(text.parse::<Limit<Rate>>().is_err(), "{text}");
+            assert!(rate_limit(text).is_err(), "{text}");
         }
     }
 }

@@ -3,8 +3,9 @@
 //! refused (503) rather than made without their lock, and that both recover, with no read older
 //! than an update before it.
 //!
-//! It is there for a quarter of the time, away for a quarter, and then back. Its latency is that of reads. Facts: `reads_away`, `read_away_p50_us`, `read_away_max_us`,
-//! `updates_refused`, and `recovered_ms`: from Redis's being back to the first update.
+//! Redis is there for a quarter of the time, away for a quarter, and then back. The latency is that
+//! of reads. Facts: `reads_away`, `read_away_p50_us`, `read_away_max_us`, `updates_refused`, and
+//! `recovered_ms`: from the return of Redis to the first update.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -16,10 +17,11 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use super::reset::disagreements;
-use super::{Of, Scenario, Stage};
-use crate::load::{Step, step};
-use crate::meter::{Meter, micros};
+use crate::client::Outcome;
+use crate::load::{Metered, clients};
+use crate::meter::micros;
 use crate::schema::{Promise, Run};
+use crate::stage::{Of, Scenario, Stage};
 use crate::turns::Contender;
 use crate::versions::World;
 
@@ -34,7 +36,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 
 /// At least: a Redis that is away for a moment only would not be missed.
 const PHASE: Duration = Duration::from_millis(1500);
-/// What a call may lose to a Redis that does not answer is 250 ms; the rest is for a machine that is busy.
+/// A call may lose 250 ms to a Redis that does not answer; the rest is for a busy machine.
 const BOUND: Duration = Duration::from_millis(500);
 /// Updates in a hundred requests.
 const UPDATES: u32 = 20;
@@ -48,7 +50,7 @@ const CHANGES: u8 = 1;
 const AWAY: u8 = 2;
 const BACK: u8 = 3;
 
-/// What is counted.
+/// The names under which outcomes are counted.
 const READ: &str = "read";
 const READ_AWAY: &str = "read while away";
 const UPDATE: &str = "update";
@@ -58,9 +60,8 @@ const LOCKLESS: &str = "update while away";
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let app = stage.app();
-    let fleet = stage
-        .fleet(app, INSTANCES, <_>::default(), <_>::default())
-        .await?;
+    let no_time = Duration::ZERO;
+    let fleet = stage.fleet(app, INSTANCES, no_time, no_time).await?;
     let everybody = fleet.seed(stage.users().try_into()?).await?;
     let events = Arc::new(Events {
         world: World::new(fleet.urls(), &everybody),
@@ -69,13 +70,10 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
         back_us: AtomicU64::new(0),
         recovered_us: AtomicU64::new(u64::MAX),
     });
-    let step = {
-        let events = Arc::clone(&events);
-        move |meter: &Arc<Meter>| read_or_update(&events, meter)
-    };
+    let step = read_or_update(&events);
     let contender = Contender::new(stage, SCENARIO.name, app, &fleet, READ, step);
     let mut contender = contender.cold().plain();
-    let phase = (stage.bench.flags.duration / 2).max(PHASE);
+    let phase = (stage.bench.settings.duration / 2).max(PHASE);
     let happen = async {
         let show = |text| stage.bench.progress.show(text);
         show("Redis is there");
@@ -87,9 +85,8 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
         tokio::time::sleep(phase).await;
         events.phase.store(CHANGES, Ordering::SeqCst);
         stage.place.restart().await?;
-        events
-            .back_us
-            .store(micros(events.begin.elapsed()), Ordering::SeqCst);
+        let now = micros(events.begin.elapsed());
+        events.back_us.store(now, Ordering::SeqCst);
         events.phase.store(BACK, Ordering::SeqCst);
         show("Redis is back");
         anyhow::Ok(())
@@ -107,22 +104,24 @@ fn told(contender: &Contender, events: &Events, disagreements: u64, phase: Durat
     let away = rounds.latency(READ_AWAY);
     let slowest = rounds.latency(READ).max.max(away.max);
     let refused = rounds.counted(REFUSED);
+    let back = events.back_us.load(Ordering::SeqCst);
     let recovered = events.recovered_us.load(Ordering::SeqCst);
-    let recovered = recovered.saturating_sub(events.back_us.load(Ordering::SeqCst));
-    let recovered = Duration::from_micros(recovered);
+    let recovered = Duration::from_micros(recovered.saturating_sub(back));
+    let (recovered_ms, slowest_ms) = (recovered.as_millis(), slowest / 1000);
+    let lockless = rounds.counted(LOCKLESS);
     let mut run = contender.run();
     run.facts["reads_away"] = json!(away.count);
     run.facts["read_away_p50_us"] = json!(away.p50);
     run.facts["read_away_max_us"] = json!(away.max);
     run.facts["updates_refused"] = json!(refused);
-    run.facts["recovered_ms"] = json!(recovered.as_millis());
+    run.facts["recovered_ms"] = json!(recovered_ms);
     // One round is too few to tell how figures vary.
     run.spread = None;
     run.summary = format!(
-        "{} reads while Redis was away, the slowest {} ms; updates again {} ms after it was back",
+        "{} reads while Redis was away, the slowest {} ms; updates again {recovered_ms} ms after \
+         it was back",
         away.count,
         away.max / 1000,
-        recovered.as_millis()
     );
     run.promises = vec![
         Promise::equal("every read was answered", 0, rounds.failed()),
@@ -134,18 +133,18 @@ fn told(contender: &Contender, events: &Events, disagreements: u64, phase: Durat
         Promise::new(
             "no read took longer than its backend timeout",
             slowest < micros(BOUND),
-            format!("{} ms", slowest / 1000),
+            format!("{slowest_ms} ms"),
         ),
         Promise::new(
             "updates were refused while Redis was away",
-            rounds.counted(LOCKLESS) == 0 && refused > 0,
-            format!("{refused} refused, {} made", rounds.counted(LOCKLESS)),
+            lockless == 0 && refused > 0,
+            format!("{refused} refused, {lockless} made"),
         ),
         Promise::new(
             "updates were made again once it was back",
-            // It is asked every second whether it is.
+            // It is probed every second.
             recovered < 2 * phase,
-            format!("after {} ms", recovered.as_millis()),
+            format!("after {recovered_ms} ms"),
         ),
         Promise::equal(
             "no read was older than an update before it",
@@ -165,7 +164,7 @@ struct Events {
     world: World,
     phase: AtomicU8,
     begin: Instant,
-    /// When Redis was back, and when the first update after that was made.
+    /// The return of Redis, and the first update after that.
     back_us: AtomicU64,
     recovered_us: AtomicU64,
 }
@@ -176,20 +175,18 @@ impl Events {
     }
 }
 
-fn read_or_update(events: &Arc<Events>, meter: &Arc<Meter>) -> Step {
-    let (events, meter) = (Arc::clone(events), Arc::clone(meter));
-    step(move |user| {
-        let (events, meter) = (Arc::clone(&events), Arc::clone(&meter));
+fn read_or_update(events: &Arc<Events>) -> Metered {
+    clients(Arc::clone(events), |events, user| {
         async move {
             tokio::time::sleep(PAUSE).await;
             let began = events.phase();
             if fastrand::u32(..100) >= UPDATES {
                 return match events.world.read(&user.client).await {
                     Ok(answer) if began == AWAY && events.phase() == AWAY => {
-                        meter.record(user, "GET", READ_AWAY, answer.took).await
+                        answer.counted(READ_AWAY)
                     }
-                    Ok(answer) => meter.record(user, "GET", READ, answer.took).await,
-                    Err(answer) => meter.record_failure(user, "GET", answer.as_ref()).await,
+                    Ok(answer) => answer.counted(READ),
+                    Err(answer) => Outcome::Failed(answer),
                 };
             }
             let own = events.world.of(user.weighted_users_index);
@@ -197,31 +194,23 @@ fn read_or_update(events: &Arc<Events>, meter: &Arc<Meter>) -> Step {
             let answer = request.await;
             let phase = events.phase();
             let steady = began == phase;
-            let (name, took) = match &answer {
-                Some(answer) if answer.status == StatusCode::OK => {
+            match answer.status {
+                Some(StatusCode::OK) => {
                     own.answered(version);
                     if began == BACK {
                         let now = micros(events.begin.elapsed());
                         events.recovered_us.fetch_min(now, Ordering::SeqCst);
                     }
-                    let made = if steady && phase == AWAY {
-                        LOCKLESS
-                    } else {
-                        UPDATE
-                    };
-                    (made, answer.took)
+                    let away = steady && phase == AWAY;
+                    answer.counted(if away { LOCKLESS } else { UPDATE })
                 }
-                Some(answer)
-                    if answer.status == StatusCode::SERVICE_UNAVAILABLE
-                        && !(steady && phase == THERE) =>
-                {
-                    (REFUSED, answer.took)
+                Some(StatusCode::SERVICE_UNAVAILABLE) if !(steady && phase == THERE) => {
+                    answer.counted(REFUSED)
                 }
                 // By the update before, whose release is still on its way.
-                Some(answer) if answer.status == StatusCode::IM_USED => (BUSY, answer.took),
-                answer => return meter.record_failure(user, "PUT", answer.as_ref()).await,
-            };
-            meter.record(user, "PUT", name, took).await
+                Some(StatusCode::IM_USED) => answer.counted(BUSY),
+                _ => Outcome::Failed(answer),
+            }
         }
         .boxed()
     })

@@ -1,14 +1,20 @@
-//! Many clients update one user at once. Proves that never two updates run at the same time, as the database tells it: it counts
-//! updates that found their user changed between their read and their write.
+//! Many clients update one user at once. Proves that never two updates run at the same time: the
+//! database counts updates that found their user changed between their read and their write.
 //!
-//! *Alone*: one client, as a measure for the others. *Refuse*: whoever finds an update running is told so at once (226). Facts:
-//! `updated`, `refused` and `refused_share`, and `refused_p50_us`, how long being told takes. *Wait*: whoever finds one running waits for it. Facts: `hold_us`, how long
-//! an update holds the lock at least; `ideal_per_second`, what that allows; `of_ideal` and `of_alone`, how much of it, and of the client alone, was reached;
-//! `max_over_median`, the longest wait over the median one, near 1 if they are served first come, first served; `evenness`, 1 if all clients got as many turns.
-//! How long was waited is what an update took longer than one alone.
+//! *Alone*: one client, as a measure for the others.
 //!
-//! *Hand-over*: a lock of the lab, whose holders tell when they came and went, by one clock: that shows who held it when, how long each waited
-//! to the microsecond, and how long the lock lay idle between two of them (`hand_over_p50_us`).
+//! *Refuse*: a client that finds an update running is told so at once (226). Facts: `updated`,
+//! `refused` and `refused_share`, and `refused_p50_us`, how long a refusal takes.
+//!
+//! *Wait*: a client that finds one running waits for it. Facts: `hold_us`, how long an update holds
+//! the lock at least; `ideal_per_second`, what that allows; `of_ideal` and `of_alone`, how much of
+//! it, and of the client alone, was reached; `max_over_median`, the longest wait over the median
+//! one, near 1 if they are served first come, first served; `evenness`, 1 if all clients got as
+//! many turns. The wait of an update is what it took longer than one alone.
+//!
+//! *Hand-over*: a lock of the lab, whose holders tell when they came and went, by one clock: that
+//! shows the holders over time, each wait to the microsecond, and how long the lock lay idle
+//! between two of them (`hand_over_p50_us`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,12 +25,13 @@ use futures_util::FutureExt;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{Of, Scenario, Stage};
-use crate::flags::App;
+use crate::app::App;
+use crate::client::{Outcome, send};
 use crate::fleet::{Computed, change};
-use crate::load::{Step, send, step};
-use crate::meter::{Meter, evenness, histogram, latency, micros, ratio};
+use crate::load::{Metered, clients};
+use crate::meter::{evenness, histogram, latency, micros, ratio};
 use crate::schema::{Promise, Run};
+use crate::stage::{Of, Scenario, Stage};
 use crate::turns::{Contender, measure};
 use crate::visits::Visits;
 
@@ -37,11 +44,11 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run: |stage| run(stage).boxed_local(),
 };
 
-/// How long an update takes, and so holds the lock, at least.
+/// The least time that an update takes, and so holds the lock.
 const HOLD: Duration = Duration::from_millis(5);
 /// Longer than any queue: nobody gives up.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// What is counted.
+/// The names under which outcomes are counted.
 const UPDATED: &str = "updated";
 const REFUSED: &str = "refused";
 const HELD: &str = "held";
@@ -65,8 +72,7 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
 /// One measurement, and what came of it.
 struct Attempt {
     contender: Contender,
-    /// Of each client, how many updates it made.
-    shares: Arc<[AtomicU64]>,
+    contended: Arc<Contended>,
     computed: Computed,
 }
 
@@ -77,12 +83,11 @@ impl Attempt {
         let id = fleet.seed(1).await?[0].id;
         let before = fleet.computed().await?;
         let urls = fleet.urls().into_iter();
-        let urls: Arc<[String]> = urls.map(|url| format!("{url}/users/{id}")).collect();
-        let shares: Arc<[AtomicU64]> = (0..users).map(|_| AtomicU64::new(0)).collect();
-        let step = {
-            let shares = Arc::clone(&shares);
-            move |meter: &Arc<Meter>| update(&urls, &shares, meter)
-        };
+        let contended = Arc::new(Contended {
+            urls: urls.map(|url| format!("{url}/users/{id}")).collect(),
+            shares: (0..users).map(|_| AtomicU64::default()).collect(),
+        });
+        let step = update(&contended);
         let contender = Contender::new(stage, SCENARIO.name, app, &fleet, UPDATED, step);
         let mut contender = contender.named(what).users(users);
         if users == 1 {
@@ -93,7 +98,7 @@ impl Attempt {
         fleet.stop().await?;
         Ok(Self {
             contender,
-            shares,
+            contended,
             computed,
         })
     }
@@ -128,11 +133,15 @@ impl Attempt {
         let of_ideal = run.per_second / ideal;
         let of_alone = run.per_second / alone.per_second;
         let max_over_median = ratio(run.latency_us.max, run.latency_us.p50);
-        let shares = self.shares.iter().map(|it| it.load(Ordering::Relaxed));
-        let times = self.contender.rounds.times(UPDATED).into_iter();
-        let waits: Vec<u64> = times
-            .map(|time| time.saturating_sub(alone.latency_us.p50))
-            .collect();
+        let shares = self
+            .contended
+            .shares
+            .iter()
+            .map(|it| it.load(Ordering::Relaxed));
+        let mut waits = self.contender.rounds.times(UPDATED);
+        for wait in &mut waits {
+            *wait = wait.saturating_sub(alone.latency_us.p50);
+        }
         run.facts["hold_us"] = json!(micros(HOLD));
         run.facts["ideal_per_second"] = json!(ideal);
         run.facts["of_ideal"] = json!(of_ideal);
@@ -141,7 +150,8 @@ impl Attempt {
         run.facts["evenness"] = json!(evenness(&shares.collect::<Vec<_>>()));
         run.waits_us = Some(histogram(&waits));
         run.summary = format!(
-            "{of_ideal:.2} of {ideal:.0} hand-offs/s, {of_alone:.2} of a client alone; the longest wait is {max_over_median:.2} times the median"
+            "{of_ideal:.2} of {ideal:.0} hand-offs/s, {of_alone:.2} of a client alone; the longest \
+             wait is {max_over_median:.2} times the median"
         );
         run.promises.push(self.nobody_refused());
         run
@@ -151,7 +161,7 @@ impl Attempt {
         Promise::equal("nobody was refused", 0, self.contender.all(REFUSED))
     }
 
-    /// What all have in common. Its latency is that of updates that were made.
+    /// Returns what all have in common. The latency is that of updates that were made.
     fn run_of(&self) -> Run {
         let contender = &self.contender;
         let mut run = contender.run();
@@ -172,23 +182,27 @@ impl Attempt {
     }
 }
 
-fn update(urls: &Arc<[String]>, shares: &Arc<[AtomicU64]>, meter: &Arc<Meter>) -> Step {
-    let (urls, shares, meter) = (Arc::clone(urls), Arc::clone(shares), Arc::clone(meter));
-    step(move |user| {
-        let (urls, shares, meter) = (Arc::clone(&urls), Arc::clone(&shares), Arc::clone(&meter));
+/// The clients' user, at each process, and the number of updates that each client made.
+struct Contended {
+    urls: Vec<String>,
+    shares: Vec<AtomicU64>,
+}
+
+fn update(contended: &Arc<Contended>) -> Metered {
+    clients(Arc::clone(contended), |contended, user| {
+        let Contended { urls, shares } = &**contended;
         async move {
             let url = &urls[fastrand::usize(..urls.len())];
             let answer = send(user.client.put(url).json(&change("Ann"))).await;
-            let name = match &answer {
-                Some(answer) if answer.status == StatusCode::OK => UPDATED,
-                Some(answer) if answer.status == StatusCode::IM_USED => REFUSED,
-                _ => return meter.record_failure(user, "PUT", answer.as_ref()).await,
-            };
-            if name == UPDATED {
-                shares[user.weighted_users_index % shares.len()].fetch_add(1, Ordering::Relaxed);
+            match answer.status {
+                Some(StatusCode::OK) => {
+                    let share = &shares[user.weighted_users_index % shares.len()];
+                    share.fetch_add(1, Ordering::Relaxed);
+                    answer.counted(UPDATED)
+                }
+                Some(StatusCode::IM_USED) => answer.counted(REFUSED),
+                _ => Outcome::Failed(answer),
             }
-            let took = answer.map_or(Duration::ZERO, |answer| answer.took);
-            meter.record(user, "PUT", name, took).await
         }
         .boxed()
     })
@@ -219,7 +233,8 @@ async fn hand_over(stage: &Stage<'_>) -> Result<Run> {
     run.waits_us = Some(histogram(&seen.waits()));
     run.holds = Some(seen.holds());
     run.summary = format!(
-        "the lock lies idle for {} µs between two holders; the longest wait is {max_over_median:.2} times the median",
+        "the lock lies idle for {} µs between two holders; the longest wait is \
+         {max_over_median:.2} times the median",
         hand_over.p50
     );
     run.promises = vec![

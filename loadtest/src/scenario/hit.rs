@@ -1,27 +1,29 @@
-//! How long a hit takes, in turns with a floor: an app that answers a constant and does nothing else. Proves that nothing was computed
-//! meanwhile, by the apps' own counters.
+//! The time that a hit takes, in turns with a floor: an app that answers a constant and does
+//! nothing else. Proves that nothing was computed meanwhile, by the apps' own counters.
 //!
-//! Measured with keys chosen *uniform*ly, and by *zipf*: the second most wanted key half as often as the first, the third a third as often, and so on.
+//! Measured with keys chosen *uniform*ly, and by *zipf*: the second most wanted key half as often
+//! as the first, the third a third as often, and so on.
 //!
-//! Facts: `of_floor`, its throughput over the floor's. Those of every scenario: `processors_of_load`, `processors_of_apps` and `machine_busy`, who used the machine how much,
-//! and `app_cpu_us`, the processor time of the apps for a request: that is the same however fast requests come.
+//! Facts: `of_floor`, its throughput over the floor's. Those of every scenario:
+//! `processors_of_load`, `processors_of_apps` and `machine_busy`, the processors in use; and
+//! `app_cpu_us`, the processor time of the apps for a request: that is the same however fast
+//! requests come.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use futures_util::FutureExt;
-use reqwest::StatusCode;
 use reqwest::header::COOKIE;
 use serde_json::json;
 use users::User;
 
-use super::{Of, Scenario, Stage};
-use crate::flags::App;
+use crate::app::App;
+use crate::client::send;
 use crate::fleet::Fleet;
-use crate::load::{Step, send, step};
-use crate::meter::Meter;
+use crate::load::{Metered, clients};
 use crate::schema::{Promise, Run};
 use crate::serve::FLOOR;
+use crate::stage::{Of, Scenario, Stage};
 use crate::turns::{Contender, in_turns};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -33,38 +35,31 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run: |stage| run(stage).boxed_local(),
 };
 
-/// How many users are read.
+/// The number of users that are read.
 pub(super) const KEYS: u32 = 500;
-/// What is counted.
+/// The name under which reads are counted.
 pub(super) const HIT: &str = "hit";
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let floor = stage.floor().await?;
     let targets = Targets::new(&floor, (1..=KEYS.into()).map(|id| (id, FLOOR.into())));
-    let read_floor = move |meter: &Arc<Meter>| targets.read(meter, Choice::Uniform, false);
-    let mut contenders = vec![Contender::new(
-        stage,
-        SCENARIO.name,
-        App::Floor,
-        &floor,
-        HIT,
-        read_floor,
-    )];
+    let read = targets.read(Choice::Uniform, false);
+    let contender = Contender::new(stage, SCENARIO.name, App::Floor, &floor, HIT, read);
+    let mut contenders = vec![contender];
     let mut fleets = Vec::new();
     for app in &stage.apps {
         let fleet = stage.fleet(*app, 1, <_>::default(), <_>::default()).await?;
         let users = fleet.seed(KEYS).await?;
         let targets = Targets::of(&fleet, &users).await?;
         for choice in [Choice::Uniform, Choice::Zipf] {
-            let targets = Arc::clone(&targets);
-            let read = move |meter: &Arc<Meter>| targets.read(meter, choice, false);
+            let read = targets.read(choice, false);
             let contender = Contender::new(stage, SCENARIO.name, *app, &fleet, HIT, read);
             contenders.push(contender.named(choice.name()));
         }
         let before = fleet.computed().await?;
         fleets.push((*app, fleet, before));
     }
-    in_turns(stage.bench, stage.bench.flags.duration, &mut contenders).await?;
+    in_turns(stage.bench, stage.bench.settings.duration, &mut contenders).await?;
 
     let mut runs: Vec<Run> = contenders.iter().map(told).collect();
     let floor_per_second = runs[0].per_second;
@@ -95,7 +90,7 @@ fn told(contender: &Contender) -> Run {
     run
 }
 
-/// How keys are chosen.
+/// The choice of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     Uniform,
@@ -111,15 +106,15 @@ impl Choice {
     }
 }
 
-/// What is read, and what is to be answered.
+/// URLs to read, and the answers to expect.
 pub(super) struct Targets {
     all: Vec<(String, Vec<u8>)>,
-    /// Of each and all before it, how often they are chosen by Zipf.
+    /// The weights by Zipf, each added to all before it.
     zipf: Vec<f64>,
 }
 
 impl Targets {
-    /// Reads all of them once: what is answered then must be answered ever after.
+    /// Reads all of them once: the answers must stay the same ever after.
     pub(super) async fn of(fleet: &Fleet, users: &[User]) -> Result<Arc<Self>> {
         let bodies = fleet.warm_up(users).await?;
         let ids = users.iter().map(|user| user.id);
@@ -154,22 +149,18 @@ impl Targets {
     }
 
     /// Reads one; `past` the cache, as somebody's personal request: those are not cached.
-    pub(super) fn read(self: &Arc<Self>, meter: &Arc<Meter>, choice: Choice, past: bool) -> Step {
-        let (targets, meter) = (Arc::clone(self), Arc::clone(meter));
-        step(move |user| {
-            let (targets, meter) = (Arc::clone(&targets), Arc::clone(&meter));
+    pub(super) fn read(self: &Arc<Self>, choice: Choice, past: bool) -> Metered {
+        let shared = (Arc::clone(self), choice, past);
+        clients(shared, |(targets, choice, past), user| {
             async move {
-                let (url, body) = targets.choose(choice);
+                let (url, body) = targets.choose(*choice);
                 let mut request = user.client.get(url);
-                if past {
+                if *past {
                     request = request.header(COOKIE, "personal=1");
                 }
-                match send(request).await {
-                    Some(answer) if answer.status == StatusCode::OK && answer.body == *body => {
-                        meter.record(user, "GET", HIT, answer.took).await
-                    }
-                    answer => meter.record_failure(user, "GET", answer.as_ref()).await,
-                }
+                let answer = send(request).await;
+                let right = answer.is_ok() && answer.body == *body;
+                answer.counted_if(right, HIT)
             }
             .boxed()
         })

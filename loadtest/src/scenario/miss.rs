@@ -1,4 +1,5 @@
-//! Reads of users that nobody has read yet: what is paid for the first read. Proves that each was computed exactly once, and is a hit from then on.
+//! Reads of users that nobody has read yet. Proves that each was computed exactly once, and is a
+//! hit from then on.
 //!
 //! Facts: `of_uncached`, the throughput over that without a cache, if `uncached` ran before.
 
@@ -8,15 +9,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::FutureExt;
-use reqwest::StatusCode;
 use serde_json::json;
 use users::User;
 
-use super::{Of, Scenario, Stage};
+use crate::client::{Outcome, send};
 use crate::fleet::seeded;
-use crate::load::{Step, send, step};
-use crate::meter::Meter;
+use crate::load::{Metered, clients};
 use crate::schema::{Promise, Run};
+use crate::stage::{Of, Scenario, Stage};
 use crate::turns::{Contender, measure};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -30,7 +30,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 
 /// More than any app can read from its database per second.
 const PER_SECOND: u64 = 15_000;
-/// How many are read a second time, in the end.
+/// The number of users that are read a second time, in the end.
 const SAMPLE: i64 = 50;
 const MISS: &str = "miss";
 
@@ -38,23 +38,24 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let app = stage.app();
     let fleet = stage.fleet(app, 1, <_>::default(), <_>::default()).await?;
     // The warm-up of each round reads, too.
-    let seconds =
-        stage.bench.flags.duration.as_secs() + 2 + u64::from(stage.bench.flags.repeats) / 4;
+    let settings = stage.bench.settings;
+    let seconds = settings.duration.as_secs() + 2 + u64::from(settings.repeats) / 4;
     let last = i64::try_from(seconds * PER_SECOND)?;
     fleet.seed(last.try_into()?).await?;
-    let next = Arc::new(AtomicI64::new(1));
-    let read = read(fleet.urls().into(), &next, last);
+    let (urls, next) = (fleet.urls(), AtomicI64::new(1));
+    let unread = Arc::new(Unread { urls, next, last });
+    let read = read(&unread);
     let mut contender = Contender::new(stage, SCENARIO.name, app, &fleet, MISS, read);
     let before = fleet.computed().await?;
     measure(stage.bench, &mut contender).await?;
     let computed = fleet.computed().await? - before;
 
-    if next.load(Ordering::SeqCst) > last + 1 {
-        stage
-            .bench
-            .note("miss ran out of users that nobody had read: its last rounds were shorter.");
+    let next = unread.next.load(Ordering::SeqCst);
+    if next > last + 1 {
+        let note = "miss ran out of users that nobody had read: its last rounds were shorter.";
+        stage.bench.note(note);
     }
-    let read = next.load(Ordering::SeqCst).min(last + 1);
+    let read = next.min(last + 1);
     let sample = (1..read).rev().take(SAMPLE.try_into()?).map(seeded);
     let sample: Vec<User> = sample.collect();
     let before = fleet.computed().await?;
@@ -73,11 +74,8 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
         contender.nothing_failed("every answer was the right one"),
     ];
     "first reads: computed and kept".clone_into(&mut run.summary);
-    if let Some(uncached) = stage
-        .before
-        .iter()
-        .find(|it| it.scenario == "uncached" && it.app == run.app)
-    {
+    let mut before = stage.before.iter();
+    if let Some(uncached) = before.find(|it| it.scenario == "uncached" && it.app == run.app) {
         let of_uncached = run.per_second / uncached.per_second;
         run.facts["of_uncached"] = json!(of_uncached);
         run.summary = format!("{:.0} % of the reads without a cache", 100.0 * of_uncached);
@@ -85,34 +83,28 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     Ok(vec![run])
 }
 
-fn read(
-    urls: Arc<[String]>,
-    next: &Arc<AtomicI64>,
+struct Unread {
+    urls: Vec<String>,
+    next: AtomicI64,
     last: i64,
-) -> impl Fn(&Arc<Meter>) -> Step + 'static {
-    let next = Arc::clone(next);
-    move |meter| {
-        let (urls, next, meter) = (Arc::clone(&urls), Arc::clone(&next), Arc::clone(meter));
-        step(move |user| {
-            let (urls, next, meter) = (Arc::clone(&urls), Arc::clone(&next), Arc::clone(&meter));
-            async move {
-                let id = next.fetch_add(1, Ordering::Relaxed);
-                if id > last {
-                    // Nobody is left to be read.
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    return Ok(());
-                }
-                let url = &urls[fastrand::usize(..urls.len())];
-                match send(user.client.get(format!("{url}/users/{id}"))).await {
-                    Some(answer) if answer.status == StatusCode::OK && is(&answer.body, id) => {
-                        meter.record(user, "GET", MISS, answer.took).await
-                    }
-                    answer => meter.record_failure(user, "GET", answer.as_ref()).await,
-                }
+}
+
+fn read(unread: &Arc<Unread>) -> Metered {
+    clients(Arc::clone(unread), |unread, user| {
+        async move {
+            let id = unread.next.fetch_add(1, Ordering::Relaxed);
+            if id > unread.last {
+                // Nobody is left to be read.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                return Outcome::Several(Vec::new());
             }
-            .boxed()
-        })
-    }
+            let url = &unread.urls[fastrand::usize(..unread.urls.len())];
+            let answer = send(user.client.get(format!("{url}/users/{id}"))).await;
+            let right = answer.is_ok() && is(&answer.body, id);
+            answer.counted_if(right, MISS)
+        }
+        .boxed()
+    })
 }
 
 fn is(body: &[u8], id: i64) -> bool {

@@ -1,7 +1,9 @@
-//! Many clients want one of the few places of a pool of the lab, whose visitors tell when they came and went, by one clock. Proves that never more than
-//! so many were inside at once, in all processes together, and that all places were used.
+//! Many clients want one of the few places of a pool of the lab, whose visitors tell when they came
+//! and went, by one clock. Proves that never more than so many were inside at once, in all
+//! processes together, and that all places were used.
 //!
-//! Facts: `places`, `most_at_once`, `of_ideal`: how much of the time all places were taken; `wait_p50_us`, `wait_p99_us`; `evenness`, 1 if all clients got as many turns.
+//! Facts: `places`, `most_at_once`, `of_ideal`: how much of the time all places were taken;
+//! `wait_p50_us`, `wait_p99_us`; `evenness`, 1 if all clients got as many turns.
 
 use std::time::Duration;
 
@@ -9,11 +11,11 @@ use anyhow::Result;
 use futures_util::FutureExt;
 use serde_json::json;
 
-use super::{Of, Scenario, Stage};
-use crate::flags::App;
+use crate::app::App;
 use crate::lab::PLACES;
 use crate::meter::{evenness, histogram, latency};
 use crate::schema::{Promise, Run};
+use crate::stage::{Of, Scenario, Stage};
 use crate::turns::{Contender, measure};
 use crate::visits::Visits;
 
@@ -26,7 +28,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run: |stage| run(stage).boxed_local(),
 };
 
-/// How long a visit takes.
+/// The time that a visit takes.
 const HOLD: Duration = Duration::from_millis(5);
 /// Processes, where they can share a pool.
 const INSTANCES: u16 = 2;
@@ -34,7 +36,7 @@ const SERVED: &str = "served";
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let fleet = stage
-        .fleet(App::Lab, INSTANCES, HOLD, Duration::ZERO)
+        .fleet(App::Lab, INSTANCES, HOLD, <_>::default())
         .await?;
     let visits = Visits::new(&fleet, "pooled/places");
     let step = visits.step(SERVED);
@@ -58,17 +60,16 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     run.waits_us = Some(histogram(&seen.waits()));
     run.summary =
         format!("{of_ideal:.2} of {ideal:.0} visits/s; {most} of {PLACES} places at once");
+    let fits = most <= PLACES.into();
+    let full = most >= PLACES.into() || contender.users < PLACES as usize;
+    let seen = format!("{most} of {PLACES}");
     run.promises = vec![
         Promise::new(
             "never more inside than there are places",
-            most <= PLACES.into(),
-            format!("{most} of {PLACES}"),
+            fits,
+            seen.clone(),
         ),
-        Promise::new(
-            "all places were used",
-            most >= PLACES.into() || contender.users < PLACES as usize,
-            format!("{most} of {PLACES}"),
-        ),
+        Promise::new("all places were used", full, seen),
         contender.nothing_failed("everybody was served"),
     ];
     Ok(vec![run])

@@ -1,28 +1,31 @@
-//! Reads with updates among them. Proves that no read that began after an update was answered returns what was there before, and that
-//! in the end every process says what the database says.
+//! Reads with updates among them. Proves that no read that began after an update was answered
+//! returns what was there before, and that in the end every process says what the database says.
 //!
-//! See `versions.rs` for how that is seen. A read takes its time between the database and its answer, so that
-//! there are reads in flight when updates are made: those must not be stored over them.
+//! `versions.rs` tells stale reads. A read takes its time between the database and its answer, so
+//! that there are reads in flight when updates are made: those must not be stored over them.
 //!
-//! Measured twice: with clients that wait for their answers, and with clients that go away before half of their updates are answered (*abandoned*), wherever those are just then.
+//! Measured twice: with clients that wait for their answers, and with clients that go away before
+//! half of their updates are answered (*abandoned*), wherever those are just then.
 //!
-//! Its latency is that of reads. Facts: `reads`, `updates` that were answered, `abandoned` ones, `hit_share` of the reads, `update_p50_us`.
+//! Its latency is that of reads. Facts: `reads`, `updates` that were answered, `abandoned` ones,
+//! `hit_share` of the reads, `update_p50_us`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::FutureExt;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use users::User;
 
-use super::{Of, Scenario, Stage};
+use crate::client::Outcome;
 use crate::fleet::Fleet;
-use crate::load::{Step, step};
-use crate::meter::{Meter, ratio};
+use crate::load::{Metered, clients};
+use crate::meter::ratio;
 use crate::schema::{Promise, Run};
+use crate::stage::{Of, Scenario, Stage};
 use crate::turns::{Contender, measure};
 use crate::versions::World;
 
@@ -43,10 +46,10 @@ const LOST_PATIENCE: Duration = Duration::from_millis(12);
 const UPDATES: u32 = 5;
 /// Processes, where they can share entries: one's update must reach another's reads.
 const INSTANCES: u16 = 2;
-/// How long the last requests that nobody waits for may take to come to their end.
+/// The time that the last abandoned requests may take to come to their end.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// What is counted.
+/// The names under which outcomes are counted.
 const READ: &str = "read";
 const UPDATE: &str = "update";
 const ABANDONED: &str = "abandoned update";
@@ -63,10 +66,7 @@ async fn reads_and_updates(stage: &Stage<'_>, what: &str, abandon: bool) -> Resu
     let fleet = stage.fleet(app, INSTANCES, DELAY, Duration::ZERO).await?;
     let everybody = fleet.seed(stage.users().try_into()?).await?;
     let world = Arc::new(World::new(fleet.urls(), &everybody));
-    let step = {
-        let world = Arc::clone(&world);
-        move |meter: &Arc<Meter>| read_or_update(&world, meter, abandon)
-    };
+    let step = read_or_update(&world, abandon);
     let contender = Contender::new(stage, SCENARIO.name, app, &fleet, READ, step);
     let mut contender = contender.named(what);
     let before = fleet.computed().await?;
@@ -117,7 +117,7 @@ async fn reads_and_updates(stage: &Stage<'_>, what: &str, abandon: bool) -> Resu
     Ok(run)
 }
 
-/// How many answers differ from what the database says, after what is still under way has ended.
+/// Counts answers that differ from the database, once everything under way has ended.
 pub(super) async fn disagreements(fleet: &Fleet, users: &[User]) -> Result<u64> {
     let database = fleet.database().await?;
     let end = Instant::now() + SETTLE;
@@ -136,38 +136,34 @@ pub(super) async fn disagreements(fleet: &Fleet, users: &[User]) -> Result<u64> 
     }
 }
 
-fn read_or_update(world: &Arc<World>, meter: &Arc<Meter>, abandon: bool) -> Step {
-    let (world, meter) = (Arc::clone(world), Arc::clone(meter));
-    step(move |user| {
-        let (world, meter) = (Arc::clone(&world), Arc::clone(&meter));
+fn read_or_update(world: &Arc<World>, abandon: bool) -> Metered {
+    clients((Arc::clone(world), abandon), |(world, abandon), user| {
         async move {
             if fastrand::u32(..100) >= UPDATES {
                 return match world.read(&user.client).await {
-                    Ok(answer) => meter.record(user, "GET", READ, answer.took).await,
-                    Err(answer) => meter.record_failure(user, "GET", answer.as_ref()).await,
+                    Ok(answer) => answer.counted(READ),
+                    Err(answer) => Outcome::Failed(answer),
                 };
             }
             let own = world.of(user.weighted_users_index);
             let (version, request) = world.update(&user.client, own);
-            let answer = if abandon && fastrand::bool() {
+            let answer = if *abandon && fastrand::bool() {
                 let gives_up = LOST_PATIENCE.mul_f64(fastrand::f64());
                 match timeout(gives_up, request).await {
                     Ok(answer) => answer,
-                    Err(_) => return meter.record(user, "PUT", ABANDONED, gives_up).await,
+                    Err(_) => return Outcome::Counted(Method::PUT, ABANDONED, gives_up),
                 }
             } else {
                 request.await
             };
-            match answer {
-                Some(answer) if answer.status == StatusCode::OK => {
+            match answer.status {
+                Some(StatusCode::OK) => {
                     own.answered(version);
-                    meter.record(user, "PUT", UPDATE, answer.took).await
+                    answer.counted(UPDATE)
                 }
                 // By the update before, which was abandoned a moment ago.
-                Some(answer) if abandon && answer.status == StatusCode::IM_USED => {
-                    meter.record(user, "PUT", REFUSED, answer.took).await
-                }
-                answer => meter.record_failure(user, "PUT", answer.as_ref()).await,
+                Some(StatusCode::IM_USED) if *abandon => answer.counted(REFUSED),
+                _ => Outcome::Failed(answer),
             }
         }
         .boxed()

@@ -1,9 +1,10 @@
-//! Many clients ask all processes at once for a user whom nobody has read yet. Proves that each of these users was read from the database
-//! exactly once; on a machine so busy that Redis does not answer within the backend timeout, by
-//! those besides to whom it did not (`alone`).
+//! Many clients ask all processes at once for a user whom nobody has read yet. Proves that each of
+//! these users was read from the database exactly once; on a machine so busy that Redis does not
+//! answer within the backend timeout, also by those to whom it did not (`alone`).
 //!
-//! Its latency is that of whole stampedes, from the first request to the last answer. Facts: `stampedes`, `callers` of each, `computation_us`, how long reading a user
-//! takes at least, and `overhead_p50_us`, how much longer a stampede took.
+//! Its latency is that of whole stampedes, from the first request to the last answer. Facts:
+//! `stampedes`, `callers` of each, `computation_us`, the least time that reading a user takes, and
+//! `overhead_p50_us`, how much longer a stampede took.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,15 +12,16 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use users::User;
 
-use super::{Of, Scenario, Stage};
+use crate::client::{Outcome, send};
 use crate::fleet::{Computed, change};
-use crate::load::{Answer, Step, send, step};
-use crate::meter::{Meter, micros};
+use crate::load::{Metered, clients};
+use crate::meter::micros;
 use crate::schema::{FanIn, Promise, Run};
+use crate::stage::{Of, Scenario, Stage};
 use crate::turns::{Contender, measure};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -31,9 +33,10 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run: |stage| run(stage).boxed_local(),
 };
 
-/// How long a user takes to be read: longer than it takes to send all the requests.
+/// The time that a user takes to be read: longer than it takes to send all the requests.
 const COMPUTATION: Duration = Duration::from_millis(200);
-/// Requests in flight, of all stampedes together. Each takes a file descriptor, and 1024 of them is a common limit.
+/// Requests in flight, of all stampedes together. Each takes a file descriptor, and 1024 of them is
+/// a common limit.
 const CALLERS: usize = 240;
 /// Processes, where they can share a lease.
 const INSTANCES: u16 = 4;
@@ -42,11 +45,10 @@ const STAMPEDE: &str = "stampede";
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let app = stage.app();
     let fleet = stage
-        .fleet(app, INSTANCES, COMPUTATION, Duration::ZERO)
+        .fleet(app, INSTANCES, COMPUTATION, <_>::default())
         .await?;
     let callers = (CALLERS / stage.users()).max(2);
-    let urls: Arc<[String]> = fleet.urls().into();
-    let step = move |meter: &Arc<Meter>| stampede(&urls, callers, meter);
+    let step = stampede(fleet.urls(), callers);
     let contender = Contender::new(stage, SCENARIO.name, app, &fleet, STAMPEDE, step);
     let mut contender = contender.cold();
     let before = fleet.computed().await?;
@@ -97,39 +99,23 @@ fn one_each(stampedes: u64, computed: Computed) -> Promise {
     Promise::equal(text, stampedes, computed.reads)
 }
 
-fn stampede(urls: &Arc<[String]>, callers: usize, meter: &Arc<Meter>) -> Step {
-    let (urls, meter) = (Arc::clone(urls), Arc::clone(meter));
-    step(move |user| {
-        let (urls, meter) = (Arc::clone(&urls), Arc::clone(&meter));
+fn stampede(urls: Vec<String>, callers: usize) -> Metered {
+    clients((Arc::new(urls), callers), |(urls, callers), user| {
         async move {
-            let create = user
-                .client
-                .post(format!("{}/users/", urls[0]))
-                .json(&change("Ann"));
-            let Some(created) = send(create)
-                .await
-                .filter(|it| it.status == StatusCode::CREATED)
-            else {
-                return meter.record_failure(user, "POST", None).await;
+            let create = user.client.post(format!("{}/users/", urls[0]));
+            let created = send(create.json(&change("Ann"))).await;
+            let parsed = serde_json::from_slice(&created.body);
+            let (Some(StatusCode::CREATED), Ok(User { id, .. })) = (created.status, parsed) else {
+                return Outcome::Failed(created);
             };
-            let Ok(User { id, .. }) = serde_json::from_slice(&created.body) else {
-                return meter.record_failure(user, "POST", Some(&created)).await;
-            };
-
             let begin = Instant::now();
-            let reads = urls.iter().cycle().take(callers);
+            let reads = urls.iter().cycle().take(*callers);
             let reads = reads.map(|url| send(user.client.get(format!("{url}/users/{id}"))));
-            let answers = join_all(reads).await;
-            let took = begin.elapsed();
-            let right = |answer: &Option<Answer>| {
-                answer.as_ref().is_some_and(|answer| {
-                    answer.status == StatusCode::OK && answer.body == created.body
-                })
-            };
-            for wrong in answers.iter().filter(|answer| !right(answer)) {
-                meter.record_failure(user, "GET", wrong.as_ref()).await?;
-            }
-            meter.record(user, "GET", STAMPEDE, took).await
+            let mut answers = join_all(reads).await;
+            let all = Outcome::Counted(Method::GET, STAMPEDE, begin.elapsed());
+            answers.retain(|answer| !(answer.is_ok() && answer.body == created.body));
+            let wrong = answers.into_iter().map(Outcome::Failed);
+            Outcome::Several(wrong.chain([all]).collect())
         }
         .boxed()
     })

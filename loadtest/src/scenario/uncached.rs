@@ -1,20 +1,18 @@
-//! The same reads as `hit`, past the cache: what there would be without. Each request carries a `Cookie`, and those are answered to nobody else. Proves
-//! that each was computed.
+//! The same reads as `hit`, past the cache: each request carries a `Cookie`, and is therefore
+//! answered to nobody else. Proves that each was computed.
 //!
-//! Facts: `hits_over_uncached`, how many times as many hits there were per second, in turns with these; `hit_app_cpu_us`, the processor time of the app for a hit, beside
-//! `app_cpu_us`. The database is a file of `SQLite`, on this machine and in memory: nearly as fast as a cache, so that all that is compared is the app's own work. What a slow
-//! database costs, everybody knows.
-
-use std::sync::Arc;
+//! Facts: `hits_over_uncached`, how many times as many hits there were per second, in turns with
+//! these; `hit_app_cpu_us`, the processor time of the app for a hit, beside `app_cpu_us`. The
+//! database is a file of `SQLite`, on this machine and in memory: nearly as fast as a cache, so
+//! that only the app's own work is compared. Everybody knows the cost of a slow database.
 
 use anyhow::Result;
 use futures_util::FutureExt;
 use serde_json::json;
 
 use super::hit::{Choice, HIT, KEYS, Targets};
-use super::{Of, Scenario, Stage};
-use crate::meter::Meter;
 use crate::schema::{Promise, Run};
+use crate::stage::{Of, Scenario, Stage};
 use crate::turns::{Contender, in_turns};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -32,14 +30,13 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let users = fleet.seed(KEYS).await?;
     let targets = Targets::of(&fleet, &users).await?;
     let contender = |past| {
-        let targets = Arc::clone(&targets);
-        let read = move |meter: &Arc<Meter>| targets.read(meter, Choice::Uniform, past);
+        let read = targets.read(Choice::Uniform, past);
         Contender::new(stage, SCENARIO.name, app, &fleet, HIT, read)
     };
     let mut both = [contender(true), contender(false).named("hit")];
     let before = fleet.computed().await?;
     // Half of the time is for the measure.
-    in_turns(stage.bench, stage.bench.flags.duration / 2, &mut both).await?;
+    in_turns(stage.bench, stage.bench.settings.duration / 2, &mut both).await?;
     let computed = fleet.computed().await? - before;
     fleet.stop().await?;
 

@@ -1,11 +1,14 @@
-//! How long how many waited: latencies over their percentiles, with as much room for the slowest hundredth as for the slowest tenth.
+//! Latencies over their percentiles, with as much room for the slowest hundredth as for the slowest
+//! tenth.
 
 use std::fmt::Write as _;
 
-use super::bars::label;
-use super::{Anchor, Figure, LogScale, Svg, Text, WIDTH, series};
+use maud::{Markup, html};
+
+use super::picture::{Figure, Svg, WIDTH, series};
+use super::scale::{LogScale, round};
 use crate::report::groups::Group;
-use crate::report::text::{float, time};
+use crate::report::text::{float, label, time};
 use crate::schema::{Latency, Run};
 
 const HEIGHT: f64 = 230.0;
@@ -14,62 +17,58 @@ const RIGHT: f64 = WIDTH - 12.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = HEIGHT - 24.0;
 
-/// Percentiles that people know; a mark on each line tells them and the app, for those who see no colours.
-const MARKS: [(f64, &str); 4] = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9")];
-
-/// One measurement on all apps and caches; nothing if no time was taken.
+/// Draws one measurement on all apps and caches; nothing if no time was taken.
 pub(crate) fn curves(group: &Group<'_>) -> Option<Figure> {
     let measured = group.runs.iter().filter(|run| run.latency_us.count > 0);
-    let lines: Vec<(&Run, Vec<(f64, u64)>)> = measured
-        .map(|run| (*run, points(&run.latency_us)))
-        .filter(|(_, points)| points.len() > 1)
-        .collect();
+    let lines = measured.map(|run| (*run, points(&run.latency_us)));
+    let lines: Vec<_> = lines.filter(|(_, points)| points.len() > 1).collect();
     let times = || {
         lines
             .iter()
             .flat_map(|(_, points)| points)
             .map(|(_, us)| float(*us))
     };
-    let lowest = times().fold(f64::MAX, f64::min);
-    let highest = times().fold(0.0, f64::max);
-    if lines.is_empty() {
-        return None;
-    }
+    let lowest = times().reduce(f64::min)?;
+    let highest = times().reduce(f64::max)?;
 
     let y = LogScale::new(lowest * 0.9, highest * 1.1, BOTTOM, TOP);
     let mut svg = Svg::new(HEIGHT);
     for tick in y.ticks() {
         let at = y.at(float(tick));
         svg.line((LEFT, at), (RIGHT, at), "rule");
-        svg.text((LEFT - 6.0, at + 4.0), Anchor::End, "tick", &round(tick));
+        svg.text((LEFT - 6.0, at + 4.0), "end", "tick", &round(tick));
     }
-    for (quantile, name) in MARKS.iter().copied().chain([(1.0, "max")]) {
+    for (quantile, name) in [
+        (0.5, "p50"),
+        (0.9, "p90"),
+        (0.99, "p99"),
+        (0.999, "p99.9"),
+        (1.0, "max"),
+    ] {
         let at = x(quantile);
         svg.line((at, TOP), (at, BOTTOM), "rule");
-        let anchor = if name == "max" {
-            Anchor::End
-        } else {
-            Anchor::Middle
-        };
+        let anchor = if name == "max" { "end" } else { "middle" };
         svg.text((at, BOTTOM + 17.0), anchor, "tick", name);
     }
-    let mut described = String::new();
-    let mut legend = String::from("<ul class=\"legend\">");
+    let mut words = String::new();
     for (run, points) in &lines {
         draw(&mut svg, run, points, &y);
         let Latency { p50, p99, max, .. } = run.latency_us;
         let _ = write!(
-            described,
+            words,
             "{}: median {}, 99th percentile {}, maximum {}. ",
-            label(run),
+            label(&run.app, &run.cache),
             time(p50),
             time(p99),
             time(max)
         );
-        let _ = write!(legend, "<li>{}{}</li>", sample(run), Text(label(run)));
     }
-    legend.push_str("</ul>");
-    Some(svg.figure(&group.name, &described).with(legend))
+    let legend = html! {
+        ul.legend {
+            @for (run, _) in &lines { li { (sample(run)) (label(&run.app, &run.cache)) } }
+        }
+    };
+    Some(svg.figure(&group.name, words, legend))
 }
 
 fn draw(svg: &mut Svg, run: &Run, points: &[(f64, u64)], y: &LogScale) {
@@ -80,16 +79,11 @@ fn draw(svg: &mut Svg, run: &Run, points: &[(f64, u64)], y: &LogScale) {
     }
     let app = series(&run.app);
     svg.path(&path, &format!("curve {app} {}", dash(run)));
-    let Latency {
-        count,
-        p50,
-        p99,
-        p999,
-        ..
-    } = run.latency_us;
-    for (quantile, us) in [(0.5, p50), (0.99, p99), (0.999, p999)] {
-        if float(count) * (1.0 - quantile) < 1.0 {
-            // Of so few times, this is the maximum once more.
+    // A mark tells the app to those who see no colours.
+    for (quantile, us) in run.latency_us.figures() {
+        // Of so few times, this is the maximum once more.
+        let few = float(run.latency_us.count) * (1.0 - quantile) < 1.0;
+        if few || (quantile - 0.9).abs() < 1e-9 {
             continue;
         }
         let at = (x(quantile), y.at(float(us)));
@@ -97,33 +91,18 @@ fn draw(svg: &mut Svg, run: &Run, points: &[(f64, u64)], y: &LogScale) {
     }
 }
 
-/// From the left to the right; of figures alone, if that is all there is.
+/// Returns the curve from left to right; the figures alone, if there is no more.
 fn points(latency: &Latency) -> Vec<(f64, u64)> {
-    let Latency {
-        p50,
-        p90,
-        p99,
-        p999,
-        max,
-        ..
-    } = *latency;
-    let figures = [
-        (0.5, p50),
-        (0.9, p90),
-        (0.99, p99),
-        (0.999, p999),
-        (1.0, max),
-    ];
     let mut points: Vec<(f64, u64)> = latency.curve.clone();
     points.retain(|(quantile, _)| (0.0..=1.0).contains(quantile));
     if points.len() < 2 {
-        points = figures.to_vec();
+        points = latency.figures().to_vec();
     }
     points.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     points
 }
 
-/// A tenth as many are left with each step to the right; the maximum has a place of its own.
+/// Places a quantile: a tenth as many are left with each step, and the maximum has its own place.
 fn x(quantile: f64) -> f64 {
     const STEPS: f64 = 4.5;
     let steps = if quantile >= 1.0 {
@@ -134,7 +113,7 @@ fn x(quantile: f64) -> f64 {
     LEFT + steps / STEPS * (RIGHT - LEFT)
 }
 
-/// Of the cache.
+/// Returns the class of a cache's lines.
 fn dash(run: &Run) -> &'static str {
     match run.cache.as_str() {
         "" | "-" | "memory" => "",
@@ -142,7 +121,7 @@ fn dash(run: &Run) -> &'static str {
     }
 }
 
-/// A mark of the app's.
+/// Returns the path of an app's mark.
 fn shape(app: &str, (x, y): (f64, f64)) -> String {
     match app {
         "axum" => format!("M{:.1} {y:.1}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", x - 4.0),
@@ -154,21 +133,13 @@ fn shape(app: &str, (x, y): (f64, f64)) -> String {
     }
 }
 
-/// What a line looks like.
-fn sample(run: &Run) -> String {
+/// Draws an example of a line.
+fn sample(run: &Run) -> Markup {
     let app = series(&run.app);
-    format!(
-        "<svg width=\"34\" height=\"12\" aria-hidden=\"true\"><path d=\"M0 6H34\" class=\"curve {app} {}\"/><path d=\"{}\" class=\"fill {app}\"/></svg>",
-        dash(run),
-        shape(&run.app, (17.0, 6.0))
-    )
-}
-
-/// A round time.
-pub(crate) fn round(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} µs"),
-        1_000..1_000_000 => format!("{} ms", us / 1_000),
-        _ => format!("{} s", us / 1_000_000),
+    html! {
+        svg width="34" height="12" aria-hidden="true" {
+            path d="M0 6H34" class={"curve " (app) " " (dash(run))} {}
+            path d=(shape(&run.app, (17.0, 6.0))) class={"fill " (app)} {}
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! How many callers came to how few computations: those of one cold key, as they meet in their processes and these in the cache.
+//! Many callers and few computations: callers of one cold key meet in their processes, and these in
+//! the cache.
 
-use super::{Anchor, Figure, Svg, Text, WIDTH};
+use super::picture::{Figure, Svg, WIDTH};
 use crate::report::text::{count, float};
 use crate::schema::{FanIn, Run};
 
@@ -13,7 +14,7 @@ const COMPUTATIONS: f64 = WIDTH - 24.0;
 /// More than that could not be told apart.
 const MOST: u64 = 48;
 
-/// Nothing without callers.
+/// Draws a stampede; nothing without callers.
 pub(crate) fn fan_in(run: &Run) -> Option<Figure> {
     let FanIn {
         callers,
@@ -54,9 +55,9 @@ pub(crate) fn fan_in(run: &Run) -> Option<Figure> {
         svg.circle(at, 11.0, &format!("computation {verdict}"));
     }
     for (x, anchor, number, noun) in [
-        (0.0, Anchor::Start, callers, "caller"),
-        (PROCESSES, Anchor::Middle, processes, "process"),
-        (WIDTH, Anchor::End, computations, "computation"),
+        (0.0, "start", callers, "caller"),
+        (PROCESSES, "middle", processes, "process"),
+        (WIDTH, "end", computations, "computation"),
     ] {
         let (number, noun) = counted(number, noun);
         svg.text((x, HEIGHT - 16.0), anchor, "value", &number);
@@ -75,8 +76,7 @@ pub(crate) fn fan_in(run: &Run) -> Option<Figure> {
         say(computations, "computation"),
         if once { "" } else { ", more than one a key" }
     );
-    let note = format!("<p class=\"note\">{}. Drawn for one key.</p>", Text(&words));
-    Some(svg.figure(&run.title(), &words).with(note))
+    Some(svg.with_note(&run.title(), format!("{words}. Drawn for one key.")))
 }
 
 fn counted(number: u64, noun: &str) -> (String, String) {
@@ -88,7 +88,7 @@ fn counted(number: u64, noun: &str) -> (String, String) {
     (count(number), format!("{noun}{plural}"))
 }
 
-/// Of one among many, spread over the height.
+/// Places one among many, spread over the height.
 fn place(index: u64, of: u64) -> f64 {
     TOP + (float(index) + 0.5) / float(of) * (BOTTOM - TOP)
 }

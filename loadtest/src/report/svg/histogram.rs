@@ -1,7 +1,6 @@
-//! How long was waited for the lock: a bar for each span of times.
+//! The times that were waited for the lock: a bar for each span of times.
 
-use super::curve::round;
-use super::{Anchor, Figure, Svg, Text, WIDTH};
+use super::picture::{Figure, Svg, WIDTH};
 use crate::report::text::{count, float, time};
 use crate::schema::{Bucket, Run};
 
@@ -9,7 +8,7 @@ const HEIGHT: f64 = 170.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = HEIGHT - 22.0;
 
-/// Nothing if nobody waited.
+/// Draws the waits; nothing if nobody waited.
 pub(crate) fn histogram(run: &Run) -> Option<Figure> {
     let mut buckets: Vec<&Bucket> = run.waits_us.iter().flatten().collect();
     buckets.sort_by_key(|bucket| bucket.upto_us);
@@ -17,9 +16,8 @@ pub(crate) fn histogram(run: &Run) -> Option<Figure> {
     let last = buckets.iter().rposition(|bucket| bucket.count > 0)?;
     let buckets = &buckets[first..=last];
     let most = buckets.iter().map(|bucket| bucket.count).max()?;
-    let all: u64 = buckets
-        .iter()
-        .fold(0, |all, bucket| all.saturating_add(bucket.count));
+    let counts = buckets.iter().map(|bucket| bucket.count);
+    let all = counts.fold(0, u64::saturating_add);
 
     let mut svg = Svg::new(HEIGHT);
     let step = WIDTH / float(buckets.len() as u64);
@@ -39,16 +37,12 @@ pub(crate) fn histogram(run: &Run) -> Option<Figure> {
         if bucket.count == most {
             let middle = (left + width / 2.0).clamp(20.0, WIDTH - 20.0);
             let at = (middle, BOTTOM - height - 5.0);
-            svg.text(at, Anchor::Middle, "value", &count(bucket.count));
+            svg.text(at, "middle", "value", &count(bucket.count));
         }
         if index % every == every / 2 {
             let at = ((left + width / 2.0).clamp(32.0, WIDTH - 32.0), HEIGHT - 6.0);
-            svg.text(
-                at,
-                Anchor::Middle,
-                "tick",
-                &format!("≤ {}", label(bucket.upto_us)),
-            );
+            let text = format!("≤ {}", time(bucket.upto_us));
+            svg.text(at, "middle", "tick", &text);
         }
     }
     svg.line((0.0, BOTTOM), (WIDTH, BOTTOM), "axis");
@@ -61,26 +55,15 @@ pub(crate) fn histogram(run: &Run) -> Option<Figure> {
         share(0.99),
         share(1.0)
     );
-    let note = format!("<p class=\"note\">{}</p>", Text(&words));
-    Some(svg.figure(&run.title(), &words).with(note))
+    Some(svg.with_note(&run.title(), words))
 }
 
-/// The end of the span in which this part of all has come.
+/// Returns the end of the span in which this part of all has come.
 fn quantile(buckets: &[&Bucket], all: u64, part: f64) -> Option<u64> {
     let mut sum = 0.0;
     let found = buckets.iter().find(|bucket| {
         sum += float(bucket.count);
         sum >= part * float(all)
     });
-    found
-        .or(buckets.last().as_ref().copied())
-        .map(|bucket| bucket.upto_us)
-}
-
-fn label(us: u64) -> String {
-    let exact = round(us);
-    match us {
-        0..1_000 => exact,
-        _ => time(us),
-    }
+    found.or(buckets.last()).map(|bucket| bucket.upto_us)
 }

@@ -1,19 +1,19 @@
-//! Who held the contended lock when: a lane for each client, and one for the lock.
+//! The holders of the contended lock over time: a lane for each client, and one for the lock.
 
 use std::collections::BTreeMap;
 
-use super::{Anchor, Figure, Svg, WIDTH};
+use super::picture::{Figure, Svg, WIDTH};
 use crate::report::text::{count, float, many, time};
 use crate::schema::{Hold, Run};
 
-/// Where lanes begin.
+/// The place where lanes begin.
 const LEFT: f64 = 50.0;
 const LOCK: f64 = 14.0;
 const GAP: f64 = 8.0;
-/// Of all lanes together.
+/// The height of all lanes together.
 const LANES: f64 = 168.0;
 
-/// Nothing if nobody held it.
+/// Draws the holds; nothing if there are none.
 pub(crate) fn timeline(run: &Run) -> Option<Figure> {
     let mut holds: Vec<&Hold> = run.holds.iter().flatten().collect();
     holds.retain(|hold| hold.to_us >= hold.from_us);
@@ -21,7 +21,8 @@ pub(crate) fn timeline(run: &Run) -> Option<Figure> {
     let start = holds.first()?.from_us;
     let span = (holds.iter().map(|hold| hold.to_us).max()? - start).max(1);
 
-    // In the order in which they first got it: where all wait in one line, the picture is a staircase.
+    // In the order in which they first got it: where all wait in one line, the picture is a
+    // staircase.
     let mut lanes: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
     for hold in &holds {
         let next = lanes.len();
@@ -33,19 +34,11 @@ pub(crate) fn timeline(run: &Run) -> Option<Figure> {
     let mut svg = Svg::new(below + 22.0);
     let x = |us: u64| LEFT + float(us - start) / float(span) * (WIDTH - LEFT);
 
-    svg.text((LEFT - 6.0, LOCK - 3.0), Anchor::End, "tick", "lock");
-    svg.text(
-        (LEFT - 6.0, LOCK + GAP + 10.0),
-        Anchor::End,
-        "tick",
-        "clients",
-    );
+    svg.text((LEFT - 6.0, LOCK - 3.0), "end", "tick", "lock");
+    svg.text((LEFT - 6.0, LOCK + GAP + 10.0), "end", "tick", "clients");
     svg.rect((LEFT, 0.0), (WIDTH - LEFT, LOCK), "track");
-    svg.rect(
-        (LEFT, LOCK + GAP),
-        (WIDTH - LEFT, below - LOCK - GAP),
-        "track",
-    );
+    let size = (WIDTH - LEFT, below - LOCK - GAP);
+    svg.rect((LEFT, LOCK + GAP), size, "track");
     let (mut busy, mut together, mut free_at) = (0, 0, start);
     for hold in &holds {
         let row = lanes.get(&hold.who).map_or(0, |(row, _)| *row);
@@ -64,33 +57,24 @@ pub(crate) fn timeline(run: &Run) -> Option<Figure> {
         busy += hold.to_us.saturating_sub(hold.from_us.max(free_at));
         free_at = free_at.max(hold.to_us);
     }
-    svg.text((LEFT, below + 16.0), Anchor::Start, "tick", "0");
-    svg.text((WIDTH, below + 16.0), Anchor::End, "tick", &time(span));
+    svg.text((LEFT, below + 16.0), "start", "tick", "0");
+    svg.text((WIDTH, below + 16.0), "end", "tick", &time(span));
 
     let turns = || lanes.values().map(|(_, turns)| *turns);
     let (fewest, most) = (turns().min()?, turns().max()?);
-    let mut words = vec![
-        format!(
-            "{} by {} in {}",
-            many(holds.len(), "hold"),
-            many(clients, "client"),
-            time(span)
-        ),
-        match together {
-            0 => "never two at the same time".to_owned(),
-            together => format!("{} began while another was held", count(together)),
-        },
-        format!(
-            "held {:.0} % of the time",
-            100.0 * float(busy) / float(span)
-        ),
-    ];
-    if fewest == most {
-        words.push(format!("{} each", many(most, "turn")));
+    let (holds, clients) = (many(holds.len(), "hold"), many(clients, "client"));
+    let together = match together {
+        0 => "never two at the same time".to_owned(),
+        together => format!("{} began while another was held", count(together)),
+    };
+    let turns = if fewest == most {
+        format!("{} each", many(most, "turn"))
     } else {
-        words.push(format!("{fewest} to {most} turns each"));
-    }
-    let words = words.join("; ");
-    let note = format!("<p class=\"note\">{}</p>", super::Text(&words));
-    Some(svg.figure(&run.title(), &words).with(note))
+        format!("{fewest} to {most} turns each")
+    };
+    let (share, span) = (100.0 * float(busy) / float(span), time(span));
+    let words = format!(
+        "{holds} by {clients} in {span}; {together}; held {share:.0} % of the time; {turns}"
+    );
+    Some(svg.with_note(&run.title(), words))
 }

@@ -1,0 +1,100 @@
+//! The apps that are measured, and the places where they cache.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+/// A sample app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Framework {
+    Axum,
+    Poem,
+    Warp,
+}
+
+/// Something that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum App {
+    Axum,
+    Poem,
+    Warp,
+    /// A constant answer: the best that this machine and this harness can do.
+    Floor,
+    /// Routes of the load test itself, on axum.
+    Lab,
+    /// The original; a child of another program.
+    #[value(skip)]
+    Python,
+    /// Somebody's own service.
+    #[value(skip)]
+    Target,
+}
+
+impl From<Framework> for App {
+    fn from(framework: Framework) -> Self {
+        match framework {
+            Framework::Axum => Self::Axum,
+            Framework::Poem => Self::Poem,
+            Framework::Warp => Self::Warp,
+        }
+    }
+}
+
+impl App {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Axum,
+        Self::Poem,
+        Self::Warp,
+        Self::Floor,
+        Self::Lab,
+        Self::Python,
+        Self::Target,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Axum => "axum",
+            Self::Poem => "poem",
+            Self::Warp => "warp",
+            Self::Floor => "floor",
+            Self::Lab => "lab",
+            Self::Python => "python",
+            Self::Target => "target",
+        }
+    }
+}
+
+/// The place where an app caches.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Cache {
+    Memory,
+    /// A server of our own.
+    Redis,
+    Url(String),
+}
+
+impl FromStr for Cache {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "memory" | "memory://" => Ok(Self::Memory),
+            "redis" => Ok(Self::Redis),
+            url if url.contains("://") => Ok(Self::Url(url.to_owned())),
+            _ => Err("expected `memory`, `redis` or a URL such as `redis://127.0.0.1:6379`".into()),
+        }
+    }
+}
+
+/// The name in tables and file names: of a URL its scheme alone, since the rest may hold a
+/// password.
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Redis => f.write_str("redis"),
+            Self::Url(url) => f.write_str(url.split("://").next().unwrap_or("url")),
+        }
+    }
+}
