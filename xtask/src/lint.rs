@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use crate::run::{Failure, Step, ask, exists, run, run_with};
-use crate::weight;
 use crate::workspace::{self, cargo};
+use crate::{circles, prose, weight};
 
 pub(crate) const STEPS: &[Step] = &[
     ("fmt", fmt),
+    ("circles", circles),
+    ("prose", prose),
     ("clippy", clippy),
     ("doc", doc),
     ("features", features),
@@ -20,6 +22,21 @@ pub(crate) const STEPS: &[Step] = &[
 fn fmt() -> Result<String, Failure> {
     run(cargo(), &["fmt", "--all", "--check"])?;
     Ok(String::new())
+}
+
+/// Checks all packages except those that still have circles.
+fn circles() -> Result<String, Failure> {
+    const LATER: &[&str] = &["cachify-core", "cachify-poem", "users-contract"];
+    let (packages, _) = workspace::load()?;
+    let names = packages.into_iter().map(|package| package.name);
+    let names = names.filter(|name| !LATER.contains(&name.as_str()));
+    circles::check(&names.collect::<Vec<_>>())
+}
+
+/// Checks the folders whose prose has been edited.
+fn prose() -> Result<String, Failure> {
+    const DONE: &[&str] = &["loadtest/", "redis-fixture/", "xtask/"];
+    prose::check(&DONE.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 fn clippy() -> Result<String, Failure> {
