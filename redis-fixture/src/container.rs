@@ -85,7 +85,8 @@ impl fmt::Debug for Running {
     }
 }
 
-/// On a thread of its own: testcontainers blocks on a runtime, which a thread of another runtime must not.
+/// On a thread of its own: testcontainers blocks on a runtime, which a thread of another runtime
+/// must not.
 fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(work).join()).expect("testcontainers does not panic")
 }

@@ -1,6 +1,7 @@
 use std::net::TcpListener;
 
-/// A listener on a port that no outgoing connection is ever given, so that it can be closed and opened again.
+/// A listener on a port that no outgoing connection is ever given, so that it can be closed and
+/// opened again.
 pub(crate) fn listen() -> TcpListener {
     (0..200)
         .find_map(|_| TcpListener::bind(("127.0.0.1", fastrand::u16(20_000..32_000))).ok())
@@ -15,7 +16,8 @@ pub(crate) fn free_port() -> u16 {
         .port()
 }
 
-/// `redis://user:password@host:port/db` in three: what stands before the address, the address, and what follows.
+/// `redis://user:password@host:port/db` in three: what stands before the address, the address, and
+/// what follows.
 pub(crate) fn split(url: &str) -> (&str, &str, &str) {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..]

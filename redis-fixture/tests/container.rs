@@ -1,4 +1,5 @@
-//! The way of a machine that has Docker and no Redis: needs a Docker engine, and the image or a registry.
+//! The way of a machine that has Docker and no Redis: needs a Docker engine, and the image or a
+//! registry.
 #![allow(clippy::expect_used, clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,5 @@
-//! What only servers of this machine can do; where they are in containers, `container.rs` has its own.
+//! Abilities that only servers of this machine have; where they are in containers, `container.rs`
+//! has its own.
 #![cfg(not(feature = "containers"))]
 #![allow(clippy::expect_used, clippy::print_stdout)]
 
