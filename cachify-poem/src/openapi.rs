@@ -9,16 +9,19 @@ use poem_openapi::types::Type;
 use crate::Problem;
 
 /// Status, description, and whether the answer says when to try again.
-const REFUSALS: [(u16, &str, bool); 5] = [
+const REFUSALS: [(u16, &str, bool); 7] = [
     (400, "The path or the query does not make the key.", false),
+    (408, "The body does not arrive in time.", false),
     (409, "The same is running already.", true),
+    (413, "The body is longer than what is accepted.", false),
     (423, "Another request holds the lock.", true),
     (429, "All permits are out.", true),
     (503, "The backend is away, or what was held got lost.", true),
 ];
 
-/// An operation that returns it documents all that it can answer. A guard among the arguments can
-/// refuse with some of these, which the arguments do not show: return it there too.
+/// An operation that returns it documents all that it can answer, except for 500, which only a
+/// mistake in the program causes. A guard among the arguments, or a middleware, can refuse with
+/// some of these, which the arguments do not show: return it there too.
 ///
 /// # Examples
 ///

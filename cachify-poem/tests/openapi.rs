@@ -4,8 +4,12 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
+use cachify_poem::http::problem;
 use cachify_poem::{
-    CacheKey, CacheMiddleware, Cachify, Locked, Pooled, Problem, RunOnce, ScopeMiddleware, key,
+    CacheKey, CacheMiddleware, Cachify, Error, ErrorKind, Locked, Pooled, Problem, RunOnce,
+    ScopeMiddleware, key,
 };
 use poem::web::Data;
 use poem::{Endpoint, EndpointExt as _, Route};
@@ -167,22 +171,39 @@ fn h5_refusals_are_documented() {
     let spec = service(&Door::shut()).spec();
     let spec: Value = serde_json::from_str(&spec).unwrap();
     let responses = &spec["paths"]["/locked/{team}/{id}"]["get"]["responses"];
-    for (status, again) in [
-        ("400", false),
-        ("409", true),
-        ("423", true),
-        ("429", true),
-        ("503", true),
-    ] {
+    let refused = [
+        ErrorKind::Held,
+        ErrorKind::Full,
+        ErrorKind::Lost,
+        ErrorKind::Unavailable,
+        ErrorKind::Timeout,
+        ErrorKind::Unconfirmed,
+        ErrorKind::NotQueued,
+        ErrorKind::Request,
+        ErrorKind::SlowBody,
+        ErrorKind::LongBody,
+    ];
+    let mut answers: BTreeMap<_, _> = refused
+        .into_iter()
+        .map(|kind| {
+            let (status, headers, _) = problem(&Error::new(kind, "refused"));
+            (status.as_str().to_owned(), headers.contains_key("retry-after"))
+        })
+        .collect();
+    // `Held`, of `Cachify::once`.
+    answers.insert("409".to_owned(), true);
+    for (status, again) in &answers {
         let response = &responses[status];
         let schema = &response["content"]["application/problem+json"]["schema"];
+        assert!(schema.is_object(), "{status} is not documented");
         assert_eq!(
             schema["required"].as_array().unwrap().len(),
             4,
             "{response}"
         );
         let header = response["headers"].get("Retry-After");
-        assert_eq!(header.is_some(), again, "{response}");
+        assert_eq!(header.is_some(), *again, "{response}");
     }
     assert!(responses["200"].is_object());
+    assert_eq!(responses.as_object().unwrap().len(), answers.len() + 1);
 }
