@@ -137,10 +137,20 @@ impl App {
         self.client.request(method, format!("{}{path}", self.url))
     }
 
+    /// Returns the address that the app listens on.
+    ///
+    /// # Panics
+    ///
+    /// If it announced another URL than that of an address.
+    pub fn address(&self) -> &str {
+        self.url.strip_prefix("http://").expect("an address")
+    }
+
     /// Sends bytes, and reads to the end of the connection.
     pub async fn raw(&self, request: &str) -> String {
-        let address = self.url.strip_prefix("http://").expect("an address");
-        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let mut stream = TcpStream::connect(self.address())
+            .await
+            .expect("it listens");
         stream
             .write_all(request.as_bytes())
             .await
@@ -213,7 +223,7 @@ impl App {
 
     /// Sends a request but for 33 bytes of its body, once the app asks for the body.
     pub async fn half_a_request(&self, method: &str, path: &str) -> TcpStream {
-        let address = self.url.strip_prefix("http://").expect("an address");
+        let address = self.address();
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         let half = format!(
             "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
@@ -252,9 +262,8 @@ impl App {
     ///
     /// If it goes on taking some.
     pub async fn refuses_connections(&self) {
-        let address = self.url.strip_prefix("http://").expect("an address");
         let refused = async {
-            while TcpStream::connect(address).await.is_ok() {
+            while TcpStream::connect(self.address()).await.is_ok() {
                 tokio::task::yield_now().await;
             }
         };

@@ -5,6 +5,7 @@
 mod answers;
 mod flights;
 mod holds;
+mod hosts;
 mod kept;
 mod vary;
 
@@ -14,7 +15,7 @@ use reqwest::{RequestBuilder, Response};
 
 use crate::{App, Launch};
 
-pub use self::{answers::*, flights::*, holds::*, kept::*, vary::*};
+pub use self::{answers::*, flights::*, holds::*, hosts::*, kept::*, vary::*};
 
 /// What is asked, with which headers; which status, which word of the cache and which body answer it; and some of its headers, `None` for those that must
 /// not be there.
