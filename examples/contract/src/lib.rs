@@ -12,11 +12,16 @@
 //! | type of JSON | `application/json` | and `; charset=utf-8` | `application/json` | the framework's own |
 //! | fields of JSON | as declared | sorted | as declared | poem-openapi makes a tree first |
 //! | `detail` of a 4xx | each in the framework's words | | | |
-//! | `Cache-Status` of an error | there | not there | not there | errors of poem and rejections of warp have no headers yet |
+//! | `Cache-Status` of an error | there | not there | there, except for a rejection | errors of poem and rejections of warp have no headers yet |
 //! | HEAD for what is not cached | fills nothing | fills where the middleware is inside of the method | fills nothing | there poem shows a HEAD as a GET |
 //! | `/users/7/`, `/users` | 404 | 404 | as without, or with, the slash | warp's paths end with or without |
 //! | `/users/%37` | user 7 | user 7 | 400 | warp does not decode paths |
-//! | an update with a bad body while another one runs | 226 | 4xx | 4xx | the layer runs before the body is read |
+//! | another method than GET or HEAD on a path without a route | 404 | 404 | 405 | warp's routes reject a path and a method alike |
+//! | `Allow` | `GET,HEAD,PUT` | `GET, HEAD, PUT` | `GET, HEAD, PUT` | axum writes its own |
+//! | an update with a malformed user while another one runs | 226 | 4xx | 4xx | axum's layer takes the lock before the handler parses the body |
+//! | routes that share one cache | the first is cached, the others bypass | the same | the key must tell them apart | warp does not say which route matched |
+//! | what a handler sees of conditions and ignored cookies | nothing | nothing | what a filter extracted before the cache | the cache cannot change extracted values |
+//! | body of a route with a guard argument | a `BodyLayer` reads it first | the argument reads it first | the order of the filters decides | axum's arguments cannot read a body before the last one |
 
 // What fails here fails a test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -113,6 +118,7 @@ macro_rules! http {
                 h7_an_unsafe_method_resets_the_key_of_its_route
                 h7_c12_an_abandoned_change_resets_the_key_of_its_route
                 h9_hosts_and_paths_are_apart_where_the_key_names_them
+                h9_hosts_are_apart_over_http2_too
                 h9_two_users_are_apart_by_a_cookie_that_the_key_names
                 h1_s29_cookies_are_shared_with_nobody_and_slow_for_nobody
                 h2_s30_variants_are_apart_and_one_reset_clears_them
@@ -140,6 +146,7 @@ macro_rules! http {
                 h7_an_unsafe_method_resets_the_key_of_its_route
                 h7_c12_an_abandoned_change_resets_the_key_of_its_route
                 h9_hosts_and_paths_are_apart_where_the_key_names_them
+                h9_hosts_are_apart_over_http2_too
                 h9_two_users_are_apart_by_a_cookie_that_the_key_names
                 h1_s29_cookies_are_shared_with_nobody_and_slow_for_nobody
                 h2_s30_variants_are_apart_and_one_reset_clears_them

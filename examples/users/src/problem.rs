@@ -118,9 +118,26 @@ pub enum LockProblems {
 
 /// The methods of a path, for the `Allow` field of a 405.
 pub fn allowed(path: &str) -> &'static str {
-    match path.strip_prefix("/users/") {
-        Some("") => "POST",
-        Some(_) => "GET, HEAD, PUT",
-        None => "GET, HEAD",
+    match path.strip_prefix("/users") {
+        Some("" | "/") => "POST",
+        Some(rest) if rest.starts_with('/') => "GET, HEAD, PUT",
+        _ => "GET, HEAD",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::allowed;
+
+    #[test]
+    fn a_path_has_the_methods_of_its_route() {
+        for (path, methods) in [
+            ("/users", "POST"),
+            ("/users/", "POST"),
+            ("/users/7", "GET, HEAD, PUT"),
+            ("/healthz", "GET, HEAD"),
+        ] {
+            assert_eq!(allowed(path), methods, "{path}");
+        }
     }
 }
