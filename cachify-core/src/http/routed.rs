@@ -158,6 +158,9 @@ impl Met {
         let Some(host) = host(request) else {
             return;
         };
+        if self.host.get().is_some_and(|first| **first == *host) {
+            return;
+        }
         let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
         if name == "localhost" || host.starts_with('[') || name.parse::<IpAddr>().is_ok() {
             return;
