@@ -144,6 +144,8 @@ pub use cachify_macros::cached;
 /// that cannot has to have `on_error`, or both `on_locked` and `on_unavailable`, or it does not
 /// compile.
 ///
+/// Below `#[cached]`, the cache stores what these options return, unless it is an `Err`.
+///
 /// # Companions
 ///
 /// `is_locked` and `force_release`, as those of [`#[cached]`](macro@cached).
@@ -186,7 +188,8 @@ pub use cachify_macros::once;
 /// | `max_hold = "10m"` | How long a holder may take at most, at least 1 s. | without end |
 /// | `with`, `companion`, `method`, `crate` | As in [`#[cached]`](macro@cached). | |
 ///
-/// Without `on_error` and `map_err`, errors are returned as in [`#[once]`](macro@once).
+/// Without `on_error` and `map_err`, errors are returned as in [`#[once]`](macro@once). Below
+/// `#[cached]`, the cache stores what these options return, unless it is an `Err`.
 ///
 /// # Companions
 ///
@@ -239,7 +242,8 @@ pub use cachify_macros::locked;
 /// | `max_hold = "10m"` | How long a holder may take at most, at least 1 s. | without end |
 /// | `with`, `companion`, `method`, `crate` | As in [`#[cached]`](macro@cached). | |
 ///
-/// Without `on_error` and `map_err`, errors are returned as in [`#[once]`](macro@once).
+/// Without `on_error` and `map_err`, errors are returned as in [`#[once]`](macro@once). Below
+/// `#[cached]`, the cache stores what these options return, unless it is an `Err`.
 ///
 /// # Companions
 ///
