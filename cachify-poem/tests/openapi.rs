@@ -6,10 +6,9 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use cachify_poem::http::problem;
 use cachify_poem::{
     CacheKey, CacheMiddleware, Cachify, Error, ErrorKind, Locked, Pooled, Problem, RunOnce,
-    ScopeMiddleware, key,
+    ScopeMiddleware, key, problem,
 };
 use poem::web::Data;
 use poem::{Endpoint, EndpointExt as _, Route};
@@ -187,7 +186,10 @@ fn h5_refusals_are_documented() {
         .into_iter()
         .map(|kind| {
             let (status, headers, _) = problem(&Error::new(kind, "refused"));
-            (status.as_str().to_owned(), headers.contains_key("retry-after"))
+            (
+                status.as_str().to_owned(),
+                headers.contains_key("retry-after"),
+            )
         })
         .collect();
     // `Held`, of `Cachify::once`.
