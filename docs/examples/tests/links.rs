@@ -48,7 +48,9 @@ fn every_test_that_the_table_of_conformance_names_exists() {
     let page = fs::read_to_string(page).unwrap();
     let named: BTreeSet<_> = page
         .split('`')
-        .filter(|word| word.starts_with(['c', 'h']) && word.contains('_') && !word.contains([' ', '(']))
+        .filter(|word| {
+            word.starts_with(['c', 'h']) && word.contains('_') && !word.contains([' ', '('])
+        })
         .collect();
     assert!(named.len() > 40, "{named:?}");
     for name in named {
