@@ -182,16 +182,15 @@ impl Lock {
     /// use cachify_core::{Cachify, key};
     ///
     /// #[tokio::main]
-    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// async fn main() -> Result<(), cachify_core::Error> {
     ///     let cachify = Cachify::memory();
     ///     let lock = cachify.lock(&key!("door")).ttl("20s");
-    ///     let guard = lock.acquire().await?;
+    ///     let _guard = lock.acquire().await?;
     ///
     ///     let status = lock.status().await?;
     ///     let holder = status.holder.expect("the guard is alive");
     ///     println!("{} has it for {:?}", holder.owner, holder.ttl_left);
     ///     assert_eq!(status.waiters, 0);
-    /// #     guard.release().await
     ///     Ok(())
     /// }
     /// ```
