@@ -20,7 +20,7 @@ pub use self::results::{all, any};
 pub use self::returned::{
     Fallible, Plain, Returned, Returns, Shared, ViaFallible, ViaPlain, ViaShared,
 };
-pub use crate::key::{CacheKey, Key, KeyPart, KeyTemplate, Slot};
+pub use crate::key::{CacheKey, Key, KeyPart, KeyTemplate, Segment};
 pub use crate::read::policy::Sharing;
 pub use crate::{Cachify, Error, Ttl};
 #[cfg(feature = "http")]

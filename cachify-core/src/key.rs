@@ -17,7 +17,7 @@ use smol_str::SmolStr;
 pub use self::keys::Keys;
 pub(crate) use self::prefix::Prefix;
 #[doc(hidden)]
-pub use self::template::Slot;
+pub use self::template::Segment;
 pub use self::template::{KeyTemplate, MissingPlaceholder};
 
 /// A rendered key: it names one entry, one lock or one pool.

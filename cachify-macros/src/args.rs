@@ -103,12 +103,12 @@ pub(crate) struct Layer {
     pub(crate) on_error: Option<Expr>,
     pub(crate) on_unavailable: Option<Expr>,
     pub(crate) map_err: Option<Expr>,
-    pub(crate) place: Place,
+    pub(crate) function: FunctionOptions,
 }
 
 /// What concerns the function as a whole, whichever of its attributes says it.
 #[derive(Default)]
-pub(crate) struct Place {
+pub(crate) struct FunctionOptions {
     pub(crate) companion: Option<Companion>,
     pub(crate) method: Option<Span>,
     pub(crate) krate: Option<Path>,
@@ -135,7 +135,7 @@ impl Layer {
             (None, None, None, None, None);
         let (mut wait, mut max_hold, mut max, mut on_contended) = (None, None, None, None);
         let (mut on_error, mut on_unavailable, mut map_err) = (None, None, None);
-        let mut place = Place::default();
+        let mut function = FunctionOptions::default();
         let mut values: Vec<(Ident, Expr)> = Vec::new();
         while !input.is_empty() {
             let name = input.call(Ident::parse_any).map_err(|error| {
@@ -162,14 +162,14 @@ impl Layer {
                 value_follows(&name, input)?;
                 values.push((name, input.parse()?));
             } else if text == "method" {
-                place.method = Some(name.span());
+                function.method = Some(name.span());
             } else {
                 value_follows(&name, input)?;
                 match &*text {
                     "key" => key = Some(input.parse().map_err(|error| key_is_text(&error))?),
                     "with" => with = Some(Expr::parse(input)?),
-                    "companion" => place.companion = Some(Companion::parse(input)?),
-                    "crate" => place.krate = Some(krate::parse(&input.parse()?)?),
+                    "companion" => function.companion = Some(Companion::parse(input)?),
+                    "crate" => function.krate = Some(krate::parse(&input.parse()?)?),
                     "ttl" => ttl = Some(Time::parse(input)?),
                     "wait" => wait = Some(Time::parse(input)?),
                     "max_hold" => max_hold = Some(Time::parse(input)?),
@@ -218,7 +218,7 @@ impl Layer {
             on_error,
             on_unavailable,
             map_err,
-            place,
+            function,
         })
     }
 }

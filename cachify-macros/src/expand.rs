@@ -13,7 +13,7 @@ use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
 use syn::{AttrStyle, Attribute, ItemFn, Meta, ReturnType};
 
-use crate::args::{Layer, Place, What};
+use crate::args::{FunctionOptions, Layer, What};
 use crate::function::{Function, names_in};
 use crate::{krate, validate};
 use context::Context;
@@ -65,15 +65,15 @@ fn expand(
         written.append(&mut names_in(attr.meta.to_token_stream()));
         layers.push(inner_layer(attr)?);
     }
-    let place = merge(&mut layers)?;
+    let options = merge(&mut layers)?;
     let parts = Function::new(item);
     validate::stack(&layers)?;
     let names_self_type = written.contains("Self");
-    let has_companions = !matches!(&place.companion, Some(companion) if companion.name.is_none());
+    let has_companions = !matches!(&options.companion, Some(companion) if companion.name.is_none());
     validate::function(
         &parts,
         &layers[0],
-        place.method.is_some(),
+        options.method.is_some(),
         has_companions,
         names_self_type,
     )?;
@@ -81,10 +81,10 @@ fn expand(
         validate::layer(&parts, layer)?;
     }
     let context = Context {
-        private: krate::private(place.krate.as_ref()),
+        private: krate::private(options.krate.as_ref()),
         returns: parts.returns(),
         function: parts,
-        place,
+        options,
     };
     let companions = companions::expand(&context, &layers)?;
     let mut body = body(&context, &layers, context.is_sync());
@@ -160,14 +160,14 @@ fn inner_layer(attr: &Attribute) -> syn::Result<Layer> {
 }
 
 /// Merges what the attributes say about the function as a whole. They must agree.
-fn merge(layers: &mut [Layer]) -> syn::Result<Place> {
-    let mut merged = Place::default();
+fn merge(layers: &mut [Layer]) -> syn::Result<FunctionOptions> {
+    let mut merged = FunctionOptions::default();
     for layer in layers {
-        let Place {
+        let FunctionOptions {
             companion,
             method,
             krate,
-        } = std::mem::take(&mut layer.place);
+        } = std::mem::take(&mut layer.function);
         merged.method = merged.method.or(method);
         merged.krate = merged.krate.or(krate);
         if let (Some(one), Some(other)) = (&merged.companion, &companion)

@@ -13,7 +13,7 @@ use syn::{
     Pat, PatIdent, PatType, ReturnType, Token, Type, TypeParamBound, WherePredicate, parse_quote,
 };
 
-use crate::template::{Slot, Template};
+use crate::template::{Placeholder, Template};
 
 pub(crate) struct Function {
     pub(crate) item: ItemFn,
@@ -74,11 +74,11 @@ impl Function {
     /// Returns the argument that a placeholder begins with. It is found by its text, although the
     /// template and the arguments may come from different macros; errors are to point at the
     /// template.
-    pub(crate) fn argument(&self, template: &Template, slot: &Slot) -> Ident {
-        let mut argument = match (self.binding(&slot.root), self.item.sig.receiver()) {
+    pub(crate) fn argument(&self, template: &Template, placeholder: &Placeholder) -> Ident {
+        let mut argument = match (self.binding(&placeholder.root), self.item.sig.receiver()) {
             (Some(binding), _) => binding.ident.clone(),
             (None, Some(receiver)) => Ident::new("self", receiver.self_token.span),
-            (None, None) => slot.root.clone(),
+            (None, None) => placeholder.root.clone(),
         };
         argument.set_span(argument.span().located_at(template.span()));
         argument

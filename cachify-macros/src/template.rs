@@ -12,10 +12,10 @@ use syn::{Expr, Ident, Index, LitStr, Member};
 pub(crate) struct Template {
     pub(crate) lit: LitStr,
     head: String,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) placeholders: Vec<Placeholder>,
 }
 
-pub(crate) struct Slot {
+pub(crate) struct Placeholder {
     /// As it was written, without the braces.
     pub(crate) name: String,
     /// What stands before the first dot.
@@ -39,28 +39,32 @@ impl<'a> Given<'a> {
         )
     }
 
-    fn position(&self, slot: &Slot) -> Option<usize> {
-        self.0.iter().position(|(name, _)| slot.is_of(name))
+    fn position(&self, placeholder: &Placeholder) -> Option<usize> {
+        self.0.iter().position(|(name, _)| placeholder.is_of(name))
     }
 }
 
 impl Template {
     pub(crate) fn has(&self, name: &Ident) -> bool {
-        self.slots.iter().any(|slot| slot.is_of(name))
+        self.placeholders
+            .iter()
+            .any(|placeholder| placeholder.is_of(name))
     }
 
     pub(crate) fn new(lit: LitStr) -> syn::Result<Self> {
         let text = lit.value();
         let parsed = template::parse(&text).map_err(|error| syn::Error::new(lit.span(), error))?;
-        let slots = parsed
+        let placeholders = parsed
             .placeholders
             .into_iter()
-            .map(|slot| Slot::new(&text[slot.name], slot.then, lit.span()))
+            .map(|placeholder| {
+                Placeholder::new(&text[placeholder.name], placeholder.then, lit.span())
+            })
             .collect::<syn::Result<_>>()?;
         Ok(Self {
             lit,
             head: parsed.head,
-            slots,
+            placeholders,
         })
     }
 
@@ -72,7 +76,7 @@ impl Template {
     /// it, `names` are those it has.
     pub(crate) fn unknown(
         &self,
-        slot: &Slot,
+        placeholder: &Placeholder,
         place: &str,
         names: impl Iterator<Item = String>,
     ) -> syn::Error {
@@ -82,22 +86,26 @@ impl Template {
             [name] => format!("it has {name} only"),
             names => format!("it has {}", names.join(", ")),
         };
-        let message = format!("`{{{}}}` names no {place}: {there}", slot.name);
+        let message = format!("`{{{}}}` names no {place}: {there}", placeholder.name);
         syn::Error::new(self.span(), message)
     }
 
     /// Returns the items of a block that make up the template, as a `static` by the name of
     /// `__CACHIFY_TEMPLATE`.
     pub(crate) fn statics(&self, private: &TokenStream) -> TokenStream {
-        let Self { lit, head, slots } = self;
+        let Self {
+            lit,
+            head,
+            placeholders,
+        } = self;
         let text = lit.value();
-        let count = slots.len();
-        let slots = slots
+        let count = placeholders.len();
+        let placeholders = placeholders
             .iter()
-            .map(|Slot { name, then, .. }| quote!(#private::Slot::new(#name, #then)));
+            .map(|Placeholder { name, then, .. }| quote!(#private::Segment::new(#name, #then)));
         quote! {
-            static __CACHIFY_SLOTS: [#private::Slot; #count] = [#(#slots),*];
-            static __CACHIFY_TEMPLATE: #private::KeyTemplate = #private::KeyTemplate::from_macro(#text, #head, &__CACHIFY_SLOTS);
+            static __CACHIFY_SEGMENTS: [#private::Segment; #count] = [#(#placeholders),*];
+            static __CACHIFY_TEMPLATE: #private::KeyTemplate = #private::KeyTemplate::from_macro(#text, #head, &__CACHIFY_SEGMENTS);
         }
     }
 
@@ -107,21 +115,21 @@ impl Template {
         &self,
         private: &TokenStream,
         given: &Given<'_>,
-        value: impl Fn(&Slot) -> TokenStream,
+        value: impl Fn(&Placeholder) -> TokenStream,
     ) -> TokenStream {
         let statics = self.statics(private);
         let names = given.0.iter();
         let names: Vec<_> = names
             .map(|(name, _)| format_ident!("__cachify_value_{}", name.unraw()))
             .collect();
-        let values = self.slots.iter().map(|slot| {
-            let Some(at) = given.position(slot) else {
-                let value = value(slot);
+        let values = self.placeholders.iter().map(|placeholder| {
+            let Some(at) = given.position(placeholder) else {
+                let value = value(placeholder);
                 return quote_spanned!(self.span()=> &#value);
             };
             // At the expression, for the compiler to point there at what has no text.
             let (name, span) = (&names[at], given.0[at].1.span());
-            let value = slot.value(&quote_spanned!(span=> (*#name)), span);
+            let value = placeholder.value(&quote_spanned!(span=> (*#name)), span);
             quote_spanned!(span=> &#value)
         });
         let render = quote!(__CACHIFY_TEMPLATE.render(&[#(#values),*]));
@@ -142,7 +150,7 @@ impl Template {
     }
 }
 
-impl Slot {
+impl Placeholder {
     fn new(name: &str, then: String, span: Span) -> syn::Result<Self> {
         let mut parts = name.split('.');
         let root = parts.next().unwrap_or_default();

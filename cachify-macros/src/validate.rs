@@ -11,7 +11,7 @@ use syn::{
 use crate::args::{Layer, Time, What, ungrouped};
 use crate::function::{Function, names_in};
 use crate::place::{self, Place};
-use crate::template::Slot;
+use crate::template::Placeholder;
 
 /// Begins every name that an expansion puts into a function's body.
 pub(crate) const MARK: &str = "__cachify_";
@@ -227,19 +227,27 @@ pub(crate) fn stack(layers: &[Layer]) -> syn::Result<()> {
 }
 
 fn placeholders(function: &Function, layer: &Layer) -> syn::Result<()> {
-    let given = |slot: &&Slot| layer.values.iter().any(|(name, _)| slot.is_of(name));
-    for slot in layer.template.slots.iter().filter(|slot| !given(slot)) {
-        let known = match &*slot.root.to_string() {
+    let given =
+        |placeholder: &&Placeholder| layer.values.iter().any(|(name, _)| placeholder.is_of(name));
+    for placeholder in layer
+        .template
+        .placeholders
+        .iter()
+        .filter(|placeholder| !given(placeholder))
+    {
+        let known = match &*placeholder.root.to_string() {
             "self" => function.has_receiver(),
-            _ => function.binding(&slot.root).is_some(),
+            _ => function.binding(&placeholder.root).is_some(),
         };
         if !known {
             let receiver = function.has_receiver().then(|| "self".to_owned());
             let names = function.bindings.iter().map(|binding| binding.name.clone());
             let place = format!("parameter of `{}`", function.item.sig.ident);
-            return Err(layer
-                .template
-                .unknown(slot, &place, receiver.into_iter().chain(names)));
+            return Err(layer.template.unknown(
+                placeholder,
+                &place,
+                receiver.into_iter().chain(names),
+            ));
         }
     }
     Ok(())

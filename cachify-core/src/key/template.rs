@@ -46,24 +46,24 @@ pub struct KeyTemplate {
     text: SmolStr,
     /// The literal before the first placeholder, as keys show it.
     head: SmolStr,
-    slots: Slots,
+    segments: Segments,
 }
 
 #[derive(Clone)]
-enum Slots {
-    Static(&'static [Slot]),
-    Shared(Arc<[Slot]>),
+enum Segments {
+    Static(&'static [Segment]),
+    Shared(Arc<[Segment]>),
 }
 
 /// A placeholder and the literal behind it: what macros build templates of.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Slot {
+pub struct Segment {
     name: SmolStr,
     then: SmolStr,
 }
 
-impl Slot {
+impl Segment {
     /// `then` in the form in which keys show it.
     pub const fn new(name: &'static str, then: &'static str) -> Self {
         Self {
@@ -85,14 +85,14 @@ impl KeyTemplate {
         let parsed = template::parse(text).map_err(|error| {
             Error::new(ErrorKind::Template, error.to_string()).with_template(text)
         })?;
-        let slots = parsed.placeholders.into_iter().map(|slot| Slot {
-            name: text[slot.name].into(),
-            then: slot.then.into(),
+        let segments = parsed.placeholders.into_iter().map(|segment| Segment {
+            name: text[segment.name].into(),
+            then: segment.then.into(),
         });
         Ok(Self {
             text: text.into(),
             head: parsed.head.into(),
-            slots: Slots::Shared(slots.collect()),
+            segments: Segments::Shared(segments.collect()),
         })
     }
 
@@ -101,12 +101,12 @@ impl KeyTemplate {
     pub const fn from_macro(
         text: &'static str,
         head: &'static str,
-        slots: &'static [Slot],
+        segments: &'static [Segment],
     ) -> Self {
         Self {
             text: SmolStr::new_static(text),
             head: SmolStr::new_static(head),
-            slots: Slots::Static(slots),
+            segments: Segments::Static(segments),
         }
     }
 
@@ -117,13 +117,13 @@ impl KeyTemplate {
 
     /// Returns the names in braces, in order; a name that stands twice comes twice.
     pub fn placeholders(&self) -> impl Iterator<Item = &str> {
-        self.slots().iter().map(|slot| slot.name.as_str())
+        self.segments().iter().map(|segment| segment.name.as_str())
     }
 
-    fn slots(&self) -> &[Slot] {
-        match &self.slots {
-            Slots::Static(slots) => slots,
-            Slots::Shared(slots) => slots,
+    fn segments(&self) -> &[Segment] {
+        match &self.segments {
+            Segments::Static(segments) => segments,
+            Segments::Shared(segments) => segments,
         }
     }
 
@@ -137,27 +137,27 @@ impl KeyTemplate {
     /// When the number of values is not that of the placeholders, or the `Display` of a value
     /// returns an error (as `to_string` does): such a key would not tell its values apart.
     pub fn render(&self, parts: &[&dyn KeyPart]) -> Key {
-        let slots = self.slots();
+        let segments = self.segments();
         assert!(
-            parts.len() == slots.len(),
+            parts.len() == segments.len(),
             "the key template `{}` has {} placeholders, but got {} values",
             self.text,
-            slots.len(),
+            segments.len(),
             parts.len(),
         );
-        if slots.is_empty() && self.head.len() <= MAX_LEN {
+        if segments.is_empty() && self.head.len() <= MAX_LEN {
             return self.key(self.head.clone());
         }
         let mut key = Renderer::new();
         key.push(&self.head);
-        for (slot, part) in slots.iter().zip(parts) {
-            let written = write!(key.push_value(&slot.then), "{part}");
+        for (segment, part) in segments.iter().zip(parts) {
+            let written = write!(key.push_value(&segment.then), "{part}");
             assert!(
                 written.is_ok(),
                 "the `Display` of the value for `{{{}}}` returned an error",
-                slot.name
+                segment.name
             );
-            key.push(&slot.then);
+            key.push(&segment.then);
         }
         self.key(key.finish())
     }
@@ -185,13 +185,13 @@ impl KeyTemplate {
     ) -> Result<Key, MissingPlaceholder> {
         let mut key = Renderer::new();
         key.push(&self.head);
-        for slot in self.slots() {
-            let value = value(&slot.name).ok_or_else(|| MissingPlaceholder {
+        for segment in self.segments() {
+            let value = value(&segment.name).ok_or_else(|| MissingPlaceholder {
                 template: self.text.clone(),
-                name: slot.name.clone(),
+                name: segment.name.clone(),
             })?;
-            key.push_value(&slot.then).write_bytes(&value);
-            key.push(&slot.then);
+            key.push_value(&segment.then).write_bytes(&value);
+            key.push(&segment.then);
         }
         Ok(self.key(key.finish()))
     }

@@ -15,7 +15,7 @@ use crate::function::names_in;
 /// All companions: an empty enum by the function's name, or methods beside it.
 pub(super) fn expand(context: &Context, layers: &[Layer]) -> syn::Result<TokenStream> {
     let item = &context.function.item;
-    let name = match &context.place.companion {
+    let name = match &context.options.companion {
         Some(companion) => match &companion.name {
             Some(name) => name,
             None => return Ok(TokenStream::new()),

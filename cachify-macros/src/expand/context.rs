@@ -5,9 +5,9 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{GenericArgument, Ident, PathArguments, ReturnType, Type, TypePath, parse_quote};
 
-use crate::args::{Layer, Place};
+use crate::args::{FunctionOptions, Layer};
 use crate::function::{Function, names_in};
-use crate::template::{Given, Slot};
+use crate::template::{Given, Placeholder};
 
 /// The knowledge that all parts of one expansion share.
 pub(super) struct Context {
@@ -16,7 +16,7 @@ pub(super) struct Context {
     pub(super) private: TokenStream,
     /// The type that the function returns, with `_` for an `impl Trait`.
     pub(super) returns: Type,
-    pub(super) place: Place,
+    pub(super) options: FunctionOptions,
 }
 
 impl Context {
@@ -26,7 +26,7 @@ impl Context {
 
     /// Companions are siblings of the function.
     pub(super) fn is_method(&self) -> bool {
-        self.place.method.is_some() || self.function.has_receiver()
+        self.options.method.is_some() || self.function.has_receiver()
     }
 
     /// Returns the outcome of a future, in a function that may not be async.
@@ -81,9 +81,9 @@ impl Context {
     pub(super) fn key(&self, layer: &Layer) -> TokenStream {
         let template = &layer.template;
         let given = Given::new(&layer.values);
-        template.render(&self.private, &given, |slot: &Slot| {
-            let argument = self.function.argument(template, slot);
-            slot.value(&argument.to_token_stream(), template.span())
+        template.render(&self.private, &given, |placeholder: &Placeholder| {
+            let argument = self.function.argument(template, placeholder);
+            placeholder.value(&argument.to_token_stream(), template.span())
         })
     }
 

@@ -10,7 +10,7 @@ use syn::{Attribute, Data, DeriveInput, Expr, Field, Ident, LitStr, Path, Token,
 
 use crate::args::value_follows;
 use crate::krate;
-use crate::template::{Given, Slot, Template};
+use crate::template::{Given, Placeholder, Template};
 
 /// `"template", name = expression, ..`
 pub(crate) struct KeyInput {
@@ -90,9 +90,11 @@ pub(crate) fn key(input: &KeyInput) -> syn::Result<TokenStream> {
         ));
     }
     let private = krate::private(krate.as_ref());
-    Ok(template.render(&private, &Given::new(values), |slot| {
-        slot.value(&slot.root.to_token_stream(), template.span())
-    }))
+    Ok(
+        template.render(&private, &Given::new(values), |placeholder| {
+            placeholder.value(&placeholder.root.to_token_stream(), template.span())
+        }),
+    )
 }
 
 pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
@@ -113,9 +115,9 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let private = krate::private(krate.as_ref());
 
     let mut generics = generics.clone();
-    for slot in &template.slots {
-        let field = field(&template, slot, &data.fields)?;
-        if slot.fields.is_empty() && mentions_generics(field, &generics) {
+    for placeholder in &template.placeholders {
+        let field = field(&template, placeholder, &data.fields)?;
+        if placeholder.fields.is_empty() && mentions_generics(field, &generics) {
             let ty = &field.ty;
             generics
                 .make_where_clause()
@@ -126,9 +128,9 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let statics = template.statics(&private);
     // At the template, for the compiler to point there at what has no text.
     let this = Ident::new("self", template.span());
-    let values = template.slots.iter().map(|slot| {
-        let root = &slot.root;
-        let value = slot.value(&quote!(#this.#root), template.span());
+    let values = template.placeholders.iter().map(|placeholder| {
+        let root = &placeholder.root;
+        let value = placeholder.value(&quote!(#this.#root), template.span());
         quote_spanned!(template.span()=> &#value)
     });
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
@@ -173,15 +175,19 @@ fn key_attribute(attrs: &[Attribute], span: Span) -> syn::Result<(Template, Opti
     })
 }
 
-fn field<'a>(template: &Template, slot: &Slot, fields: &'a syn::Fields) -> syn::Result<&'a Field> {
+fn field<'a>(
+    template: &Template,
+    placeholder: &Placeholder,
+    fields: &'a syn::Fields,
+) -> syn::Result<&'a Field> {
     let named = |field: &&Field| {
         let name = field.ident.as_ref();
-        name.is_some_and(|name| name.unraw() == slot.root.unraw())
+        name.is_some_and(|name| name.unraw() == placeholder.root.unraw())
     };
     fields.iter().find(named).ok_or_else(|| {
         let names = fields.iter().filter_map(|field| field.ident.as_ref());
         template.unknown(
-            slot,
+            placeholder,
             "field of the struct",
             names.map(|name| name.unraw().to_string()),
         )

@@ -9,16 +9,16 @@ use syn::{Expr, Ident, Type};
 use super::{Companions, Method};
 use crate::args::Layer;
 use crate::function::Binding;
-use crate::template::{Given, Slot};
+use crate::template::{Given, Placeholder};
 
 /// Where a companion has the value of a placeholder from.
 enum Part<'a> {
     /// The argument that the placeholder names.
-    Argument(&'a Slot),
+    Argument(&'a Placeholder),
     /// An expression of these arguments.
     Of(Vec<&'a Binding>),
     /// The caller: the expression uses an argument whose type is inside a pattern.
-    Whole(&'a Slot, Vec<&'a Binding>),
+    Whole(&'a Placeholder, Vec<&'a Binding>),
 }
 
 impl Companions<'_> {
@@ -98,18 +98,18 @@ impl Companions<'_> {
             }
             for part in parts() {
                 let (ident, ty) = match (part, &binding.ty) {
-                    (Part::Argument(slot), Some(ty)) if self.is_of(slot, binding) => {
+                    (Part::Argument(placeholder), Some(ty)) if self.is_of(placeholder, binding) => {
                         (binding.ident.clone(), self.by_reference(ty))
                     }
-                    (Part::Argument(slot), None) if self.is_of(slot, binding) => {
+                    (Part::Argument(placeholder), None) if self.is_of(placeholder, binding) => {
                         let any = quote!(&(impl #private::KeyPart + ?::core::marker::Sized));
-                        (self.part(slot, &binding.ident), any)
+                        (self.part(placeholder, &binding.ident), any)
                     }
-                    (Part::Whole(slot, used), _)
+                    (Part::Whole(placeholder, used), _)
                         if used.first().is_some_and(|used| is_this(used)) =>
                     {
                         let any = quote!(&(impl #private::KeyPart + ?::core::marker::Sized));
-                        (self.part(slot, &slot.root), any)
+                        (self.part(placeholder, &placeholder.root), any)
                     }
                     _ => continue,
                 };
@@ -121,21 +121,24 @@ impl Companions<'_> {
         params
     }
 
-    fn is_of(&self, slot: &Slot, binding: &Binding) -> bool {
-        let found = self.context.function.binding(&slot.root);
+    fn is_of(&self, placeholder: &Placeholder, binding: &Binding) -> bool {
+        let found = self.context.function.binding(&placeholder.root);
         found.is_some_and(|found| found.name == binding.name)
     }
 
     /// Where a companion has the values of a layer's placeholders from.
     fn parts<'l>(&'l self, layer: &'l Layer) -> impl Iterator<Item = Part<'l>> {
-        layer.template.slots.iter().map(|slot| {
-            let given = layer.values.iter().find(|(name, _)| slot.is_of(name));
+        layer.template.placeholders.iter().map(|placeholder| {
+            let given = layer
+                .values
+                .iter()
+                .find(|(name, _)| placeholder.is_of(name));
             let Some((_, expression)) = given else {
-                return Part::Argument(slot);
+                return Part::Argument(placeholder);
             };
             let used: Vec<_> = self.context.function.used_by(expression).collect();
             if used.iter().any(|binding| binding.ty.is_none()) {
-                Part::Whole(slot, used)
+                Part::Whole(placeholder, used)
             } else {
                 Part::Of(used)
             }
@@ -198,29 +201,29 @@ impl Companions<'_> {
         let is_typed =
             |(_, value): &&(Ident, Expr)| function.used_by(value).all(|used| used.ty.is_some());
         let given = Given::new(layer.values.iter().filter(is_typed));
-        template.render(&self.context.private, &given, |slot| {
-            if layer.values.iter().any(|(name, _)| slot.is_of(name)) {
-                return self.part(slot, &slot.root).to_token_stream();
+        template.render(&self.context.private, &given, |placeholder| {
+            if layer.values.iter().any(|(name, _)| placeholder.is_of(name)) {
+                return self.part(placeholder, &placeholder.root).to_token_stream();
             }
-            match function.binding(&slot.root) {
+            match function.binding(&placeholder.root) {
                 Some(binding) if binding.ty.is_none() => {
-                    self.part(slot, &binding.ident).to_token_stream()
+                    self.part(placeholder, &binding.ident).to_token_stream()
                 }
                 _ => {
-                    let argument = function.argument(template, slot);
-                    slot.value(&argument.to_token_stream(), template.span())
+                    let argument = function.argument(template, placeholder);
+                    placeholder.value(&argument.to_token_stream(), template.span())
                 }
             }
         })
     }
 
     /// Returns the parameter for a placeholder whose type is inside a pattern.
-    fn part(&self, slot: &Slot, root: &Ident) -> Ident {
-        if slot.fields.is_empty() {
+    fn part(&self, placeholder: &Placeholder, root: &Ident) -> Ident {
+        if placeholder.fields.is_empty() {
             return root.clone();
         }
-        let name = slot.name.replace('.', "_");
+        let name = placeholder.name.replace('.', "_");
         let name = self.context.function.free_name(name);
-        format_ident!("{name}", span = slot.root.span())
+        format_ident!("{name}", span = placeholder.root.span())
     }
 }
