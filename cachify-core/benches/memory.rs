@@ -1,4 +1,5 @@
-//! Hits in memory, against the same work by hand: `cargo bench -p cachify-core --bench memory`.
+//! Compares hits in memory with the same work by hand:
+//! `cargo bench -p cachify-core --bench memory`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::any::Any;
@@ -29,7 +30,7 @@ fn value(id: u64) -> String {
     format!("{id:>VALUE$}")
 }
 
-/// What somebody would write who needs a cache today: a rendered key, an erased value, a deadline.
+/// The cache a user might write by hand: a rendered key, an erased value, a deadline.
 struct ByHand(Cache<String, Row, UnitWeighter, foldhash::fast::RandomState>);
 
 type Row = (Arc<dyn Any + Send + Sync>, Instant);
@@ -152,7 +153,7 @@ fn main() {
     assert_eq!(COMPUTED.load(Ordering::Relaxed), 0, "every hit was a hit");
 }
 
-/// Visits all keys, in an order that no processor guesses.
+/// Visits all keys in an order that the processor can't predict.
 fn scattered(keys: u64) -> impl Iterator<Item = u64> {
     let mut id = 0;
     (0..HITS).map(move |_| {

@@ -1,4 +1,5 @@
-//! What Redis costs through cachify, against the same commands by hand: `cargo bench -p cachify-core --bench redis`.
+//! Compares Redis through cachify with the same commands by hand:
+//! `cargo bench -p cachify-core --bench redis`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ fn value(id: u64) -> String {
     format!("{id:>256}")
 }
 
-/// `TASKS` tasks at once, each doing `GETS` things.
+/// Runs `TASKS` concurrent tasks of `GETS` calls each.
 fn in_tasks<F: Future<Output = ()> + Send + 'static>(runtime: &Runtime, task: impl Fn(u64) -> F) {
     runtime.block_on(async {
         let tasks: Vec<_> = (0..TASKS).map(|n| tokio::spawn(task(n))).collect();
@@ -53,7 +54,7 @@ fn main() {
             .connect()
             .await
             .unwrap();
-        // As the client comes: like ours, it waits for each answer for a limited time.
+        // The client's default: like ours, it waits for each answer for a limited time.
         let raw = redis::Client::open(url.as_str())
             .unwrap()
             .get_multiplexed_async_connection()

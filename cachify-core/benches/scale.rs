@@ -1,12 +1,15 @@
-//! What many entries, locks and waiters in memory cost: `cargo bench -p cachify-core --bench scale`.
+//! Measures the cost of many entries, locks and waiters in memory:
+//! `cargo bench -p cachify-core --bench scale`.
 //!
-//! A stall is the longest time that one call, or one poll of a background task, keeps a thread busy. It is
-//! measured in processor time, so that other programs on the machine do not count. No lock is held for longer.
+//! A stall is the longest time that one call, or one poll of a background task, keeps a thread
+//! busy. It is measured in processor time, so other programs on the machine do not count. No
+//! internal lock is held for longer than that.
 //!
-//! The time includes that of the kernel, which finds pages that are touched for the first time, and that of the
-//! allocator: glibc keeps small freed blocks aside and merges them within a later `malloc`. To tell that
-//! apart, run it with `GLIBC_TUNABLES=glibc.malloc.mxfast=0` as well. Overwriting is repeated, and the least of the
-//! longest calls counts: a stall of ours is there each time, one of the machine is not.
+//! The time includes the kernel, which maps pages on first use, and the allocator: glibc keeps
+//! small freed blocks aside and merges them within a later `malloc`. To tell the allocator's share
+//! apart, also run it with `GLIBC_TUNABLES=glibc.malloc.mxfast=0`. Overwriting is repeated, and the
+//! shortest of the longest calls counts: a stall caused by our code shows up every time, one caused
+//! by the machine does not.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::sync::Arc;
@@ -25,7 +28,7 @@ const HOUR: Duration = Duration::from_hours(1);
 fn main() {
     println!("{:<58} {:>11} {:>11}", "", "measured", "budget");
     noise();
-    // First, because it looks at the memory of the whole process.
+    // First, because it measures the memory of the whole process.
     large();
     entries();
     locks();
@@ -33,7 +36,8 @@ fn main() {
 }
 
 fn memory() -> (Memory, Cachify) {
-    // The allocator merges what the last section freed at the next large allocation; not within a call of this one.
+    // The allocator merges what the last section freed at the next large allocation. Force that
+    // here, outside of the measured calls.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(4096)));
     let memory = Memory::builder()
         .capacity(2 * MILLION)
@@ -57,7 +61,7 @@ fn entries() {
     let (memory, cachify) = memory();
     let runtime = runtime();
     runtime.block_on(async {
-        // All of them expire within the same tenth of a second.
+        // All of them expire within the same 100 ms.
         let (start, mut worst) = (Instant::now(), Duration::ZERO);
         let ttl = |start: Instant| Duration::from_secs(12).saturating_sub(start.elapsed());
         for id in 0..MILLION {
@@ -91,7 +95,8 @@ fn entries() {
     });
 }
 
-/// Sets a million entries in a mixed order. Returns the longest call and the longest poll of the background.
+/// Sets a million entries in a mixed order. Returns the longest call and the longest poll of the
+/// background task.
 async fn set_all(cachify: &Cachify) -> (Duration, Duration) {
     let (mut call, mut poll) = (Duration::ZERO, Duration::ZERO);
     for n in 0..MILLION {
@@ -208,7 +213,7 @@ fn wait(cachify: &Cachify, key: &Key) -> impl Future<Output = cachify_core::Guar
     async move { lock.acquire().await.unwrap() }
 }
 
-/// How long it takes from the word to begin until all have been served, in the order in which they came.
+/// Returns the time from the start signal until all have been served in order.
 fn served<W: Future<Output = ()>>(
     runtime: &Runtime,
     queue: impl FnOnce(tokio::sync::mpsc::UnboundedSender<usize>) -> W,
@@ -226,7 +231,7 @@ fn served<W: Future<Output = ()>>(
     })
 }
 
-/// Waits until this process has nothing to do for a moment.
+/// Waits until this process is idle for a moment.
 async fn settle() {
     loop {
         let before = process_time();
@@ -269,7 +274,7 @@ fn runtime() -> Runtime {
     runtime.enable_all().build().unwrap()
 }
 
-/// The longest time that anything else on this thread ran while this task let it.
+/// Returns the longest time that anything else on this thread ran while this task yielded.
 async fn pulse() -> Duration {
     let before = thread_time();
     tokio::task::yield_now().await;
@@ -311,7 +316,7 @@ fn time(clock: rustix::time::ClockId) -> Duration {
     )
 }
 
-/// How many bytes of memory this process has.
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();

@@ -1,4 +1,4 @@
-//! What waiting for a lock costs: `cargo bench -p cachify-core --bench waiting`.
+//! Measures the cost of waiting for a lock: `cargo bench -p cachify-core --bench waiting`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -114,7 +114,7 @@ impl Crowd {
             })
         });
         let waiters = waiters.collect();
-        // Until all of them stand in the queue.
+        // Until all of them are in the queue.
         for _ in 0..4 {
             tokio::time::sleep(Duration::from_millis(500)).await;
             cachify.lock(&key).is_locked().await.unwrap();
@@ -126,7 +126,7 @@ impl Crowd {
         }
     }
 
-    /// How long it takes until all had their turn.
+    /// Returns the time until all of them have had their turn.
     async fn served(self) -> Duration {
         let start = Instant::now();
         self.holder.release().await.unwrap();
@@ -135,13 +135,13 @@ impl Crowd {
         }
         let served = start.elapsed();
         let order = self.order.lock().unwrap();
-        // A thread may have been stopped between counting and asking.
+        // A thread may have been preempted between counting and asking.
         let late = (order.iter().enumerate()).filter(|(at, n)| n.abs_diff(*at) > 1000);
         assert!(late.count() <= order.len() / 100, "out of order");
         served
     }
 
-    /// How long it takes until all are cancelled and out of the queue.
+    /// Returns the time until all of them are cancelled and out of the queue.
     async fn cancelled(self) -> Duration {
         let start = Instant::now();
         for waiter in &self.waiters {
@@ -150,7 +150,7 @@ impl Crowd {
         for waiter in self.waiters {
             assert!(waiter.await.is_err());
         }
-        // Behind the releases of all.
+        // Queued behind all of the releases.
         self.holder.release().await.unwrap();
         start.elapsed()
     }

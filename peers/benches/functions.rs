@@ -1,4 +1,5 @@
-//! A hit in memory of an async function, through cachify and through others: `cargo bench --bench functions`.
+//! A hit in memory of an async function, through cachify and through other libraries:
+//! `cargo bench --bench functions`.
 #![allow(missing_docs)]
 
 use std::convert::Infallible;
@@ -18,7 +19,7 @@ use common::{Comparison, compute, computed, heading};
 
 const KEYS: u64 = 1000;
 const HITS: u32 = 100_000;
-/// As many as ours keeps by default.
+/// The default capacity of cachify.
 const CAPACITY: u64 = 100_000;
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -32,25 +33,25 @@ async fn ours(id: u64) -> String {
     value(id)
 }
 
-/// Less work than ours: no coalescing, no expiry, no bound, no rendered key.
+/// Less work than cachify: no coalescing, no expiry, no bound, no rendered key.
 #[cached::concurrent_cached]
 async fn sharded(id: u64) -> String {
     value(id)
 }
 
-/// Less work than ours: no coalescing, no rendered key.
+/// Less work than cachify: no coalescing, no rendered key.
 #[cached::concurrent_cached(max_size = 100_000, ttl_secs = 3600)]
 async fn sharded_bounded(id: u64) -> String {
     value(id)
 }
 
-/// Less work than ours: no expiry, no bound, no rendered key. Its fastest way to coalesce.
+/// Less work than cachify: no expiry, no bound, no rendered key. Its fastest way to coalesce.
 #[cached::cached(sync_writes = "by_key", unsync_reads = true)]
 async fn by_key(id: u64) -> String {
     value(id)
 }
 
-/// Less work than ours: no bound, no rendered key.
+/// Less work than cachify: no bound, no rendered key.
 #[cached::cached(sync_writes = "by_key", ttl_secs = 3600)]
 async fn by_key_expiring(id: u64) -> String {
     value(id)
@@ -84,7 +85,7 @@ fn main() {
     line("cached concurrent_cached, max_size, ttl", 1.0).against(sharded_bounded);
     line("cached by_key, unsync_reads, no expiry", 0.5).against(by_key);
     line("cached by_key, ttl", 0.5).against(by_key_expiring);
-    // Coalesces and expires like ours. The second one renders no key, which is less work.
+    // Coalesces and expires like cachify. The second one renders no key, which is less work.
     line("moka try_get_with, rendered keys", 0.5).against(async |id| {
         let init = async { Ok::<_, Infallible>(value(id)) };
         strings
@@ -99,7 +100,7 @@ fn main() {
     line("hitbox, moka, bincode", 0.2).against(async |id| through_hitbox(id).cache(&hitbox).await);
 }
 
-/// A name, a budget, and what runs it.
+/// A name, a budget, and the function to run.
 struct Line<'a>(&'static str, f64, &'a Runtime);
 
 impl Line<'_> {

@@ -1,4 +1,5 @@
-//! A hit in Redis, 64 tasks at once, through cachify and through others: `cargo bench --bench redis`.
+//! A hit in Redis, from 64 concurrent tasks, through cachify and through other libraries:
+//! `cargo bench --bench redis`.
 #![allow(missing_docs)]
 
 use std::sync::OnceLock;
@@ -33,7 +34,7 @@ async fn ours(id: u64) -> String {
     value(id)
 }
 
-/// One `GET`. Less work than ours: no coalescing.
+/// One `GET`. Less work than cachify: no coalescing.
 #[cached::concurrent_cached(
     ty = "AsyncRedisCache<u64, String>",
     create = {
@@ -46,7 +47,7 @@ async fn through_cached(id: u64) -> Result<String, RedisCacheError> {
     Ok(value(id))
 }
 
-/// `HMGET` and `PTTL` in one pipeline. As configured, no coalescing.
+/// `HMGET` and `PTTL` in one pipeline. As configured here, it does not coalesce.
 #[hitbox_fn::cached]
 async fn through_hitbox(id: u64) -> String {
     value(id)
@@ -57,7 +58,7 @@ fn main() {
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     let server = redis_fixture::Server::start();
     let url = URL.get_or_init(|| server.url());
-    // On a busy machine, a hit that comes late is still a hit.
+    // On a busy machine, a late hit is still a hit.
     let cachify = Cachify::builder().redis(url).backend_timeout(Duration::from_secs(5));
     cachify_core::init(runtime.block_on(cachify.connect()).unwrap()).unwrap();
     let mode = ConnectionMode::single(url);
@@ -93,7 +94,7 @@ fn compare<F: Future<Output = String> + Send + 'static>(
     comparison.print();
 }
 
-/// `TASKS` tasks at once, each with `GETS` hits.
+/// Runs `TASKS` concurrent tasks of `GETS` hits each.
 fn in_tasks<F: Future<Output = String> + Send + 'static>(
     runtime: &Runtime,
     call: impl Fn(u64) -> F + Copy + Send + 'static,

@@ -1,4 +1,5 @@
-//! A hit of a cached axum route, without a socket, through cachify and through others: `cargo bench --bench routes`.
+//! A hit of a cached axum route, without a socket, through cachify and through other libraries:
+//! `cargo bench --bench routes`.
 #![allow(missing_docs)]
 
 use std::time::Duration;
@@ -38,13 +39,15 @@ fn ours() -> Router {
     Router::new().route("/users/{user_id}", get(read_user.layer(layer)))
 }
 
-/// Less work than ours: no coalescing, no rules of HTTP (`Vary`, `Cache-Control`, conditional requests).
+/// Less work than cachify: no coalescing, no HTTP rules (`Vary`, `Cache-Control`, conditional
+/// requests).
 fn response_cache() -> Router {
     let layer = axum_response_cache::CacheLayer::with_lifespan(HOUR);
     Router::new().route("/users/{user_id}", get(read_user.layer(layer)))
 }
 
-/// As configured, no coalescing and no predicates that look at request or response. It decodes the response on every hit.
+/// As configured here, it does not coalesce, and no predicates look at request or response. It
+/// decodes the response on every hit.
 fn hitbox_tower() -> Router {
     let config = Config::builder()
         .request_predicate(NeutralRequestPredicate::new())
@@ -84,7 +87,7 @@ fn compare(name: &'static str, runtime: &Runtime, mut theirs: Router) {
     comparison.print();
 }
 
-/// Builds requests, and reads the answers to their end: what a server does for each of them.
+/// Builds requests and reads each response to its end, as a server does.
 async fn hits(app: &mut Router, count: u32) {
     for _ in 0..count {
         let request = Request::get("/users/7").body(Body::empty()).unwrap();

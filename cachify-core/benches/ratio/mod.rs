@@ -1,11 +1,12 @@
-//! Compares contenders within one run: rounds are interleaved, so that a busy machine slows all of them alike, and the figure is a ratio.
+//! Compares contenders within one run. Rounds are interleaved, so a busy machine slows all of them
+//! alike, and the result is a ratio.
 
 use std::time::{Duration, Instant};
 
-/// How many rounds count; one more comes before them to warm up.
+/// Number of measured rounds. One more round runs first as a warm-up.
 const ROUNDS: usize = 21;
 
-/// One line of the table.
+/// One row of the table.
 pub(crate) struct Comparison {
     name: &'static str,
     budget: f64,
@@ -15,7 +16,8 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// `ours` may take `budget` times as long as the floor, for `per_round` operations a round.
+    /// Allows `ours` to take `budget` times as long as the floor, with `per_round` operations a
+    /// round.
     pub(crate) fn new(name: &'static str, budget: f64, per_round: u32) -> Self {
         Self {
             name,
@@ -26,7 +28,7 @@ impl Comparison {
         }
     }
 
-    /// Runs both by turns.
+    /// Runs both in turn.
     pub(crate) fn run(mut self, mut floor: impl FnMut(), mut ours: impl FnMut()) -> Self {
         for round in 0..=ROUNDS {
             let (floor, ours) = (time(&mut floor), time(&mut ours));
@@ -38,7 +40,7 @@ impl Comparison {
         self
     }
 
-    /// Prints the line.
+    /// Prints the row.
     pub(crate) fn print(self) {
         let mut ratios: Vec<f64> = (self.floor.iter().zip(&self.ours))
             .map(|(floor, ours)| ours.as_secs_f64() / floor.as_secs_f64())
@@ -51,7 +53,7 @@ impl Comparison {
             self.each(&self.floor),
             self.each(&self.ours),
             ratio,
-            // Quartiles: on a virtual machine the extremes tell of its neighbours.
+            // Quartiles: on a virtual machine, the extremes reflect its neighbours.
             ratios[ratios.len() / 4],
             ratios[ratios.len() * 3 / 4],
             self.budget,
@@ -63,7 +65,7 @@ impl Comparison {
         );
     }
 
-    /// The median time of one operation.
+    /// Returns the median time of one operation.
     fn each(&self, rounds: &[Duration]) -> String {
         let mut rounds = rounds.to_vec();
         rounds.sort_unstable();

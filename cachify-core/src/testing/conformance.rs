@@ -1,8 +1,8 @@
-//! One test of each promise, the same for every backend. [`conformance!`](crate::conformance) lists
+//! Tests of each promise, the same for every backend. [`conformance!`](crate::conformance) lists
 //! them.
 //!
-//! They sleep where a promise is about time, and then only longer than what they wait for;
-//! everything else is interleaved by gates. On a paused clock they take no time.
+//! The tests sleep only where a promise is about time, and a little longer than the promised time.
+//! Gates order everything else. On a paused clock the tests take no time.
 
 #![allow(
     missing_docs,
@@ -31,16 +31,16 @@ mod pools;
 mod prefixes;
 mod resets;
 
-/// Makes a test of each promise: `conformance!(ATTRIBUTE, STAGE)`, where `ATTRIBUTE` makes a test
-/// of an async function and `STAGE` is an expression for a [`Stage`](crate::testing::Stage). An
-/// example is at [`testing`](crate::testing).
+/// Generates a test of each promise: `conformance!(ATTRIBUTE, STAGE)`, where `ATTRIBUTE` makes a
+/// test of an async function and `STAGE` is an expression for a [`Stage`](crate::testing::Stage).
+/// [`testing`](crate::testing) has an example.
 #[macro_export]
 macro_rules! conformance {
     ($attribute:meta, $stage:expr) => {
         $crate::conformance! { @list @test $attribute, $stage }
     };
-    // The only list of the cases. Only what it names is exported, so that the compiler reports a
-    // case that is missing here as dead code.
+    // The only list of the cases. Only the cases listed here are exported, so the compiler reports
+    // a missing one as dead code.
     (@list $($to:tt)*) => {
         $crate::conformance! { $($to)*;
             cached {
@@ -162,12 +162,12 @@ conformance! { @list @export }
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Polls `future` once and says whether it is ready.
+/// Polls `future` once and returns whether it is ready.
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// For what must come to pass without anybody's time running out.
+/// A limit for events that must happen without any timeout expiring.
 async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     let output = timeout(10 * SECOND, future).await;
     output.unwrap_or_else(|_| panic!("{what}: not within 10 s"))

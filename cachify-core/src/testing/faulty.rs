@@ -51,21 +51,21 @@ impl Op {
     ];
 }
 
-/// How an operation fails.
+/// A way in which an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It does not happen, and an error says so at once.
+    /// The operation does not happen, and an error says so at once.
     Refuse,
-    /// It does not happen, and there is no answer.
+    /// The operation does not happen, and no answer arrives.
     Hang,
-    /// It happens, and there is no answer.
+    /// The operation happens, but no answer arrives.
     LoseAnswer,
-    /// The backend answers that it cannot, as a full one does.
+    /// The backend refuses the operation, as a full server does.
     Reject,
 }
 
-/// Passes every call on to another backend, unless it is set to fail.
+/// Forwards every call to another backend, unless it is set to fail.
 ///
 /// # Examples
 ///
@@ -104,7 +104,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Waits until a call stands at the gate.
+    /// Waits until a call has reached the gate.
     ///
     /// # Cancel safety
     ///
@@ -122,7 +122,7 @@ impl Gate {
     ///     let gate = backend.before(Op::Reset);
     ///     let reset = tokio::spawn(async move { cachify.reset(&key!("row")).await });
     ///
-    ///     // The reset stands right before the backend, for as long as the test needs.
+    /// The reset is stopped right before the backend, for as long as the test needs.
     ///     gate.reached().await;
     ///     assert!(!reset.is_finished());
     ///     gate.open();
@@ -136,7 +136,7 @@ impl Gate {
         }
     }
 
-    /// Lets the call go on.
+    /// Lets the call continue.
     pub fn open(&self) {
         self.open.add_permits(1);
     }
@@ -150,7 +150,8 @@ impl Gate {
 }
 
 impl Faulty {
-    /// Wraps the backend of `cachify`: the same place, as the same process.
+    /// Wraps the backend of `cachify`. The new handle shares its data and counts as the same
+    /// process.
     pub fn wrap(cachify: &Cachify) -> (Cachify, Arc<Self>) {
         let engine = &cachify.inner.engine;
         let faulty = Arc::new(Self {
@@ -170,19 +171,19 @@ impl Faulty {
         (wrapped, faulty)
     }
 
-    /// Has an operation fail from now on.
+    /// Makes an operation fail from now on.
     pub fn fail(&self, op: Op, fault: Fault) {
         self.state().faults.insert(op, fault);
     }
 
-    /// Has every operation fail from now on.
+    /// Makes every operation fail from now on.
     pub fn fail_all(&self, fault: Fault) {
         for op in Op::ALL {
             self.fail(op, fault);
         }
     }
 
-    /// Everything works again. Calls that hang go on hanging.
+    /// Stops all failures. Calls that already hang stay hung.
     pub fn heal(&self) {
         self.state().faults.clear();
     }
@@ -192,12 +193,12 @@ impl Faulty {
         self.gate(op, true)
     }
 
-    /// Stops the next call of `op` after it happened, before it answers.
+    /// Stops the next call of `op` after it has happened, before it answers.
     pub fn after(&self, op: Op) -> Gate {
         self.gate(op, false)
     }
 
-    /// Returns how often `op` was called.
+    /// Returns the number of calls of `op`.
     pub fn calls(&self, op: Op) -> usize {
         self.state().calls.get(&op).copied().unwrap_or_default()
     }
@@ -211,7 +212,7 @@ impl Faulty {
         gate
     }
 
-    /// Calls nothing before the gate: a backend may do its work before its future is polled.
+    /// Calls nothing before the gate opens: a backend may do its work before its future is polled.
     async fn call<T, F: Future<Output = Result<T, Error>>>(
         &self,
         op: Op,

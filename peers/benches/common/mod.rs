@@ -1,8 +1,8 @@
-//! What the benches share.
+//! Helpers that the benches share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-// Its own heading calls the other one "floor".
+// The module's own heading says "floor".
 #[path = "../../../cachify-core/benches/ratio/mod.rs"]
 #[allow(dead_code)]
 mod ratio;
@@ -10,12 +10,12 @@ pub(crate) use ratio::Comparison;
 
 static COMPUTED: AtomicUsize = AtomicUsize::new(0);
 
-/// To be called by everything that a hit spares.
+/// Counts a computation. Everything that a hit avoids calls it.
 pub(crate) fn compute() {
     COMPUTED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How often that was, since somebody last asked.
+/// Returns the number of computations since the last call.
 pub(crate) fn computed() -> usize {
     COMPUTED.swap(0, Ordering::Relaxed)
 }

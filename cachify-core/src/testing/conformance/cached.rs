@@ -18,7 +18,7 @@ async fn read<T: Cacheable>(cachify: &Cachify, key: &Key, value: T) -> T {
     cachify.cached(key).get_or_compute(async || value).await
 }
 
-/// A read that computes until it is told to go on.
+/// A read whose computation waits until the test lets it continue.
 struct Slow {
     started: Arc<Notify>,
     go_on: Arc<Notify>,
@@ -26,7 +26,7 @@ struct Slow {
 }
 
 impl Slow {
-    /// Reads `key`, computing `value`; returns when the computation runs.
+    /// Reads `key`, computing `value`; returns once the computation runs.
     async fn start(cachify: &Cachify, key: &Key, value: i32) -> Self {
         let slow = Self::spawn(cachify, key, value);
         soon("the computation starts", slow.started.notified()).await;
@@ -121,7 +121,7 @@ pub async fn c3_s3_who_lost_the_lease_cannot_store(stage: &Stage) {
     let (a, backend) = stage.faulty();
     let b = stage.handle();
     let key = stage.key("stopped");
-    // As if the process stood still: it does not renew what it has.
+    // Simulates a stopped process, which does not renew its leases.
     backend.fail(Op::ExtendLease, Fault::Refuse);
     let old = Slow::start(&a, &key, 1).await;
     let start = Instant::now();
@@ -141,7 +141,7 @@ pub async fn c3_a_leader_that_fails_is_followed_at_once_elsewhere(stage: &Stage)
     let start = Instant::now();
     leader.result.abort();
     assert_eq!(soon("b follows", follower).await.unwrap(), 2);
-    // Told by message, not by the end of the lease; a lost message would cost a second.
+    // A message ends the wait, not the end of the lease; a lost message would cost a second.
     assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
 }
 
@@ -153,7 +153,7 @@ pub async fn c4_s1_no_joiner_gets_what_began_before_a_reset(stage: &Stage) {
     let joiner = Slow::spawn(&a, &key, 2);
     let joined = joiner.result;
     joiner.go_on.notify_one();
-    // Or it computes already, if the flight has learnt of the reset.
+    // Or it already computes, if the flight has learned of the reset.
     until("it joins", async || {
         a.inner.entries.flights.waiting(&a.own(&key)) == 1 || joined.is_finished()
     })
@@ -188,7 +188,7 @@ pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
     let b = stage.handle();
     let key = stage.key("row");
     let cached = a.cached(&key);
-    // Two failures in a row, so that the next two lead at a time; the others wait.
+    // Two failures in a row, so the next two waiters lead in turn while the others wait.
     let (fail, entered) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let gates: Vec<_> = (0..3).map(|_| Arc::new(Notify::new())).collect();
     let entered_so_far = Arc::clone(&entered);
@@ -207,7 +207,7 @@ pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
             };
             cached.get_or_try_compute(compute).await
         }));
-        // One after the other, so that they stand in this order.
+        // One after the other, so that they queue in this order.
         until("it leads or waits", async || {
             entered_so_far.load(Ordering::SeqCst) == 1
                 && a.inner.entries.flights.waiting(&a.own(&key)) == n
@@ -231,7 +231,7 @@ pub async fn c4_no_ended_lease_is_revived_for_an_older_leader(stage: &Stage) {
         backend.calls(Op::ExtendLease) > renewals
     })
     .await;
-    // One of the two is followed by somebody who asks for the lease anew.
+    // After one of the two, a new caller asks for the lease.
     reads[3].abort();
     entered_are(5).await;
     gates[0].notify_one();
@@ -256,7 +256,7 @@ pub async fn c3_a_lease_that_was_asked_for_again_is_kept_alive(stage: &Stage) {
     })
     .await;
     b.reset(&key).await.unwrap();
-    // The flight learns that its lease ended.
+    // The flight learns that its lease has ended.
     let renewal = backend.after(Op::ExtendLease);
     soon("a renewal", renewal.reached()).await;
     renewal.open();
@@ -309,7 +309,7 @@ pub async fn c12_s35_an_update_that_is_cancelled_resets(stage: &Stage) {
     );
 }
 
-/// Over any backend that encodes, too: `nil` for `Some(None)` would be `None`.
+/// Also over backends that encode: `nil` for `Some(None)` would be decoded as `None`.
 pub async fn c13_a_hit_equals_what_was_stored(stage: &Stage) {
     async fn check<T: Cacheable + PartialEq + std::fmt::Debug>(stage: &Stage, value: T) {
         let (a, b) = (stage.handle(), stage.handle());

@@ -1,10 +1,10 @@
-//! What happens while the backend fails: C7, C8, L7, S4 and S6.
+//! Behaviour while the backend fails: C7, C8, L7, S4 and S6.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// What a loaded machine may add to a time that is bounded.
+/// The time that a loaded machine may add to a bounded duration.
 const SLACK: Duration = Duration::from_millis(400);
 
 async fn read(cachify: &Cachify, key: &Key, value: i32) -> i32 {
@@ -71,7 +71,7 @@ pub async fn c8_s7_a_reset_without_an_answer_is_repeated(stage: &Stage) {
         backend.fail(Op::Reset, fault);
         let reset = cachify.reset(&key).await;
         assert_eq!(kind(reset), Some(ErrorKind::Unconfirmed), "{fault:?}");
-        // The backend's copy is not trusted meanwhile.
+        // Meanwhile, the backend's copy is not trusted.
         assert_eq!(read(&cachify, &key, 2).await, 2);
         backend.heal();
         until("the reset is repeated", async || {
@@ -156,7 +156,7 @@ pub async fn s4_dropping_the_last_handle_ends_its_tasks(stage: &Stage) {
             .metrics()
             .num_alive_tasks()
     };
-    // What belongs to the place itself, not to a handle, is there before.
+    // Anything that belongs to the backend itself, not to a handle, exists beforehand.
     let other = stage.handle();
     let first = other.lock(&stage.key("first")).wait(SECOND).acquire().await;
     first.unwrap().release().await.unwrap();
@@ -165,12 +165,12 @@ pub async fn s4_dropping_the_last_handle_ends_its_tasks(stage: &Stage) {
     let before = tasks();
     let (cachify, backend) = stage.faulty();
     let key = stage.key("everything");
-    // Releases are tried until the time to live ends.
+    // Releases are retried until the time to live has passed.
     let lock = cachify.lock(&key).ttl(SECOND);
     let guard = lock.acquire().await.unwrap();
     let waiting = lock.clone().wait(10 * MILLI).acquire().await;
     assert_eq!(kind(waiting), Some(ErrorKind::Held));
-    // A probe and a replay that do not end by themselves.
+    // A probe and a replay that never finish by themselves.
     backend.fail_all(Fault::Refuse);
     for _ in 0..5 {
         let _ = cachify.reset(&stage.key("row")).await;
@@ -206,7 +206,7 @@ pub async fn s4_close_waits_for_releases_and_resets(stage: &Stage) {
 }
 
 pub async fn s4_a_closed_handle_refuses_locks_and_computes_reads(stage: &Stage) {
-    // As it was built.
+    // As when it was built.
     let cachify = Cachify {
         prefix: None,
         ..stage.handle()

@@ -1,4 +1,4 @@
-//! Those who miss together: C2, C4 and C5, whatever operation of the backend is under way.
+//! Callers that miss together: C2, C4 and C5, with each operation of the backend under way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,11 +9,11 @@ use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
 
-/// Counts computations, and holds them back until they are let go.
+/// Counts computations, and holds them until the test releases them.
 #[derive(Clone)]
 struct Work {
     runs: Arc<AtomicUsize>,
-    /// Closed: nobody is held back.
+    /// When closed, it holds nothing.
     hold: Arc<Semaphore>,
 }
 
@@ -29,7 +29,7 @@ impl Work {
         self.hold.close();
     }
 
-    /// The number of this run, when it is let go.
+    /// Returns the number of this run once it is released.
     async fn run(&self) -> usize {
         let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
         let _ = self.hold.acquire().await;
@@ -92,7 +92,7 @@ pub async fn c2_s34_a_leader_cancelled_at_any_operation_is_replaced_at_once(stag
             assert!(start.elapsed() < SECOND, "{case}: {:?}", start.elapsed());
             assert!(work.runs() <= 2, "{case}: {} runs", work.runs());
             assert!(values.iter().all(|value| *value == values[0]), "{case}");
-            // And no lease is left that would keep others waiting.
+            // And no lease is left that would keep other callers waiting.
             assert_eq!(soon(&case, work.read(&b, &key)).await.unwrap(), values[0]);
             assert!(start.elapsed() < 2 * SECOND, "{case}");
         }
@@ -173,7 +173,7 @@ pub async fn c4_while_nothing_can_be_confirmed_joiners_get_what_began_after_they
     waiting_are(&a, &key, 8).await;
     old.let_go();
     assert_eq!(soon("the leader", leader).await.unwrap(), 1);
-    // One of them computes again, for all.
+    // One of them computes again, for all of them.
     new.runs_are(1).await;
     waiting_are(&a, &key, 7).await;
     new.let_go();
@@ -183,7 +183,7 @@ pub async fn c4_while_nothing_can_be_confirmed_joiners_get_what_began_after_they
     assert_eq!((old.runs(), new.runs()), (1, 1));
 }
 
-/// A handle of its own that waits for others only so long.
+/// Builds a separate handle whose callers wait only this long for others.
 fn impatient(stage: &Stage) -> Cachify {
     let Cachify { inner, prefix } = stage.handle();
     let engine = &inner.engine;
@@ -211,7 +211,7 @@ pub async fn c3_a_computation_that_hangs_elsewhere_is_taken_over(stage: &Stage) 
     assert!(start.elapsed() >= 900 * MILLI);
     assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
     assert_eq!(a.cached(&key).get::<usize>().await.unwrap(), Some(2));
-    // What hung has no right to store any more, and keeps no lease alive.
+    // The computation that hung may not store any more, and keeps no lease alive.
     a.reset(&key).await.unwrap();
     let start = Instant::now();
     assert_eq!(b.cached(&key).get_or_compute(async || 3_usize).await, 3);
@@ -251,7 +251,7 @@ pub async fn c3_a_slow_computation_is_no_stampede_among_processes(stage: &Stage)
         until("they compute beside it", async || work.runs() >= runs).await;
         starts.push(Instant::now());
     }
-    // One after a second, two after the next one.
+    // One starts after a second, two more after the next.
     assert!(starts[1] - starts[0] >= 500 * MILLI, "{starts:?}");
     work.let_go();
     for read in reads {
@@ -341,13 +341,13 @@ pub async fn c12_a_set_that_is_dropped_leaves_no_old_value(stage: &Stage) {
     }
 }
 
-/// A row with one writer and many readers in two processes, and the history of what they saw.
+/// A row with one writer and many readers in two processes, and the history of the values they saw.
 pub async fn c4_no_read_is_older_than_a_reset_before_it(stage: &Stage) {
     const VERSIONS: u64 = 300;
     let handles = [stage.handle(), stage.handle()];
     let key = stage.key("row");
     let row = Arc::new(AtomicU64::new(0));
-    // What readers who start now may see at least.
+    // The oldest value that a reader starting now may see.
     let oldest = Arc::new(AtomicU64::new(0));
     let (reads, done) = (
         Arc::new(AtomicU64::new(0)),
@@ -387,7 +387,7 @@ pub async fn c4_no_read_is_older_than_a_reset_before_it(stage: &Stage) {
         if told.is_ok() {
             oldest.store(version, Ordering::SeqCst);
         }
-        // As fast as somebody reads.
+        // As fast as the readers read.
         let before = reads.load(Ordering::SeqCst);
         while reads.load(Ordering::SeqCst) == before && !readers.iter().any(JoinHandle::is_finished)
         {

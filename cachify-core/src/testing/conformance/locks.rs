@@ -56,7 +56,7 @@ pub async fn l1_py07_a_key_is_one_lock_however_it_is_taken(stage: &Stage) {
     let key = stage.key("x");
     let guard = a.once(&key).acquire().await.unwrap();
     assert_eq!(kind(b.lock(&key).acquire().await), Some(ErrorKind::Held));
-    // A pool and an entry of the same key are something else.
+    // A pool and an entry with the same key are separate.
     b.pool(&key, 1)
         .acquire()
         .await
@@ -79,7 +79,7 @@ pub async fn l2_zero_wait_fails_at_once(stage: &Stage) {
     assert!(start.elapsed() < backend_timeout(&b));
     assert!(error.retry_after().unwrap() <= 30 * SECOND);
     drop(guard);
-    // At once for whoever comes next in the same process, and soon for all others.
+    // At once for the next caller in the same process, and soon for all others.
     a.lock(&key)
         .acquire()
         .await
@@ -109,7 +109,7 @@ pub async fn l2_first_come_first_served(stage: &Stage) {
     guard.release().await.unwrap();
     soon("everybody", join_all(waiters)).await;
     assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
-    // By message: looking again takes a second each.
+    // By message: polling would take a second each.
     assert!(start.elapsed() < 4 * SECOND, "{:?}", start.elapsed());
 }
 
@@ -141,7 +141,7 @@ pub async fn l2_s15_nobody_overtakes_a_live_waiter(stage: &Stage) {
     let waiter = tokio::spawn(async move { lock.acquire().await.unwrap() });
     queue_grows_to(&a, SlotKind::Lock, &key, 1).await;
     guard.release().await.unwrap();
-    // The lock is on its way to the waiter, or has arrived: in no case is it free.
+    // The lock is on its way to the waiter or has arrived; either way it is not free.
     assert_eq!(kind(c.lock(&key).acquire().await), Some(ErrorKind::Held));
     soon("the waiter", waiter)
         .await
@@ -163,7 +163,7 @@ pub async fn l2_s15_dead_waiters_are_no_reason_to_refuse(stage: &Stage) {
     let (dead, backend) = stage.faulty();
     let key = stage.key("dead");
     let guard = a.lock(&key).acquire().await.unwrap();
-    // A waiter that stands in the queue and is gone without a word.
+    // A waiter that is in the queue and disappears without a release.
     backend.fail(Op::Release, Fault::Hang);
     let lock = dead.lock(&key).wait(30 * SECOND);
     let waiter = tokio::spawn(async move { lock.acquire().await });
@@ -171,7 +171,7 @@ pub async fn l2_s15_dead_waiters_are_no_reason_to_refuse(stage: &Stage) {
     waiter.abort();
     let _ = waiter.await;
     guard.release().await.unwrap();
-    // Its process lives and says that nobody waits there, or the claim window ends.
+    // Its process lives and reports that it has no such waiter, or the claim window ends.
     let start = Instant::now();
     until("the newcomer gets it", async || {
         b.lock(&key).acquire().await.is_ok()
@@ -184,7 +184,7 @@ pub async fn l2_s12_a_dead_holder_is_followed_by_exactly_one(stage: &Stage) {
     let (a, backend) = stage.faulty();
     let b = stage.handle();
     let key = stage.key("dead");
-    // As if the process was killed: it neither renews nor releases.
+    // As if the process had been killed: it neither renews nor releases.
     backend.fail(Op::Extend, Fault::Hang);
     backend.fail(Op::Release, Fault::Hang);
     let dead = a.lock(&key).ttl(SECOND).acquire().await.unwrap();
@@ -262,7 +262,7 @@ pub async fn l2_a_waiter_that_is_not_polled_is_not_in_the_way(stage: &Stage) {
     let (a, backend) = stage.faulty();
     let b = stage.handle();
     let key = stage.key("asleep");
-    // As if the process was killed.
+    // As if the process had been killed.
     backend.fail(Op::Extend, Fault::Hang);
     backend.fail(Op::Release, Fault::Hang);
     let _dead = a.lock(&key).ttl(SECOND).acquire().await.unwrap();
@@ -276,7 +276,7 @@ pub async fn l2_a_waiter_that_is_not_polled_is_not_in_the_way(stage: &Stage) {
     let _ = poll_once(asleep.as_mut());
     let start = Instant::now();
     let next = b.lock(&key).wait(30 * SECOND).acquire().await.unwrap();
-    // The holder's time, a claim, and what others wait before they look instead of it.
+    // The holder's TTL, a claim, and the delay before other waiters poll in its place.
     assert!(start.elapsed() < 4 * SECOND, "{:?}", start.elapsed());
     next.release().await.unwrap();
     let woken = soon("it wakes up", asleep).await.unwrap();
@@ -288,7 +288,7 @@ pub async fn l2_many_waiters_that_are_not_polled_are_not_in_the_way(stage: &Stag
     let (a, backend) = stage.faulty();
     let b = stage.handle();
     let key = stage.key("dormitory");
-    // As if the process was killed.
+    // As if the process had been killed.
     backend.fail(Op::Extend, Fault::Hang);
     backend.fail(Op::Release, Fault::Hang);
     let mut dead = Vec::new();
@@ -310,7 +310,7 @@ pub async fn l2_many_waiters_that_are_not_polled_are_not_in_the_way(stage: &Stag
     }
     let start = Instant::now();
     let next = b.pool(&key, 12).wait(60 * SECOND).acquire().await.unwrap();
-    // The holders' time, what each waiter leaves to those before it, and a claim.
+    // The holders' TTL, the time that each waiter leaves to those before it, and a claim.
     assert!(start.elapsed() < 10 * SECOND, "{:?}", start.elapsed());
     next.release().await.unwrap();
     for woken in soon("they wake up", join_all(asleep)).await {
@@ -453,7 +453,7 @@ pub async fn l6_s14_an_acquire_cancelled_anywhere_leaves_nothing(stage: &Stage) 
         } else {
             None
         };
-        // Before the request, after it without having seen the answer, and while waiting.
+        // Before the request, after it but before its answer, and while waiting.
         for stop in 0..3 {
             let gate = match stop {
                 0 => Some(backend.before(Op::Acquire)),
@@ -488,7 +488,7 @@ pub async fn l6_s14_an_acquire_cancelled_anywhere_leaves_nothing(stage: &Stage) 
 pub async fn l6_s14_cancelled_at_any_poll_nothing_is_left(stage: &Stage) {
     let (a, b) = (stage.handle(), stage.handle());
     let key = stage.key("cancelled");
-    // A lock that somebody holds, and lets go of in between, and one that is free.
+    // A lock that is held and released in between, and one that is free.
     for held in [true, false] {
         for step in 2.. {
             let (polls, answered) = (step / 2, step % 2 == 1);
@@ -511,7 +511,7 @@ pub async fn l6_s14_cancelled_at_any_poll_nothing_is_left(stage: &Stage) {
                 Either::Left((outcome, _)) => outcome,
                 Either::Right(((), cycle)) => cycle.await,
             };
-            // Before a claim that nobody makes would be over.
+            // Before an unused claim would have expired.
             let start = Instant::now();
             until("it is free", async || is_free(&b, &key).await).await;
             assert!(start.elapsed() < 800 * MILLI, "{:?}", start.elapsed());
@@ -524,8 +524,8 @@ pub async fn l6_s14_cancelled_at_any_poll_nothing_is_left(stage: &Stage) {
     }
 }
 
-/// `None` if `future` was not ready after so many polls: it was dropped then, in the middle of
-/// whatever it waited for; if `answered`, after what it waited for had time to come, unseen.
+/// Returns `None` if `future` was not ready after this many polls. It is then dropped in the middle
+/// of whatever it awaits; if `answered`, after the answer has had time to arrive, unseen.
 async fn at_most_polls<F: Future>(polls: u32, answered: bool, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut left = polls;
@@ -580,7 +580,7 @@ pub async fn l6_py08_a_cancelled_release_leaves_nothing(stage: &Stage) {
         let _ = release.await;
         until("the lock is free", async || is_free(&b, &key).await).await;
 
-        // A release that was not even polled.
+        // A release that was never polled.
         let guard = a.lock(&key).acquire().await.unwrap();
         drop(guard.release());
         until("the lock is free", async || is_free(&b, &key).await).await;
@@ -592,7 +592,7 @@ pub async fn l6_s32_release_and_renewal_are_tried_while_the_backend_fails(stage:
     let b = stage.handle();
     let key = stage.key("through");
     let guard = a.lock(&key).ttl(3 * SECOND).acquire().await.unwrap();
-    // The breaker opens over reads; what is held is not given up for it.
+    // Reads open the breaker; existing holds are not given up because of it.
     for op in [Op::Get, Op::Begin, Op::ReleaseLease, Op::Acquire, Op::Check] {
         backend.fail(op, Fault::Refuse);
     }
@@ -671,7 +671,7 @@ pub async fn o1_py04_one_run_at_a_time_and_the_bodys_errors_are_its_own(stage: &
         let loser = b.once(&key);
         let loser = loser.run(async { unreachable!("two at once") });
         assert_eq!(loser.await.unwrap(), None);
-        // Held, but not by the key that is run once: not the loser's answer.
+        // Held, but not for the key of `once`, so this is not the loser's result.
         b.lock(&other).acquire().await.map(drop)
     });
     let body = outer.await.unwrap().expect("it ran");

@@ -52,7 +52,7 @@ pub async fn p1_a_waiter_is_served_by_its_own_max(stage: &Stage) {
     let alone = b.pool(&key, 1).wait(30 * SECOND);
     let waiter = tokio::spawn(async move { alone.acquire().await });
     queue_grows_to(&a, SlotKind::Pool, &key, 1).await;
-    // Nobody overtakes the waiter, nor is it served for the sake of another's `max`.
+    // No caller overtakes the waiter, and a larger `max` of another caller does not admit it.
     assert_eq!(kind(b.pool(&key, 3).acquire().await), Some(ErrorKind::Full));
     assert_eq!(in_use(&a, &key).await, 1);
     assert!(!waiter.is_finished());
@@ -67,7 +67,7 @@ pub async fn p1_a_dead_waiter_is_not_in_the_way_of_those_who_accept_more(stage: 
     let (dead, backend) = stage.faulty();
     let key = stage.key("resized");
     let first = a.pool(&key, 2).acquire().await.unwrap();
-    // It wants the pool for itself, and is gone without a word.
+    // It wants the pool for itself, and disappears without a release.
     backend.fail(Op::Release, Fault::Hang);
     let alone = dead.pool(&key, 1).wait(30 * SECOND);
     let waiter = tokio::spawn(async move { alone.acquire().await });

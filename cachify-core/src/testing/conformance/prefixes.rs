@@ -22,7 +22,7 @@ pub async fn k3_handles_with_different_prefixes_never_meet(stage: &Stage) {
     assert_eq!(get(&b, &key).await, None);
     assert_eq!(get(&built, &key).await, Some(0));
 
-    // Nobody joins a computation of another prefix.
+    // No caller joins a computation of another prefix.
     let (entered, gate) = (AtomicBool::new(false), tokio::sync::Notify::new());
     let cached = a.cached(&key);
     let slow = cached.get_or_compute(async || {
@@ -51,7 +51,7 @@ pub async fn k3_handles_with_different_prefixes_never_meet(stage: &Stage) {
         let permit = other.pool(&key, 1).acquire().await.unwrap();
         permit.release().await.unwrap();
     }
-    // A key that a guard gives is as good as any other.
+    // A key returned by a guard works like any other.
     b.cached(guard.key()).set(3).await.unwrap();
     assert_eq!(get(&b, &key).await, Some(3));
     assert_eq!(get(&a, &key).await, Some(1));
@@ -104,7 +104,7 @@ pub async fn s4_a_handle_with_a_prefix_waits_for_its_own_and_closes_nothing(stag
     backend.fail(Op::Reset, Fault::Refuse);
     let reset = a.reset(&key).await;
     assert_eq!(kind(reset), Some(ErrorKind::Unconfirmed));
-    // What is left to do outlives the handle, and is no business of another prefix.
+    // Pending work outlives the handle, and does not concern other prefixes.
     drop(a);
     b.close(SECOND).await.unwrap();
     let again = built.with_prefix("tenant-a").unwrap();

@@ -61,7 +61,7 @@ pub async fn c8_of_several_resets_each_that_failed_is_queued_and_counted(stage: 
     let (a, backend) = stage.faulty();
     let b = stage.handle();
     let keys = stored(stage, &b, 3).await;
-    // It stands there for longer than the backend timeout.
+    // It stays there for longer than the backend timeout.
     let gate = backend.before(Op::Reset);
     let error = a.reset(&keys).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
@@ -77,7 +77,7 @@ pub async fn c8_of_several_resets_each_that_failed_is_queued_and_counted(stage: 
         assert!(a.inner.engine.resets.contains(&a.own(key)));
         assert!(error.to_string().contains(key.template()), "{error}");
     }
-    // As it was built.
+    // As when it was built.
     let built = Cachify {
         prefix: None,
         ..a.clone()
@@ -109,7 +109,7 @@ pub async fn c12_an_update_of_several_keys_resets_them_however_it_ends(stage: &S
     };
     let again = async || {
         until("both are gone", async || left(&b, &keys).await == 0).await;
-        // A reset that is queued must not meet the next round.
+        // A queued reset must not interfere with the next round.
         until("none is queued", async || a.inner.engine.resets.is_empty()).await;
         for key in &keys {
             b.cached(key).set(1).await.unwrap();
