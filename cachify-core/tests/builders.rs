@@ -1,4 +1,4 @@
-//! Core without its attributes, as the design writes it down.
+//! The core API without attribute macros, as the design specifies it.
 #![deny(warnings)]
 #![allow(clippy::unwrap_used)]
 
@@ -68,7 +68,7 @@ async fn core_without_macros_reads_as_designed() -> Result<(), Error> {
     assert!(guard.fencing_token() > 0);
     guard.release().await?;
 
-    // A builder outlives the key that it was made of.
+    // A builder outlives the key that it was made from.
     let pool = cachify.pool(&key!("vendor-{tenant}"), 10);
     let permit = pool.acquire().await?;
     drop(permit);
@@ -110,7 +110,7 @@ async fn k3_a_lock_and_a_pool_and_an_entry_of_one_key_never_meet_in_memory() -> 
     guard.release().await
 }
 
-/// Where `call` panicked, and what it said.
+/// Returns the line where `call` panicked, and the message.
 fn panic_of(call: impl FnOnce() + std::panic::UnwindSafe) -> (u32, String) {
     use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! The read path in one process: one computation, take-over, errors, what is stored.
+//! The read path in one process: one computation, take-over, errors, storability.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::future::{Future, pending};
@@ -25,7 +25,7 @@ fn paused() -> Cachify {
         .unwrap()
 }
 
-/// Polls `future` once and says whether it is ready.
+/// Polls `future` once and returns whether it is ready.
 fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -116,7 +116,7 @@ async fn awaits(n: usize) {
 #[tokio::test(start_paused = true)]
 async fn c2_s34_a_leader_cancelled_at_any_await_is_replaced_at_once() {
     const AWAITS: usize = 6;
-    // The leader needs a poll to start and one for each await of its computation.
+    // The leader needs one poll to start and one for each await of its computation.
     for polls in 1..=AWAITS {
         let cachify = paused();
         let runs = AtomicUsize::new(0);
@@ -162,7 +162,7 @@ async fn c2_a_waiter_that_was_promoted_and_cancelled_passes_it_on() {
     assert!(poll_once(promoted.as_mut()).is_pending());
     let mut last = pin!(cached.get_or_compute(async || 3));
     assert!(poll_once(last.as_mut()).is_pending());
-    // The promotion is on its way to the second caller when it goes away without looking.
+    // The promotion is on its way to the second caller, which is dropped without looking at it.
     drop(leader);
     drop(promoted);
     assert_eq!(
@@ -218,7 +218,7 @@ async fn c2_c5_options_work_in_any_order() {
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(cached.get_or_compute(async || Some(3)).await, Some(3));
 
-    // What the value decides counts, whether it comes before or after.
+    // The TTL from `ttl_with` wins, whether it is set before or after the fixed one.
     let by_value = |_: &i32| "2s";
     let cached = cachify.cached(&key("by-value"));
     for cached in [
@@ -251,7 +251,7 @@ async fn c2_waiters_of_a_failed_leader_try_1_2_4_at_a_time() {
         })
     });
     assert!(join_all(calls).await.iter().all(Result::is_err));
-    // The leader, then 1, 2, 4, 8: each run sees as many as run with it.
+    // The leader, then 1, 2, 4, 8: each run sees the number of runs that started with it.
     assert_eq!(
         *most.lock().unwrap(),
         [1, 1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8]
@@ -321,7 +321,7 @@ async fn c4_reset_beats_a_computation_in_flight() {
     read.notified().await;
 
     cachify.reset(&key("row")).await.unwrap();
-    // A caller who comes after the reset does not join the flight that began before it.
+    // A caller that comes after the reset does not join the flight that began before it.
     let after = cached.get_or_compute(async || "new".to_owned());
     assert_eq!(after.await, "new");
     answer.notify_one();
@@ -543,7 +543,8 @@ async fn s4_dropping_a_read_leaves_nothing_behind() {
         assert!(poll_once(read.as_mut()).is_pending());
     }
     let mut next = pin!(cached.get_or_compute(async || 1));
-    // Nobody else computes it, so the next caller does, at once or as soon as the lease is given back.
+    // No other caller computes it, so the next caller does, at once or as soon as the lease is
+    // released.
     let value =
         tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| next.as_mut().poll(cx))).await;
     assert_eq!(value.expect("the lease was given back"), 1);

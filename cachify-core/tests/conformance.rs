@@ -1,4 +1,4 @@
-//! The promises, on every backend of ours.
+//! The promises, on all of our backends.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod memory {
@@ -22,10 +22,11 @@ mod memory {
 
     cachify_core::conformance!(tokio::test(start_paused = true), stage());
 
-    // Threads that look without a pause: more of them than processors would mostly wait for one another.
+    // Threads that poll without a pause: more of them than processors would mostly wait for each
+    // other.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn c4_no_read_is_older_than_a_reset_before_it_on_several_threads() {
-        // In a task: the thread of the test itself would look without a pause beside the two.
+        // In a task: otherwise the test's own thread would poll without a pause beside the two.
         let rounds = tokio::spawn(async {
             for _ in 0..20 {
                 cachify_core::testing::conformance::c4_no_read_is_older_than_a_reset_before_it(
@@ -38,7 +39,7 @@ mod memory {
     }
 }
 
-/// The promises, for handles with a prefix of their own.
+/// The promises, for handles with their own prefix.
 mod prefixed {
     use std::sync::Arc;
 

@@ -1,9 +1,10 @@
-//! Which handle a function uses that names none. One test alone: `init` is for a whole process.
+//! The handle that a function uses if it names none. A single test, because `init` affects the
+//! whole process.
 #![allow(clippy::expect_used)]
 
 use cachify_core::{Cachify, ErrorKind, key};
 
-/// Whether `cachify` has what was stored under the key of this test.
+/// Returns whether `cachify` has the entry that this test stored.
 async fn is(cachify: Option<Cachify>, name: &str) -> bool {
     let cachify = cachify.expect("there is a handle");
     let found = cachify.cached(&key!("name")).get::<String>().await;

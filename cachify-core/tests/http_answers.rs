@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use http_support::{Body, Route, backends, body, get, header, memory, rules, status, text, with};
 
-/// Knows how to answer 304 and 206 itself, and would if it were asked to.
+/// A handler that would answer 304 and 206 itself if it were asked to.
 fn versioned(cachify: &cachify_core::Cachify) -> Route {
     Route::new(cachify, rules("page"), |request| async move {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -52,7 +52,7 @@ async fn h3_s28_a_leaders_condition_is_its_own() {
             );
         }
         assert_eq!(route.runs(), 1);
-        // Those who wait, and those who hit, are told what they have.
+        // Waiters and hits get an answer to their own condition.
         let hit = route.get(KNOWN).await;
         assert_eq!(hit.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(header(&hit, "etag"), Some("\"v1\""));
@@ -234,7 +234,7 @@ async fn h3_a_client_says_what_it_accepts_where_the_rules_honor_it() {
     }
 }
 
-/// A handler that waits 100 ms and tells whether it came to its end.
+/// A handler that takes 100 ms and records whether it finished.
 fn slow(cachify: &cachify_core::Cachify, finish: bool) -> (Route, Arc<AtomicBool>) {
     let ended = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&ended);
@@ -295,7 +295,7 @@ async fn h6_no_more_computations_outlive_their_clients_than_may() {
                 text("slow")
             }
         });
-        // Twice, as those that ended make room.
+        // Twice, since finished ones make room.
         for round in 1..=2 {
             let clients = (0..5).map(|n| route.ask(get(&format!("/?{round}{n}"), &[])));
             let clients = tokio::time::timeout(Duration::from_millis(50), join_all(clients));

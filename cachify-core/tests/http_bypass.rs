@@ -139,7 +139,7 @@ fn stream() -> http::Response<Body> {
     })
 }
 
-/// A request at a place of its own.
+/// Builds a request with its own scheme, host and path.
 struct At<'a>(Option<&'a str>, &'a str);
 
 impl Routed for At<'_> {
@@ -255,7 +255,7 @@ async fn h9_two_users_are_apart_by_a_cookie_that_the_key_names() {
     }
 }
 
-/// What was logged on this thread, from level `info`: an event is a line.
+/// Captures the log of this thread from level `info`: one line for each event.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 

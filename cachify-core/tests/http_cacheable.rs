@@ -1,4 +1,4 @@
-//! H1 and H4: what is stored, and what passes through.
+//! H1 and H4: responses that are stored, and responses that pass through.
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ use http_support::{
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Each answer is a new number.
+/// Answers each call with a new number.
 fn numbered(response: impl Fn(usize) -> http::Response<Body> + Send + Sync + 'static) -> Handler {
     let count = AtomicUsize::new(0);
     Box::new(move |_| std::future::ready(response(count.fetch_add(1, Ordering::SeqCst))))
@@ -29,7 +29,8 @@ fn numbered(response: impl Fn(usize) -> http::Response<Body> + Send + Sync + 'st
 type Handler =
     Box<dyn Fn(http::request::Parts) -> std::future::Ready<http::Response<Body>> + Send + Sync>;
 
-/// The right to fill goes back in the background when nothing was stored; until then nobody else stores.
+/// Waits until the lease is released. If nothing was stored, that happens in the background, and no
+/// other request can store before.
 async fn lease_given_back() {
     for _ in 0..4 {
         tokio::task::yield_now().await;
@@ -151,7 +152,7 @@ async fn h1_requests_of_a_person_are_passed_through_unless_the_key_tells_them_ap
             assert_eq!(body(&route.get(&[(name, "ann")]).await), "0");
             assert_eq!(body(&route.get(&[(name, "bob")]).await), "1");
             assert_eq!(body(&route.get(&[(name, "ann")]).await), "0");
-            // Nobody in particular does not fill the key.
+            // A request without credentials does not fill the key.
             assert_eq!(body(&route.get(&[]).await), "2");
             assert_eq!(body(&route.get(&[]).await), "3");
         }
@@ -211,7 +212,7 @@ async fn h9_what_cannot_be_parsed_is_not_stored() {
     }
 }
 
-/// Dates that lie so many seconds back.
+/// Formats a date this many seconds ago.
 fn ago(seconds: u64) -> String {
     httpdate::fmt_http_date(std::time::SystemTime::now() - Duration::from_secs(seconds))
 }
@@ -299,7 +300,7 @@ async fn h1_requests_with_authorization_share_what_is_open() {
                 assert!(status(&hit).starts_with("cachify; hit"));
             }
         }
-        // What was made for a request without it is not for them, unless it says so.
+        // A response to an anonymous request does not answer them, unless it says so.
         for (value, shared) in [
             ("max-age=60", false),
             ("max-age=60, must-revalidate", false),
@@ -449,7 +450,7 @@ async fn h1_errors_of_the_moment_are_shared_with_nobody_and_forgotten() {
         let bodies: HashSet<_> = answers.iter().map(body).collect();
         assert_eq!(bodies.len(), 50);
         assert!(start.elapsed() < Duration::from_millis(210));
-        // The next ones are one computation again.
+        // The next requests are one computation again.
         join_all((0..50).map(|_| route.get(&[]))).await;
         assert_eq!(route.runs(), 51);
     }
@@ -614,7 +615,7 @@ async fn c11_answers_count_by_their_size_and_one_client_exhausts_nothing() {
     let route = Route::new(&cachify, rules("search-{query}"), answer);
     let ask = |n| route.ask(get(&format!("/search?n={n}"), &[]));
     ask(0).await.unwrap();
-    // Headers twice: a hit keeps its own.
+    // Headers count twice: a hit keeps its own copy.
     let bytes = memory.bytes();
     assert!((102_000..104_500).contains(&bytes), "{bytes}");
     for n in 0..2000 {

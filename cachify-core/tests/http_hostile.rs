@@ -1,4 +1,5 @@
-//! C6 and H2 over a real Redis: what becomes of responses that another program wrote there, and of variants that are not needed any more.
+//! C6 and H2 over a real Redis: responses that another program wrote there, and variants that are
+//! no longer needed.
 #![cfg(all(feature = "http", feature = "json", feature = "redis", unix))]
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 const NAME: &str = "test:cached:{page}";
 
-/// The bytes in front of the payload; the last four of them are its length.
+/// The bytes before the payload; the last four of them are its length.
 const ENVELOPE: usize = 32;
 
 /// A route whose entry is in Redis, and that entry.
@@ -30,7 +31,7 @@ async fn stored(server: &Server) -> (Cachify, Route, Vec<u8>) {
     (cachify, route, entry)
 }
 
-/// Stores the entry after a change to the response in it.
+/// Stores the entry again, with a change to its response.
 fn forge(server: &Server, entry: &[u8], change: impl FnOnce(&mut Value)) {
     let mut payload: Value = serde_json::from_slice(&entry[ENVELOPE..]).unwrap();
     change(&mut payload["Answer"]);

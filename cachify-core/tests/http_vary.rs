@@ -1,4 +1,4 @@
-//! H2: answers that differ by a header of the request.
+//! H2: responses that vary by a request header.
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used)]
 
@@ -23,7 +23,7 @@ fn language(request: &Parts) -> String {
     })
 }
 
-/// Says which language was asked for, and which run of the handler this was.
+/// Answers with the requested language and the number of the run.
 fn multilingual(cachify: &Cachify) -> Route {
     let count = AtomicUsize::new(0);
     Route::new(cachify, rules("page"), move |request| {
@@ -64,7 +64,7 @@ async fn h2_each_variant_is_computed_once() {
             assert!(status(&hit).starts_with("cachify; hit; ttl="));
             assert_eq!(header(&hit, "vary"), Some("Accept-Language"));
         }
-        // No header is a variant of its own.
+        // A missing header is a variant of its own.
         assert_eq!(body(&route.get(&[]).await), "none 2");
         assert_eq!(body(&route.get(&[]).await), "none 2");
     }
@@ -140,7 +140,7 @@ async fn h2_a_field_that_the_key_has_is_no_variant() {
 #[tokio::test(start_paused = true)]
 async fn h2_fields_that_are_named_late_are_learned() {
     for cachify in backends() {
-        // Only in German does the encoding matter.
+        // The encoding matters only in German.
         let route = Route::new(&cachify, rules("page"), |request| {
             let language = language(&request);
             let encoding = request.headers.get("accept-encoding");
@@ -224,7 +224,7 @@ async fn h2_c4_fields_learned_in_flight_do_not_survive_a_reset() {
     }
 }
 
-/// What a reset leaves behind must not stay for ever.
+/// Leftovers of a reset must not stay forever.
 #[tokio::test(start_paused = true)]
 async fn h2_variants_of_answers_that_never_expire_live_an_hour() {
     for cachify in backends() {
@@ -247,14 +247,14 @@ async fn h2_variants_of_answers_that_never_expire_live_an_hour() {
     }
 }
 
-/// A handle over memory, and a look at how much that holds.
+/// Returns a handle over memory, and the memory, to see how much it holds.
 fn counted() -> (Cachify, Memory) {
     let memory = Memory::builder().clock(Clock::test()).build();
     let builder = Cachify::builder().backend(Arc::new(memory.clone()));
     (builder.connect_lazy().unwrap(), memory)
 }
 
-/// What nothing leads to is removed in the background.
+/// Waits until unreachable variants are removed in the background.
 async fn removed() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
@@ -273,7 +273,7 @@ async fn h2_a_reset_leaves_no_variants_behind() {
         assert_eq!(memory.len(), 4);
         reset(&cachify).await;
     }
-    // Nor does a request that a reset overtook.
+    // Nor does a request that was overtaken by a reset.
     route.get(EN).await;
     let flying = tokio::spawn(route.ask(get("/", DE)));
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -352,7 +352,7 @@ async fn h2_values_that_mean_the_same_share_a_variant() {
 async fn h2_s4_no_variant_is_kept_that_nobody_can_find() {
     let (cachify, memory) = counted();
     let count = AtomicUsize::new(0);
-    // The first answer is for one client alone, so that those who waited for it run for themselves.
+    // The first response is private to one client, so each waiter computes for itself.
     let route = Route::new(&cachify, rules("page"), move |request| {
         let first = count.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
@@ -372,7 +372,7 @@ async fn h2_s4_no_variant_is_kept_that_nobody_can_find() {
 
 #[tokio::test(start_paused = true)]
 async fn h2_c7_a_varying_answer_costs_one_budget_while_the_backend_hangs() {
-    // A backend that hangs from one operation on.
+    // A backend that hangs, starting with a given operation.
     let all = [Op::Get, Op::Begin, Op::Fill];
     for hangs in (0..all.len()).map(|first| &all[first..]) {
         let (cachify, backend) = Faulty::wrap(&memory());

@@ -1,4 +1,4 @@
-//! Computations that hang, that nobody polls, or that wait for themselves.
+//! Computations that hang, that are not polled, or that wait for themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::future::{Future, pending};
@@ -26,7 +26,7 @@ fn paused() -> Cachify {
     builder.connect_lazy().unwrap()
 }
 
-/// Polls `future` once and says whether it is ready.
+/// Polls `future` once and returns whether it is ready.
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -72,7 +72,7 @@ async fn c2_a_computation_longer_than_the_patience_is_no_stampede() {
     });
     let answers = join_all(calls).await;
     assert!(answers.iter().all(|(value, _)| *value == 7));
-    // The first, one after one wait, two after two.
+    // The first, one after one `compute_wait`, two after the next.
     assert_eq!(starts.load(Ordering::SeqCst), 4);
     let waiters = answers
         .iter()
@@ -149,7 +149,7 @@ async fn c2_a_flight_without_patience_waits_for_nobody() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// Asks for the same key from within its computation, so many times.
+/// Asks for the same key from within its computation, this many times.
 fn nested(cachify: &Cachify, depth: u32) -> Pin<Box<dyn Future<Output = u32> + Send + '_>> {
     Box::pin(async move {
         let cached = cachify.cached(&key("nested"));
@@ -180,7 +180,7 @@ async fn c2_a_circle_through_other_keys_and_types_is_noticed() {
     let value = a
         .get_or_compute(async || {
             let inner = b.get_or_compute(async || {
-                // The same key, another type: they share the lease.
+                // The same key with another type: they share the lease.
                 let text = a.get_or_compute(async || "2".to_owned()).await;
                 text.parse::<i32>().unwrap() + 1
             });
@@ -189,7 +189,7 @@ async fn c2_a_circle_through_other_keys_and_types_is_noticed() {
         .await;
     assert_eq!(value, 4);
     assert_eq!(start.elapsed(), Duration::ZERO);
-    // What is behind the computation is an ordinary call again.
+    // Once the computation is over, a call is an ordinary call again.
     assert_eq!(a.get::<i32>().await.unwrap(), Some(4));
     assert_eq!(b.get::<i32>().await.unwrap(), Some(3));
 }

@@ -1,5 +1,5 @@
-//! The warnings about computations that hang or wait for themselves. Alone in its process: threads without a
-//! subscriber would turn the events off.
+//! Warnings about computations that hang or wait for themselves. Alone in its process: threads
+//! without a subscriber would turn the events off.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt::{Debug, Write};

@@ -1,4 +1,5 @@
-//! K2 to K5 for all values: rendered keys are decoded again by a reader that shares no code with the writer.
+//! K2 to K5 for all values: rendered keys are decoded by a reader that shares no code with the
+//! writer.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use proptest::sample::select;
 const MAX_LEN: usize = 512;
 const LONG: &str = "%#";
 
-/// Characters that meet in escapes, separators, literals and broken UTF-8.
+/// Characters that occur in escapes, separators, literals and broken UTF-8.
 const ALPHABET: &[char] = &[
     '%', '{', '}', '#', 'x', '0', '2', '3', '5', '7', '9', 'A', 'B', 'C', 'D', 'b', 'd', '-', ':',
     ' ', '\0', '\n', '\x7f', 'é', 'à', '\u{80}', '日', '😀', 'e',
@@ -104,7 +105,7 @@ fn shape() -> impl Strategy<Value = Shape> {
     })
 }
 
-/// Text of the alphabet with some of its bytes lost.
+/// Text of the alphabet with some of its bytes removed.
 fn value(max: usize) -> impl Strategy<Value = Vec<u8>> {
     let char = (select(ALPHABET), any::<bool>()).prop_map(|(c, whole)| {
         let bytes = c.to_string().into_bytes();
@@ -121,7 +122,7 @@ fn shape_and_values(max: usize) -> impl Strategy<Value = (Shape, Vec<Vec<u8>>)> 
     })
 }
 
-/// Text that no escape marks, which leaves all the protection to the separator.
+/// Text without any escape, so that only the separator protects it.
 fn plain_long() -> impl Strategy<Value = (Shape, Vec<Vec<u8>>)> {
     "[a-z0-9#.-]{513,600}".prop_map(|value| (Shape::new(&["k-", ""]), vec![value.into_bytes()]))
 }
@@ -179,7 +180,7 @@ proptest! {
             return Ok(());
         }
         prop_assert!(text.contains(LONG));
-        // As a value or as a literal, the long form never reproduces itself.
+        // Neither as a value nor as a literal does the long form reproduce itself.
         let whole = Shape::new(&["", ""]).render(&[text.as_bytes().to_vec()]);
         prop_assert_ne!(whole.as_str(), text);
         let literal = Shape::new(&[text]).render(&[]);
@@ -196,7 +197,7 @@ proptest! {
 
 #[test]
 fn k2_no_two_short_values_collide() {
-    // Every pair of values of up to three characters, for separators that invite mistakes.
+    // Every pair of values of up to three characters, for separators that are easy to confuse.
     let separators = [
         ("-", ["-", "%", "2", "D"]),
         ("%", ["%", "2", "5", "x"]),
@@ -233,7 +234,7 @@ fn k2_no_two_short_values_collide() {
 
 #[test]
 fn k3_a_stored_name_tells_its_prefix_kind_and_key() {
-    // How backends name what they store; `shop:lock` tries to pass for a lock of `shop`.
+    // The names that backends use; `shop:lock` tries to pass for a lock of `shop`.
     let mut names = HashMap::new();
     let template = Shape::new(&["", ""]).template();
     for prefix in [
@@ -248,7 +249,7 @@ fn k3_a_stored_name_tells_its_prefix_kind_and_key() {
                 for suffix in ["", ":lease", ":queue"] {
                     let key = template.render(&[&value]);
                     let name = format!("{prefix}:{kind}:{{{}}}{suffix}", key.as_str());
-                    // Redis hashes what is between the first `{` and the first `}` behind it.
+                    // Redis hashes the part between the first `{` and the next `}`.
                     let tag = name.split_once('{').unwrap().1.split_once('}').unwrap().0;
                     assert_eq!(tag, key.as_str());
                     assert_ne!(tag, "", "an empty tag is no tag");

@@ -1,4 +1,4 @@
-//! Locks against clocks and deadlines that a real server does not offer.
+//! Locks under clocks and deadlines that a real server cannot produce.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -17,7 +17,8 @@ fn key(text: &str) -> Key {
     KeyTemplate::parse(text).unwrap().render(&[])
 }
 
-/// A process whose clock can be put ahead, as by a suspended machine, and another one that shares its memory.
+/// Returns a process whose clock can be put forward, as a suspended machine's is, and another one
+/// that shares its memory.
 fn two_processes() -> (Cachify, Cachify, Clock) {
     let (clock, ours) = (Clock::test(), Clock::test());
     let memory = Arc::new(Memory::builder().clock(clock.clone()).build());
@@ -44,7 +45,8 @@ async fn l4_s24_after_a_suspend_the_guard_is_lost_before_the_work_goes_on() {
     }));
     let mut nobody = Context::from_waker(Waker::noop());
     assert!(work.as_mut().poll(&mut nobody).is_pending());
-    // The machine sleeps. When it wakes, what the work waits for is there, and no timer has fired yet.
+    // The machine is suspended. When it resumes, the awaited result is there, and no timer has
+    // fired yet.
     clock.advance(Duration::from_mins(1));
     answer.send(()).unwrap();
     assert_eq!(work.await.unwrap_err().kind(), ErrorKind::Lost);
@@ -61,7 +63,7 @@ async fn l4_a_guard_is_told_in_the_last_part_of_its_max_hold_too() {
     let lock = cachify.lock(&key("bounded")).ttl(Duration::from_secs(30));
     let guard = lock.max_hold(Duration::from_secs(35));
     let guard = guard.acquire().await.unwrap();
-    // Renewed after 10 s, for the 25 s that are left.
+    // Renewed after 10 s, for the remaining 25 s.
     tokio::time::sleep(Duration::from_secs(12)).await;
     assert!(!guard.is_lost());
     let slot = Slot::lock(key("bounded"));
@@ -80,7 +82,7 @@ async fn l4_the_deadline_counts_from_before_the_request_with_a_margin() {
     assert!(!guard.is_lost());
     clock.advance(Duration::from_millis(1));
     assert!(guard.is_lost(), "a hundredth and 2 ms early");
-    // Once lost it stays lost, whatever a late renewal says.
+    // Once lost it stays lost, no matter what a late renewal answers.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(guard.is_lost());
 }
@@ -124,7 +126,7 @@ async fn l3_many_holds_are_renewed_some_at_a_time() {
     for _ in 0..1000 {
         permits.push(pool.acquire().await.unwrap());
     }
-    // All are due at once. None is lost, nor the time limit of any to the others.
+    // All are due at once. None is lost, and none loses its time limit to the others.
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert!(backend.calls(Op::Extend) >= 2000);
     backend.fail(Op::Extend, Fault::Hang);
@@ -155,17 +157,17 @@ async fn l3_a_disturbed_backend_has_all_holds_renewed_some_at_a_time() {
     let (before, after) = (backend.before(Op::Extend), backend.after(Op::Extend));
     backend.signals().disturb();
     before.reached().await;
-    // Those that came after the one at the gate are done, and it does not hold them up.
+    // Renewals that came after the one at the gate are done: it does not hold them up.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(backend.calls(Op::Extend), 1000);
-    // One that was disturbed while it was renewed is renewed again.
+    // A hold that was disturbed during its renewal is renewed again.
     before.open();
     after.reached().await;
     backend.signals().disturb();
     after.open();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(backend.calls(Op::Extend) >= 2000);
-    // A thousand refusals do not keep others from the backend, and all permits know.
+    // A thousand refusals do not keep others from the backend, and every permit learns of its loss.
     memory.evict(&desk()).await.unwrap();
     backend.signals().disturb();
     for permit in &permits {
@@ -194,7 +196,7 @@ async fn l3_a_hold_that_was_asked_for_before_a_disturbance_is_renewed_at_once() 
     drop(guard);
 }
 
-/// The task that renews lives on the runtime of whoever took the first lock.
+/// The renewal task lives on the runtime that took the first lock.
 #[test]
 fn l3_a_lock_outlives_the_runtime_that_renewed_it() {
     let runtime = || {

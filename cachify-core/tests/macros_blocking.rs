@@ -23,7 +23,7 @@ fn square(cachify: &Cachify, runs: &AtomicUsize, id: u64, local: &Rc<u64>) -> Re
 fn squares_are_cached() {
     let cachify = Cachify::memory();
     let runs = AtomicUsize::new(0);
-    // The body runs on this thread, with what is bound to it.
+    // The body runs on this thread, with its thread-local values.
     let local = Rc::new(0);
     assert_eq!(square(&cachify, &runs, 3, &local), Ok(9));
     assert_eq!(square(&cachify, &runs, 3, &local), Ok(9));
@@ -155,7 +155,7 @@ fn l3_a_lock_is_renewed_while_a_sync_body_runs() {
     running.join().unwrap().unwrap();
 }
 
-/// What renews the lock runs on the worker's own runtime.
+/// The renewal task runs on the worker's own runtime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn l3_a_lock_is_renewed_while_a_sync_body_blocks_a_worker() {
     #[locked(key = "worker", ttl = "1s", with = cachify)]
@@ -167,7 +167,7 @@ async fn l3_a_lock_is_renewed_while_a_sync_body_blocks_a_worker() {
     let cachify = Cachify::memory();
     let other = cachify.clone();
     let call = tokio::spawn(async move {
-        // Starts the task that renews here.
+        // Starts the renewal task here.
         let guard = other.lock(&key!("other")).acquire().await.unwrap();
         let held = body(&other);
         drop(guard);

@@ -26,7 +26,7 @@ impl User {
     }
 }
 
-/// Counts what it computes.
+/// Counts its computations.
 #[derive(Debug, Default)]
 struct Db {
     reads: AtomicUsize,
@@ -141,7 +141,7 @@ async fn c5_an_alias_of_result_is_a_result() {
         assert_eq!(alias(&db, 1).await, Ok(1));
         assert_eq!(alias(&db, 1).await, Ok(1));
         assert_eq!(db.reads(), 3);
-        // Companions have the type as it is written.
+        // Companions use the type as it is written.
         assert_eq!(alias::get(&1).await?, Some(Ok(1)));
         alias::set(&1, Ok(5)).await?;
         assert_eq!(alias(&db, 1).await, Ok(5));
@@ -185,7 +185,7 @@ async fn c2_errors_that_are_clone_are_shared_with_those_who_waited() {
     assert_eq!(each, [1, 2, 3, 4]);
 }
 
-/// Borrows from what the caller has.
+/// Borrows from the caller.
 #[derive(Debug, Clone)]
 struct Borrowing<'a>(&'a str);
 

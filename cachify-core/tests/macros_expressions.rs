@@ -11,7 +11,7 @@ fn assert_send<T: Send>(value: T) -> T {
     value
 }
 
-/// Whether `cachify` has an entry, of whatever type, by the key of this text.
+/// Returns whether `cachify` has an entry, of any type, under the key of this text.
 async fn has(cachify: &Cachify, text: &str) -> bool {
     let template = cachify_core::KeyTemplate::parse(text).unwrap();
     let entry = cachify.cached(&template.render(&[]));
@@ -34,7 +34,7 @@ async fn an_option_is_an_argument_of_a_key() {
         assert_eq!(list(Some(2), Some("age".to_owned()), 6).await, 207);
         assert!(has(&cachify, "list-1-name").await && has(&cachify, "list-2-age").await);
 
-        // Companions take what the expressions use, as the function does.
+        // Companions take the arguments that the expressions use, as the function does.
         assert_eq!(list::get(None, None).await.unwrap(), Some(105));
         list::set(Some(1), None, 7).await.unwrap();
         assert_eq!(list(None, None, 5).await, 7);
@@ -207,7 +207,7 @@ mod hygiene {
 
     listed!(by_number, number, 4);
 
-    /// What is not `Send` may be used, as long as it does not live on.
+    /// Uses a value that is not `Send`; that is fine unless it lives across an await.
     #[cached(key = "local-{n}", n = Rc::new(Cell::new(n)).get())]
     pub(super) async fn local(n: u32) -> u32 {
         n

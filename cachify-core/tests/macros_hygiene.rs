@@ -1,4 +1,4 @@
-//! The macros among names that the user has given to other things, and inside of macros of their own.
+//! The macros among user items of the same names, and inside of the user's own macros.
 #![deny(warnings, missing_docs, unreachable_pub, clippy::pedantic)]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cachify_core::{Cachify, Error};
 
-/// Everything an expansion might name without saying where it is.
+/// Every name that an expansion might use without a full path.
 mod taken {
     #![allow(non_camel_case_types, non_upper_case_globals, dead_code)]
 
@@ -88,7 +88,7 @@ async fn names_that_an_expansion_uses_may_be_taken() {
     });
 }
 
-/// Parameters by the names of everything else in an expansion.
+/// Parameters named like every other name in an expansion.
 mod parameters {
     use cachify_core::{Cachify, Error, cached, locked};
 
@@ -200,7 +200,7 @@ macro_rules! readers {
     )*};
 }
 
-/// An attribute on an item that a macro was given whole.
+/// An attribute on an item that was passed to a macro whole.
 macro_rules! whole {
     ($item:item) => {
         #[cachify_core::cached(key = "whole-{id}")]
@@ -208,7 +208,7 @@ macro_rules! whole {
     };
 }
 
-/// The template is the macro's, the parameter the caller's.
+/// The template comes from the macro, the parameter from its caller.
 macro_rules! by_name {
     ($name:ident, $id:ident, $body:expr) => {
         #[cachify_core::cached(key = "by_name-{id}")]
@@ -218,7 +218,7 @@ macro_rules! by_name {
     };
 }
 
-/// All is the macro's but the body.
+/// Everything but the body comes from the macro.
 macro_rules! fixed {
     ($name:ident => $body:expr) => {
         #[cachify_core::locked(key = "fixed-{id}", on_locked = Ok(id))]

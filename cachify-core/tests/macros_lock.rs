@@ -1,4 +1,5 @@
-//! `#[once]`, `#[locked]` and `#[pooled]`: who runs, what the others get, and who hears of failures.
+//! `#[once]`, `#[locked]` and `#[pooled]`: the caller that runs, the result of the others, and the
+//! reports of failures.
 #![deny(warnings, missing_docs, unreachable_pub, clippy::pedantic)]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -61,7 +62,7 @@ enum ChargeError {
     Cachify(ErrorKind),
     Declined,
     Busy(u32),
-    /// Something that looks like a lock's failure and is the body's own.
+    /// An error of the body that looks like a failure of the lock.
     Own(ErrorKind),
 }
 
@@ -83,7 +84,7 @@ fn manual() -> Cachify {
         .unwrap()
 }
 
-/// A handle whose backend is as good as away: locks answer `Unavailable`.
+/// Returns a handle whose backend behaves as if it were away: locks answer `Unavailable`.
 async fn away() -> Cachify {
     let cachify = Cachify::memory();
     cachify.close(Duration::ZERO).await.unwrap();
@@ -244,7 +245,7 @@ async fn o1_once_runs_once_and_the_loser_gets_on_locked() {
     assert!(!daily_report::is_locked(&cachify).await.unwrap());
     assert_eq!(REPORTED.load(Ordering::SeqCst), 0);
 
-    // Without a backend it is not on_locked that answers.
+    // Without a backend, `on_locked` does not answer.
     daily_report(&away().await, &gate).await;
     assert_eq!(REPORTED.load(Ordering::SeqCst), 1);
 }
@@ -399,7 +400,7 @@ async fn p1_py20_pooled_formats_its_template() {
     assert_eq!(call_vendor::in_use(&cachify, "acme").await.unwrap(), 0);
 }
 
-/// Not ours, so it cannot implement `From<Error>`.
+/// A foreign type, so it can't implement `From<Error>`.
 type Foreign = std::io::Error;
 
 struct Rejection(Error);
@@ -470,7 +471,7 @@ async fn l7_without_a_backend_the_body_does_not_run_and_the_error_is_told() {
     let _answered = cachify.lock(&key!("answered")).acquire().await.unwrap();
     assert!(mapped(&cachify).await.is_err());
     assert_eq!(answered(&cachify).await, "held");
-    // Held is not the backend's fault.
+    // `Held` is not the backend's fault.
     assert_eq!(
         has_a_substitute(&cachify).await,
         Err(ChargeError::Cachify(ErrorKind::Held))

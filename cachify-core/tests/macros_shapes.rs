@@ -95,7 +95,7 @@ async fn receivers_of_all_kinds() {
     Cachify::memory().scope(call).await;
 }
 
-/// A generic repository, as they are written.
+/// A generic repository, as users write them.
 struct Repository<'db, T, const N: usize = 2> {
     cachify: Cachify,
     name: &'db str,
@@ -272,7 +272,7 @@ async fn c2_a_function_may_call_itself() {
 
 #[test]
 fn c2_a_function_that_blocks_may_call_itself() {
-    // Each call within a call takes about 40 kB of stack in a debug build.
+    // Each nested call takes about 40 kB of stack in a debug build.
     let forty = Cachify::memory().sync_scope(|| fibonacci_of_threads(40));
     assert_eq!(forty.unwrap(), 102_334_155);
 }
@@ -468,7 +468,7 @@ async fn p3_on_full_may_use_the_arguments() {
     Cachify::memory().scope(call).await;
 }
 
-/// Below the attribute it is about every call, above it about those that are computed.
+/// Below the attribute it sees computed calls only, above it every call.
 #[tracing::instrument(skip(runs))]
 #[cached(key = "traced-{id}")]
 #[tracing::instrument(skip_all, fields(id))]

@@ -1,4 +1,4 @@
-//! Attributes on top of each other: one set of companions, each layer with its own part in it.
+//! Stacked attributes: one set of companions, in which each layer does its own part.
 #![deny(warnings, missing_docs, unreachable_pub, clippy::pedantic)]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -52,7 +52,7 @@ async fn one_reset_clears_every_layer() {
     assert_eq!(call().await.unwrap(), "set");
 }
 
-/// Looks what is stored whenever a key is made of it.
+/// Records the stored layers whenever it is rendered into a key.
 struct Spy(Mutex<Vec<(bool, bool)>>);
 
 impl Display for Spy {
@@ -76,7 +76,7 @@ async fn c4_py11_reset_clears_the_inner_layer_before_the_outer_one() {
         .unwrap();
     spy.0.lock().unwrap().clear();
     two_tiers::reset("acme", &spy).await.unwrap();
-    // As the first key is made, both are there; as the second is, the inner one is gone.
+    // When the first key is made, both are stored; when the second is, the inner one is gone.
     assert_eq!(*spy.0.lock().unwrap(), [(true, true), (true, false)]);
 }
 

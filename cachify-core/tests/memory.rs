@@ -1,4 +1,4 @@
-//! The memory backend does not grow, and forgets in the background.
+//! The memory backend does not grow, and removes expired entries in the background.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -73,7 +73,7 @@ async fn c11_py21_what_replaced_an_expired_entry_stays() {
         .set(2)
         .await
         .unwrap();
-    // The first one's time comes, and nothing of the second goes with it.
+    // The first one expires, and takes nothing of the second along.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(cached.get::<i32>().await.unwrap(), Some(2));
 }
@@ -84,7 +84,7 @@ async fn c3_a_computation_that_keeps_its_thread_busy_is_stored() {
     let memory = Memory::builder().clock(clock.clone()).build();
     let cachify = over(&memory, &clock);
     let cached = cachify.cached(&key!("slow"));
-    // Longer than a lease, and nothing else runs meanwhile, no renewal either.
+    // Longer than a lease, and nothing else runs meanwhile, not even a renewal.
     let value = cached.get_or_compute(async || {
         clock.advance(Duration::from_secs(10));
         7
@@ -133,7 +133,7 @@ fn c11_any_capacity_is_just_a_number() {
     }
 }
 
-/// When it is dropped, it uses the cache that it was in.
+/// A value whose drop uses the cache that contained it.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct Reenters {
     #[serde(skip)]
@@ -209,7 +209,7 @@ async fn c11_a_value_weighs_what_its_caller_says() {
     cached.reset().await.unwrap();
     cached.get_or_compute(async || 1).await;
     assert!(memory.bytes() > 1 << 20, "{}", memory.bytes());
-    // More than a part of the table holds.
+    // More than one part of the table holds.
     let cached = cachify.cached(&key).weigh(|_: &i32| 9 << 20);
     cached.set(2).await.unwrap();
     assert_eq!(cached.get::<i32>().await.unwrap(), None);
@@ -232,7 +232,7 @@ fn c11_without_a_runtime_what_expired_gives_way_to_what_has_not() {
         );
         let (key, token) = (key!("row-{id}"), node.token());
         let begin = Begin::new(&token, Duration::from_secs(3), Claim::Overwrite);
-        // Memory does its work before the futures are polled.
+        // Memory does its work before its futures are polled.
         drop(memory.begin(&key, begin));
         drop(memory.fill(&key, &token, entry));
     };

@@ -1,4 +1,5 @@
-//! What the memory backend takes of the process's memory. One test, since it looks at the whole process.
+//! The memory backend's share of the process's memory. A single test, since it measures the whole
+//! process.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +10,7 @@ use cachify_core::{Cachify, key};
 
 const MIB: usize = 1 << 20;
 
-/// How many bytes of memory this process has.
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
@@ -27,7 +28,7 @@ fn bytes(memory: &Memory) -> usize {
 
 #[tokio::test]
 async fn c11_memory_is_flat_however_many_keys_there_are() {
-    // Small values: what the bookkeeping takes is counted.
+    // Small values, so the bookkeeping dominates.
     let before = resident();
     let memory = Memory::builder()
         .capacity(usize::MAX)

@@ -1,5 +1,6 @@
-//! Much in memory keeps no thread busy for long. Times are of the processor, so that a busy machine does not count;
-//! the bounds leave room for builds without optimization, and `benches/scale.rs` has the real ones.
+//! Large amounts in memory keep no thread busy for long. Times are processor times, so a busy
+//! machine does not count. The bounds leave room for unoptimized builds; `benches/scale.rs` has the
+//! real ones.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
@@ -40,7 +41,7 @@ fn thread_time() -> Duration {
     )
 }
 
-/// Makes the work in the background due: its task starts, and then its time comes.
+/// Makes the background work due: first its task starts, then its time comes.
 async fn sweep_is_due() -> Duration {
     tokio::task::yield_now().await;
     let before = thread_time();
@@ -48,12 +49,12 @@ async fn sweep_is_due() -> Duration {
     thread_time().saturating_sub(before)
 }
 
-/// The longest time that another task kept this thread while `over` did not hold.
+/// Returns the longest time that another task kept this thread before `over` held.
 async fn longest_poll(mut over: impl FnMut() -> bool) -> Duration {
     let mut longest = Duration::ZERO;
     while !over() {
         let before = thread_time();
-        // Time goes on, or the background work could wait for its next pass for ever.
+        // Advance the time, or the background work could wait for its next pass forever.
         tokio::time::advance(MILLI).await;
         longest = longest.max(thread_time().saturating_sub(before));
     }
@@ -109,8 +110,8 @@ async fn l2_many_held_locks_do_not_stall_another() {
     assert!(longest < 5 * MILLI, "{longest:?}");
 }
 
-/// The longest time that a first poll of one of these futures kept the thread. None of them ends,
-/// and all stay alive until the last one was polled.
+/// Returns the longest time that a first poll of one of these futures kept the thread. None of them
+/// completes, and all stay alive until the last one has been polled.
 fn longest_start<F: Future>(futures: impl Iterator<Item = F>) -> Duration {
     let mut cx = Context::from_waker(Waker::noop());
     let (mut all, mut longest) = (Vec::new(), Duration::ZERO);
@@ -193,7 +194,7 @@ async fn l2_a_long_queue_is_left_and_served_in_little_time() {
     for _ in 0..40_000 {
         waiters.push(queue(&memory, &slot, &node, true).await);
     }
-    // From the back, and asking again before.
+    // From the back of the queue, asking again first.
     for waiter in waiters.drain(20_000..).rev() {
         acquire(&memory, &slot, &waiter.token, SECOND).await;
         assert!(memory.release(&slot, &waiter.token).await.unwrap());
@@ -259,7 +260,7 @@ async fn p2_thousands_of_dead_permits_come_back_at_once() {
         assert!(is_granted(acquire(&memory, &slot, last, SECOND).await));
     }
     let waiter = queue(&memory, &slot, &node, true).await;
-    // Before the sweep comes: only the living are counted, and an expired one cannot be extended.
+    // Before the sweep: only live entries are counted, and an expired one cannot be extended.
     clock.advance(SECOND);
     assert_eq!(memory.inspect(&slot).await.unwrap().holders, 0);
     for holder in holders.iter().rev().take(10) {

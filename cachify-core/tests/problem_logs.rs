@@ -1,4 +1,5 @@
-//! How errors that were answered over HTTP are logged. Alone in its process: threads without a subscriber would turn the events off.
+//! Log events of errors that are answered over HTTP. Alone in its process: threads without a
+//! subscriber would turn the events off.
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +13,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// A line for each warning.
+/// Writes one line for each warning.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<String>>);
 

@@ -1,4 +1,4 @@
-//! Defects of py-cachify 3.1 that no promise's own test names: ours does not have them.
+//! Defects of py-cachify 3.1 that no promise's own test covers. cachify must not have them.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use cachify_core::{Cachify, cached, key};
 use futures_util::future::{join, join_all};
 use tokio::sync::Notify;
 
-/// Theirs: the old value overwrites the reset, and every miss of a stampede computes.
+/// In py-cachify, the old value overwrites the reset, and every miss of a stampede computes.
 #[tokio::test]
 async fn c4_py10_a_reset_during_a_computation_is_not_overwritten() {
     let cachify = Cachify::memory();
@@ -30,7 +30,7 @@ async fn c4_py10_a_reset_during_a_computation_is_not_overwritten() {
         assert_eq!(runs.load(Ordering::SeqCst), 1, "one computes, 49 wait");
         cached.reset().await.unwrap();
         go_on.notify_one();
-        // Those who joined the overtaken computation start again, one of them computing.
+        // Callers that joined the overtaken computation start again, and one of them computes.
         read.notified().await;
         go_on.notify_one();
     };
@@ -39,7 +39,8 @@ async fn c4_py10_a_reset_during_a_computation_is_not_overwritten() {
     assert!(runs.load(Ordering::SeqCst) <= 2);
 }
 
-/// Theirs: the error of the cache is the error of the call, and a value that could not be stored is lost.
+/// In py-cachify, an error of the cache becomes an error of the call, and a value that can't be
+/// stored is lost.
 #[tokio::test(start_paused = true)]
 async fn c7_py14_an_error_of_the_cache_is_none_of_the_call() {
     for fault in [Fault::Refuse, Fault::Reject, Fault::Hang] {
@@ -62,7 +63,8 @@ async fn read(id: u32, runs: &AtomicUsize) -> usize {
     runs.fetch_add(1, Ordering::SeqCst)
 }
 
-/// Theirs: with only one of two clients set up, the other kind of function silently uses memory of its own.
+/// In py-cachify, if only one of two clients is set up, the other kind of function silently uses
+/// its own memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn c1_py15_functions_of_both_kinds_use_one_handle() {
     let runs = Arc::new(AtomicUsize::new(0));
@@ -79,7 +81,8 @@ async fn c1_py15_functions_of_both_kinds_use_one_handle() {
     );
 }
 
-/// Theirs: the pool is one value, read, changed and written back under a lock that can expire.
+/// In py-cachify, the pool is one value. It is read, changed and written back under a lock that can
+/// expire.
 #[tokio::test(start_paused = true)]
 async fn p1_py16_no_permit_is_lost_to_another_one_s_update() {
     let cachify = Cachify::memory();
@@ -92,7 +95,7 @@ async fn p1_py16_no_permit_is_lost_to_another_one_s_update() {
     assert_eq!(pool.status().await.unwrap().in_use, 0);
 }
 
-/// Theirs: a time to live of zero means for ever.
+/// In py-cachify, a time to live of zero means forever.
 #[tokio::test(start_paused = true)]
 async fn c1_py21_zero_is_not_for_ever() {
     let cachify = Cachify::memory();
@@ -101,7 +104,7 @@ async fn c1_py21_zero_is_not_for_ever() {
     assert_eq!(cached.get::<i32>().await.unwrap(), None);
 }
 
-/// Theirs: what cannot be read raises, and reading runs the code of whoever wrote it.
+/// In py-cachify, an unreadable entry raises, and reading an entry runs its author's code.
 #[cfg(feature = "redis")]
 #[tokio::test]
 async fn c6_py13_what_cannot_be_read_is_replaced() {
@@ -112,7 +115,7 @@ async fn c6_py13_what_cannot_be_read_is_replaced() {
         .connect()
         .await
         .unwrap();
-    // What Python's pickle would make a call of `os.system` of.
+    // Python's pickle would turn this into a call of `os.system`.
     let pickle = "cposix\nsystem\n(S'touch /tmp/never'\ntR.";
     server.command(&["SET", "cachify:cached:{row}", pickle]);
     let cached = cachify.cached(&key!("row"));

@@ -13,10 +13,10 @@ use redis_fixture::{Proxy, Reply, Server};
 use tokio::time::Instant;
 
 const BACKEND_TIMEOUT: Duration = Duration::from_millis(250);
-/// What a loaded machine adds.
+/// The time that a loaded machine adds.
 const SLACK: Duration = Duration::from_millis(200);
 
-/// Calls until the breaker is open; each gets its value, within the backend timeout.
+/// Calls until the breaker is open; each call gets its value within the backend timeout.
 async fn computes_within_the_backend_timeout(cachify: &Cachify) {
     for i in 0..6 {
         let start = Instant::now();
@@ -202,7 +202,7 @@ async fn c8_s7_a_reset_that_got_lost_is_repeated() {
     let error = cachify.reset(&key).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unconfirmed);
     assert!(!server.command(&["GET", "test:cached:{row}"]).is_nil());
-    // The old value is there, and not trusted.
+    // The old value is still there, but not trusted.
     assert_eq!(cachify.cached(&key).get::<i32>().await.ok().flatten(), None);
     proxy.resume();
     gone_after_recovery(&server, &cachify).await;
@@ -247,7 +247,7 @@ async fn l6_s6_an_acquire_that_timed_out_takes_nothing() {
     server.command(&["CONFIG", "RESETSTAT"]);
     server.pause();
     let start = Instant::now();
-    // Polled once: it is on its way, and nobody listens any more.
+    // Polled once: the request is on its way, and no future waits for its answer.
     assert!(
         tokio::time::timeout(20 * MILLI, process.redis.acquire(&slot, acquire))
             .await
@@ -299,7 +299,7 @@ async fn l3_a_lock_survives_a_broken_connection() {
     guard.release().await.unwrap();
 }
 
-/// By an idle limit of some proxy, say.
+/// For example by the idle limit of a proxy.
 #[tokio::test]
 async fn l6_a_connection_that_broke_meanwhile_costs_neither_an_acquire_nor_a_release() {
     let server = Server::start();
@@ -325,7 +325,7 @@ async fn l6_a_connection_that_broke_meanwhile_costs_neither_an_acquire_nor_a_rel
     }
 }
 
-/// Nobody knows whether it was this one that gave the lock back, or whether it had been lost.
+/// It is unknown whether this request released the lock, or whether it had been lost before.
 #[tokio::test]
 async fn l6_a_release_whose_answer_got_lost_is_not_called_a_loss() {
     let server = Server::start();

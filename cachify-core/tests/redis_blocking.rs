@@ -1,4 +1,4 @@
-//! Functions that are not async, over Redis, inside of runtimes and outside.
+//! Functions that are not async, over Redis, inside and outside of runtimes.
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -27,14 +27,14 @@ fn row(cachify: &Cachify) -> u8 {
 async fn s6_a_call_that_blocks_its_own_connections_runtime_says_so() {
     let server = Server::start();
     let cachify = connect(&server.url()).await;
-    // Again and again, whatever the first one left behind.
+    // Repeatedly, regardless of anything that the first one left behind.
     for _ in 0..3 {
         let error = lock(&cachify).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
         assert!(error.to_string().contains("spawn_blocking"), "{error}");
     }
     assert_eq!(row(&cachify), 2);
-    // What to do instead.
+    // The recommended alternative.
     let called = cachify.clone();
     let call = tokio::task::spawn_blocking(move || lock(&called));
     assert_eq!(call.await.unwrap().unwrap(), 1);

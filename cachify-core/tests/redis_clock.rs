@@ -1,4 +1,4 @@
-//! Clocks that differ.
+//! Clocks that differ between machines.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -44,7 +44,7 @@ async fn c1_s25_an_hour_ahead_changes_nothing() {
     );
     let left = server.command(&["PTTL", "test:cached:{other}"]).int();
     assert!((50_000..=60_000).contains(&left));
-    // When it was stored, by the server's clock: bytes 12 to 20 of the envelope.
+    // The time of storing, by the server's clock: bytes 12 to 20 of the envelope.
     let stored = match server.command(&["GET", "test:cached:{other}"]) {
         redis_fixture::Reply::Bulk(bytes) => u64::from_le_bytes(bytes[12..20].try_into().unwrap()),
         other => panic!("{other:?}"),
@@ -70,7 +70,8 @@ async fn l6_a_clock_that_was_set_is_noticed_by_the_first_request() {
         .clock(clock.clone());
     let redis = Arc::new(Redis::lazy(options).unwrap());
     redis.check().await.unwrap();
-    // As if the server's clock had been put back; then, as if it had been put ahead, which looks like a request that comes too late.
+    // As if the server's clock had been set back, and then forward, which looks like a request that
+    // comes too late.
     clock.advance(HOUR);
     let acquire = |token| Acquire::new(token, 30 * SECOND, 250 * MILLI);
     let (token, slot) = (node.token(), lock("door"));
@@ -80,8 +81,8 @@ async fn l6_a_clock_that_was_set_is_noticed_by_the_first_request() {
     assert!(redis.now().as_micros().abs_diff(server_micros(&server)) < 5_000_000);
 }
 
-/// Puts the server's clock `by` microseconds ahead, as far as can be seen from here: all deadlines come nearer, and the difference
-/// to this process's clock grows.
+/// Simulates a server clock set forward by `by` microseconds: all deadlines come closer, and the
+/// difference to this process's clock grows.
 fn put_ahead(server: &Server, clock: &Clock, by: i64) {
     for slot in ["test:lock:{door}", "test:pool:{desk}"] {
         let holders = server.command(&["ZRANGE", slot, "0", "-1"]);
@@ -97,7 +98,7 @@ fn put_ahead(server: &Server, clock: &Clock, by: i64) {
     }
 }
 
-/// A handle with a clock of its own, and another process.
+/// Returns a handle with its own clock, and another process.
 async fn two_processes(server: &Server) -> (Cachify, Cachify, Clock) {
     let clock = Clock::test();
     clock.advance(HOUR);
@@ -113,7 +114,7 @@ async fn l4_a_guard_is_told_soon_after_the_servers_clock_was_put_ahead() {
     let guard = here.lock(&key("door")).acquire().await.unwrap();
     let permit = here.pool(&key("desk"), 1).acquire().await.unwrap();
     put_ahead(&server, &clock, 31_000_000);
-    // By the server's clock they are over.
+    // By the server's clock they have expired.
     let next = there.lock(&key("door")).acquire().await.unwrap();
     let free = there.pool(&key("desk"), 1).acquire().await.unwrap();
     assert!(!guard.is_lost() && !permit.is_lost());

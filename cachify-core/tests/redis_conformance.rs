@@ -17,7 +17,7 @@ fn stage() -> Stage {
 
 cachify_core::conformance!(tokio::test, stage());
 
-/// The promises, for handles with a prefix of their own.
+/// The promises, for handles with their own prefix.
 mod prefixed {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! A server that is out of memory, and one that lost everything.
+//! A server that is out of memory, and one that has lost all data.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -36,7 +36,7 @@ async fn c7_s19_a_full_server_costs_nobody_a_value_and_loses_no_reset() {
     }
     handle.reset(&key("old")).await.unwrap();
     assert_eq!(handle.cached(&key("old")).get::<i32>().await.unwrap(), None);
-    // It still answers, so what it has is still used.
+    // It still answers, so its entries are still used.
     let kept = handle.cached(&key("kept"));
     assert_eq!(kept.get_or_compute(async || 0).await, 1);
     // Neither the new value nor the old one.
@@ -61,7 +61,7 @@ async fn l6_s19_on_a_full_server_locks_can_be_given_back_and_handed_over() {
     assert!(is_granted(process.acquire(&slot, &holder, None).await));
     let listener = process.redis.signals().listen(waiter.as_str());
     process.acquire(&slot, &waiter, Some(60 * SECOND)).await;
-    // A refused one is refused as a whole.
+    // A refused request is refused as a whole.
     fill_up(&server);
     let late = process.node.token();
     let error = process
@@ -82,10 +82,10 @@ async fn l6_s19_on_a_full_server_locks_can_be_given_back_and_handed_over() {
     assert_eq!(process.redis.inspect(&slot).await.unwrap().holders, 0);
 }
 
-/// Refuses locks on `server` as unavailable, for the reason, and goes on to answer from the cache.
+/// Refuses locks on `server` as unavailable, for this reason, and keeps answering from the cache.
 async fn refuses_locks_and_hits(server: &Server, handle: &Cachify, reason: &str) {
     for id in 0..10 {
-        // Each one new: of a lock that was released just now, something may be left to overwrite.
+        // A new lock each time: one that was just released may have left data to overwrite.
         let door = key(&format!("door-{}-{id}", reason.len()));
         let taken = handle.lock(&door).acquire().await;
         let error = taken.map(drop).expect_err(reason);
@@ -104,7 +104,7 @@ async fn c7_a_server_that_cannot_store_is_unavailable_for_locks_and_goes_on_to_b
     let handle = connect(&server.url()).await;
     handle.cached(&key("kept")).set(1).await.unwrap();
 
-    // It cannot put the file in place of a directory.
+    // It can't replace a directory with the file.
     let socket = server.unix_url();
     let socket = std::path::Path::new(socket.strip_prefix("redis+unix://").unwrap());
     let file = socket.with_file_name("dump.rdb");
@@ -177,7 +177,7 @@ async fn l7_entries_leave_locks_their_share_of_the_memory() {
     let builder = common::builder(&server.url()).entries_share(0.5);
     let handle = builder.connect().await.unwrap();
     let value = || "x".repeat(100_000);
-    // What clients choose: twice as much as fits.
+    // Data that clients choose: twice as much as fits.
     for n in 0..1300 {
         let cached = handle.cached(&key(&format!("page-{n}")));
         assert_eq!(cached.get_or_compute(async || value()).await, value());
@@ -193,7 +193,7 @@ async fn l7_entries_leave_locks_their_share_of_the_memory() {
         let lock = handle.lock(&key(&format!("door-{n}")));
         lock.acquire().await.unwrap().release().await.unwrap();
     }
-    // What is stored is still read, and a reset still resets.
+    // Stored entries are still read, and a reset still resets.
     let first = handle.cached(&key("page-0"));
     assert!(first.get::<String>().await.unwrap().is_some());
     handle.reset(&key("page-0")).await.unwrap();

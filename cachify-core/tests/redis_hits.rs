@@ -1,4 +1,4 @@
-//! What a hit costs, and what becomes of entries that some other program wrote.
+//! The cost of a hit, and entries that another program wrote.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{MILLI, connect, key, until};
 use redis_fixture::{Proxy, Server};
 
-/// The calls of each command since the last `CONFIG RESETSTAT`.
+/// Returns the number of calls of each command since the last `CONFIG RESETSTAT`.
 fn calls(server: &Server) -> BTreeMap<String, u64> {
     let stats = server.command(&["INFO", "commandstats"]).text();
     let parse = |line: &str| {
@@ -34,7 +34,7 @@ async fn c1_a_hit_is_one_get() {
     }
     let mut calls = calls(&server);
     assert_eq!(calls.remove("get"), Some(100));
-    // What the fixture and the subscription's own test add.
+    // Commands added by the fixture and by the subscription's own check.
     calls.retain(|name, _| !name.starts_with("config") && name != "ping" && name != "info");
     assert!(calls.is_empty(), "{calls:?}");
 }
@@ -99,7 +99,7 @@ async fn c6_foreign_bytes_and_foreign_types_are_replaced() {
         assert_eq!(cached.get_or_compute(async || i).await, i);
         assert_eq!(cached.get::<usize>().await.unwrap(), Some(i));
     }
-    // Longer than it says.
+    // Longer than its header says.
     server.command(&["SETRANGE", name, "40", "more"]);
     assert_eq!(cached.get_or_compute(async || 9_usize).await, 9);
     assert_eq!(cached.get::<usize>().await.unwrap(), Some(9));

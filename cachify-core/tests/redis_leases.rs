@@ -1,4 +1,4 @@
-//! Entries and leases: what each script does, on a real server.
+//! Entries and leases: the effect of each script, on a real server.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -152,7 +152,7 @@ async fn c3_a_lease_that_is_not_filled_can_be_joined_in_rounds() {
     assert!(is_busy(
         &b.claim(&row, &b.node.token(), Claim::Join(after)).await
     ));
-    // Without `Join` it stands as before.
+    // Without `Join` the caller is told to wait, as before.
     assert!(is_busy(&b.begin(&row, &b.node.token(), None).await));
 
     let [first, second, third] = [0, 1, 2].map(|n: usize| &joined[n].0);
@@ -193,7 +193,7 @@ async fn c3_who_cannot_listen_yet_looks_again_when_it_can() {
     let key = key("row");
     let listener = b.redis.signals().listen(key.as_str());
     assert!(is_granted(&a.begin(&key, &a.node.token(), None).await));
-    // This starts the subscription, and does not wait for it.
+    // This starts the subscription but does not wait for it.
     assert!(is_busy(&b.begin(&key, &b.node.token(), None).await));
     soon("a reason to look again", listener.signalled()).await;
 }

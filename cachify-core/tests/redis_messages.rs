@@ -1,4 +1,4 @@
-//! Words between processes that get lost.
+//! Lost messages between processes.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -44,7 +44,7 @@ async fn c4_s1_a_reset_wins_though_its_word_never_comes() {
     proxy.hold_replies();
     b.reset(&row).await.unwrap();
     proxy.resume();
-    // Joins the flight, but must not get what began before the reset.
+    // Joins the flight, but must not get a value whose computation began before the reset.
     let new = tokio::spawn({
         let (a, row) = (a.clone(), row.clone());
         async move {
@@ -53,7 +53,7 @@ async fn c4_s1_a_reset_wins_though_its_word_never_comes() {
                 .await
         }
     });
-    // It sends its GET; an answer that comes after that one's finds it in the flight.
+    // It sends its GET. An answer that comes after the other caller's finds it in the flight.
     tokio::task::yield_now().await;
     a.cached(&key("other")).get::<i32>().await.unwrap();
     go.notify_one();
@@ -121,7 +121,7 @@ async fn l2_a_subscription_that_died_silently_costs_a_second_and_comes_back() {
             waiting(&observer, &lock("door")).await == 1
         })
         .await;
-        // The word is swallowed, and the connection does not notice.
+        // The message is swallowed, and the connection does not notice.
         proxy.black_hole();
         let start = Instant::now();
         guard.release().await.unwrap();
@@ -254,7 +254,7 @@ async fn s4_dropping_the_last_handle_closes_all_connections() {
     until("they are closed", async || clients() == before).await;
 }
 
-/// Spawns `count` waiters in the given order. Each notes its number when it has the lock.
+/// Spawns `count` waiters in the given order. Each records its number when it acquires the lock.
 async fn crowd(
     cachify: &cachify_core::Cachify,
     observer: &Process,
@@ -348,7 +348,7 @@ async fn l1_no_message_ends_a_hold_or_a_place_in_the_queue() {
             'L' => "test:lock:{door}",
             _ => "test:pool:{door}",
         };
-        // More than anybody can know: the tokens and the deadline.
+        // More than an attacker can know: the tokens and the deadline.
         let (held, waits) = (holder.as_str(), waiter.as_str());
         let deadline = server.command(&["ZSCORE", name, held]).text();
         let node = process.node.as_str();
@@ -376,7 +376,8 @@ async fn l1_no_message_ends_a_hold_or_a_place_in_the_queue() {
             let heard = mallory.command(&["PUBLISH", &channel, &word]).unwrap();
             assert_eq!(heard.int(), 1, "{word}");
         }
-        // The last word is heard when this one is, and what they caused ran before the next script.
+        // Once this message is received, so are the earlier ones, and the scripts that they caused
+        // ran first.
         let last = mallory.command(&["PUBLISH", &channel, &format!("0 {waits} {letter} door")]);
         assert_eq!(last.unwrap().int(), 1);
         soon("a spurious wake-up", listener.signalled()).await;

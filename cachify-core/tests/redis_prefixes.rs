@@ -1,4 +1,4 @@
-//! Handles with prefixes of their own share the connections of one process.
+//! Handles with their own prefixes share the connections of one process.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,12 +11,12 @@ use common::{MILLI, SECOND, key, soon, until};
 use futures_util::future::join_all;
 use redis_fixture::{Proxy, Server};
 
-/// How many connections there are beside the test's own.
+/// Returns the number of connections besides the test's own.
 fn connections(server: &Server) -> usize {
     server.command(&["CLIENT", "LIST"]).text().lines().count() - 1
 }
 
-/// The prefixes of the channels that are subscribed to.
+/// Returns the prefixes of the subscribed channels.
 fn channels(server: &Server) -> BTreeSet<String> {
     let channels = server.command(&["PUBSUB", "CHANNELS"]);
     let prefix = |name: String| name.split(":wake:").next().map(str::to_owned);
@@ -32,7 +32,8 @@ fn tenants(cachify: &Cachify, count: usize) -> Vec<Cachify> {
     (0..count).map(tenant).collect()
 }
 
-/// Two in a row wait for a lock, and get it in order by a message: much sooner than they look again by themselves.
+/// Makes two waiters queue for a lock. They must get it in order and by a message, which is much
+/// sooner than their next poll.
 async fn waits_in_order(cachify: &Cachify) {
     let lock = cachify.lock(&key("door")).wait(30 * SECOND);
     let guard = lock.acquire().await.unwrap();
@@ -43,7 +44,7 @@ async fn waits_in_order(cachify: &Cachify) {
         fence
     };
     let mut first = std::pin::pin!(take());
-    // It stands in the queue before the second one asks.
+    // It is in the queue before the second one asks.
     tokio::select! {
         biased;
         _ = first.as_mut() => unreachable!("the lock is held"),
@@ -107,7 +108,7 @@ async fn l2_a_prefix_is_subscribed_to_as_long_as_one_handle_has_it() {
     waits_in_order(&one).await;
     assert!(channels(&server).contains("tenant-0"));
     drop(one);
-    // The connection is looked after once a second.
+    // The connection is checked once a second.
     tokio::time::sleep(2 * SECOND).await;
     assert!(channels(&server).contains("tenant-0"));
     drop(other);
@@ -134,7 +135,7 @@ async fn l2_a_new_connection_subscribes_to_all_prefixes_again() {
     until("none of them stands", async || channels(&server).len() == 1).await;
     proxy.resume();
     until("all stand again", async || channels(&server) == before).await;
-    // Each hears what another process says.
+    // Each of them hears the other process's messages.
     let woken = here.iter().zip(&there).map(async |(here, there)| {
         let guard = there.lock(&key("door")).acquire().await.unwrap();
         let lock = here.lock(&key("door")).wait(30 * SECOND);
@@ -170,7 +171,7 @@ async fn k3_a_prefix_names_the_same_place_as_that_of_a_builder() {
         drop(tokio::join!(lock.acquire(), release).0.unwrap());
         assert!(start.elapsed() < 900 * MILLI, "{:?}", start.elapsed());
     }
-    // Of the handle that was built, its own prefix makes another one.
+    // `with_prefix` with the handle's own prefix makes another handle with that prefix.
     let again = built.with_prefix("tenant-0").unwrap();
     let guard = built.lock(&row).acquire().await.unwrap();
     let lock = again.lock(&row).wait(30 * SECOND);

@@ -1,4 +1,4 @@
-//! Processes that are killed, or stopped and woken again.
+//! Processes that are killed, or stopped and resumed.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -12,10 +12,11 @@ use common::{MILLI, SECOND, connect, key, soon, until};
 use redis_fixture::Server;
 use tokio::time::{Instant, sleep};
 
-/// Where the server is, for a process that is one of the others.
+/// The server's address, set for the child processes.
 const URL: &str = "CACHIFY_TEST_OTHER_PROCESS";
 
-/// What the other process does; without its variable there is nothing to do. It takes the lock and counts for as long as it has it.
+/// Runs in the other process: takes the lock and counts for as long as it holds it. Does nothing
+/// without the variable.
 #[tokio::test]
 async fn the_other_process() {
     let Ok(url) = std::env::var(URL) else {
@@ -33,7 +34,7 @@ async fn the_other_process() {
     assert_eq!(work.await.unwrap_err().kind(), ErrorKind::Lost);
 }
 
-/// A process of its own. If this one dies, it ends with the server.
+/// A child process. If this process dies, the child ends with the server.
 struct Other(std::process::Child);
 
 impl Other {
@@ -158,7 +159,7 @@ async fn l2_s11_a_process_at_the_head_that_was_killed_or_stopped_is_passed_over(
         let start = Instant::now();
         guard.release().await.unwrap();
         let guard = soon("the next proceeds", next).await.unwrap();
-        // A claim, at most, and what a loaded machine adds.
+        // At most a claim, plus the time that a loaded machine adds.
         assert!(start.elapsed() < 1500 * MILLI, "{:?}", start.elapsed());
         assert!(!guard.is_lost());
         if !kill {

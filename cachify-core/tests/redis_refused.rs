@@ -1,4 +1,4 @@
-//! A server that refuses a handle which it once accepted, for its user or for its rights.
+//! A server that refuses a handle it once accepted, because of its user or its rights.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -19,7 +19,7 @@ fn run(server: &Server, command: &[&str]) {
     assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
 }
 
-/// Lets the user `app` do everything but what `rights` take away.
+/// Allows the user `app` everything except the commands that `rights` remove.
 fn permit(server: &Server, rights: &[&str]) {
     let user = ["ACL", "SETUSER", "app", "reset", "on", ">s3cret"];
     let all = ["+@all", "~test:*", "resetchannels", "&test:*"];
@@ -54,7 +54,7 @@ async fn c7_a_missing_subscription_does_not_keep_the_cache_off() {
     server.resume();
     until("it caches again", async || caches(&cachify).await).await;
 
-    // The waiter has to do without word, and the log says so once.
+    // The waiter has to work without messages, and the log says so once.
     for _ in 0..3 {
         let held = cachify.lock(&key("door")).acquire().await.unwrap();
         let lock = cachify.lock(&key("door")).wait(5 * SECOND);
@@ -75,7 +75,7 @@ async fn c7_a_missing_subscription_does_not_keep_the_cache_off() {
     assert!(told[0].contains("right `&test:*`"), "{told:?}");
 }
 
-/// Takes away what lets the handle in, and what gives it back.
+/// The command that removes the handle's access, and the one that restores it.
 struct Refusal {
     name: &'static str,
     refuse: fn(&Server),
@@ -144,7 +144,7 @@ async fn c7_a_server_that_refuses_the_user_is_left_alone() {
         let proxy = Proxy::start(&server.url());
         let cachify = builder(&as_app(&proxy.url())).connect().await.unwrap();
         assert!(caches(&cachify).await);
-        // Renewals pass the breaker.
+        // Renewals bypass the breaker.
         let lock = cachify.lock(&key("door")).ttl(SECOND);
         let _guard = lock.acquire().await.unwrap();
         let before = proxy.connections();

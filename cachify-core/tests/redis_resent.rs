@@ -1,4 +1,5 @@
-//! A request that is sent again because its connection broke, while the first copy is still on its way.
+//! A request that is sent again after its connection broke, while the first copy is still on its
+//! way.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,7 +12,7 @@ use common::{MILLI, Process, SECOND, is_granted, key, lock, pool, soon, until};
 use redis_fixture::{Proxy, Server, Stranded};
 use tokio::sync::Notify;
 
-/// How many scripts the server has run.
+/// Returns the number of scripts that the server has run.
 fn scripts(server: &Server) -> u64 {
     let stats = server.command(&["INFO", "commandstats"]).text();
     let calls = stats
@@ -32,7 +33,7 @@ fn scripts(server: &Server) -> u64 {
 struct Stage {
     server: Server,
     proxy: Proxy,
-    /// Behind the proxy.
+    /// The handle's process behind the proxy.
     process: Arc<Process>,
 }
 
@@ -41,7 +42,7 @@ impl Stage {
         let server = Server::start();
         let proxy = Proxy::start(&server.url());
         let process = Arc::new(Process::new(&proxy.url()));
-        // Connected, and the scripts are known.
+        // Connected, with all scripts loaded.
         for slot in [lock("other"), pool("other", 1)] {
             let token = process.node.token();
             assert!(is_granted(process.acquire(&slot, &token, None).await));
@@ -61,7 +62,7 @@ impl Stage {
         }
     }
 
-    /// Breaks the connection of the next script as soon as it was sent.
+    /// Breaks the connection of the next script as soon as it has been sent.
     async fn strand(&self) -> Stranded {
         until("it is sent", async || self.proxy.kept_bytes() > 0).await;
         self.proxy.strand()
@@ -125,7 +126,7 @@ async fn c4_no_lease_comes_back_to_life_after_a_reset() {
     let begun = begun.await.unwrap();
     stage.process.redis.reset(&row).await.unwrap();
     stage.arrives(stranded).await;
-    // Whoever was told that it has the lease computes now, and had begun before the reset.
+    // The caller that received the lease computes now, and had begun before the reset.
     if matches!(begun, Ok(Begun::Granted)) {
         let stored = stage.process.fill(&row, &token, b"old", SECOND).await;
         assert!(!stored.unwrap());
@@ -143,7 +144,7 @@ async fn c4_s8_no_copy_of_an_earlier_look_revives_the_lease_of_a_later_one() {
         .cached(&key("warm"))
         .get_or_compute(async || 1)
         .await;
-    // Somebody else has the lease, so that the copy which is answered is told to wait.
+    // Another process has the lease, so the answer to the second copy is to wait.
     let (other, theirs) = (
         Process::new(&stage.server.url()),
         stage.process.node.token(),
@@ -219,7 +220,7 @@ async fn c4_a_set_that_was_given_up_does_not_land_after_a_later_reset() {
         let stranded = stage.strand().await;
         writer.reset(&row).await.unwrap();
         stage.arrives(stranded).await;
-        // Everything that arrived has been carried out when a later request is answered.
+        // When a later request is answered, every earlier one that arrived has been executed.
         stage.server.command(&["PING"]);
         let found = reader.cached(&row).get::<String>().await.unwrap();
         assert_eq!(found, None, "{word}");

@@ -1,4 +1,4 @@
-//! The least that a user of Redis must be allowed, and that it is the least.
+//! The minimal rights of a Redis user, and that they are minimal.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,7 +8,8 @@ use cachify_core::{Cachify, ErrorKind};
 use common::{SECOND, key, until};
 use redis_fixture::{Client, Reply, Server};
 
-/// The command that an error for a user without rights advises for `prefix`, with `NAME` in it, and what `connect` says with it.
+/// Returns the command, with `NAME` in it, that the error for a user without rights advises for
+/// `prefix`; and checks the error of `connect`.
 async fn advice(server: &Server, prefix: &str, database: &str) -> Vec<String> {
     server.command(&["ACL", "SETUSER", "app", "reset", "on", ">s3cret"]);
     let url = format!("{}{database}", url(server));
@@ -21,7 +22,7 @@ async fn advice(server: &Server, prefix: &str, database: &str) -> Vec<String> {
     words.collect()
 }
 
-/// Does what is advised.
+/// Follows the advice.
 fn follow(server: &Server, advice: &[String]) {
     let mut command = advice.to_vec();
     assert_eq!(command[2], "NAME");
@@ -95,7 +96,7 @@ async fn s5_with_the_least_rights_everything_works() {
         server.command(&["EXISTS", "shop:lock:{door}:queue"]).int() == 1
     })
     .await;
-    // A renewal keeps it for longer than its time to live.
+    // A renewal keeps it longer than its time to live.
     tokio::time::sleep(SECOND + SECOND / 2).await;
     assert!(lock.is_locked().await.unwrap() && !guard.is_lost());
     assert!(lock.status().await.unwrap().holder.is_some());
@@ -178,7 +179,7 @@ async fn s5_each_of_the_least_rights_is_needed_and_told_by_name() {
             let told = error.to_string();
             let (lacks, _) = told.split_once("; ").unwrap();
             assert!(lacks.contains(&format!("`{right}")), "{right}: {lacks}");
-            // The advice does not depend on what is missing.
+            // The advice does not depend on the missing right.
             assert!(told.contains(&advice.join(" ")), "{told}");
         }
         follow(&server, &advice);

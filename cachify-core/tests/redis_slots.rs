@@ -1,4 +1,4 @@
-//! Locks and pools: what each script does, on a real server.
+//! Locks and pools: the effect of each script, on a real server.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,7 +21,7 @@ fn is_queued(acquired: Acquired) -> bool {
     matches!(acquired, Acquired::Queued { .. })
 }
 
-/// What is left on the server, besides the one counter of fencing tokens.
+/// Returns the keys that remain on the server, except for the counter of fencing tokens.
 fn left(server: &Server) -> Vec<String> {
     let keys = server.command(&["KEYS", "*"]);
     let keys = keys.items().iter().map(redis_fixture::Reply::text);
@@ -105,7 +105,7 @@ async fn l5_s17_tokens_grow_whatever_the_clock_does_and_when_the_counter_is_lost
     server.command(&["DEL", "test:fence"]);
     assert!(again().await > last);
 
-    // As if the clock had stood a day ahead.
+    // As if the clock had been a day ahead.
     let ahead = last + 86_400_000_000;
     let ahead_text = ahead.to_string();
     server.command(&["SET", "test:fence", &ahead_text]);
@@ -142,7 +142,7 @@ async fn l5_no_lock_key_leaves_its_fencing_token_behind() {
         assert!(process.release(&slot, &token).await);
     }
     assert_eq!(server.command(&["DBSIZE"]).int(), 1);
-    // It never expires, so no clock can make it start anew.
+    // It never expires, so no clock can restart it.
     assert_eq!(server.command(&["PTTL", "test:fence"]).int(), -1);
 }
 
@@ -162,7 +162,7 @@ async fn l2_a_release_hands_over_in_order() {
         assert!(is_queued(process.acquire(&slot, &token, WAIT).await));
         waiters.push((process, token, listener));
     }
-    // Looking again does not change the order.
+    // Polling again does not change the order.
     for (process, token, _) in waiters.iter().rev() {
         assert!(is_queued(process.acquire(&slot, token, WAIT).await));
     }
@@ -171,7 +171,7 @@ async fn l2_a_release_hands_over_in_order() {
     assert!(a.release(&slot, &holder).await);
     for (process, token, listener) in &waiters {
         soon("the next is told", listener.signalled()).await;
-        // Handed over, it is nobody else's.
+        // Handed over, it is not available to others.
         assert!(is_held(a.acquire(&slot, &a.node.token(), None).await));
         assert!(is_granted(process.acquire(&slot, token, WAIT).await));
         assert!(process.release(&slot, token).await);
@@ -187,7 +187,7 @@ async fn l2_s11_who_does_not_claim_in_a_second_is_passed_over() {
     let holder = a.node.token();
     assert!(is_granted(a.acquire(&slot, &holder, None).await));
     let [stopped, next] = [a.node.token(), b.node.token()];
-    // It listens, so it counts as alive, and does nothing.
+    // It is subscribed, so it counts as alive, and does nothing.
     let _listener = a.redis.signals().listen(stopped.as_str());
     let listener = b.redis.signals().listen(next.as_str());
     assert!(is_queued(a.acquire(&slot, &stopped, WAIT).await));
@@ -210,7 +210,7 @@ async fn l2_s11_who_does_not_claim_in_a_second_is_passed_over() {
     .await;
     let took = start.elapsed();
     assert!(took > 900 * MILLI && took < 1500 * MILLI, "{took:?}");
-    // Who comes too late queues again.
+    // A waiter that comes too late queues again.
     assert!(is_queued(a.acquire(&slot, &stopped, WAIT).await));
 }
 
@@ -245,7 +245,8 @@ async fn l1_a_late_word_does_not_take_a_claimed_hold_away() {
     assert!(!process.release(&lock("other"), &process.node.token()).await);
     let before = scripts(&server);
 
-    // As if it had been handed over once, claimed by looking again, and the word had taken a detour: nobody listens for it any more.
+    // As if it had been handed over once and claimed by polling, and the message had been delayed:
+    // no waiter listens for it any more.
     let channel = format!("test:wake:{}", process.node.as_str());
     let word = format!("1800000000000000 {} L door", token.as_str());
     assert_eq!(server.command(&["PUBLISH", &channel, &word]).int(), 1);
@@ -270,7 +271,7 @@ async fn l6_a_request_that_comes_after_its_release_takes_nothing() {
         let inspection = process.redis.inspect(&slot).await.unwrap();
         assert_eq!((inspection.holders, inspection.waiters), (0, 0));
 
-        // The same for one that waited.
+        // The same for a holder that waited.
         let holder = process.node.token();
         let mut slot = slot;
         slot.max = 1;
@@ -326,7 +327,7 @@ async fn p1_never_more_than_the_callers_max() {
     assert!(is_held(process.acquire(&wide, &tokens[3], None).await));
     assert_eq!(process.redis.inspect(&wide).await.unwrap().holders, 3);
 
-    // Two waiters, the first of which wants the pool for itself: the other does not overtake it.
+    // Two waiters, of which the first wants the pool for itself: the other does not overtake it.
     let (alone, second) = (process.node.token(), process.node.token());
     let listener = process.redis.signals().listen(alone.as_str());
     let _listening = process.redis.signals().listen(second.as_str());
@@ -340,7 +341,7 @@ async fn p1_never_more_than_the_callers_max() {
     assert!(process.release(&wide, &tokens[2]).await);
     soon("it has the pool", listener.signalled()).await;
     assert!(is_granted(process.acquire(&narrow, &alone, WAIT).await));
-    // Whoever accepts others may come then.
+    // A caller that accepts others may then come in.
     assert!(is_granted(process.acquire(&wide, &second, WAIT).await));
 }
 
@@ -369,7 +370,7 @@ async fn p1_a_dead_process_is_not_in_the_way_of_those_who_accept_more() {
     let next = process.node.token();
     assert!(is_granted(process.acquire(&wide, &next, None).await));
 
-    // The same for one that is past its time.
+    // The same for one that has expired.
     let late = process.node.token();
     let _listener = process.redis.signals().listen(late.as_str());
     let moment = Some(MILLI);
@@ -409,7 +410,7 @@ async fn p2_expired_permits_come_back_and_live_ones_stay() {
     assert!(!process.redis.extend(&slot, &short, SECOND).await.unwrap());
     assert!(is_granted(process.acquire(&slot, &next, None).await));
     assert!(!process.release(&slot, &short).await);
-    // The last deadline counts, though the shortest came last.
+    // The latest deadline counts, even though the shortest came last.
     assert!(server.command(&["PTTL", "test:pool:{desk}"]).int() > 28_000);
     assert!(process.release(&slot, &long).await);
     assert!(process.release(&slot, &next).await);
@@ -540,7 +541,7 @@ async fn l2_s11_a_waiter_of_a_process_that_stopped_asking_is_skipped() {
     let slot = lock("door");
     let holder = a.node.token();
     assert!(is_granted(a.acquire(&slot, &holder, None).await));
-    // They listen, as a stopped process does, whose connections stay open.
+    // They are subscribed, as a stopped process is, whose connections stay open.
     let stopped: Vec<_> = (0..3).map(|_| b.node.token()).collect();
     let _listeners: Vec<_> = (stopped.iter())
         .map(|token| b.redis.signals().listen(token.as_str()))
@@ -552,7 +553,8 @@ async fn l2_s11_a_waiter_of_a_process_that_stopped_asking_is_skipped() {
     let listener = a.redis.signals().listen(next.as_str());
     assert!(is_queued(a.acquire(&slot, &next, WAIT).await));
 
-    // The place stands for the whole wait, and the process for several times as long as it pauses between looks.
+    // The place is kept for the whole wait, and the process counts as alive for several of its
+    // polling intervals.
     let (nodes, places) = ("test:lock:{door}:nodes", "test:lock:{door}:places");
     let stands = micros_until(&server, places, stopped[0].as_str());
     assert!((50_000_000..=60_000_000).contains(&stands), "{stands}");
@@ -570,7 +572,7 @@ async fn l2_s11_a_waiter_of_a_process_that_stopped_asking_is_skipped() {
     assert_eq!(left(&server), [""; 0]);
 }
 
-/// How many scripts the server has run.
+/// Returns the number of scripts that the server has run.
 fn scripts(server: &Server) -> u64 {
     let stats = server.command(&["INFO", "commandstats"]).text();
     let line = stats
@@ -604,7 +606,7 @@ async fn l2_no_script_clears_more_than_a_hundred_waiters() {
     let holder = process.node.token();
     assert!(is_granted(process.acquire(&slot, &holder, None).await));
 
-    // Those who wait behind the dead are told by the release.
+    // The release notifies the waiters behind the dead ones.
     dead_waiters(&server, &slot, 1000).await;
     let next = process.node.token();
     let listener = process.redis.signals().listen(next.as_str());
@@ -625,7 +627,7 @@ async fn l2_no_script_clears_more_than_a_hundred_waiters() {
     let ran = scripts(&server) - before;
     assert!((10..=12).contains(&ran), "{ran}");
 
-    // A forced release reaches those behind them.
+    // A forced release reaches the waiters behind them.
     dead_waiters(&server, &slot, 250).await;
     let next = process.node.token();
     let listener = process.redis.signals().listen(next.as_str());
@@ -635,7 +637,7 @@ async fn l2_no_script_clears_more_than_a_hundred_waiters() {
     soon("the next is told", listener.signalled()).await;
     let ran = scripts(&server) - before;
     assert!((3..=4).contains(&ran), "{ran}");
-    // It did not evict the one that it handed the lock to.
+    // It did not evict the waiter that it handed the lock to.
     assert!(is_granted(process.acquire(&slot, &next, WAIT).await));
 }
 
@@ -667,7 +669,7 @@ async fn p1_no_script_clears_more_than_a_hundred_holders() {
     assert_eq!(server.command(&["ZCARD", "test:pool:{desk}"]).int(), 2);
 }
 
-/// What is remembered of a release for ten seconds: no request may come after that.
+/// A release is remembered for ten seconds: no request may take effect after that.
 #[tokio::test]
 async fn l6_however_patient_a_request_is_not_in_force_for_long() {
     let server = Server::start();

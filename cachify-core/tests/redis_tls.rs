@@ -1,4 +1,4 @@
-//! TLS, with authorities and certificates that are made for each test.
+//! TLS, with authorities and certificates made for each test.
 #![cfg(all(feature = "tls", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,7 +11,7 @@ use common::{SECOND, builder, key};
 use redis_fixture::Server;
 use tls::{Authority, Identity, TlsProxy};
 
-/// A handle that trusts `authority` and shows `identity`.
+/// Builds a handle that trusts `authority` and presents `identity`.
 fn trusting(url: &str, authority: &Authority, identity: Option<&Identity>) -> CachifyBuilder {
     let builder = builder(url).tls_authorities(Pem::bytes(authority.pem()));
     match identity {
@@ -50,7 +50,7 @@ async fn n4_a_server_of_an_own_authority_works() {
     let url = proxy.url().replace("://", "://app:s3cret@");
     let cachify = trusting(&url, &authority, None).connect().await.unwrap();
     works(&cachify).await;
-    // All its connections are encrypted.
+    // All of its connections are encrypted.
     assert_eq!(proxy.connections(), 3);
     assert!(!format!("{cachify:?}").contains("s3cret"));
 }
@@ -111,7 +111,7 @@ async fn s5_a_certificate_that_is_not_accepted_is_told_with_its_reason() {
         let proxy = proxy(&identity);
         refused(trusting(&proxy.url(), &authority, None), reason).await;
     }
-    // And while a handle is in use, it is not asked time and again.
+    // And a handle in use is not asked again and again.
     let lazy = builder(&good.url()).connect_lazy().unwrap();
     let before = good.connections();
     for id in 0..100 {
@@ -176,7 +176,7 @@ async fn s5_pem_that_cannot_be_used_is_told() {
     assert_eq!(format!("{:?}", Pem::bytes("s3cret")), "Pem(..)");
 }
 
-/// Set for the child process alone, since this one has other tests.
+/// Set for the child process alone, since this process runs other tests.
 const FILE: &str = "SSL_CERT_FILE";
 const URL: &str = "CACHIFY_TEST_TLS_URL";
 

@@ -1,4 +1,4 @@
-//! Servers that cannot work as they are set up, and what is said about them.
+//! Servers whose configuration is unfit, and the errors about them.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,7 +16,7 @@ fn server(args: &[&str]) -> Server {
     builder.spawn()
 }
 
-/// The address with a user `app` of these rights.
+/// Returns the address with a user `app` of these rights.
 fn user(server: &Server, rights: &[&str]) -> String {
     let mut command = vec![
         "ACL",
@@ -54,7 +54,7 @@ async fn l1_s18_locks_are_refused_where_they_may_be_evicted() {
             assert!(error.to_string().contains("noeviction"), "{error}");
             let error = handle.pool(&key("desk"), 3).acquire().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);
-            // Entries are fine.
+            // Entries work.
             handle.cached(&key("row")).set(1).await.unwrap();
         }
         let allowed = builder(&server.url())
@@ -71,7 +71,7 @@ async fn l1_s18_locks_are_refused_where_they_may_be_evicted() {
             .await
             .unwrap();
 
-        // Put right, and looked at anew.
+        // Fixed, and checked again.
         server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
         server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
         common::until("locks are fine", async || {
@@ -159,7 +159,7 @@ async fn c4_a_word_that_may_not_be_said_does_not_undo_a_reset() {
     let leader = cached.get_or_compute(compute);
     let reset = async {
         started.notified().await;
-        // Somebody waits for the lease, and would have to be told.
+        // Another caller waits for the lease, and would need a message.
         server.command(&["HSET", "test:cached:{row}:lease", "w:somebody", ""]);
         server.command(&["ACL", "SETUSER", "app", "resetchannels"]);
         here.reset(&row).await.unwrap();
@@ -219,7 +219,7 @@ async fn s5_a_wrong_password_is_told_and_not_shown() {
     everything_works(&builder(&url).connect().await.unwrap()).await;
 }
 
-/// Speaks as little as Redis does until it is refused.
+/// Speaks just enough Redis to be refused.
 fn older_server() -> String {
     use std::io::{BufRead, BufReader, Write};
 
@@ -259,7 +259,7 @@ async fn s5_a_server_that_is_too_old_is_refused() {
 /// A server that `connect` refuses, and the words of the error.
 struct Unfit {
     server: Server,
-    /// What the URL ends in.
+    /// The end of its URL.
     end: &'static str,
     words: &'static [&'static str],
 }
@@ -316,7 +316,7 @@ async fn s5_a_setting_that_cannot_work_is_told_with_its_fix() {
 #[tokio::test]
 async fn s5_a_node_of_a_cluster_is_refused_whatever_it_holds() {
     let server = server(&["--cluster-enabled", "yes"]);
-    // By half of the keys one could think that this is a server like any other.
+    // With half of the slots, the node could look like any other server.
     server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
     let url = user(
         &server,
@@ -361,7 +361,7 @@ async fn s5_a_policy_that_changes_is_noticed() {
     tokio::time::pause();
     tokio::time::advance(31 * SECOND).await;
     tokio::time::resume();
-    // One caller looks.
+    // One caller checks.
     let _ = take().await;
     assert_eq!(take().await.unwrap_err().kind(), ErrorKind::Configuration);
 
@@ -377,7 +377,7 @@ async fn s5_a_replica_is_refused() {
     let error = refused(&replica.url()).await;
     assert!(error.to_string().contains("primary"), "{error}");
 
-    // A primary that becomes one: nothing is written, and nobody gets a lock.
+    // A primary that becomes a replica: nothing is written, and no caller gets a lock.
     let handle = builder(&primary.url()).connect().await.unwrap();
     replica.command(&["REPLICAOF", "NO", "ONE"]);
     primary.command(&["REPLICAOF", "127.0.0.1", &replica.port().to_string()]);
@@ -497,7 +497,7 @@ async fn s5_every_failure_to_connect_says_its_own_reason() {
     drop(only);
 }
 
-/// An address where every connection is accepted and closed.
+/// Returns an address where every connection is accepted and closed.
 fn closing() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -509,7 +509,7 @@ fn closing() -> String {
 fn a_handle_can_be_made_before_there_is_a_runtime() {
     let server = Server::start();
     let handle = builder(&server.url()).connect_lazy().unwrap();
-    // And it outlives one.
+    // And it survives one.
     for _ in 0..3 {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -1,4 +1,5 @@
-//! What a handle does about a backend that fails, beyond what every backend must show.
+//! The handle's own reaction to a failing backend, beyond the promises that every backend must
+//! keep.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -54,7 +55,7 @@ fn c8_a_replay_that_ended_with_its_runtime_is_followed_by_another() {
     backend.heal();
     runtime().block_on(async {
         let resets = backend.calls(Op::Reset);
-        // Nothing fails any more, and nobody asks for that key.
+        // Nothing fails any more, and no caller asks for that key.
         cachify.cached(&other).get_or_compute(async || 1).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(backend.calls(Op::Reset) > resets, "it is repeated");
@@ -87,7 +88,7 @@ async fn c3_waiting_for_another_process_costs_no_budget() {
     tokio::task::yield_now().await;
     let cached = here.cached(&row);
     let waits = tokio::spawn(async move { cached.get_or_compute(async || 2).await });
-    // A backend that is far away, and a computation that takes many looks.
+    // A remote backend, and a computation that takes many polls.
     for _ in 0..10 {
         let gate = backend.before(Op::Begin);
         memory.signals().wake(row.as_str());
@@ -224,7 +225,7 @@ fn s4_a_guard_may_outlive_its_runtime() {
     backend.fail_all(Fault::Hang);
     let handle = first.handle().clone();
     drop(first);
-    // As on a thread for blocking work, which goes on while its runtime shuts down.
+    // As on a thread for blocking work, which continues while its runtime shuts down.
     let _entered = handle.enter();
     drop(permit);
     let panicked = std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What a hit returns equals what was stored, or it is not stored.
+//! A hit returns a value equal to the stored one, or the value is not stored.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::option_option)]
 
@@ -14,7 +14,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Handles over memory and over Redis in either encoding, each with a name.
+/// Returns handles over memory and over Redis in either encoding, each with a name.
 fn handles(prefix: &str) -> [(&'static str, Cachify); 3] {
     let redis = |encoding, name: &str| {
         Cachify::builder()
@@ -31,7 +31,7 @@ fn handles(prefix: &str) -> [(&'static str, Cachify); 3] {
     ]
 }
 
-/// Warnings, one a line.
+/// Warnings, one on each line.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<String>>);
 

@@ -1,4 +1,4 @@
-//! One handle, used on one runtime after the other.
+//! One handle, used on one runtime after another.
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -31,7 +31,7 @@ fn redis(server: &Server) -> Cachify {
     builder(&server.url()).connect_lazy().unwrap()
 }
 
-/// Takes `name` in a task of its own, which the end of the runtime stops.
+/// Takes `name` in its own task, which the end of the runtime stops.
 fn hold_until_the_end(runtime: &Runtime, cachify: &Cachify, name: &str) {
     let (taken, is_taken) = oneshot::channel();
     let (cachify, key) = (cachify.clone(), key(name));
@@ -61,7 +61,7 @@ fn l6_a_guard_that_ends_with_its_runtime_is_in_nobodys_way_on_the_next() {
             }
             cachify.lock(&key("any")).is_locked().await.unwrap();
         });
-        // What the first call of a runtime does not ask for is released as well.
+        // Releases also reach keys that the first call of a runtime does not ask for.
         hold_until_the_end(&second, &cachify, "aside");
         drop(second);
         runtime().block_on(async {
@@ -217,7 +217,7 @@ fn l6_a_release_survives_a_runtime_that_ends_while_it_connects() {
     let cachify = builder(&proxy.url()).connect_lazy().unwrap();
     let door = cachify.lock(&key("door"));
     let guard = runtime().block_on(door.acquire()).unwrap();
-    // One runtime starts to connect, another one waits for that.
+    // One runtime starts to connect, and another one waits for the connection.
     proxy.hold_replies();
     let first = runtime();
     assert!(
@@ -281,7 +281,7 @@ fn s6_without_a_runtime_there_is_an_error() {
         assert_eq!(error.kind(), ErrorKind::Unconfirmed);
         fails(poll_once(cachify.close(Duration::ZERO)));
     }
-    // Memory does it all on the spot.
+    // Memory does all of it immediately.
     let memory = Cachify::memory();
     let computed = poll_once(memory.cached(&door).get_or_compute(async || 1));
     assert_eq!(computed, Poll::Ready(1));

@@ -1,4 +1,4 @@
-//! No crate writes `unsafe`, and none can start to unnoticed. No log tells what a key or a value says.
+//! No crate contains `unsafe`, and none can add it unnoticed. No log contains a key or a value.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/log.rs"]
@@ -51,7 +51,7 @@ async fn s1_no_log_tells_a_key_or_a_value() {
             job(&cachify, id).await;
         }
         let _ = row::set(&cachify, id, "s3cret value".to_owned()).await;
-        // Of another type: it cannot be read.
+        // Stored with another type: it can't be read.
         let _ = cachify
             .cached(&key!("row-{id}"))
             .get_or_compute(async || 1)
@@ -59,7 +59,7 @@ async fn s1_no_log_tells_a_key_or_a_value() {
         let _ = row::reset(&cachify, id).await;
         let _ = lock.clone().wait(moment).acquire().await;
         let _ = pool.clone().wait(moment).acquire().await;
-        // A hold that nobody can renew is lost.
+        // A hold that can't be renewed is lost.
         tokio::time::sleep(Duration::from_mins(1)).await;
         drop(held);
     }

@@ -1,4 +1,5 @@
-//! Mistakes in macros, and what the compiler says of them. After a change of words: `TRYBUILD=overwrite cargo test --test ui`.
+//! Mistakes in macros, and the compiler's messages. After a change of wording: `TRYBUILD=overwrite
+//! cargo test --test ui`.
 
 #[test]
 fn k1_mistakes_are_compile_errors() {

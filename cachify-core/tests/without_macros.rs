@@ -1,4 +1,4 @@
-//! What a program writes that uses no attribute macros, line by line, over memory and over Redis.
+//! A program without attribute macros, line by line, over memory and over Redis.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -78,7 +78,7 @@ async fn every_line(builder: CachifyBuilder) -> Result<(), Error> {
     assert_eq!(held.kind(), ErrorKind::Held);
     guard.release().await?;
     drop(cachify.lock(&door).acquire().await?);
-    // It is given back before whoever dropped it goes on.
+    // The lock is released before the caller that dropped the guard continues.
     cachify.lock(&door).acquire().await?.release().await?;
 
     let tenant = "acme";

@@ -1,4 +1,4 @@
-//! What is logged.
+//! Captures the log.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fmt::{Debug, Write};
@@ -8,7 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// All that is logged, at every level.
+/// The log of all events, at every level.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<String>>);
 
@@ -17,7 +17,7 @@ impl Log {
         self.0.lock().unwrap().clone()
     }
 
-    /// The warnings so far.
+    /// Returns the warnings so far.
     pub fn warnings(&self) -> Vec<String> {
         let text = self.text();
         let mut warnings: Vec<String> = Vec::new();

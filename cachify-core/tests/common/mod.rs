@@ -1,4 +1,4 @@
-//! What the tests over Redis share.
+//! Helpers that the tests over Redis share.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub fn key(text: &str) -> Key {
     KeyTemplate::parse(text).unwrap().render(&[])
 }
 
-/// A handle that was checked.
+/// Connects a handle and checks it.
 pub async fn connect(url: &str) -> Cachify {
     builder(url).connect().await.unwrap()
 }
@@ -27,7 +27,7 @@ pub fn builder(url: &str) -> CachifyBuilder {
     Cachify::builder().redis(url).prefix("test")
 }
 
-/// For what must come to pass without anybody's time running out.
+/// A limit for events that must happen without any timeout expiring.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     let output = tokio::time::timeout(10 * SECOND, future).await;
     output.unwrap_or_else(|_| panic!("{what}: not within 10 s"))
@@ -64,7 +64,7 @@ impl Process {
         self.redis.begin(key, begin).await.unwrap()
     }
 
-    /// Begins in spite of what there is.
+    /// Begins regardless of existing entries and leases.
     pub async fn claim(&self, key: &Key, token: &Token, claim: Claim) -> Begun {
         let begin = Begin::new(token, 3 * SECOND, claim);
         self.redis.begin(key, begin).await.unwrap()
@@ -83,7 +83,7 @@ impl Process {
         self.redis.fill(key, token, entry).await
     }
 
-    /// Stores an entry whatever there is.
+    /// Stores an entry regardless of existing ones.
     pub async fn set(&self, key: &Key, bytes: &[u8], ttl: impl Into<Ttl>) {
         let token = self.node.token();
         let begun = self.claim(key, &token, Claim::Overwrite).await;

@@ -1,4 +1,4 @@
-//! An authority, its certificates, and TLS in front of a server.
+//! A certificate authority, its certificates, and TLS in front of a server.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -33,7 +33,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for the host or client `name`.
+    /// Issues a certificate for the host or client `name`.
     pub fn issue(&self, name: &str) -> Identity {
         self.issue_between(name, 2000, 2100)
     }
@@ -63,14 +63,14 @@ impl Authority {
     }
 }
 
-/// Takes TLS off what is meant for a server of this machine.
+/// Terminates TLS in front of a local server.
 pub struct TlsProxy {
     port: u16,
     connections: Arc<AtomicU64>,
 }
 
 impl TlsProxy {
-    /// Shows `identity`, and asks for a certificate of `clients` if given.
+    /// Presents `identity`, and asks for a certificate of `clients` if given.
     pub fn start(server: u16, identity: &Identity, clients: Option<&Authority>) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -111,7 +111,7 @@ impl TlsProxy {
     }
 }
 
-/// Copies both ways until one end closes.
+/// Copies in both directions until one end closes.
 fn serve(mut client: TcpStream, tls: ServerConnection, port: u16) {
     let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let tls = Arc::new(Mutex::new(tls));
@@ -144,7 +144,7 @@ fn serve(mut client: TcpStream, tls: ServerConnection, port: u16) {
     let _ = server.shutdown(std::net::Shutdown::Both);
 }
 
-/// Gives what came in `bytes`; `None` when the connection is over.
+/// Returns the plain text in `bytes`; `None` when the connection is over.
 fn decrypt(
     tls: &mut ServerConnection,
     mut bytes: &[u8],
@@ -154,7 +154,7 @@ fn decrypt(
     while !bytes.is_empty() {
         tls.read_tls(&mut bytes).ok()?;
         let state = tls.process_new_packets();
-        // An alert says what is wrong.
+        // An alert names the problem.
         flush(tls, client)?;
         let available = state.ok()?.plaintext_bytes_to_read();
         let start = plain.len();

@@ -1,4 +1,4 @@
-//! A framework of a few lines, a client for it, and a backend that keeps bytes far away.
+//! A framework of a few lines, a client for it, and a backend that encodes as if remote.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::future::Future;
@@ -19,7 +19,7 @@ use cachify_core::{Cachify, Error, Key};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 
-/// A body that is there, or that comes in pieces.
+/// A body that is complete, or that comes in pieces.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     Full(Bytes),
@@ -69,7 +69,7 @@ impl Framework for Plain {
     }
 }
 
-/// A request of the only route, with its path.
+/// Builds a request to the only route.
 pub struct Page<'a>(pub &'a str);
 
 impl Routed for Page<'_> {
@@ -128,7 +128,7 @@ impl Route {
         }
     }
 
-    /// How often the handler ran.
+    /// Returns the number of the handler's runs.
     pub fn runs(&self) -> usize {
         self.runs.load(Ordering::SeqCst)
     }
@@ -192,7 +192,7 @@ pub fn header<'r>(response: &'r Response<Body>, name: &str) -> Option<&'r str> {
     Some(response.headers().get(name)?.to_str().unwrap())
 }
 
-/// What the last cache said.
+/// Returns the last `Cache-Status`.
 pub fn status(response: &Response<Body>) -> &str {
     let last = response
         .headers()
@@ -208,7 +208,7 @@ pub fn rules(template: &str) -> CacheRules {
     rules
 }
 
-/// A handle over each kind of backend, on tokio's clock.
+/// Returns a handle over each kind of backend, on tokio's clock.
 pub fn backends() -> Vec<Cachify> {
     vec![memory(), far().0]
 }
@@ -218,7 +218,7 @@ pub fn memory() -> Cachify {
     builder.connect_lazy().unwrap()
 }
 
-/// A handle over a backend that keeps bytes, and the number of its `GET`s.
+/// Returns a handle over a backend that keeps bytes, and the number of its `GET`s.
 pub fn far() -> (Cachify, Arc<AtomicUsize>) {
     let gets = Arc::<AtomicUsize>::default();
     let clock = Clock::test();
@@ -230,7 +230,7 @@ pub fn far() -> (Cachify, Arc<AtomicUsize>) {
     (builder.connect_lazy().unwrap(), gets)
 }
 
-/// Stores what it would send over a network.
+/// Stores the bytes that it would send over a network.
 #[derive(Debug)]
 struct Far {
     memory: Memory,

@@ -1,6 +1,6 @@
-//! Every macro in a crate that is public and allows nothing.
+//! Every macro in a crate that is public and allows no lints.
 //!
-//! It is compiled with the tests, and read by clippy and rustdoc with the other targets.
+//! The tests compile it; clippy and rustdoc check it with the other targets.
 #![deny(
     warnings,
     unused,
@@ -49,7 +49,7 @@ use cachify_core::{
     CacheKey, Cacheable, Cachify, Error, Key, KeyPart, cached, key, locked, once, pooled,
 };
 
-/// What is charged.
+/// An order to charge.
 #[derive(Debug, Clone, Copy, CacheKey)]
 #[key("order-{id}")]
 pub struct Order<T> {
@@ -83,14 +83,14 @@ pub async fn report_of(cachify: &Cachify, day: impl Display + Send + Sync) -> Op
 ///
 /// # Errors
 ///
-/// If it is being charged.
+/// If it is already being charged.
 #[locked(key = "charge-{order.id}", map_err = std::io::Error::other)]
 pub fn charge<T: KeyPart>(order: &Order<T>) -> std::io::Result<Key> {
     let id = &order.id;
     Ok(key!("charged-{id}"))
 }
 
-/// Deprecated, and not in the docs.
+/// Deprecated and hidden from the docs.
 #[doc(hidden)]
 #[deprecated = "read a user"]
 #[cached(key = "old-{user_id}")]
@@ -98,7 +98,7 @@ pub async fn read_old(user_id: u64) -> u64 {
     user_id
 }
 
-/// Where users are.
+/// A table of users.
 #[derive(Debug)]
 pub struct Repository<T> {
     cachify: Cachify,
@@ -116,7 +116,7 @@ impl<T: Cacheable> Repository<T> {
         }
     }
 
-    /// Finds one.
+    /// Finds a user.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl<T: Cacheable> Repository<T> {
         Ok(self.user.clone())
     }
 
-    /// How many there are.
+    /// Counts the users.
     #[cached(key = "count", method)]
     pub async fn count() -> u64 {
         std::future::ready(7).await
