@@ -1,4 +1,4 @@
-//! Asks an app without a socket.
+//! Sends requests to an app without a socket.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
 use tower::ServiceExt;
 
-/// Status, `Cache-Status` and body.
+/// The status, `Cache-Status` and body of a response.
 pub type Answer = (u16, String, String);
 
 pub async fn ask(app: &Router, method: &str, path: &str, body: &str) -> Answer {
@@ -46,7 +46,7 @@ async fn read(response: Response<Body>) -> Answer {
     (parts.status.as_u16(), cache.to_owned(), body)
 }
 
-/// An app with the user 1, who is Ann.
+/// Returns an app whose user 1 is Ann.
 pub async fn with_ann(app: Router) -> Router {
     let (status, ..) = ask(&app, "POST", "/users/", r#"{"name": "Ann"}"#).await;
     assert_eq!(status, StatusCode::CREATED);

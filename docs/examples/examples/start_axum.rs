@@ -14,7 +14,7 @@ struct User {
     name: String,
 }
 
-/// Stands for a database: one user, and 400 ms for each query.
+/// A stand-in for a database: one user, and 400 ms for each query.
 #[derive(Clone)]
 struct Db(Arc<Mutex<User>>);
 

@@ -1,5 +1,5 @@
 // ANCHOR: all
-//! Users, in a store that is slow.
+//! Users, in a slow store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
-//! Tutorial, chapters 3 to 5: updates reset what is cached, do not run twice at a time, and the cache is where the environment says.
+//! Tutorial, chapters 3 to 5: updates reset the cached user and never run twice at a time, and the
+//! environment says where the cache is.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::unused_async)]
 #![allow(missing_docs, unreachable_pub, clippy::cast_possible_wrap)]
 
@@ -106,7 +107,7 @@ mod tests {
     async fn a_read_in_flight_does_not_survive_an_update() {
         let cachify = Cachify::memory();
         let app = with_ann(app(&cachify, Store::default())).await;
-        // The read finds Ann, and answers after the update has begun.
+        // The read finds Ann, and returns after the update has begun.
         let read = get(&app, "/users/1");
         let update = ask(&app, "PUT", "/users/1", r#"{"name": "Bob"}"#);
         tokio::join!(read, update);

@@ -1,1 +1,2 @@
-//! The book's code: a file of `tests/` or `examples/` for each page, whose anchored parts the pages repeat.
+//! The book's code: a file in `tests/` or `examples/` for each page, with anchored parts that the
+//! pages repeat.

@@ -46,7 +46,7 @@ async fn a_permit_is_held_until_the_body_ends() {
     assert_eq!(ask().await.status(), 429);
 
     assert_eq!(to_bytes(one.into_body(), 100).await.unwrap(), "a\nb\nc\n");
-    drop(two); // the client went away
+    drop(two); // the client disconnected
     let key = key!("exports");
     while cachify.pool(&key, 2).status().await.unwrap().in_use > 0 {
         tokio::task::yield_now().await;
@@ -68,7 +68,7 @@ fn app(cachify: &Cachify) -> Router {
     let cached = CacheLayer::new(cachify, "read_user-{user_id}");
     Router::new()
         .route("/users/{user_id}", get(read_user.layer(cached)))
-        .layer(middleware::from_fn(add_request_id)) // outside of the cache
+        .layer(middleware::from_fn(add_request_id)) // outside the cache
 }
 // ANCHOR_END: request_id
 

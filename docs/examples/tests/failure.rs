@@ -1,4 +1,4 @@
-//! The page on failure: each row of its tables is a test.
+//! The page on failure. Each row of its tables is a test.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const FAULTS: [Fault; 4] = [Fault::Refuse, Fault::Hang, Fault::LoseAnswer, Fault::Reject];
 const BACKEND_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// A handle as over Redis, and what breaks it.
+/// Returns a handle that behaves as if over Redis, and the `Faulty` that breaks it.
 fn broken(fault: Fault) -> (Cachify, Arc<Faulty>) {
     let (cachify, backend) = Faulty::wrap(&Cachify::memory());
     backend.fail_all(fault);
@@ -62,7 +62,7 @@ async fn without_the_backend_nobody_gets_a_lock() {
         let lock = cachify.lock(&key!("charge-7")).acquire().await;
         assert_ne!(lock.unwrap_err().kind(), ErrorKind::Held);
         let once = cachify.once(&key!("report")).run(async { 1 }).await;
-        once.unwrap_err(); // not `Ok(None)`: nobody knows whether somebody else runs it
+        once.unwrap_err(); // not `Ok(None)`: it is unknown whether another process runs it
         let permit = cachify.pool(&key!("vendor"), 10).acquire().await;
         assert_ne!(permit.unwrap_err().kind(), ErrorKind::Full);
         assert!(start.elapsed() <= 3 * BACKEND_TIMEOUT);
@@ -86,7 +86,7 @@ async fn a_reset_that_was_not_acknowledged_is_repeated() {
         assert_eq!(read, "new");
 
         backend.heal();
-        tokio::time::sleep(Duration::from_secs(2)).await; // it is tried every second at least
+        tokio::time::sleep(Duration::from_secs(2)).await; // retried at least every second
         assert_eq!(entry.get::<String>().await.unwrap(), None);
     }
 }

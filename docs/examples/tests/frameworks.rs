@@ -60,7 +60,7 @@ where
 
     fn call(&mut self, id: u64) -> Self::Future {
         let entry = self.cachify.cached(&key!("user-{id}"));
-        // A clone may not be ready, so this call takes the service that is.
+        // A clone may not be ready, so this call takes the service that is ready.
         let clone = self.inner.clone();
         let mut ready = mem::replace(&mut self.inner, clone);
         async move { entry.get_or_try_compute(|| ready.call(id)).await }.boxed()
@@ -185,7 +185,7 @@ async fn read_user(app: &App, id: u64) -> Result<User, DbError> {
 }
 // ANCHOR_END: app
 
-/// actix-web has a runtime for each of its threads, and handlers that stay on them.
+/// actix-web has a runtime for each of its threads, and handlers that stay on their thread.
 #[test]
 fn runtimes_of_several_threads_share_a_handle() {
     let app = App {

@@ -1,4 +1,4 @@
-//! The pages for those who come from other libraries.
+//! The pages for users of other libraries.
 #![allow(clippy::unwrap_used, clippy::unused_async)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};

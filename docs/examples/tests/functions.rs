@@ -20,7 +20,7 @@ async fn example(db: &Db) -> Result<(), Box<dyn std::error::Error>> {
 
     read_user(db, 7).await?; // computed
     read_user(db, 7).await?; // hit
-    read_user::reset(&7).await?; // takes only what the key names
+    read_user::reset(&7).await?; // takes only the arguments in the key
     read_user(db, 7).await?; // computed
     Ok(())
 }
@@ -28,7 +28,7 @@ async fn example(db: &Db) -> Result<(), Box<dyn std::error::Error>> {
 
 // ANCHOR: companions
 async fn companions(db: &Db) -> Result<(), cachify_core::Error> {
-    let found: Option<Option<User>> = read_user::get(&7).await?; // what is stored, if anything is
+    let found: Option<Option<User>> = read_user::get(&7).await?; // the stored value, if there is one
     println!("{found:?}, after {} reads", db.reads());
     read_user::set(&7, Some(User { id: 7 })).await?; // stores it without a computation
     read_user::reset(&7).await // removes it

@@ -12,7 +12,7 @@ use cachify_axum::{CacheLayer, Cachify, Problem, cached, key};
 // ANCHOR: keys
 fn routes(cachify: &Cachify) -> Router {
     let user = CacheLayer::new(cachify, "read_user-{user_id}");
-    let list = CacheLayer::new(cachify, "list_users-{query}"); // each query has an entry of its own
+    let list = CacheLayer::new(cachify, "list_users-{query}"); // one entry for each query
     let search = CacheLayer::new(cachify, "search-{query.text}-{header.accept-language}")
         .ttl(Duration::from_secs(30))
         .limit(64 * 1024); // bytes

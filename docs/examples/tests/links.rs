@@ -1,6 +1,6 @@
-//! Checks that links lead somewhere, in the book and in the other pages of the repository, and that
-//! the Rust on them equals what is compiled. With `UPDATE_BOOK=1` in the environment it first
-//! writes the compiled code into the pages.
+//! Checks the links of the book and of the repository's other pages, and that the Rust code on them
+//! equals the compiled code. With `UPDATE_BOOK=1` in the environment, it first writes the compiled
+//! code into the pages.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 mod text;
 use text::{Code, Page, excerpt, files, filled, ids, targets, without_code};
 
-/// Where the book is published.
+/// The address where the book is published.
 const BOOK: &str = "https://cachify.github.io/cachify/";
 
 #[test]
@@ -58,7 +58,7 @@ fn every_test_that_the_table_of_conformance_names_exists() {
     }
 }
 
-/// Writes the code that the page names into it.
+/// Copies the code that the page names into it.
 fn update(page: &Path) {
     let text = fs::read_to_string(page).unwrap();
     let filled = filled(&text, |place| {
@@ -81,7 +81,7 @@ fn resolve<'a>(page: &Path, place: &'a str) -> (PathBuf, Option<&'a str>) {
     (page.parent().unwrap().join(file), anchor)
 }
 
-/// The repository's pages outside of the book.
+/// Lists the repository's pages outside the book.
 fn others(repository: &Path) -> Vec<PathBuf> {
     let beside = |directory: &Path| {
         let entries = fs::read_dir(directory).unwrap();
@@ -105,8 +105,8 @@ fn others(repository: &Path) -> Vec<PathBuf> {
     pages
 }
 
-/// Lists what is wrong with the book in `src`, and with `others`. Each anchor in the files of
-/// `sources` must be on some page.
+/// Lists the mistakes in the book in `src` and in `others`. Each anchor in the files of `sources`
+/// must be on some page.
 fn check(src: &Path, sources: &[PathBuf], others: &[PathBuf]) -> Vec<String> {
     let src = src.canonicalize().unwrap();
     let mut book = Book {
@@ -167,8 +167,8 @@ impl Book {
         }
     }
 
-    /// Code that says what it repeats must be equal to it, and Rust must say so unless a doctest
-    /// compiles it.
+    /// A code block that names its source must be equal to it, and a Rust block must name its
+    /// source unless a doctest compiles it.
     fn code(&mut self, page: &Path, code: &Code<'_>, is_doctest: bool) {
         if !code.is_closed {
             return self.complain(page, code.line, "the code block is not closed");
@@ -228,7 +228,7 @@ impl Book {
         }
     }
 
-    /// A page that is not the book's, and is read as it is.
+    /// Reads a page that is not part of the book.
     fn other(&mut self, page: &Path) {
         let text = fs::read_to_string(page).unwrap();
         let directory = page.parent().unwrap();
@@ -250,7 +250,7 @@ impl Book {
                         "link to the published book, not to its source",
                     );
                 }
-                // A page's own headings, other sites, and items of Rust.
+                // A page's own headings, other sites, and Rust items.
                 let is_elsewhere = ["://", "::", "mailto:"]
                     .iter()
                     .any(|mark| target.contains(mark));
@@ -292,7 +292,7 @@ impl Book {
     }
 }
 
-/// A small book with one page and one source, each as given.
+/// Builds a small book from one page and one source.
 fn complaints(page: &str, source: &str) -> Vec<String> {
     let root = tempfile::tempdir().unwrap();
     let (src, code) = (root.path().join("src"), root.path().join("code"));

@@ -10,7 +10,7 @@ use cachify_core::{Cachify, Error, ErrorKind, key};
 async fn charge(cachify: &Cachify, order_id: u64) -> Result<(), Error> {
     let lock = cachify.lock(&key!("charge-{order_id}"));
     let guard = lock.wait(Duration::from_secs(2)).acquire().await?;
-    // .. nobody else is here, as far as a lease can say ..
+    // .. no other holder is here, as far as a lease can promise ..
     guard.release().await
 }
 // ANCHOR_END: acquire
@@ -42,12 +42,12 @@ async fn answer(cachify: &Cachify, order_id: u64) -> String {
 // ANCHOR_END: handle
 
 // ANCHOR: fenced
-/// What the lock protects, where it is written to.
+/// The resource that the lock protects: it checks the fencing token of each write.
 #[derive(Default)]
 struct Account(Mutex<(u64, i64)>);
 
 impl Account {
-    /// Refuses whoever held the lock before the last one who wrote.
+    /// Refuses the writes of earlier holders once a later holder has written.
     fn write(&self, fence: u64, balance: i64) -> Result<(), &'static str> {
         let mut stored = self.0.lock().unwrap();
         if fence < stored.0 {
@@ -63,8 +63,8 @@ async fn a_holder_that_lost_the_lock_cannot_write() {
     let (cachify, account) = (Cachify::memory(), Account::default());
     let lock = cachify.lock(&key!("account-7"));
 
-    let stopped = lock.acquire().await.unwrap(); // its machine sleeps, and its time runs out
-    lock.force_release().await.unwrap(); // (here it is taken by force)
+    let stopped = lock.acquire().await.unwrap(); // its machine is suspended, and its time runs out
+    lock.force_release().await.unwrap(); // (simulated here by force)
     let next = lock.acquire().await.unwrap();
 
     account.write(next.fencing_token(), 50).unwrap();
@@ -82,7 +82,7 @@ async fn inspect(cachify: &Cachify, order_id: u64) -> Result<(), Error> {
         println!("for {:?} unless renewed", holder.ttl_left);
     }
     println!("{} are waiting", status.waiters);
-    lock.force_release().await?; // by force: the holder learns of it at its next renewal
+    lock.force_release().await?; // the holder learns of it at its next renewal
     Ok(())
 }
 // ANCHOR_END: inspect

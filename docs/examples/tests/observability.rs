@@ -1,4 +1,4 @@
-//! The page on observability: each name of a metric is one that there is.
+//! The page on observability. Each metric that it names must exist.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use cachify_core::{Cachify, key};
 // ANCHOR: recorder
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 
-/// Seconds. Histograms with buckets can be added up over processes, the quantiles of summaries cannot.
+/// Seconds. Histograms with buckets can be summed over processes; quantiles of summaries cannot.
 const BUCKETS: [f64; 11] = [
     0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
 ];
@@ -18,7 +18,7 @@ fn prometheus() -> Result<PrometheusBuilder, BuildError> {
 }
 // ANCHOR_END: recorder
 
-/// The words in `text` that begin as the metrics do.
+/// Returns the words in `text` that start with the metrics' prefix.
 fn names(text: &str) -> BTreeSet<String> {
     text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
         .filter(|word| word.starts_with("cachify_"))

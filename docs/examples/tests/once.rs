@@ -34,7 +34,7 @@ async fn the_second_caller_is_told_at_once() {
 }
 
 // ANCHOR: per_day
-/// Runs `report` once for each `day`, whichever replica comes first, and again if it failed.
+/// Runs `report` once for each `day` in the whole fleet, and again if it failed.
 async fn daily<E: From<Error>>(
     cachify: &Cachify,
     day: u32,
@@ -48,7 +48,7 @@ async fn daily<E: From<Error>>(
             return Ok(false);
         }
         report.await?;
-        done.set(()).await?; // before the lock is given back
+        done.set(()).await?; // before the lock is released
         Ok(true)
     };
     let ran = cachify.once(&key!("report-{day}")).run(run).await?;

@@ -8,7 +8,7 @@ use cachify_core::{Cachify, Error, ErrorKind, key};
 // ANCHOR: run
 async fn ask_vendor(cachify: &Cachify, tenant: &str) -> Result<String, Error> {
     cachify
-        .pool(&key!("vendor-{tenant}"), 10) // at most ten at a time for each tenant, in the whole fleet
+        .pool(&key!("vendor-{tenant}"), 10) // at most ten at a time for each tenant, fleet-wide
         .wait(Duration::from_secs(1))
         .run(async { format!("answer for {tenant}") })
         .await
@@ -20,7 +20,7 @@ async fn open(cachify: &Cachify, user_id: i64) -> Result<cachify_core::Permit, E
     let pool = cachify.pool(&key!("sessions-{user_id}"), 3);
     match pool.acquire().await {
         Err(error) if error.kind() == ErrorKind::Full => {
-            // All three are taken; the first one's time to live ends in `error.retry_after()`.
+            // All three are taken. `error.retry_after()` says when the first one may expire.
             Err(error)
         }
         permit => permit, // held until it is dropped or released

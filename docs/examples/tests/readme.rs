@@ -1,4 +1,4 @@
-//! The code of the repository's README, which `tests/links.rs` compares with this.
+//! The code of the repository's README. `tests/links.rs` compares the two.
 #![allow(clippy::unwrap_used, clippy::unused_async, clippy::print_stderr)]
 
 use std::sync::Mutex;

@@ -11,15 +11,15 @@ use redis_fixture::{Reply, Server};
 async fn connect(url: &str) -> Result<Cachify, Error> {
     Cachify::builder()
         .redis(url)
-        .prefix("shop") // what all names begin with
-        .owner("web-3") // what this process is called where a lock's owner is asked for
+        .prefix("shop") // the start of all names in Redis
+        .owner("web-3") // shown as the owner of this process's locks
         .connect()
         .await
 }
 // ANCHOR_END: connect
 
 // ANCHOR: two
-/// Entries on a server that may evict them, locks and pools on one that does not.
+/// Entries on a server that may evict them, locks and pools on one that does not evict.
 struct Handles {
     entries: Cachify,
     locks: Cachify,
@@ -68,7 +68,7 @@ async fn the_user_of_the_book_has_all_rights_that_are_needed() {
     assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
 
     let url = server.url().replace("redis://", "redis://app:s3cret@");
-    // And no more than cachify itself advises.
+    // And nothing beyond the rights that cachify itself advises.
     server.command(&["ACL", "SETUSER", "app", "-get"]);
     let advice = connect(&url).await.unwrap_err().to_string();
     let rights = acl.split_once("resetkeys").unwrap().1.trim();

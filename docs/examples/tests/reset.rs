@@ -45,7 +45,7 @@ async fn rename_to_the_end(
     user_id: i64,
     name: String,
 ) -> Result<(), Error> {
-    // A task goes on although nobody waits for it any more.
+    // A task continues even if no caller waits for it any more.
     let update = tokio::spawn(async move {
         let update = db.rename(&name);
         cachify.update(&key!("name-{user_id}"), update).await
@@ -65,8 +65,8 @@ async fn move_to(cachify: &Cachify, db: &Db, user_id: i64, team: i64) -> Result<
 async fn forget(cachify: &Cachify, user_id: i64) -> Result<(), Error> {
     match cachify.reset(&key!("name-{user_id}")).await {
         Err(error) if error.kind() == ErrorKind::Unconfirmed => {
-            // It is queued, and repeated until Redis acknowledges it. Until then other processes may still
-            // see the old value. Tell the user, or go on: nothing else is to be done.
+            // It is queued and repeated until Redis acknowledges it. Until then, other processes
+            // may still see the old value. Tell the user, or continue: there is nothing else to do.
             Ok(())
         }
         result => result,

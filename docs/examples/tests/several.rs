@@ -82,7 +82,7 @@ async fn transfers_in_both_directions_do_not_block_each_other() {
     let cachify = Cachify::memory();
     let change = || tokio::time::sleep(Duration::from_millis(10));
     let transfers = [[1, 2], [2, 1], [1, 2], [2, 1]].map(|accounts| {
-        // Each is a task of its own, as in a server.
+        // Each is its own task, as in a server.
         let (cachify, change) = (cachify.clone(), change());
         tokio::spawn(async move { transfer(&cachify, accounts, change).await })
     });

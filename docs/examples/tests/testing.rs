@@ -125,7 +125,7 @@ async fn without_its_backend_it_still_answers() {
 async fn a_reset_while_the_value_is_on_its_way_wins() {
     let (cachify, backend) = Faulty::wrap(&Cachify::memory());
     let (db, key) = (Db::default(), key!("total-2026"));
-    let fill = backend.before(Op::Fill); // the next one stops here
+    let fill = backend.before(Op::Fill); // the next store stops here
 
     let read = cachify.scope(total(&db, 2026));
     let reset = async {

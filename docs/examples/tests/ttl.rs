@@ -23,7 +23,7 @@ async fn find(id: i64) -> Result<Option<User>, DbError> {
 async fn connect() -> Result<Cachify, cachify_core::Error> {
     Cachify::builder()
         .memory()
-        .default_ttl(Duration::from_mins(1)) // where nothing else is said; 5 minutes if this is left out
+        .default_ttl(Duration::from_mins(1)) // for entries without a TTL of their own; 5 minutes by default
         .connect()
         .await
 }
@@ -49,7 +49,7 @@ async fn rates(cachify: &Cachify) -> Vec<u64> {
 // ANCHOR_END: code
 
 // ANCHOR: by_value
-/// A user who is there may be kept for an hour; that there is none, for ten seconds.
+/// Keeps a user for an hour, but the fact that there is no such user for ten seconds only.
 #[cached(
     key = "read_user-{user_id}",
     ttl_with = |user| if user.is_some() { "1h" } else { "10s" },
@@ -58,7 +58,7 @@ async fn read_user(user_id: i64) -> Result<Option<User>, DbError> {
     find(user_id).await
 }
 
-/// An empty answer is not kept at all.
+/// Does not keep an empty answer.
 #[cached(key = "search-{text}", cache_if = |found| !found.is_empty())]
 async fn search(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -80,8 +80,8 @@ async fn dashboard(cachify: &Cachify) -> Vec<u64> {
 async fn bounded() -> Result<Cachify, cachify_core::Error> {
     Cachify::builder()
         .memory()
-        .capacity(50_000) // entries; 100 000 if this is left out
-        .capacity_bytes(64 << 20) // 256 MiB if this is left out
+        .capacity(50_000) // entries; 100 000 by default
+        .capacity_bytes(64 << 20) // 256 MiB by default
         .connect()
         .await
 }
@@ -89,7 +89,7 @@ async fn bounded() -> Result<Cachify, cachify_core::Error> {
 async fn picture(cachify: &Cachify) -> Vec<u8> {
     cachify
         .cached(&key!("picture"))
-        .weigh(|picture: &Vec<u8>| picture.capacity()) // where the estimate is too coarse
+        .weigh(|picture: &Vec<u8>| picture.capacity()) // if the estimate is too coarse
         .get_or_compute(async || vec![1, 2, 3])
         .await
 }

@@ -28,7 +28,7 @@ async fn product(app: &App, id: u64) -> Result<String, DbError> {
     app.db.find(id).await
 }
 
-/// Reads what most visitors ask for, eight products at a time.
+/// Reads the best-selling products, eight at a time.
 async fn warm(app: &App) {
     stream::iter(app.db.best_sellers())
         .for_each_concurrent(8, |id| async move {
@@ -41,7 +41,7 @@ async fn warm(app: &App) {
 // ANCHOR_END: warm
 
 // ANCHOR: start
-/// Called before the server listens, or before it reports that it is ready.
+/// Runs before the server listens, or before it reports that it is ready.
 async fn prepare(app: &App) {
     if tokio::time::timeout(Duration::from_secs(10), warm(app))
         .await
@@ -53,7 +53,7 @@ async fn prepare(app: &App) {
 // ANCHOR_END: start
 
 // ANCHOR: refresh
-/// Renews the best sellers, unless another replica is at it. A timer of each replica calls it.
+/// Renews the best sellers, unless another replica is doing so. Each replica calls it on a timer.
 #[once(
     key = "refresh-products",
     on_locked = (),
@@ -62,7 +62,7 @@ async fn prepare(app: &App) {
 )]
 async fn refresh(app: &App) {
     for id in app.db.best_sellers() {
-        // Readers who come in between wait for the one read of `product`.
+        // Readers that come in between wait for the one read of `product`.
         if product::reset(&app.cachify, &id).await.is_ok() {
             let _ = product(app, id).await;
         }
@@ -124,12 +124,12 @@ async fn a_refresh_reads_each_product_again_once() {
     }
 }
 
-/// Why the page warms by calls rather than by `set`.
+/// Shows why the page warms by calls rather than by `set`.
 #[tokio::test(start_paused = true)]
 async fn set_stores_a_row_that_was_read_before_an_update() {
     let [app, _] = replicas();
     let read_early = app.db.find(1).await.unwrap();
-    product::reset(&app.cachify, &1).await.unwrap(); // the update's
+    product::reset(&app.cachify, &1).await.unwrap(); // by an update
     product::set(&app.cachify, &1, read_early).await.unwrap();
     assert!(product::get(&app.cachify, &1).await.unwrap().is_some());
 }

@@ -12,27 +12,27 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// Longer than anything takes: only what hangs takes that long.
+/// The limit for everything that must not hang.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How to start an app.
+/// The settings for starting an app.
 #[derive(Debug, Clone)]
 pub struct Launch {
     program: PathBuf,
     cache: String,
     prefix: String,
     arguments: Vec<String>,
-    /// Not an app, but routes that answer as they are told: see [`probe`](crate::probe).
+    /// True for the routes of [`probe`](crate::probe), which answer as told, instead of an app.
     probe: bool,
 }
 
 impl Launch {
-    /// Over memory.
+    /// Launches over memory.
     pub fn memory(program: &str) -> Self {
         Self::new(program, "memory://".to_owned())
     }
 
-    /// Over the Redis of all tests.
+    /// Launches over the Redis that all tests share.
     pub fn redis(program: &str) -> Self {
         Self::new(program, redis_fixture::shared())
     }
@@ -47,7 +47,7 @@ impl Launch {
         }
     }
 
-    /// The routes of this test program, as a process of their own.
+    /// Launches the routes of this test program in a process of their own.
     #[must_use]
     pub fn of_probe(self) -> Self {
         Self {
@@ -57,14 +57,14 @@ impl Launch {
         }
     }
 
-    /// Over another server.
+    /// Changes the server.
     #[must_use]
     pub fn cache(mut self, url: &str) -> Self {
         url.clone_into(&mut self.cache);
         self
     }
 
-    /// With a flag.
+    /// Adds a flag.
     #[must_use]
     pub fn flag(mut self, flag: &str, value: &str) -> Self {
         self.arguments.extend([flag.to_owned(), value.to_owned()]);
@@ -79,7 +79,7 @@ impl Launch {
     pub async fn start(&self) -> App {
         let mut command = Command::new(&self.program);
         if self.probe {
-            // As the name of its test is.
+            // Named like its test.
             command.args(["probe_process", "--exact", "--nocapture"]);
             command.env(crate::probe::PREFIX, &self.prefix);
         } else {
@@ -101,7 +101,7 @@ impl Launch {
             loop {
                 let line = lines.next_line().await.unwrap();
                 let line = line.expect("an address before it ends");
-                // A test program says more, on the same line too.
+                // A test program prints more, on the same line too.
                 if let Some((_, url)) = line.split_once("listening on ") {
                     break url.to_owned();
                 }
@@ -119,7 +119,7 @@ impl Launch {
     }
 }
 
-/// A running app; it ends when this is dropped.
+/// A running app. It ends on drop.
 #[derive(Debug)]
 pub struct App {
     process: Child,
@@ -131,7 +131,7 @@ pub struct App {
 pub(crate) type Answer = (StatusCode, Value);
 
 impl App {
-    /// A request.
+    /// Builds a request.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = method.parse().expect("a method");
         self.client.request(method, format!("{}{path}", self.url))
@@ -146,7 +146,7 @@ impl App {
         self.url.strip_prefix("http://").expect("an address")
     }
 
-    /// Sends bytes, and reads to the end of the connection.
+    /// Sends bytes, and reads until the connection ends.
     pub async fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address())
             .await
@@ -182,13 +182,13 @@ impl App {
         answer(self.updating(id, name)).await
     }
 
-    /// The request that changes a user's name.
+    /// Builds the request that changes a user's name.
     pub fn updating(&self, id: i64, name: &str) -> RequestBuilder {
         let body = json!({"name": name, "email": "ann@example.com"});
         self.request("PUT", &format!("/users/{id}")).json(&body)
     }
 
-    /// A counter of `/metrics`, all its labels together; 0 if it is not there yet.
+    /// Returns a counter of `/metrics`, summed over its labels; 0 if it is not there yet.
     pub async fn counter(&self, name: &str) -> u64 {
         let metrics = self.request("GET", "/metrics").send().await.unwrap();
         let metrics = metrics.text().await.unwrap();
@@ -200,11 +200,11 @@ impl App {
         samples.map(|value| value.parse::<u64>().unwrap()).sum()
     }
 
-    /// Waits until a counter is at least that high.
+    /// Waits until a counter is at least this high.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// If that does not happen in time.
     pub async fn until(&self, name: &str, at_least: u64) {
         let reached = async {
             while self.counter(name).await < at_least {
@@ -216,12 +216,12 @@ impl App {
             .unwrap_or_else(|_| panic!("{name} does not reach {at_least}"));
     }
 
-    /// Sends an update but for the end of its body, and waits until the app has read that.
+    /// Sends an update except for the end of its body, and waits until the app has read that much.
     pub async fn half_an_update(&self, id: i64) -> TcpStream {
         self.half_a_request("PUT", &format!("/users/{id}")).await
     }
 
-    /// Sends a request but for 33 bytes of its body, once the app asks for the body.
+    /// Sends a request except for 33 bytes of its body, once the app asks for the body.
     pub async fn half_a_request(&self, method: &str, path: &str) -> TcpStream {
         let address = self.address();
         let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -239,7 +239,8 @@ impl App {
         stream
     }
 
-    /// Sends the rest of [half a request](Self::half_a_request), and reads to the end of the connection.
+    /// Sends the rest of [half a request](Self::half_a_request), and reads until the connection
+    /// ends.
     pub async fn end_of_a_request(mut stream: TcpStream) -> String {
         stream.write_all(&[b' '; 33]).await.expect("it reads");
         let mut answer = String::new();
@@ -249,18 +250,18 @@ impl App {
         answer
     }
 
-    /// Asks the process to end, as an operator or a container does.
+    /// Asks the process to end, as an operator or a container runtime does.
     pub async fn signal(&mut self) {
         let id = self.process.id().expect("it runs").to_string();
         let kill = Command::new("kill").args(["-TERM", &id]).status().await;
         assert!(kill.unwrap().success());
     }
 
-    /// Waits until the app takes no new connections: it has noticed that it is asked to end.
+    /// Waits until the app takes no new connections, so it has noticed the request to end.
     ///
     /// # Panics
     ///
-    /// If it goes on taking some.
+    /// If it keeps taking connections.
     pub async fn refuses_connections(&self) {
         let refused = async {
             while TcpStream::connect(self.address()).await.is_ok() {
@@ -272,7 +273,7 @@ impl App {
             .expect("it was asked to end");
     }
 
-    /// Asks the process to end, and waits until it has.
+    /// Asks the process to end, and waits until it has ended.
     ///
     /// # Panics
     ///
@@ -289,7 +290,7 @@ impl App {
 ///
 /// # Panics
 ///
-/// If it is not, or by something that is not JSON.
+/// If it is not answered, or not with JSON.
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     let response = request.send().await.expect("an answer");
     let status = response.status();
@@ -301,7 +302,7 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     )
 }
 
-/// Asserts that an answer is a problem document of a status, and returns its detail.
+/// Asserts that an answer is a problem document with a status, and returns its detail.
 ///
 /// # Panics
 ///

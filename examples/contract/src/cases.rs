@@ -1,4 +1,4 @@
-//! One function for each thing that an app must do.
+//! The cases: one function for each requirement on an app.
 
 #![allow(missing_docs, reason = "their names say it")]
 
@@ -168,7 +168,7 @@ pub async fn h3_a_user_is_read_as_http_reads(launch: Launch) {
         assert_eq!((status, said), (200, expected));
         assert_eq!(found, body);
     }
-    // The tag is of the user as it was.
+    // The tag belongs to the user before the update.
     assert_eq!(app.update(id, "Bob").await.0, StatusCode::OK);
     let (status, said, ..) = ask("GET", &[("if-none-match", &tag)]).await;
     assert_eq!(
@@ -267,7 +267,7 @@ pub async fn h9_a_new_database_does_not_meet_the_entries_of_an_old_one(launch: L
     }
 }
 
-/// The same database for every process of a launch.
+/// Gives every process of a launch the same database.
 fn shared_database(launch: Launch) -> (Launch, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     (launch.flag("--database", &database(&directory)), directory)

@@ -1,4 +1,4 @@
-//! One function for each promise about HTTP, tried on [routes](crate::probe) behind each adapter.
+//! One function for each promise about HTTP, tested on [routes](crate::probe) behind each adapter.
 
 #![allow(missing_docs, reason = "their names say it")]
 
@@ -17,8 +17,8 @@ use crate::{App, Launch};
 
 pub use self::{answers::*, flights::*, holds::*, hosts::*, kept::*, vary::*};
 
-/// What is asked, with which headers; which status, which word of the cache and which body answer it; and some of its headers, `None` for those that must
-/// not be there.
+/// A request line and its headers; the expected status, cache status and body; and some expected
+/// headers, `None` for headers that must be absent.
 type Row<'a> = (
     &'a str,
     &'a [(&'a str, &'a str)],
@@ -40,7 +40,7 @@ fn ask(app: &App, line: &str, headers: &[(&str, &str)]) -> RequestBuilder {
     })
 }
 
-/// What the cache said last, without the time that is left.
+/// Returns the last member of `Cache-Status`, without the remaining TTL.
 fn cache(response: &Response) -> String {
     let said = response
         .headers()
@@ -76,7 +76,7 @@ async fn runs(app: &App, name: &str) -> usize {
     runs.unwrap().text().await.unwrap().parse().unwrap()
 }
 
-/// Waits until the handler of a name was called so often.
+/// Waits until the handler of a name has been called this many times.
 async fn until(app: &App, name: &str, n: usize) {
     let begin = Instant::now();
     while runs(app, name).await < n {

@@ -1,11 +1,13 @@
-//! What every users app must do, and what every adapter must do about HTTP, tried on real processes over memory and over Redis.
+//! The requirements on every users app, and on every adapter about HTTP, tested on real processes
+//! over memory and over Redis.
 //!
-//! An app's `tests/contract.rs` is one line: `users_contract::contract!(env!("CARGO_BIN_EXE_users-axum"));`. Its `tests/http.rs` puts the routes of
-//! [`probe`] behind the adapter: `users_contract::http!(serve);`.
+//! An app's `tests/contract.rs` is one line:
+//! `users_contract::contract!(env!("CARGO_BIN_EXE_users-axum"));`. Its `tests/http.rs` puts the
+//! routes of [`probe`] behind the adapter: `users_contract::http!(serve);`.
 //!
-//! # Where the frameworks differ
+//! # Differences between the frameworks
 //!
-//! All answers are the same, but for these:
+//! All answers are the same, with these exceptions:
 //!
 //! | what | axum | poem | warp | why |
 //! |---|---|---|---|---|
@@ -23,7 +25,7 @@
 //! | what a handler sees of conditions and ignored cookies | nothing | nothing | what a filter extracted before the cache | the cache cannot change extracted values |
 //! | body of a route with a guard argument | a `BodyLayer` reads it first | the argument reads it first | the order of the filters decides | axum's arguments cannot read a body before the last one |
 
-// What fails here fails a test.
+// A failure here is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app;
@@ -34,7 +36,7 @@ pub mod probe;
 pub use app::{App, Launch};
 pub use probe::{Answer, Probe, Setup};
 
-/// Makes a test of each case: of most of them one over memory and one over Redis.
+/// Generates a test of each case, for most of them one over memory and one over Redis.
 #[macro_export]
 macro_rules! contract {
     ($program:expr) => {
@@ -100,11 +102,12 @@ macro_rules! contract {
     };
 }
 
-/// Makes a test of each promise about HTTP, of the routes that `serve`, an async function of a [`Setup`], serves.
+/// Generates a test of each promise about HTTP, on the routes that `serve`, an async function of a
+/// [`Setup`], serves.
 #[macro_export]
 macro_rules! http {
     ($serve:path) => {
-        /// What the tests start as a process of its own; as a test, it does nothing.
+        /// The entry point of the tests' child processes. As a test, it does nothing.
         #[test]
         fn probe_process() {
             $crate::probe::run($serve);

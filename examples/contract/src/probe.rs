@@ -1,6 +1,7 @@
-//! Routes that answer as a request tells them, to be put behind an adapter: the same ones, whatever the framework.
+//! Routes that answer as their request demands, to be put behind an adapter. They are the same for
+//! every framework.
 //!
-//! The test program of an app serves them in a process of its own: itself, started once more.
+//! The test program of an app serves them in a child process, by starting itself again.
 //!
 //! | route | is |
 //! |---|---|
@@ -28,26 +29,26 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http::{HeaderMap, HeaderName, StatusCode};
 
-/// The environment variable that makes a test the process.
+/// The environment variable that turns a test into the child process.
 pub(crate) const PREFIX: &str = "USERS_CONTRACT_PROBE";
 
-/// What a process is to serve, and over what.
+/// The routes to serve, and the backend to serve them over.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Where entries and locks live.
+    /// The URL of the backend.
     pub cache: String,
-    /// What their names begin with.
+    /// The prefix of its names.
     pub prefix: String,
-    /// What answers.
+    /// The source of the answers.
     pub probe: Probe,
 }
 
 impl Setup {
-    /// Tells whoever started the process where it listens.
+    /// Tells the parent process where it listens.
     ///
     /// # Panics
     ///
-    /// If nobody reads it.
+    /// If the parent does not read it.
     pub fn announce(&self, address: SocketAddr) {
         // Not through `println`, which a test may have captured.
         let mut stdout = std::io::stdout();
@@ -56,7 +57,7 @@ impl Setup {
     }
 }
 
-/// Serves until the process is killed, if this process is to.
+/// Serves until the process is killed, if this process is the child.
 pub fn run<F: Future<Output = ()>>(serve: impl FnOnce(Setup) -> F) {
     let (Ok(prefix), Ok(cache)) = (std::env::var(PREFIX), std::env::var("CACHIFY_URL")) else {
         return;
@@ -69,11 +70,11 @@ pub fn run<F: Future<Output = ()>>(serve: impl FnOnce(Setup) -> F) {
     crate::cases::run(serve(setup));
 }
 
-/// What answers.
+/// The source of the routes' answers.
 #[derive(Debug, Clone, Default)]
 pub struct Probe(Arc<Mutex<HashMap<String, usize>>>);
 
-/// What is to be answered.
+/// An answer for a handler to send.
 #[derive(Debug)]
 pub struct Answer {
     /// Its status.
@@ -82,12 +83,12 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body, in pieces.
     pub body: Vec<Bytes>,
-    /// Whether the body comes as a stream that does not say how long it is.
+    /// True if the body is a stream that does not announce its length.
     pub stream: bool,
 }
 
 impl Answer {
-    /// Its body, for a response that streams.
+    /// Returns its body, for a response that streams.
     pub fn stream(
         &self,
     ) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + Sync + 'static + use<> {
@@ -96,16 +97,18 @@ impl Answer {
 }
 
 impl Probe {
-    /// How often a handler of this name was called.
+    /// Returns how often a handler of this name was called.
     pub fn runs(&self, name: &str) -> usize {
         let runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         runs.get(name).copied().unwrap_or_default()
     }
 
-    /// The answer to a request with these headers: by default 200, and the name with the number of the call.
+    /// Returns the answer to a request with these headers: by default 200, and the name with the
+    /// number of the call.
     ///
-    /// `x-answer-NAME: VALUE` adds a header, `x-status` sets the status, `x-delay` lets it take so many milliseconds, `x-body` is `stream`, `large`,
-    /// `empty`, or `language`, which repeats `accept-language`.
+    /// `x-answer-NAME: VALUE` adds a header, `x-status` sets the status, `x-delay` delays it by
+    /// this many milliseconds, `x-body` is `stream`, `large`, `empty`, or `language`, which repeats
+    /// `accept-language`.
     pub async fn answer(&self, name: &str, request: &HeaderMap) -> Answer {
         let n = {
             let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,9 @@
-//! How do I cache single rows, and read the missing ones by one query?
+//! Caches single rows, and reads the missing ones with one query.
 //!
-//! As a data loader does, for GraphQL or any list of ids. Each row is an entry of its own, with all that is promised of entries: a
-//! reset wins over a batch that is under way, and two lists that overlap read the common rows once. The computations of a moment are collected, and
-//! answered by one query.
+//! This is a data loader, for GraphQL or any list of ids. Each row is an entry of its own and keeps
+//! the promises of entries: a reset wins over a batch that is under way, and two lists that overlap
+//! read the common rows once. The computations that start at one moment are collected and answered
+//! by one query.
 #![allow(clippy::print_stdout, clippy::unused_async)]
 
 use std::collections::HashMap;
@@ -25,12 +26,12 @@ async fn load_many(cachify: &Cachify, batch: &Batch, ids: &[u64]) -> Vec<Option<
 // ANCHOR_END: load_many
 
 // ANCHOR: batch
-/// How long rows are collected.
+/// The time for which ids are collected.
 const MOMENT: Duration = Duration::from_millis(1);
 
 type Asking = Vec<(u64, oneshot::Sender<Option<String>>)>;
 
-/// Collects ids, and reads their rows together. Clones are one batch.
+/// Collects ids and reads their rows together. Clones share one batch.
 #[derive(Clone, Default)]
 struct Batch {
     asking: Arc<Mutex<Asking>>,
@@ -46,7 +47,7 @@ impl Batch {
             asking.len() == 1
         };
         if is_first {
-            // Spawned, so that the others get their rows although the first one goes away.
+            // Spawned, so the others get their rows even if the first caller goes away.
             tokio::spawn(self.clone().run());
         }
         row.await.ok().flatten()
@@ -58,14 +59,14 @@ impl Batch {
         let ids: Vec<_> = asking.iter().map(|(id, _)| *id).collect();
         let mut rows = self.db.find_all(&ids).await;
         for (id, answer) in asking {
-            // Whoever does not listen any more went away.
+            // A closed channel means that the caller went away.
             let _ = answer.send(rows.remove(&id));
         }
     }
 }
 // ANCHOR_END: batch
 
-/// Notes the queries.
+/// A database that records its queries.
 #[derive(Clone, Default)]
 struct Db(Arc<Mutex<Vec<Vec<u64>>>>);
 

@@ -1,8 +1,8 @@
-//! How does a nightly job run once, although it is started on every replica?
+//! Runs a nightly job once, even though every replica starts it.
 //!
-//! `once` keeps the job from running twice at the same time. A row in the database keeps it from running
-//! again on a replica whose clock is late. The row does not belong into a cache, which may evict it. A
-//! job that fails leaves no row, and runs again at the next start.
+//! `once` keeps the job from running twice at the same time. A row in the database keeps it from
+//! running again on a replica whose clock is late. Do not keep such a row in a cache, which may
+//! evict it. A job that fails leaves no row, and runs again at the next start.
 #![allow(clippy::print_stdout)]
 
 use cachify_core::{Cachify, key};
@@ -14,7 +14,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Done,
-    /// Another replica did it, or is doing it.
+    /// Another replica has run it, or is running it.
     Elsewhere,
 }
 

@@ -1,7 +1,8 @@
-//! How do I allow so many calls in a minute, in the whole fleet?
+//! Limits the calls per minute of the whole fleet.
 //!
-//! Each call takes a permit of a pool, which comes back a window later, not when the call is done. So in any window, at most so many
-//! begin. A process that dies takes its permits along; they end after the window too.
+//! Each call takes a permit from a pool. The permit is returned one window later, not when the call
+//! is done, so at most N calls begin in any window. If a process dies, its permits also expire
+//! after the window.
 #![allow(clippy::print_stdout)]
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use cachify_core::{Cachify, Error, ErrorKind, key};
 const CALLS: u32 = 10;
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// Runs `call`, or says when to come again: `retry_after` of the error.
+/// Runs `call`, or returns an error whose `retry_after` says when to try again.
 async fn limited<T>(
     cachify: &Cachify,
     tenant: &str,

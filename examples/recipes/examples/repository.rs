@@ -1,7 +1,7 @@
-//! How do I cache in the methods of a repository?
+//! Caches in the methods of a repository.
 //!
-//! The repository owns the handle and the database (here SQLite, through sqlx). So its callers know nothing of a cache, and nobody can
-//! change a row without resetting what is cached of it.
+//! The repository owns the handle and the database (here SQLite, through sqlx). So its callers know
+//! nothing about the cache, and every change to a row resets the entries made from it.
 #![allow(clippy::print_stdout)]
 
 use cachify_core::{Cachify, cached, key};
@@ -37,7 +37,7 @@ impl Users {
             .await
     }
 
-    /// Makes one entry old: the user's.
+    /// Makes one entry stale: the user's.
     async fn rename(&self, id: i64, name: &str) -> sqlx::Result<()> {
         let rename = async {
             let sql = sqlx::query("UPDATE users SET name = ? WHERE id = ?");
@@ -47,7 +47,7 @@ impl Users {
         Ok(())
     }
 
-    /// Makes two entries old: the count, and the user's. It may be cached that there is no such user.
+    /// Makes two entries stale: the count and the user's. The absence of the user may be cached.
     async fn create(&self, id: i64, name: &str) -> sqlx::Result<()> {
         let (user, count) = (key!("user-{id}"), key!("user_count"));
         let create = async {
@@ -100,7 +100,7 @@ mod tests {
             cachify: Cachify::memory(),
             db: database().await.unwrap(),
         };
-        // That there is nobody is cached, too.
+        // The absence of a user is cached, too.
         assert_eq!(users.find(1).await.unwrap(), None);
         assert_eq!(users.count().await.unwrap(), 0);
         users.create(1, "Ann").await.unwrap();
@@ -110,7 +110,7 @@ mod tests {
         users.rename(1, "Bob").await.unwrap();
         assert_eq!(users.find(1).await.unwrap().unwrap().name, "Bob");
 
-        // Behind the repository's back, so that it shows where a read comes from.
+        // Bypasses the repository, so the test can see where a read comes from.
         let delete = sqlx::query("DELETE FROM users");
         delete.execute(&users.db).await.unwrap();
         assert_eq!(users.find(1).await.unwrap().unwrap().name, "Bob");

@@ -1,7 +1,7 @@
-//! How do I test a cached function?
+//! Tests a cached function.
 //!
-//! Give each test a handle of its own by `scope`: tests that run side by side share nothing, and what was cached by one is not there
-//! for another.
+//! Give each test its own handle with `scope`: concurrent tests then share nothing, and no test
+//! sees another one's entries.
 #![allow(clippy::print_stdout)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};

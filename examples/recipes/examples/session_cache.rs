@@ -1,7 +1,8 @@
-//! How do I cache who is logged in, without tokens in Redis?
+//! Caches login sessions without storing tokens in Redis.
 //!
-//! The key holds a hash of the token: whoever can list keys cannot log in. An entry lives as long as its session, a minute at most; that
-//! there is no such session is kept for ten seconds. Logging out resets the entry, so it takes effect everywhere at once.
+//! The key holds a hash of the token, so listing the keys is not enough to log in. An entry lives
+//! as long as its session, at most a minute. The absence of a session is kept for ten seconds.
+//! Logging out resets the entry, so it takes effect everywhere at once.
 #![allow(clippy::print_stdout, clippy::unused_async)]
 
 use std::collections::HashMap;

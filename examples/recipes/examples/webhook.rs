@@ -1,8 +1,8 @@
-//! How do I process each event once, although it is delivered several times?
+//! Processes each event once, even if it is delivered several times.
 //!
-//! Senders repeat an event until they are answered 200, and sometimes after. The id of the event is written
-//! in the transaction of its work: both are committed, or neither. `once` spares a second delivery the
-//! work while the first one is being processed.
+//! Senders repeat an event until they get a 200, and sometimes after that. The id of the event is
+//! written in the transaction of its work: both are committed, or neither is. `once` skips a second
+//! delivery while the first one is being processed.
 #![allow(clippy::print_stdout)]
 
 use cachify_core::{Cachify, key};

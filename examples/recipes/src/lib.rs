@@ -7,10 +7,10 @@
 //!
 //! | example | question |
 //! |---|---|
-//! | `session_cache` | How do I cache who is logged in, without tokens in Redis? |
-//! | `rate_limit` | How do I allow so many calls in a minute, in the whole fleet? |
-//! | `cron` | How does a nightly job run once, although it is started on every replica? |
-//! | `webhook` | How do I process each event once, although it is delivered several times? |
-//! | `batch_loader` | How do I cache single rows, and read the missing ones by one query? |
+//! | `session_cache` | How do I cache login sessions without storing tokens in Redis? |
+//! | `rate_limit` | How do I limit calls per minute across the whole fleet? |
+//! | `cron` | How does a nightly job run once, although every replica starts it? |
+//! | `webhook` | How do I process each event once, even if it is delivered several times? |
+//! | `batch_loader` | How do I cache single rows, and read the missing ones with one query? |
 //! | `repository` | How do I cache in the methods of a repository? |
 //! | `scoped_tests` | How do I test a cached function? |

@@ -1,4 +1,4 @@
-//! Every answer that is not a user is a problem: axum's own rejections are turned into one.
+//! Answers other than a user are problems: axum's own rejections are turned into problems.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};

@@ -41,7 +41,8 @@ struct App {
 )]
 struct Api;
 
-/// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
+/// Returns the routes. An update waits up to `lock_wait` for another update of the same user, and
+/// is then answered 226.
 pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Duration) -> Router {
     let cached = CacheLayer::new(cachify, "read_user-{user_id}").ttl(Duration::from_mins(5));
     let in_progress = || {
@@ -75,7 +76,7 @@ pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Durat
         })
 }
 
-/// Runs the app until it is asked to end and the requests in flight are answered.
+/// Runs the app until it is asked to end and the requests in flight have been answered.
 ///
 /// Reads fail open, so the app also starts while Redis is away.
 ///
@@ -106,7 +107,7 @@ pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
         served
     });
     let served = served.await;
-    // Whatever happened: what is still to be released or reset.
+    // In any case: deliver the releases and resets that are still pending.
     let closed = cachify.close(Duration::from_secs(5)).await;
     store.close().await;
     served.transpose()?;
@@ -152,7 +153,7 @@ async fn update_user(
     Param(UserId(user_id)): Param<UserId>,
     Body(new): Body<NewUser>,
 ) -> Result<Json<User>, Failure> {
-    // Resets whatever becomes of the update, a panic included.
+    // Resets no matter how the update ends, even by a panic.
     let user = cachify
         .update(&key!("read_user-{user_id}"), store.update(user_id, &new))
         .await?;
@@ -175,7 +176,7 @@ async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
     ([content_type], users::render_metrics())
 }
 
-/// Reads fail open: without its cache the app is slow, not ill.
+/// Reads fail open: without its cache, the app is slow but healthy.
 async fn health(State(app): State<App>) -> Result<String, Failure> {
     app.store.check().await?;
     Ok(match app.cachify.check().await {

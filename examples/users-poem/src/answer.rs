@@ -1,4 +1,4 @@
-//! What goes over the wire, in the words of poem-openapi. Every answer that is not a user is a problem.
+//! Requests and answers, as poem-openapi types. Answers other than a user are problems.
 
 use std::borrow::Cow;
 
@@ -31,8 +31,9 @@ impl From<users::User> for User {
     }
 }
 
-/// What a client sends. It is read by the domain: poem-openapi would take a number for a string.
-/// What is JSON but no user is told by the operation, so that the two are told apart.
+/// The body of a create or update request. The domain parses it, because poem-openapi would take a
+/// number for a string. The operation reports JSON that is not a user, to tell it apart from
+/// malformed JSON.
 pub(crate) struct NewUser(Result<users::NewUser, String>);
 
 impl NewUser {
@@ -43,7 +44,7 @@ impl NewUser {
     }
 }
 
-/// What a client sends to create or to update a user.
+/// The fields of a create or update request.
 #[derive(Object)]
 #[oai(rename = "NewUser")]
 struct Described {
@@ -60,7 +61,7 @@ struct Described {
 
 impl ParseFromJSON for NewUser {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        // No body at all is a `null` by now.
+        // An absent body has become `null` by now.
         let value = value.filter(|value| !value.is_null());
         let value = value.ok_or_else(|| ParseError::custom("expected a user"))?;
         let user = serde_json::from_value(value);
@@ -124,17 +125,17 @@ impl Updated {
     }
 }
 
-/// What happened instead (RFC 9457).
+/// A problem document (RFC 9457).
 #[derive(Object)]
 pub(crate) struct Problem {
-    /// `about:blank`: what the status says.
+    /// Always `about:blank`: the status says it all.
     #[oai(rename = "type")]
     kind: String,
     /// The status in words.
     title: String,
     /// The answer's status.
     status: u16,
-    /// What happened this time.
+    /// Details of this occurrence.
     detail: String,
 }
 
@@ -166,7 +167,7 @@ pub(crate) enum Failure {
     #[oai(status = 503, content_type = "application/problem+json")]
     Unavailable(
         Json<Problem>,
-        /// When to try again, in seconds
+        /// Seconds until the next attempt
         #[oai(header = "Retry-After")]
         Option<String>,
     ),

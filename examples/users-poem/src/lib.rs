@@ -22,7 +22,7 @@ use answer::{Created, Failure, NewUser, Updated, User, recover};
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Of a request, in bytes.
+/// The limit of a request's body, in bytes.
 const LONGEST_BODY: usize = 2 << 20;
 
 struct Api {
@@ -64,10 +64,10 @@ impl Api {
             Err(error) => return Err(error.into()),
         };
         let (cachify, store) = (self.cachify.clone(), self.store.clone());
-        // The guard goes along.
+        // The task owns the guard.
         let update = self.updates.run(async move {
             let update = store.update(user_id, &new);
-            // Resets whatever becomes of the update, a panic included.
+            // Resets no matter how the update ends, even by a panic.
             let key = key!("read_user-{user_id}");
             let user = guard.run(cachify.update(&key, update)).await;
             guard.finish().await;
@@ -80,7 +80,8 @@ impl Api {
     }
 }
 
-/// Caches an operation. poem-openapi calls it when the routes are made, and calls the first path parameter `param0`.
+/// Caches an operation. poem-openapi calls this when the routes are made, and names the first path
+/// parameter `param0`.
 fn cached(operation: impl Endpoint + 'static) -> impl Endpoint {
     let Some(cachify) = Cachify::current() else {
         unreachable!("the routes are made in the scope of a handle");
@@ -89,7 +90,7 @@ fn cached(operation: impl Endpoint + 'static) -> impl Endpoint {
     spelled(operation.with(cached.ttl(Duration::from_mins(5))))
 }
 
-/// Refuses ids that the cache would take for others.
+/// Refuses other spellings of an id, which would be other keys in the cache.
 fn spelled(operation: impl Endpoint + 'static) -> impl Endpoint {
     operation.before(async |request: Request| {
         let id = request.raw_path_param("param0").unwrap_or_default();
@@ -100,7 +101,7 @@ fn spelled(operation: impl Endpoint + 'static) -> impl Endpoint {
     })
 }
 
-/// Reads the body before anything else, where it can be refused for its length and its slowness.
+/// Reads the body first, while it can still be refused for its length or its slowness.
 async fn bounded(mut request: Request) -> Result<Request> {
     let body = request.take_body().into_bytes_limit(LONGEST_BODY);
     let body = tokio::time::timeout(users::BODY_TIME, body).await;
@@ -123,7 +124,8 @@ async fn allow(next: Arc<impl Endpoint>, request: Request) -> Result<Response> {
     }
 }
 
-/// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
+/// Returns the routes. An update waits up to `lock_wait` for another update of the same user, and
+/// is then answered 226.
 pub fn app(
     cachify: &Cachify,
     store: &Store,
@@ -152,7 +154,7 @@ pub fn app(
         .catch_all_error(recover)
 }
 
-/// Runs the app until it is asked to end and the requests in flight are answered.
+/// Runs the app until it is asked to end and the requests in flight have been answered.
 ///
 /// Reads fail open, so the app also starts while Redis is away.
 ///
@@ -184,7 +186,7 @@ pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
         served
     });
     let served = served.await;
-    // Whatever happened: what is still to be released or reset.
+    // In any case: deliver the releases and resets that are still pending.
     let closed = cachify.close(Duration::from_secs(5)).await;
     store.close().await;
     served.transpose()?;
@@ -198,7 +200,7 @@ fn metrics() -> Response {
         .into_response()
 }
 
-/// Reads fail open: without its cache the app is slow, not ill.
+/// Reads fail open: without its cache, the app is slow but healthy.
 #[handler]
 async fn health(
     Data(store): Data<&Store>,

@@ -1,4 +1,4 @@
-//! Every answer that is not a user is a problem: warp's own rejections are turned into one.
+//! Answers other than a user are problems: warp's own rejections are turned into problems.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -16,14 +16,14 @@ use warp::reject::{self, Reject};
 use warp::reply::{Reply, Response, json, with_header, with_status};
 use warp::{Filter, Rejection};
 
-/// Of a request, in bytes.
+/// The limit of a request's body, in bytes.
 const LONGEST_BODY: usize = 2 << 20;
 
 /// A problem as an answer, and as a rejection.
 #[derive(Debug, Clone)]
 pub(crate) enum Failure {
     Problem(Problem),
-    /// The lock was lost, and the update stopped.
+    /// The lock was lost, and the update was stopped.
     Lost(cachify_warp::Problem),
 }
 
@@ -64,7 +64,7 @@ impl From<cachify_warp::Error> for Failure {
     }
 }
 
-/// The task panicked, which is in the log.
+/// The task panicked; the log has the panic.
 impl From<JoinError> for Failure {
     fn from(_: JoinError) -> Self {
         let detail = "see the log for what happened";
@@ -94,7 +94,7 @@ pub(crate) fn body<T: DeserializeOwned + Send + 'static>() -> BoxedFilter<(T,)> 
         .boxed()
 }
 
-/// warp's own reader of JSON takes none without a length, and its limit none either.
+/// warp's own JSON filter refuses bodies without a length, and so does its limit.
 async fn read<T: DeserializeOwned>(
     content_type: Option<&str>,
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
@@ -116,7 +116,7 @@ async fn read<T: DeserializeOwned>(
         }
         Ok(bytes)
     };
-    // A client that stops halfway does not keep its connection for ever.
+    // A client that stops halfway must not keep its connection forever.
     let whole = tokio::time::timeout(users::BODY_TIME, whole).await;
     parse(&whole.map_err(|_| Failure::from(Problem::slow_body()))??)
 }
@@ -138,7 +138,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     })
 }
 
-/// Answers 405 to the methods that no route of a path takes. It comes after all routes.
+/// Answers 405 to methods that no route of a path accepts. Comes after all routes.
 pub(crate) fn other_methods() -> BoxedFilter<(Response,)> {
     warp::method()
         .and(warp::path::full())
@@ -154,7 +154,7 @@ pub(crate) fn other_methods() -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// Answers what no route does.
+/// Answers requests that no route accepts.
 pub(crate) async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     let rejection = match cachify_warp::recover(rejection).await {
         Ok(response) => return Ok(response),

@@ -40,7 +40,8 @@ struct App {
 )]
 struct Api;
 
-/// The routes. An update waits for another one of the same user for `lock_wait`, or else is answered 226.
+/// Returns the routes. An update waits up to `lock_wait` for another update of the same user, and
+/// is then answered 226.
 pub fn app(
     cachify: &Cachify,
     store: &Store,
@@ -95,7 +96,7 @@ pub fn app(
         .boxed()
 }
 
-/// Runs the app until it is asked to end and the requests in flight are answered.
+/// Runs the app until it is asked to end and the requests in flight have been answered.
 ///
 /// Reads fail open, so the app also starts while Redis is away.
 ///
@@ -126,7 +127,7 @@ pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
         updates.end().await;
     });
     served.await;
-    // Whatever happened: what is still to be released or reset.
+    // In any case: deliver the releases and resets that are still pending.
     let closed = cachify.close(Duration::from_secs(5)).await;
     store.close().await;
     Ok(closed?)
@@ -162,10 +163,10 @@ async fn read_user(user_id: i64, app: App) -> Result<Json, Failure> {
 ))]
 async fn update_user(user_id: i64, new: NewUser, app: App, guard: Guard) -> Result<Json, Failure> {
     let updates = app.updates.clone();
-    // The guard goes along.
+    // The task owns the guard.
     let update = updates.run(async move {
         let update = app.store.update(user_id, &new);
-        // Resets whatever becomes of the update, a panic included.
+        // Resets no matter how the update ends, even by a panic.
         let key = key!("read_user-{user_id}");
         let user = guard.run(app.cachify.update(&key, update)).await;
         guard.finish().await;
@@ -181,7 +182,7 @@ async fn metrics() -> impl Reply {
     reply::with_header(users::render_metrics(), "content-type", content_type)
 }
 
-/// Reads fail open: without its cache the app is slow, not ill.
+/// Reads fail open: without its cache, the app is slow but healthy.
 async fn health(app: App) -> Result<String, Failure> {
     app.store.check().await?;
     Ok(match app.cachify.check().await {

@@ -1,3 +1,3 @@
-//! What every users app must do, on this one.
+//! The requirements on every users app, tested on this one.
 
 users_contract::contract!(env!("CARGO_BIN_EXE_users-warp"));

@@ -58,7 +58,7 @@ async fn serve(setup: Setup) {
             },
             async |_, headers, probe| named("mine".to_owned(), headers, probe).await,
         );
-    // The cache cannot see which cookie the key names: a request has no other one.
+    // The cache cannot see which cookie is in the key: the request has no other cookie.
     let session = warp::path!("session")
         .and(get_or_head())
         .and(warp::cookie::<String>("session"))
@@ -87,7 +87,7 @@ async fn serve(setup: Setup) {
         .cached(
             cache.clone(),
             |(rest, ..)| {
-                let rest = rest.as_str(); // undecoded
+                let rest = rest.as_str(); // not decoded
                 key!("files-{rest}")
             },
             async |_: Tail, headers, probe| named("files".to_owned(), headers, probe).await,
@@ -112,7 +112,7 @@ async fn serve(setup: Setup) {
         |(name, ..)| key!("small-{name}"),
         named,
     );
-    // The body comes before what is held.
+    // The body is read before the lock is taken.
     let held = |kind| at(kind).and(warp::put()).and(warp::body::bytes());
     let lock = held("lock").then_locked(
         LockOptions::new(&cachify),

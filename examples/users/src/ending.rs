@@ -1,4 +1,4 @@
-//! The end of a server: asked for, then bounded.
+//! Shutdown of a server: requested, then bounded in time.
 
 use std::error::Error;
 use std::io;
@@ -9,10 +9,10 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The request to end a server.
+/// A request to end a server.
 ///
-/// The first signal lets requests in flight finish, for a bounded time. The second one does not wait
-/// for them. In both cases the server then delivers the releases and resets that it owes.
+/// The first signal lets requests in flight finish, for a limited time. The second one does not
+/// wait for them. In both cases the server then delivers its pending releases and resets.
 #[derive(Debug, Clone, Default)]
 pub struct Ending {
     asked: CancellationToken,
@@ -76,8 +76,8 @@ impl Ending {
         self.asked.clone().cancelled_owned()
     }
 
-    /// Runs a server until it ends; once it was asked to, for `grace` at most, or until it is asked
-    /// a second time. `None`: requests were still in flight then.
+    /// Runs a server until it ends. After a request to end, it has at most `grace`, or until a
+    /// second request. Returns `None` if requests were still in flight then.
     pub async fn drain<T>(&self, grace: Duration, server: impl Future<Output = T>) -> Option<T> {
         let enough = async {
             self.asked.cancelled().await;
@@ -97,8 +97,8 @@ impl Ending {
     }
 }
 
-/// Updates, which run to their end although their clients go away, under their locks and with their
-/// resets: the database does not take back a write that is under way. The app ends after them.
+/// Updates that run to their end even if their client disconnects, including lock and reset: the
+/// database does not take back a write that is under way. The app ends after them.
 #[derive(Debug, Clone, Default)]
 pub struct Updates(TaskTracker);
 
@@ -115,14 +115,14 @@ impl Updates {
         self.0.spawn(update).await
     }
 
-    /// Waits until none is left, once no new ones can come.
+    /// Waits until all updates have ended. Call it when no new ones can start.
     pub async fn end(&self) {
         self.0.close();
         self.0.wait().await;
     }
 }
 
-/// The exit code of a program, after telling its error with all of its causes on standard error.
+/// Returns the exit code of a program, after printing an error and its causes to standard error.
 pub fn exit(result: Result<(), Box<dyn Error + Send + Sync>>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;

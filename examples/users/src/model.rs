@@ -1,4 +1,4 @@
-//! What a user is.
+//! Users and their validation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,8 +18,9 @@ pub struct User {
     pub email: String,
 }
 
-/// An id in a path, where each has one spelling. If `01` were another one of `1`, what a route caches or locks by the text of its path would be
-/// two things for one user: an update would not reset what was read as `01`, and could run beside one of `01`.
+/// An id in a path, with exactly one spelling. If `01` also meant user 1, routes that cache or lock
+/// by the text of the path would treat one user as two: an update of `1` would not reset the entry
+/// of `01`, and could run beside an update of `01`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct UserId(pub i64);
@@ -43,7 +44,7 @@ impl TryFrom<String> for UserId {
     }
 }
 
-/// What a client sends to create or to update a user. Only valid ones exist.
+/// The fields of a create or update request. Only valid ones exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "Unchecked")]
 #[schema(example = json!({"name": "Ann", "email": "ann@example.com"}))]
@@ -55,13 +56,13 @@ pub struct NewUser {
 }
 
 impl NewUser {
-    /// Checks both fields, and takes off the blanks around them.
+    /// Trims both fields and checks them.
     ///
     /// # Errors
     ///
-    /// [`Invalid`] names the first field that is not as it should be.
+    /// [`Invalid`] names the first invalid field.
     pub fn new(name: &str, email: &str) -> Result<Self, Invalid> {
-        // Blanks count towards the limits, which clients read in the OpenAPI document.
+        // Spaces count towards the limits, which clients read in the OpenAPI document.
         if name.trim().is_empty() || name.chars().count() > 100 {
             return Err(Invalid("name: expected 1 to 100 characters"));
         }
@@ -97,7 +98,7 @@ impl NewUser {
         &self.email
     }
 
-    /// The user that this becomes under an id.
+    /// Returns the user with these fields and an id.
     pub fn with_id(&self, id: i64) -> User {
         User {
             id,
@@ -121,7 +122,7 @@ impl TryFrom<Unchecked> for NewUser {
     }
 }
 
-/// Which part of a request is not as it should be.
+/// The invalid part of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invalid(&'static str);
 

@@ -1,4 +1,4 @@
-//! The answers that are no user: problem documents.
+//! Answers other than a user: problem documents.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::{Invalid, StoreError};
 
-/// How long the body of a request may take.
+/// The time in which the body of a request must arrive.
 pub const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// An answer of type `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no user 7"}))]
 pub struct Problem {
-    /// `about:blank`: what the status says.
+    /// Always `about:blank`: the status says it all.
     #[serde(rename = "type")]
     pub kind: String,
     /// The status in words.
     pub title: String,
     /// The answer's status.
     pub status: u16,
-    /// What happened this time.
+    /// Details of this occurrence.
     pub detail: String,
 }
 
@@ -30,7 +30,7 @@ impl Problem {
     /// The answer's content type.
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
 
-    /// A problem titled after its status.
+    /// Builds a problem titled after its status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank".to_owned(),
@@ -63,7 +63,7 @@ impl From<Invalid> for Problem {
     }
 }
 
-/// The cause goes to the log, not to the client.
+/// Logs the cause, and does not show it to the client.
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the database failed");
@@ -108,7 +108,7 @@ pub enum BodyProblems {
     Failed(#[to_schema] Problem),
 }
 
-/// The problems of an update besides, for OpenAPI documents.
+/// The additional problems of an update, for OpenAPI documents.
 #[derive(IntoResponses)]
 pub enum LockProblems {
     /// Updates cannot be kept apart at the moment; `Retry-After` says when to try again
@@ -116,7 +116,7 @@ pub enum LockProblems {
     Unavailable(#[to_schema] Problem),
 }
 
-/// The methods of a path, for the `Allow` field of a 405.
+/// Returns the methods of a path, for the `Allow` field of a 405.
 pub fn allowed(path: &str) -> &'static str {
     match path.strip_prefix("/users") {
         Some("" | "/") => "POST",

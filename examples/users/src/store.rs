@@ -1,4 +1,4 @@
-//! Where users are kept: SQLite.
+//! The user database: SQLite.
 
 use std::error::Error;
 use std::fmt;
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 use crate::{NewUser, User};
 
-/// What can go wrong with the database.
+/// A database error.
 pub type StoreError = sqlx::Error;
 
-/// The database could not be opened.
+/// A failure to open the database.
 #[derive(Debug)]
 pub struct OpenError {
     place: String,
@@ -40,8 +40,9 @@ impl Error for OpenError {
 
 /// The database. Cheap to clone; all clones are one pool of connections.
 ///
-/// It counts what it does, as proof of what was computed and what came from a cache: `users_reads_total`, `users_writes_total`, and
-/// `users_overlapping_updates_total`, which stays 0 as long as no two updates of one user ran at the same time, in whatever process.
+/// It counts its operations, to prove which values were computed and which came from a cache:
+/// `users_reads_total`, `users_writes_total`, and `users_overlapping_updates_total`. The last one
+/// stays 0 as long as no two updates of one user ran at the same time, in any process.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: SqlitePool,
@@ -52,14 +53,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database at `url`, or a temporary one. It is created if it is missing, and migrated.
+    /// Opens the database at `url`, or a temporary one. A missing database is created and migrated.
     ///
-    /// `delay` simulates a slow system: it passes *after* the database was read, and *before* the answer (of a read) or the write
-    /// (of an update). There it widens the race between a read in flight and an update.
+    /// `delay` simulates a slow system: it passes *after* the database was read, and *before* the
+    /// answer (of a read) or the write (of an update). That widens the race between a read in
+    /// flight and an update.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if the URL is not one of SQLite, or the file cannot be opened or migrated.
+    /// [`OpenError`] if the URL is not a SQLite URL, or the file cannot be opened or migrated.
     pub async fn open(url: Option<&str>, delay: Duration) -> Result<Self, OpenError> {
         let opened = Self::try_open(url, delay).await;
         opened.map_err(|source| OpenError {
@@ -112,7 +114,7 @@ impl Store {
         })
     }
 
-    /// The name that this database was given when it was created. No other database has it.
+    /// Returns the name that this database was given at its creation. It is unique.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -121,9 +123,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the database fails: then the user was not created.
+    /// If the database fails. The user was not created then.
     pub async fn create(&self, new: &NewUser) -> Result<User, StoreError> {
-        // SQLite hands out the returned row before it commits. Only the commit says that it is written.
+        // SQLite returns the row before it commits. Only the commit proves that it is written.
         let mut write = self.pool.begin().await?;
         let (id,) = sqlx::query_as("INSERT INTO users (name, email) VALUES (?, ?) RETURNING id")
             .bind(new.name())
@@ -135,7 +137,7 @@ impl Store {
         Ok(new.with_id(id))
     }
 
-    /// Reads a user, then takes its time to answer.
+    /// Reads a user, then waits for the delay.
     ///
     /// # Errors
     ///
@@ -151,16 +153,17 @@ impl Store {
         Ok(row.map(|(name, email)| User { id, name, email }))
     }
 
-    /// Reads a user, takes its time, then writes the new one. The last of several writers wins; preventing that is the app's business.
+    /// Reads a user, waits for the delay, then writes the new fields. The last of several writers
+    /// wins; the app has to prevent that.
     ///
     /// # Errors
     ///
-    /// If the database fails: then the user is as before.
+    /// If the database fails. The user is unchanged then.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it wrote, it changes nothing. Dropped while it commits, the database may still
-    /// finish the write a moment later.
+    /// If dropped before the write, it changes nothing. If dropped during the commit, the database
+    /// may still finish the write a moment later.
     pub async fn update(&self, id: i64, new: &NewUser) -> Result<Option<User>, StoreError> {
         let Some((before,)) = sqlx::query_as::<_, (i64,)>("SELECT version FROM users WHERE id = ?")
             .bind(id)
@@ -190,7 +193,7 @@ impl Store {
         Ok(Some(new.with_id(id)))
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     ///
     /// # Errors
     ///
@@ -212,7 +215,8 @@ impl Store {
     }
 }
 
-/// What `migrations/` holds. `sqlx::migrate!` does the same, at the price of compiling SQLite a second time for its macro.
+/// Returns the migrations in `migrations/`. `sqlx::migrate!` does the same, but its macro would
+/// compile SQLite a second time.
 fn migrations() -> Migrator {
     let migration = |version, name: &'static str, sql: &'static str| {
         let sql = AssertSqlSafe(sql).into_sql_str();

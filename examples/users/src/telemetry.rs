@@ -1,4 +1,4 @@
-//! What every server needs: a log, metrics, a place to listen.
+//! Infrastructure of every server: log, metrics, a socket to listen on.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
@@ -8,19 +8,20 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-/// warp's server reports each client that goes away as an error.
+/// The default filter. It mutes warp's server, which logs each disconnected client as an error.
 const DEFAULT_LOG: &str = "info,warp::server=off";
 
-/// The upper bounds in seconds of all histograms: from a hit in memory to a computation that is stuck.
+/// The upper bounds of all histograms, in seconds: from a hit in memory to a computation that is
+/// stuck.
 const BUCKETS: [f64; 12] = [
     0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0,
 ];
 
-/// Writes events to standard error: those that `RUST_LOG` names, else `info` and above. A second call
-/// changes nothing.
+/// Writes events to standard error: those selected by `RUST_LOG`, by default `info` and above. A
+/// second call changes nothing.
 pub fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    // The only error is that there is a subscriber already.
+    // It only fails if there is a subscriber already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
@@ -28,7 +29,8 @@ pub fn log_to_stderr() {
         .try_init();
 }
 
-/// All metrics of this process in Prometheus's text format. The first call starts to collect them, so make one early.
+/// Returns all metrics of this process in Prometheus's text format. The first call starts to
+/// collect them, so call it early.
 pub fn render_metrics() -> String {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     HANDLE
@@ -51,7 +53,7 @@ pub fn render_metrics() -> String {
 ///
 /// # Errors
 ///
-/// If it is taken or not of this machine; the error names it.
+/// If it is in use or does not belong to this machine; the error names it.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|error| {

@@ -1,4 +1,4 @@
-//! What the counters prove. They belong to the process, hence one test.
+//! The counters of the store. They belong to the process, so there is only one test.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -31,7 +31,8 @@ async fn reads_writes_and_overlapping_updates_are_counted() {
     assert_eq!(counted("users_writes_total"), 3);
     assert_eq!(counted("users_overlapping_updates_total"), 0);
 
-    // Another update runs while this one is between its read and its write: reads come long before the pause is over.
+    // Another update runs while this one is between its read and its write: both read long before
+    // the delay has passed.
     let slow = Store::open(None, Duration::from_millis(500)).await.unwrap();
     let id = slow.create(&ann).await.unwrap().id;
     let (first, second) = tokio::join!(slow.update(id, &ann), slow.update(id, &ann));

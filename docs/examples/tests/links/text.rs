@@ -1,13 +1,13 @@
-//! What stands in Markdown.
+//! A minimal reader of Markdown.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A page, taken apart.
+/// A page, parsed.
 pub(super) struct Page<'a> {
-    /// The lines outside of code blocks, by number.
+    /// The lines outside code blocks, with their numbers.
     pub(super) prose: Vec<(usize, &'a str)>,
     pub(super) codes: Vec<Code<'a>>,
 }
@@ -56,7 +56,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// The page `text`, where each block that names a place has the code that `code` finds there.
+/// Fills each block of `text` that names a source with the code that `code` finds there.
 pub(super) fn filled(text: &str, code: impl Fn(&str) -> Option<Vec<String>>) -> String {
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
     for block in Page::parse(text).codes.iter().rev() {
@@ -67,7 +67,7 @@ pub(super) fn filled(text: &str, code: impl Fn(&str) -> Option<Vec<String>>) -> 
     lines.join("\n") + "\n"
 }
 
-/// The lines between the two ends of `anchor`, or all lines, without the marks of other anchors.
+/// Returns the lines between the two marks of `anchor`, or all lines, without other anchors' marks.
 pub(super) fn excerpt<'a>(text: &'a str, anchor: Option<&str>) -> Result<Vec<&'a str>, String> {
     let mark_of = |line: &'a str| {
         let comment = line.trim_start().trim_start_matches(['/', '#']).trim();
@@ -100,12 +100,12 @@ pub(super) fn excerpt<'a>(text: &'a str, anchor: Option<&str>) -> Result<Vec<&'a
     Ok(lines)
 }
 
-/// A line without what stands between backquotes.
+/// Removes the parts of a line between backquotes.
 pub(super) fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Where the links and images of a line lead.
+/// Returns the targets of a line's links and images.
 pub(super) fn targets(line: &str) -> Vec<String> {
     let markdown = line
         .split("](")
@@ -120,7 +120,7 @@ pub(super) fn targets(line: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a fragment may name: mdBook's ids of headings, and those given by hand.
+/// Returns the valid fragments of a page: mdBook's ids of headings, and ids given by hand.
 pub(super) fn ids(page: &str) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     let mut fenced = false;

@@ -1,4 +1,4 @@
-//! Reads that run into one another, into updates, or without a client.
+//! Reads that overlap with each other or with updates, or whose client has disconnected.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub async fn c4_a_read_in_flight_elsewhere_does_not_outlive_an_update(launch: La
     read_in_flight(&launch.start().await, &launch.start().await).await;
 }
 
-/// Updates at one app what the other is reading.
+/// Updates a user at one app while the other is reading it.
 async fn read_in_flight(app: &App, reader: &App) {
     const DELAY: Duration = Duration::from_millis(300);
     for round in 1..=10 {
@@ -59,7 +59,8 @@ async fn read_in_flight(app: &App, reader: &App) {
             let answer = answer(request).await;
             (answer, Instant::now())
         };
-        // The update is between its read and its write, and the read is to be at the database before the write, and done after the reset.
+        // The update is between its read and its write. The read must reach the database before the
+        // write, and return after the reset.
         let update = tokio::spawn(timed(app.updating(id, "Bob")));
         app.until("cachify_lock_total", round).await;
         tokio::time::sleep(DELAY / 3).await;
@@ -104,7 +105,7 @@ pub async fn h6_an_abandoned_read_passes_on(launch: Launch) {
     for _ in 0..5 {
         readers.spawn(answer(app.request("GET", &path)));
     }
-    // They are to wait when it goes; one that comes later is only a weaker case.
+    // They should be waiting when it disconnects. A reader that comes later only weakens the test.
     tokio::time::sleep(Duration::from_millis(200)).await;
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());

@@ -1,4 +1,4 @@
-//! Updates that meet others, whose clients go away, or whose Redis does.
+//! Updates that meet other updates, whose client disconnects, or whose Redis fails.
 
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,7 @@ pub async fn c12_an_abandoned_update_is_reset_after_its_write(launch: Launch) {
     let app = launch.start().await;
     let id = app.create("Ann").await;
     assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Ann")));
-    // The write is under way, at a database that takes its time, when the client goes away.
+    // The write is under way in a slow database when the client disconnects.
     let mut busy = SqliteConnection::connect(&database(&directory))
         .await
         .unwrap();
@@ -134,7 +134,7 @@ pub async fn c12_an_abandoned_update_is_reset_after_its_write(launch: Launch) {
     tokio::time::sleep(Duration::from_millis(200)).await;
     update.abort();
     assert!(update.await.unwrap_err().is_cancelled());
-    // Whatever becomes of it: in the end, what is read is what is there.
+    // Whether or not it succeeded: in the end, reads return the value in the database.
     for _ in 0..20 {
         app.read(id).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -214,14 +214,14 @@ pub async fn c7_it_starts_while_redis_is_away(launch: Launch) {
     assert_eq!(health().await.text().await.unwrap(), "ok");
 }
 
-/// SQLite hands out the row that a statement returns before it commits.
+/// SQLite returns a statement's row before it commits.
 pub async fn an_update_that_does_not_commit_is_an_error(launch: Launch) {
     let (launch, directory) = shared_database(launch);
     let app = launch.start().await;
     let id = app.create("Ann").await;
     assert_eq!(app.read(id).await, (StatusCode::OK, ann(id, "Ann")));
 
-    // Each write leaves a broken reference behind, which is only looked at by the commit.
+    // Each write leaves a broken reference, which only the commit checks.
     let url = database(&directory);
     let mut database = SqliteConnection::connect(&url).await.unwrap();
     let fail = "CREATE TABLE absent (id INTEGER PRIMARY KEY);

@@ -1,4 +1,4 @@
-//! What the answers carry, and conditions and ranges.
+//! Headers of the answers, conditions and ranges.
 
 use tokio::task::JoinSet;
 
@@ -57,7 +57,7 @@ pub async fn h3_conditions_and_ranges_are_answered_from_the_entry(launch: Launch
     check(
         &app,
         &[
-            // What the first client wants is evaluated on an answer that was made for all.
+            // The first client's condition is evaluated on an answer made for all.
             ("GET /page/c", &told, 206, STORED, "c", &stays),
             ("GET /page/c", &[], 200, HIT, "c 1", &stays),
             ("GET /page/c", &[("if-none-match", "\"v1\"")], 304, HIT, "", &bodiless),
@@ -69,7 +69,7 @@ pub async fn h3_conditions_and_ranges_are_answered_from_the_entry(launch: Launch
             ("GET /page/c", &[("range", "bytes=-1")], 206, HIT, "1", &[("content-length", Some("1"))]),
             ("GET /page/c", &[("range", "bytes=0-0,2-2")], 200, HIT, "c 1", &stays),
             ("GET /page/c", &[("range", "bytes=9-")], 416, HIT, "", &none),
-            // A weak tag is no ground for sending a part.
+            // A weak tag does not justify sending a part.
             ("GET /page/c", &[("range", "bytes=0-0"), ("if-range", "W/\"v1\"")], 200, HIT, "c 1", &stays),
             ("GET /page/c", &[("range", "bytes=0-0"), ("if-range", DATE)], 206, HIT, "c", &[]),
         ],

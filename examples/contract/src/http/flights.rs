@@ -1,4 +1,4 @@
-//! Computations under way: clients that go away, resets, other processes.
+//! Computations under way: clients that disconnect, resets, other processes.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub async fn h6_s34_a_client_that_goes_away_passes_its_computation_on(launch: La
     for _ in 0..5 {
         waiters.spawn(ask(&app, "GET /page/g", &[("x-delay", "100")]).send());
     }
-    // They are to wait when it goes; one that comes later is only a weaker case.
+    // They should be waiting when it disconnects. A request that comes later only weakens the test.
     tokio::time::sleep(Duration::from_millis(300)).await;
     leader.abort();
     assert!(leader.await.unwrap_err().is_cancelled());

@@ -1,4 +1,4 @@
-//! Routes that run under a lock, once, or so many at a time.
+//! Routes that run under a lock, once, or at most N at a time.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ pub async fn h5_what_is_taken_is_refused_in_the_same_words(launch: Launch) {
         for held in holders.join_all().await {
             assert_eq!(held.unwrap().status(), 200);
         }
-        // It is given back before the answer.
+        // It is released before the answer is sent.
         assert_eq!(ask(&app, &line, &[]).send().await.unwrap().status(), 200);
     }
 }
@@ -139,7 +139,7 @@ pub async fn p1_l6_a_slow_upload_costs_others_nothing(launch: Launch) {
         let other = ask(&app, &format!("PUT {path}"), &[]).send().await;
         assert_eq!(other.unwrap().status(), 200, "{kind}");
         assert_eq!(runs(&app, kind).await, 1, "the slow ones have not begun");
-        // They are served when the rest arrives, one after the other.
+        // They are served when the rest arrives, one after another.
         for stream in slow {
             let answer = App::end_of_a_request(stream).await;
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

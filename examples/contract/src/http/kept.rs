@@ -1,4 +1,4 @@
-//! What is stored, and what passes through.
+//! Answers that are stored, and answers that pass through.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ pub async fn h1_what_may_not_be_cached_is_not(launch: Launch) {
             )
             .await;
         }
-        // What is storable again is stored at once.
+        // A storable answer is stored again at once.
         let body = format!("{at} 3");
         check(&app, &[(&line, &[], 200, STORED, &body, &[])]).await;
     }
@@ -199,7 +199,7 @@ pub async fn h1_s29_cookies_are_shared_with_nobody_and_slow_for_nobody(launch: L
     }
     let cookies: HashSet<_> = clients.join_all().await.into_iter().collect();
     assert_eq!(cookies.len(), 50);
-    // One after the other would be 15 s; the first and then the others are 0.6 s.
+    // One after another would take 15 s; the first one and then all others take 0.6 s.
     assert!(
         begin.elapsed() < Duration::from_secs(5),
         "{:?}",

@@ -1,4 +1,4 @@
-//! Answers that differ by a header of the request.
+//! Answers that differ by a request header.
 
 use super::{HIT, STORED, ask, cache, check, probe, reset, until};
 use crate::Launch;
