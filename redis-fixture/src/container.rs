@@ -11,7 +11,7 @@ use testcontainers_modules::redis::Redis;
 use crate::IMAGE;
 use crate::process::Watchdog;
 
-/// A server in a container, on a port of ours.
+/// A server in a container, published on a local port.
 pub(crate) struct Running {
     container: Option<Box<Container<Redis>>>,
     _watchdog: Watchdog,
@@ -23,7 +23,7 @@ impl Running {
         let (name, tag) = image
             .rsplit_once(':')
             .expect("CACHIFY_REDIS_IMAGE names an image with its tag");
-        // Without the last two it answers its own host only.
+        // Without the last two it answers only its own host.
         let command = [
             "redis-server",
             "--save",
@@ -57,7 +57,7 @@ impl Running {
     }
 
     pub(crate) fn kill(&self) {
-        apart(|| at_once(self.container().unpause())).ok(); // a paused one cannot be stopped
+        apart(|| at_once(self.container().unpause())).ok(); // a paused one can't be stopped
         apart(|| self.container().stop_with_timeout(Some(0))).expect("the container can be killed");
     }
 
@@ -85,13 +85,13 @@ impl fmt::Debug for Running {
     }
 }
 
-/// On a thread of its own: testcontainers blocks on a runtime, which a thread of another runtime
-/// must not.
+/// Runs on a thread of its own: testcontainers blocks on a runtime, which panics on a thread of
+/// another runtime.
 fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(work).join()).expect("testcontainers does not panic")
 }
 
-/// These two of the blocking container are async by mistake: they block inside and never pend.
+/// These two methods of the blocking container are async by mistake: they block and never pend.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,

@@ -1,8 +1,8 @@
-//! Real Redis servers for tests, and a network between them and us that fails on demand.
+//! Real Redis servers for tests, and a network in front of them that fails on demand.
 //!
-//! Everything blocks and nothing needs a runtime, so it serves `#[test]` and `#[tokio::test]`
-//! alike. What cannot be had panics and says what to install: a test that needs Redis never passes
-//! without.
+//! All functions block and need no runtime, so they work in `#[test]` and `#[tokio::test]` alike.
+//! If a server can't be started, they panic with installation advice: a test that needs Redis never
+//! passes without one.
 //!
 //! ```
 //! let server = redis_fixture::Server::start();
@@ -10,16 +10,16 @@
 //! assert_eq!(server.command(&["GET", "greeting"]).text(), "hello");
 //!
 //! let proxy = redis_fixture::Proxy::start(&server.url());
-//! proxy.black_hole(); // whoever talks to `proxy.url()` now waits for ever
+//! requests to `proxy.url()` now hang
 //! proxy.resume();
 //! ```
 //!
-//! A server is, in this order: for [`shared`] only, the one that `CACHIFY_TEST_REDIS_URL` names;
-//! the program that `CACHIFY_REDIS_SERVER` names; `redis-server` or `valkey-server` from `PATH`;
-//! with feature `containers`, a container of the image that `CACHIFY_REDIS_IMAGE` names (default:
-//! [`IMAGE`]). Unix only.
+//! The server is the first of these that exists: for [`shared`] only, the one that
+//! `CACHIFY_TEST_REDIS_URL` names; the program that `CACHIFY_REDIS_SERVER` names; `redis-server` or
+//! `valkey-server` from `PATH`; with feature `containers`, a container of the image that
+//! `CACHIFY_REDIS_IMAGE` names (default: [`IMAGE`]). Unix only.
 
-// A fixture that cannot do its work has one thing to do, and that is to fail the test.
+// If a fixture can't do its work, the right response is to fail the test.
 #![allow(clippy::expect_used)]
 
 #[cfg(feature = "containers")]
@@ -34,5 +34,5 @@ pub use proxy::{Proxy, Stranded};
 pub use resp::{Client, Reply};
 pub use server::{Builder, Server, shared};
 
-/// The image of servers in containers.
+/// The default image for servers in containers.
 pub const IMAGE: &str = "redis:7.2-bookworm";

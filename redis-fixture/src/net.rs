@@ -1,14 +1,14 @@
 use std::net::TcpListener;
 
-/// A listener on a port that no outgoing connection is ever given, so that it can be closed and
-/// opened again.
+/// Listens on a port that is never assigned to outgoing connections, so it can be closed and
+/// reopened.
 pub(crate) fn listen() -> TcpListener {
     (0..200)
         .find_map(|_| TcpListener::bind(("127.0.0.1", fastrand::u16(20_000..32_000))).ok())
         .expect("200 ports between 20000 and 32000 are all taken")
 }
 
-/// Such a port, free at the moment of asking.
+/// Returns such a port, free at the time of the call.
 pub(crate) fn free_port() -> u16 {
     listen()
         .local_addr()
@@ -16,8 +16,8 @@ pub(crate) fn free_port() -> u16 {
         .port()
 }
 
-/// `redis://user:password@host:port/db` in three: what stands before the address, the address, and
-/// what follows.
+/// Splits `redis://user:password@host:port/db` into the part before the address, the address, and
+/// the part after it.
 pub(crate) fn split(url: &str) -> (&str, &str, &str) {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..]

@@ -4,12 +4,12 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-/// Ends a child and removes its directory when this process ends without doing so itself, however
-/// it ends: the pipe that `read` waits on is closed by the kernel. Ctrl-C reaches the whole group
-/// and must not end it first.
+/// Ends a child and removes its directory if this process ends without doing so itself, for any
+/// reason: the kernel closes the pipe that `read` waits on. Ctrl-C reaches the whole process group
+/// and must not end the shell first.
 const WATCHDOG: &str = r#"trap "" HUP INT TERM; read -r _; eval "$0""#;
 
-/// A shell that runs `cleanup` once this process is gone, unless dropped before.
+/// A shell that runs `cleanup` once this process is gone, unless it is dropped before.
 #[derive(Debug)]
 pub(crate) struct Watchdog(Child);
 
@@ -34,10 +34,10 @@ impl Drop for Watchdog {
     }
 }
 
-/// A server process of ours; dies with us.
+/// A server process that ends with this one.
 #[derive(Debug)]
 pub(crate) struct Process {
-    // Dropped by hand before the child is reaped: afterwards its id may be somebody else's.
+    // Dropped by hand before the child is reaped: afterwards its id may belong to another process.
     watchdog: Option<Watchdog>,
     child: Child,
 }
@@ -63,7 +63,7 @@ impl Process {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Stops the process; it runs no instruction more once this returns.
+    /// Stops the process. It executes no further instruction once this returns.
     pub(crate) fn pause(&self) {
         let pid = self.signal(Signal::STOP);
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -89,7 +89,7 @@ impl Drop for Process {
     }
 }
 
-/// The Redis server program of this machine.
+/// Finds the Redis server program of this machine.
 pub(crate) fn program() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("CACHIFY_REDIS_SERVER").map(PathBuf::from) {
         assert!(
@@ -109,13 +109,13 @@ pub(crate) fn program() -> Option<PathBuf> {
     })
 }
 
-/// A new directory under the system's temporary one, removed when dropped.
+/// Creates a directory under the system's temporary one; it is removed on drop.
 #[derive(Debug)]
 pub(crate) struct Dir(pub(crate) PathBuf);
 
 impl Dir {
     pub(crate) fn new() -> Self {
-        // Short: the path of a Unix socket has about 100 bytes.
+        // Short, because the path of a Unix socket is limited to about 100 bytes.
         let path = std::env::temp_dir().join(format!(
             "redis-{}-{:06x}",
             std::process::id(),

@@ -12,14 +12,14 @@ use crate::net::{listen, split};
 
 /// A network that fails on demand, in front of a server.
 ///
-/// It holds for what is sent after a call returns. Of two calls the last one counts;
-/// [`resume`](Self::resume) ends all.
+/// A mode applies to data sent after the call that sets it. The last call wins;
+/// [`resume`](Self::resume) ends all modes.
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
     address: SocketAddr,
     url: String,
-    /// The accepting thread; none while connections are refused.
+    /// The accepting thread; `None` while connections are refused.
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -45,7 +45,7 @@ enum Mode {
     Pass,
     Delay(Duration),
     Hold,
-    /// Requests that contain this.
+    /// Keeps requests that contain this.
     Keep(&'static str),
     BlackHole,
     Refuse,
@@ -57,12 +57,12 @@ struct Connection {
     sockets: Vec<TcpStream>,
     /// Requests that are kept.
     kept: Vec<u8>,
-    /// Bytes are missing: no real network would carry on with what follows them.
+    /// Bytes are missing: no real network would deliver the bytes that follow them.
     torn: bool,
 }
 
 impl Proxy {
-    /// A proxy in front of the server at `url` (`redis://[user:password@]host:port[/db]`).
+    /// Starts a proxy in front of the server at `url` (`redis://[user:password@]host:port[/db]`).
     pub fn start(url: &str) -> Self {
         let (before, target, after) = split(url);
         let listener = listen();
@@ -88,12 +88,12 @@ impl Proxy {
         }
     }
 
-    /// The proxied address, with the credentials and database of the server's.
+    /// Returns the proxied address, with the credentials and database of the server's.
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// Refuses new connections; open ones go on, unless [`cut`](Self::cut).
+    /// Refuses new connections. Open ones stay open; [`cut`](Self::cut) closes them.
     pub fn refuse(&self) {
         self.shared.set(Mode::Refuse);
         if let Some(thread) = lock(&self.accepting).take() {
@@ -102,32 +102,31 @@ impl Proxy {
         }
     }
 
-    /// Accepts and keeps connections and swallows every byte, both ways.
+    /// Accepts and keeps connections, and swallows every byte in both directions.
     ///
-    /// Connections that lost bytes this way are closed by [`resume`](Self::resume).
+    /// [`resume`](Self::resume) closes the connections that lost bytes this way.
     pub fn black_hole(&self) {
         self.set(Mode::BlackHole);
     }
 
-    /// Lets requests through and withholds their replies until [`resume`](Self::resume).
+    /// Lets requests through and holds their replies until [`resume`](Self::resume).
     pub fn hold_replies(&self) {
         self.set(Mode::Hold);
     }
 
-    /// Keeps what is sent from the first request on that contains `word`, until
-    /// [`strand`](Self::strand).
+    /// Keeps all requests from the first one that contains `word`, until [`strand`](Self::strand).
     pub fn keep_requests(&self, word: &'static str) {
         self.set(Mode::Keep(word));
     }
 
-    /// The number of bytes of requests that are kept.
+    /// Returns the number of bytes of requests that are kept.
     pub fn kept_bytes(&self) -> usize {
         let state = self.shared.lock();
         state.open.values().map(|open| open.kept.len()).sum()
     }
 
     /// Closes the connections whose requests are kept, at the client's end only: these requests are
-    /// still on their way. Back to normal for all others.
+    /// still on their way. All other connections are back to normal.
     pub fn strand(&self) -> Stranded {
         let mut state = self.shared.lock();
         state.mode = Mode::Pass;
@@ -143,19 +142,19 @@ impl Proxy {
         Stranded(stranded)
     }
 
-    /// Delays every reply by this much.
+    /// Delays every reply by this duration.
     pub fn delay(&self, delay: Duration) {
         self.set(Mode::Delay(delay));
     }
 
-    /// Closes all open connections. New ones are still served as before.
+    /// Closes all open connections. New ones are served as before.
     pub fn cut(&self) {
         for connection in self.shared.lock().open.values() {
             connection.close();
         }
     }
 
-    /// Back to normal.
+    /// Returns to normal.
     pub fn resume(&self) {
         self.set(Mode::Pass);
         for connection in self
@@ -169,25 +168,25 @@ impl Proxy {
         }
     }
 
-    /// Returns the number of connections that were accepted so far.
+    /// Returns the number of connections accepted so far.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(SeqCst)
     }
 
-    /// Returns the bytes of requests that were passed on so far.
+    /// Returns the number of bytes of requests forwarded so far.
     pub fn request_bytes(&self) -> u64 {
         self.shared.request_bytes.load(SeqCst)
     }
 
-    /// Returns the bytes of replies that have arrived here and were not delivered: once not zero
-    /// under [`hold_replies`](Self::hold_replies), the server has executed a request whose sender
-    /// does not know.
+    /// Returns the number of bytes of replies that have arrived but were not delivered. Once it is
+    /// not zero under [`hold_replies`](Self::hold_replies), the server has executed a request whose
+    /// sender does not know.
     pub fn held_bytes(&self) -> u64 {
         self.shared.held_bytes.load(SeqCst)
     }
 
-    /// Returns the bytes that a [`black_hole`](Self::black_hole) swallowed so far, of requests and
-    /// replies.
+    /// Returns the number of bytes of requests and replies that a [`black_hole`](Self::black_hole)
+    /// swallowed so far.
     pub fn swallowed_bytes(&self) -> u64 {
         self.shared.swallowed_bytes.load(SeqCst)
     }
@@ -203,13 +202,13 @@ impl Proxy {
     }
 }
 
-/// Requests whose senders have given their connections up.
+/// Requests whose senders have closed their connections.
 #[derive(Debug)]
 #[must_use = "they arrive when they are told to"]
 pub struct Stranded(Vec<(TcpStream, Vec<u8>)>);
 
 impl Stranded {
-    /// Now they reach the server.
+    /// Delivers them to the server.
     pub fn arrive(self) {
         for (mut server, requests) in self.0 {
             server.write_all(&requests).expect("the server still reads");
@@ -243,7 +242,6 @@ impl Shared {
                 let id = self.connections.fetch_add(1, SeqCst);
                 let shared = self.clone();
                 thread::spawn(move || {
-                    // An error is a closed connection, which both ends notice.
                     shared.serve(id, &client).ok();
                     if let Some(connection) = shared.lock().open.remove(&id) {
                         connection.close();
@@ -253,7 +251,7 @@ impl Shared {
         })
     }
 
-    /// Carries requests from `client` to the server until either closes.
+    /// Forwards requests from `client` to the server until either closes.
     fn serve(self: &Arc<Self>, id: u64, mut client: &TcpStream) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         client.set_nodelay(true)?;
@@ -287,7 +285,7 @@ impl Shared {
                 Some(server) => server,
                 none => none.insert(self.connect(id, client)?),
             };
-            // First: whoever has a reply finds its request counted.
+            // Count first: a client that has a reply must find its request counted.
             self.request_bytes.fetch_add(len as u64, SeqCst);
             server.write_all(&buffer[..len])?;
         }
@@ -307,8 +305,7 @@ impl Shared {
         Ok(server)
     }
 
-    /// Takes replies from the server as they come, so that the server never notices their being
-    /// late.
+    /// Reads replies as soon as the server sends them, so that the server never notices a delay.
     fn collect(&self, mut server: &TcpStream, replies: &Sender<(Instant, Vec<u8>)>) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(len @ 1..) = server.read(&mut buffer) {
@@ -322,7 +319,7 @@ impl Shared {
         }
     }
 
-    /// Hands replies to the client when their time has come.
+    /// Delivers replies to the client when they are due.
     fn deliver(&self, id: u64, replies: &Receiver<(Instant, Vec<u8>)>, mut client: &TcpStream) {
         for (arrived, bytes) in replies {
             self.wait_due(arrived);
@@ -335,7 +332,7 @@ impl Shared {
         client.shutdown(Shutdown::Both).ok();
     }
 
-    /// The end of a connection does not get through a black hole either.
+    /// The end of a connection does not pass a black hole either.
     fn outlast_black_hole(&self) {
         let mut state = self.lock();
         while state.mode == Mode::BlackHole {
@@ -364,7 +361,7 @@ impl Shared {
         }
     }
 
-    /// Returns whether these requests are kept, and so all that follow them.
+    /// Returns whether these requests, and so all that follow them, are kept.
     fn keeps(&self, id: u64, requests: &[u8]) -> bool {
         let mut state = self.lock();
         let Mode::Keep(word) = state.mode else {
@@ -381,8 +378,7 @@ impl Shared {
         keeps
     }
 
-    /// Returns whether bytes of this connection get lost now, or did: after a gap nothing may
-    /// follow.
+    /// Returns whether bytes of this connection are being lost, or were: nothing may follow a gap.
     fn swallows(&self, id: u64, bytes: usize) -> bool {
         let mut state = self.lock();
         let lost = state.mode == Mode::BlackHole;

@@ -2,30 +2,29 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// The time that a server may take to answer the fixture itself; longer means it is stopped or
-/// gone.
+/// The time in which a server answers the fixture itself, unless it is stopped or gone.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A reply of a server.
+/// A server's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Nothing: the key or element does not exist.
+    /// Nil: the key or element does not exist.
     Nil,
-    /// `+OK` and its like.
+    /// `+OK` and the like.
     Status(String),
     /// An error, with its code.
     Error(String),
     /// A number.
     Int(i64),
-    /// A string, of any bytes.
+    /// A string of arbitrary bytes.
     Bulk(Vec<u8>),
-    /// Several of these.
+    /// An array of replies.
     Array(Vec<Reply>),
 }
 
 impl Reply {
-    /// The reply as text; a number in digits.
+    /// Returns the reply as text; a number as digits.
     ///
     /// # Panics
     /// On nil, an error, an array, and bytes that are not UTF-8.
@@ -39,7 +38,7 @@ impl Reply {
         }
     }
 
-    /// The reply as a number.
+    /// Returns the reply as a number.
     ///
     /// # Panics
     /// On anything but a number.
@@ -51,7 +50,7 @@ impl Reply {
         }
     }
 
-    /// The elements of an array.
+    /// Returns the elements of an array.
     ///
     /// # Panics
     /// On anything but an array.
@@ -63,13 +62,13 @@ impl Reply {
         }
     }
 
-    /// Returns whether there is nothing.
+    /// Returns whether the reply is nil.
     pub fn is_nil(&self) -> bool {
         *self == Self::Nil
     }
 }
 
-/// One plain connection: for what needs to stay on one, such as `SUBSCRIBE`.
+/// A plain connection, for commands that need to share one, such as `SUBSCRIBE`.
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<TcpStream>,
@@ -86,14 +85,14 @@ impl Client {
         })
     }
 
-    /// Sends a command and reads its reply; a reply that takes longer than five seconds is an
+    /// Sends a command and reads its reply. A reply that takes longer than five seconds is an
     /// error.
     pub fn command<A: AsRef<[u8]>>(&mut self, command: &[A]) -> io::Result<Reply> {
         self.send(command)?;
         self.read()
     }
 
-    /// Sends a command without waiting.
+    /// Sends a command without waiting for its reply.
     pub fn send<A: AsRef<[u8]>>(&mut self, command: &[A]) -> io::Result<()> {
         let mut bytes = format!("*{}\r\n", command.len()).into_bytes();
         for argument in command {

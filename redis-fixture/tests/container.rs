@@ -1,4 +1,4 @@
-//! The way of a machine that has Docker and no Redis: needs a Docker engine, and the image or a
+//! The setup of a machine with Docker and without Redis. Needs a Docker engine, and the image or a
 //! registry.
 #![allow(clippy::expect_used, clippy::print_stdout)]
 

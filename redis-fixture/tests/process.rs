@@ -1,5 +1,4 @@
-//! Abilities that only servers of this machine have; where they are in containers, `container.rs`
-//! has its own.
+//! Behaviour that only servers of this machine have; `container.rs` has its own tests.
 #![cfg(not(feature = "containers"))]
 #![allow(clippy::expect_used, clippy::print_stdout)]
 
@@ -26,7 +25,7 @@ fn process_id(server: &Server) -> String {
         .into()
 }
 
-/// Runs `test` of this file again as a process of its own, with `envs`.
+/// Runs `test` of this file again in a child process, with `envs`.
 fn rerun(test: &str, envs: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env::current_exe().expect("this test"));
     command
@@ -60,7 +59,7 @@ fn a_paused_process_is_stopped_when_the_call_returns() {
     let stat = format!("/proc/{}/stat", process_id(&server));
     for _ in 0..100 {
         server.pause();
-        server.pause(); // once more changes nothing
+        server.pause(); // pausing twice changes nothing
         if let Ok(stat) = fs::read_to_string(&stat) {
             assert!(stat.contains(") T "), "{stat}");
         }

@@ -1,5 +1,5 @@
-//! Servers are private and obey; the same in containers (`--features containers` where none is
-//! installed).
+//! Servers are private and obey their test; in containers too (`--features containers` where none
+//! is installed).
 #![allow(clippy::expect_used)]
 
 use std::{io, thread};
