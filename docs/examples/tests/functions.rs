@@ -28,7 +28,7 @@ async fn example(db: &Db) -> Result<(), Box<dyn std::error::Error>> {
 
 // ANCHOR: companions
 async fn companions(db: &Db) -> Result<(), cachify_core::Error> {
-    let found: Option<Option<User>> = read_user::get(&7).await?; // the stored value, if there is one
+    let found: Option<Option<User>> = read_user::get(&7).await?; // the stored value, if any
     println!("{found:?}, after {} reads", db.reads());
     read_user::set(&7, Some(User { id: 7 })).await?; // stores it without a computation
     read_user::reset(&7).await // removes it

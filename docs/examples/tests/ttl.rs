@@ -23,7 +23,7 @@ async fn find(id: i64) -> Result<Option<User>, DbError> {
 async fn connect() -> Result<Cachify, cachify_core::Error> {
     Cachify::builder()
         .memory()
-        .default_ttl(Duration::from_mins(1)) // for entries without a TTL of their own; 5 minutes by default
+        .default_ttl(Duration::from_mins(1)) // 5 minutes unless you set it
         .connect()
         .await
 }

@@ -13,7 +13,7 @@ use super::*;
 #[derive(Clone)]
 struct Work {
     runs: Arc<AtomicUsize>,
-    /// When closed, it holds nothing.
+    /// Holds the runs until it is closed.
     hold: Arc<Semaphore>,
 }
 
