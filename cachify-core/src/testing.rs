@@ -21,6 +21,9 @@
 //! cachify_core::conformance!(tokio::test(start_paused = true), stage());
 //! # fn main() {}
 //! ```
+//!
+//! [`adapter_conformance!`](crate::adapter_conformance) does the same for the adapter of a web
+//! framework.
 
 use std::any::type_name;
 use std::fmt;
@@ -31,9 +34,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::SlotKind;
+use crate::backend::memory::Memory;
 use crate::clock::Moment;
 use crate::{Cachify, Encoding, Error, Key, KeyTemplate, Ttl, codec};
 
+#[cfg(feature = "http")]
+pub mod adapter;
 pub mod conformance;
 mod faulty;
 #[doc(hidden)]
@@ -57,6 +63,22 @@ impl Stage {
             unique: format!("{:08x}", fastrand::u32(..)),
             last: Arc::default(),
         }
+    }
+
+    /// Makes a stage over one memory.
+    pub fn memory() -> Self {
+        let memory = Arc::new(Memory::builder().build());
+        Self::new(move || Cachify::builder().backend(memory.clone()).connect_lazy())
+    }
+
+    /// Makes a stage over the Redis of this URL, under a prefix of its own.
+    #[cfg(feature = "redis")]
+    pub fn redis(url: impl Into<String>) -> Self {
+        let (url, prefix) = (url.into(), format!("stage-{:016x}", fastrand::u64(..)));
+        Self::new(move || {
+            let builder = Cachify::builder().redis(url.as_str());
+            builder.prefix(prefix.as_str()).connect_lazy()
+        })
     }
 
     /// Makes a handle of its own, as another process would have it.

@@ -2,14 +2,15 @@
 #![cfg(feature = "openapi")]
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use cachify_core::testing::adapter::{Probe, Server};
 use cachify_poem::{
     CacheKey, CacheMiddleware, Cachify, Error, ErrorKind, Locked, Pooled, Problem, RunOnce,
     ScopeMiddleware, key, problem,
 };
+use poem::http::HeaderMap;
+use poem::listener::TcpAcceptor;
 use poem::web::Data;
 use poem::{Endpoint, EndpointExt as _, Route};
 use poem_openapi::param::{Path, Query};
@@ -17,7 +18,6 @@ use poem_openapi::payload::PlainText;
 use poem_openapi::{OpenApi, OpenApiService};
 use serde::Deserialize;
 use serde_json::Value;
-use support::{App, Door, backends};
 
 #[derive(Deserialize, CacheKey)]
 #[key("x-{team}-{id}-{part}")]
@@ -29,7 +29,13 @@ struct Item {
     part: String,
 }
 
-struct Api(Door);
+struct Api(Probe);
+
+impl Api {
+    async fn wait(&self) {
+        self.0.call("api", &HeaderMap::new()).await;
+    }
+}
 
 #[OpenApi]
 impl Api {
@@ -41,7 +47,7 @@ impl Api {
         part: Query<String>,
         guard: Locked<Item>,
     ) -> Result<PlainText<String>, Problem> {
-        self.0.pass().await;
+        self.wait().await;
         assert_eq!(guard.key.part, part.0);
         assert_eq!((&guard.key.team, guard.key.id), (&team.0, id.0));
         Ok(PlainText("done".to_owned()))
@@ -49,14 +55,14 @@ impl Api {
 
     #[oai(path = "/once/:team/:id", method = "get")]
     async fn once(&self, guard: RunOnce<Item>) -> Result<PlainText<String>, Problem> {
-        self.0.pass().await;
+        self.wait().await;
         drop(guard);
         Ok(PlainText("done".to_owned()))
     }
 
     #[oai(path = "/permit/:team/:id", method = "get")]
     async fn permit(&self, permit: Pooled<Item, 1>) -> Result<PlainText<String>, Problem> {
-        self.0.pass().await;
+        self.wait().await;
         drop(permit);
         Ok(PlainText("done".to_owned()))
     }
@@ -76,13 +82,13 @@ impl Api {
             part = part.0
         );
         let _guard = cachify.lock(&key).acquire().await?;
-        self.0.pass().await;
+        self.wait().await;
         Ok(PlainText("done".to_owned()))
     }
 
     #[oai(path = "/cached/:team/:id", method = "get", transform = "cached")]
     async fn cached(&self, team: Path<String>, id: Path<u64>) -> PlainText<String> {
-        self.0.pass().await;
+        self.wait().await;
         PlainText(format!("{} {}", team.0, id.0))
     }
 }
@@ -93,81 +99,81 @@ fn cached(endpoint: impl Endpoint + 'static) -> impl Endpoint {
     endpoint.with(CacheMiddleware::new(&cachify, "{param0}/{param1}"))
 }
 
-fn service(door: &Door) -> OpenApiService<Api, ()> {
-    OpenApiService::new(Api(door.clone()), "Items", "1.0")
+fn service(probe: &Probe) -> OpenApiService<Api, ()> {
+    OpenApiService::new(Api(probe.clone()), "Items", "1.0")
 }
 
-fn app(cachify: &Cachify, door: &Door) -> App {
-    cachify.sync_scope(|| {
-        App::new(
-            Route::new()
-                .nest("/api", service(door))
-                .with(ScopeMiddleware::new(cachify))
-                .data(cachify.clone()),
-        )
+async fn serve(cachify: &Cachify, probe: &Probe) -> Server {
+    let app = cachify.sync_scope(|| {
+        Route::new()
+            .nest("/api", service(probe))
+            .with(ScopeMiddleware::new(cachify))
+            .data(cachify.clone())
+    });
+    Server::start(async |listener| {
+        let acceptor = TcpAcceptor::from_tokio(listener)?;
+        poem::Server::new_with_acceptor(acceptor).run(app).await
     })
+    .await
 }
 
 #[tokio::test]
 async fn h5_a_guard_among_the_arguments_refuses_what_is_taken() {
-    for cachify in backends() {
-        let door = Door::shut();
-        let app = app(&cachify, &door);
-        for (route, status) in [
-            ("locked", 423),
-            ("once", 409),
-            ("permit", 429),
-            ("typed", 423),
-        ] {
-            let came = door.came();
-            let uri = format!("/api/{route}/red/7?part={route}");
-            let (first, ()) = tokio::join!(app.get(&uri), async {
-                door.until_came(came + 1).await;
-                let refused = app.get(&uri).await;
-                assert_eq!(refused.status, status, "{refused:?}");
-                assert_eq!(
-                    refused.header("content-type"),
-                    Some("application/problem+json")
-                );
-                door.open(2);
-                let other = app.get(&format!("/api/{route}/blue/7?part={route}")).await;
-                assert_eq!(other.brief(), (200, "done"));
-            });
-            assert_eq!(first.brief(), (200, "done"));
-        }
-        let unkeyed = app.get("/api/once/red/seven?part=a").await;
-        assert_eq!(unkeyed.status, 400, "{unkeyed:?}");
+    let (cachify, probe) = (Cachify::memory(), Probe::default());
+    let server = serve(&cachify, &probe).await;
+    for (route, status) in [
+        ("locked", 423),
+        ("once", 409),
+        ("permit", 429),
+        ("typed", 423),
+    ] {
+        let (line, calls) = (
+            format!("GET /api/{route}/red/7?part={route}"),
+            probe.calls("api"),
+        );
+        probe.shut("api");
+        let first = server.send(&line, &[]).await;
+        probe.until_called("api", calls + 1).await;
+        let refused = server.ask(&line, &[]).await;
+        assert_eq!(refused.status, status, "{refused:?}");
+        let content_type = refused.header("content-type");
+        assert_eq!(content_type, Some("application/problem+json"));
+        probe.open("api", 2);
+        let other = server
+            .get(&format!("/api/{route}/blue/7?part={route}"))
+            .await;
+        assert_eq!(other.brief(), (200, "done"));
+        assert_eq!(first.answer().await.brief(), (200, "done"));
     }
+    let unkeyed = server.get("/api/once/red/seven?part=a").await;
+    assert_eq!(unkeyed.status, 400, "{unkeyed:?}");
 }
 
 #[tokio::test]
 async fn h1_an_operation_is_cached_by_the_numbers_of_its_parameters() {
-    for cachify in backends() {
-        let door = Door::shut();
-        door.open(2);
-        let app = app(&cachify, &door);
-        for (uri, text, cache) in [
-            (
-                "/api/cached/red/7",
-                "red 7",
-                "cachify; fwd=uri-miss; stored",
-            ),
-            (
-                "/api/cached/red/8",
-                "red 8",
-                "cachify; fwd=uri-miss; stored",
-            ),
-            ("/api/cached/red/7", "red 7", "cachify; hit"),
-        ] {
-            let answer = app.get(uri).await;
-            assert_eq!((answer.text(), answer.cache()), (text, cache));
-        }
+    let (cachify, probe) = (Cachify::memory(), Probe::default());
+    let server = serve(&cachify, &probe).await;
+    for (path, text, cache) in [
+        (
+            "/api/cached/red/7",
+            "red 7",
+            "cachify; fwd=uri-miss; stored",
+        ),
+        (
+            "/api/cached/red/8",
+            "red 8",
+            "cachify; fwd=uri-miss; stored",
+        ),
+        ("/api/cached/red/7", "red 7", "cachify; hit"),
+    ] {
+        let answer = server.get(path).await;
+        assert_eq!((answer.text(), answer.cache()), (text, cache));
     }
 }
 
 #[test]
 fn h5_refusals_are_documented() {
-    let spec = service(&Door::shut()).spec();
+    let spec = service(&Probe::default()).spec();
     let spec: Value = serde_json::from_str(&spec).unwrap();
     let responses = &spec["paths"]["/locked/{team}/{id}"]["get"]["responses"];
     let refused = [

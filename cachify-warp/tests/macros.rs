@@ -1,11 +1,12 @@
 //! Everything of the core comes with this crate alone, macros included.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
+use cachify_core::testing::adapter::{Probe, Server};
 use cachify_warp::{CacheOptions, Cachify, FilterExt, Problem, cached, key, once};
-use support::{Door, app, backends, get as fetch};
 use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::HeaderMap;
+use warp::reply::Response;
 
 #[cached(key = "square-{number}", ttl = "5m")]
 async fn square(number: u64) -> u64 {
@@ -13,8 +14,8 @@ async fn square(number: u64) -> u64 {
 }
 
 #[once(key = "report-{id}")]
-async fn report(id: u64, door: Door) -> Result<String, Problem> {
-    door.pass().await;
+async fn report(id: u64, probe: Probe) -> Result<String, Problem> {
+    probe.call("report", &HeaderMap::new()).await;
     Ok(format!("report {id}"))
 }
 
@@ -22,37 +23,38 @@ async fn show(number: u64) -> String {
     square(number).await.to_string()
 }
 
+async fn serve(app: BoxedFilter<(Response,)>) -> Server {
+    Server::start(|listener| warp::serve(app).incoming(listener).run()).await
+}
+
 #[tokio::test]
-async fn scope_is_the_handle_of_each_request() {
-    for cachify in backends() {
-        let path = || warp::path!(u64);
-        let cache = CacheOptions::new(&cachify);
-        for app in [
-            app(path().scoped(&cachify, show)),
-            app(path().cached(cache, |(n,)| key!("shown-{n}"), show)),
-            app(path().then_locked(&cachify, |(n,)| key!("shown-{n}"), show)),
-        ] {
-            cachify.scope(square::reset(&7)).await.unwrap();
-            assert_eq!(fetch(&app, "/7").await.text(), "49");
-            let stored = cachify.scope(square::get(&7)).await.unwrap();
-            assert_eq!(stored, Some(49));
-            assert!(Cachify::current().is_none());
-        }
+async fn scope_is_the_handle_of_each_function() {
+    let cachify = Cachify::memory();
+    let path = || warp::path!(u64);
+    let cache = CacheOptions::new(&cachify);
+    for app in [
+        path().scoped(&cachify, show).boxed(),
+        path().cached(cache, |(n,)| key!("shown-{n}"), show).boxed(),
+        path().then_locked(&cachify, |(n,)| key!("shown-{n}"), show),
+    ] {
+        cachify.scope(square::reset(&7)).await.unwrap();
+        assert_eq!(serve(app).await.get("/7").await.text(), "49");
+        let stored = cachify.scope(square::get(&7)).await.unwrap();
+        assert_eq!(stored, Some(49));
     }
 }
 
 #[tokio::test]
 async fn h5_a_handler_that_runs_once_answers_409() {
-    for cachify in backends() {
-        let door = Door::shut();
-        let inside = door.clone();
-        let with_door = warp::any().map(move || inside.clone());
-        let app = app(warp::path!(u64).and(with_door).scoped(&cachify, report));
-        let (first, ()) = tokio::join!(fetch(&app, "/7"), async {
-            door.until_came(1).await;
-            assert_eq!(fetch(&app, "/7").await.status, 409);
-            door.open(1);
-        });
-        assert_eq!(first.brief(), (200, "report 7"));
-    }
+    let (cachify, probe) = (Cachify::memory(), Probe::default());
+    let inside = probe.clone();
+    let with_probe = warp::any().map(move || inside.clone());
+    let app = warp::path!(u64).and(with_probe).scoped(&cachify, report);
+    let server = serve(app.boxed()).await;
+    probe.shut("report");
+    let first = server.send("GET /7", &[]).await;
+    probe.until_called("report", 1).await;
+    assert_eq!(server.get("/7").await.status, 409);
+    probe.open("report", 1);
+    assert_eq!(first.answer().await.brief(), (200, "report 7"));
 }

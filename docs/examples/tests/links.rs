@@ -39,7 +39,7 @@ fn every_test_that_the_table_of_conformance_names_exists() {
     let sources: String = [
         "cachify-core/src/http",
         "cachify-core/tests",
-        "cachify-axum/tests",
+        "cachify-core/src/testing/adapter",
     ]
     .iter()
     .flat_map(|directory| files(&repository.join(directory), "rs"))

@@ -214,7 +214,7 @@ pub async fn c7_it_starts_while_redis_is_away(launch: Launch) {
     assert_eq!(health().await.text().await.unwrap(), "ok");
 }
 
-/// SQLite returns a statement's row before it commits.
+/// `SQLite` returns a statement's row before it commits.
 pub async fn an_update_that_does_not_commit_is_an_error(launch: Launch) {
     let (launch, directory) = shared_database(launch);
     let app = launch.start().await;

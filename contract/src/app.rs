@@ -22,8 +22,6 @@ pub struct Launch {
     cache: String,
     prefix: String,
     arguments: Vec<String>,
-    /// True for the routes of [`probe`](crate::probe), which answer as told, instead of an app.
-    probe: bool,
 }
 
 impl Launch {
@@ -43,17 +41,6 @@ impl Launch {
             cache,
             prefix: format!("contract-{:016x}", fastrand::u64(..)),
             arguments: Vec::new(),
-            probe: false,
-        }
-    }
-
-    /// Launches the routes of this test program in a process of their own.
-    #[must_use]
-    pub fn of_probe(self) -> Self {
-        Self {
-            program: std::env::current_exe().expect("a program runs"),
-            probe: true,
-            ..self
         }
     }
 
@@ -78,13 +65,7 @@ impl Launch {
     /// If it does not.
     pub async fn start(&self) -> App {
         let mut command = Command::new(&self.program);
-        if self.probe {
-            // Named like its test.
-            command.args(["probe_process", "--exact", "--nocapture"]);
-            command.env(crate::probe::PREFIX, &self.prefix);
-        } else {
-            command.args(["--listen", "127.0.0.1:0", "--prefix", &self.prefix]);
-        }
+        command.args(["--listen", "127.0.0.1:0", "--prefix", &self.prefix]);
         let mut process = command
             .args(&self.arguments)
             .env("CACHIFY_URL", &self.cache)
@@ -101,8 +82,7 @@ impl Launch {
             loop {
                 let line = lines.next_line().await.unwrap();
                 let line = line.expect("an address before it ends");
-                // A test program prints more, on the same line too.
-                if let Some((_, url)) = line.split_once("listening on ") {
+                if let Some(url) = line.strip_prefix("listening on ") {
                     break url.to_owned();
                 }
             }
@@ -142,7 +122,7 @@ impl App {
     /// # Panics
     ///
     /// If it announced another URL than that of an address.
-    pub fn address(&self) -> &str {
+    fn address(&self) -> &str {
         self.url.strip_prefix("http://").expect("an address")
     }
 
@@ -216,17 +196,12 @@ impl App {
             .unwrap_or_else(|_| panic!("{name} does not reach {at_least}"));
     }
 
-    /// Sends an update except for the end of its body, and waits until the app has read that much.
+    /// Sends an update except for the end of its body, once the app asks for the body.
     pub async fn half_an_update(&self, id: i64) -> TcpStream {
-        self.half_a_request("PUT", &format!("/users/{id}")).await
-    }
-
-    /// Sends a request except for 33 bytes of its body, once the app asks for the body.
-    pub async fn half_a_request(&self, method: &str, path: &str) -> TcpStream {
         let address = self.address();
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         let half = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+            "PUT /users/{id} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
              content-length: 40\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"
         );
         stream.write_all(half.as_bytes()).await.expect("it reads");
@@ -237,17 +212,6 @@ impl App {
         assert!(said.starts_with(b"HTTP/1.1 100"), "{said:?}");
         stream.write_all(b"{\"name\"").await.expect("it reads");
         stream
-    }
-
-    /// Sends the rest of [half a request](Self::half_a_request), and reads until the connection
-    /// ends.
-    pub async fn end_of_a_request(mut stream: TcpStream) -> String {
-        stream.write_all(&[b' '; 33]).await.expect("it reads");
-        let mut answer = String::new();
-        let read = stream.read_to_string(&mut answer);
-        let read = timeout(TIMEOUT, read).await.expect("in time");
-        read.expect("text");
-        answer
     }
 
     /// Asks the process to end, as an operator or a container runtime does.
