@@ -6,7 +6,7 @@ use cachify_core::http::read_key;
 use cachify_core::{CacheKey, Cachify, Error, Guard};
 use serde::de::DeserializeOwned;
 
-use crate::Problem;
+use crate::problem::Problem;
 
 /// The lock of a key that the request makes; 423 if another caller holds it, 400 if the request
 /// lacks a part of the key.
@@ -48,7 +48,7 @@ use crate::Problem;
 /// [`LockLayer`](crate::LockLayer) stops the whole handler.
 #[derive(Debug)]
 pub struct Locked<K> {
-    /// What the request made.
+    /// The key made from the request.
     pub key: K,
     /// Gives the lock back when it is dropped.
     pub guard: Guard,
@@ -64,8 +64,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let key: K = read(parts, state).await?;
-        let lock = Cachify::from_ref(state).lock(&key.key());
-        let guard = lock.acquire().await?;
+        let guard = Cachify::from_ref(state).lock(&key.key()).acquire().await?;
         Ok(Self { key, guard })
     }
 }
@@ -97,7 +96,7 @@ where
 /// ```
 #[derive(Debug)]
 pub struct RunOnce<K> {
-    /// What the request made.
+    /// The key made from the request.
     pub key: K,
     /// Lets the next one run when it is dropped.
     pub guard: Guard,
@@ -113,8 +112,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let key: K = read(parts, state).await?;
-        let once = Cachify::from_ref(state).once(&key.key());
-        let guard = once.acquire().await?;
+        let guard = Cachify::from_ref(state).once(&key.key()).acquire().await?;
         Ok(Self { key, guard })
     }
 }
@@ -146,7 +144,7 @@ where
 /// ```
 #[derive(Debug)]
 pub struct Pooled<K, const MAX: u32> {
-    /// What the request made.
+    /// The key made from the request.
     pub key: K,
     /// Goes back to the pool when it is dropped.
     pub permit: cachify_core::Permit,

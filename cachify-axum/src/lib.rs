@@ -2,10 +2,14 @@
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod body;
+mod cache;
 mod extract;
 mod hold;
-mod layer;
-mod reject;
+mod problem;
+mod routed;
+mod scope;
+mod service;
 
 pub use cachify_core as core;
 #[doc(hidden)]
@@ -21,9 +25,10 @@ pub use cachify_core::{
 #[doc(inline)]
 pub use cachify_core::{cached, key, locked, once, pooled};
 
+pub use body::{BodyLayer, BodyService};
+pub use cache::{CacheLayer, CacheService};
 pub use extract::{Locked, Pooled, RunOnce};
-pub use hold::{
-    BodyLayer, BodyService, LockLayer, LockService, OnceLayer, OnceService, PoolLayer, PoolService,
-};
-pub use layer::{CacheLayer, CacheService, ResponseFuture, ScopeLayer, ScopeService};
-pub use reject::Problem;
+pub use hold::{HoldService, LockLayer, OnceLayer, PoolLayer};
+pub use problem::Problem;
+pub use scope::{ScopeLayer, ScopeService};
+pub use service::ResponseFuture;

@@ -1,6 +1,6 @@
 //! Locks, run-once and pools: a key with one or several holders.
 
-mod hold;
+pub(crate) mod hold;
 mod lock;
 mod once;
 mod pool;

@@ -14,7 +14,7 @@ use http_support::{Body, Route, backends, body, get, header, memory, rules, stat
 
 /// A handler that would answer 304 and 206 itself if it were asked to.
 fn versioned(cachify: &cachify_core::Cachify) -> Route {
-    Route::new(cachify, rules("page"), |request| async move {
+    Route::new(rules(cachify, "page"), |request| async move {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let mut answer = with(
             text("0123456789"),
@@ -78,7 +78,7 @@ async fn h3_a_leaders_range_is_its_own() {
 #[tokio::test(start_paused = true)]
 async fn h3_s31_head_first_then_get_in_full() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("page"), |request| {
+        let route = Route::new(rules(&cachify, "page"), |request| {
             let text = match request.method {
                 Method::HEAD => text(""),
                 _ => text("0123456789"),
@@ -105,7 +105,7 @@ async fn h3_s31_head_first_then_get_in_full() {
 #[tokio::test(start_paused = true)]
 async fn h3_headers_and_body_come_back_byte_for_byte() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("page"), |_| {
+        let route = Route::new(rules(&cachify, "page"), |_| {
             let mut answer = with(
                 text(&b"\0\x01body"[..]),
                 &[
@@ -135,7 +135,7 @@ async fn h3_headers_and_body_come_back_byte_for_byte() {
 #[tokio::test(start_paused = true)]
 async fn h3_caches_closer_to_the_origin_keep_their_word() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("page"), |_| {
+        let route = Route::new(rules(&cachify, "page"), |_| {
             std::future::ready(with(text(""), &[("cache-status", "origin; hit")]))
         });
         for last in ["cachify; fwd=uri-miss; stored", "cachify; hit; ttl=300"] {
@@ -149,7 +149,7 @@ async fn h3_caches_closer_to_the_origin_keep_their_word() {
 #[tokio::test(start_paused = true)]
 async fn h3_what_passes_through_keeps_its_conditions() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("file"), |request| {
+        let route = Route::new(rules(&cachify, "file"), |request| {
             let range = request.headers.get("range").cloned();
             let mut answer = with(text("x"), &[("cache-control", "no-store")]);
             answer
@@ -164,17 +164,17 @@ async fn h3_what_passes_through_keeps_its_conditions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h3_a_reload_is_ignored_unless_the_rules_honor_it() {
+async fn h3_a_reload_is_ignored_unless_the_rules_listen() {
     for cachify in backends() {
-        for (honor, runs) in [(false, 1), (true, 3)] {
-            let mut rules = rules(if honor { "honors" } else { "ignores" });
-            rules.honor_request_cache_control(honor);
-            let route = Route::new(&cachify, rules, |_| std::future::ready(text("x")));
+        for (listen, runs) in [(false, 1), (true, 3)] {
+            let mut rules = rules(&cachify, if listen { "listens" } else { "deaf" });
+            rules.honor_request_cache_control(listen);
+            let route = Route::new(rules, |_| std::future::ready(text("x")));
             route.get(&[]).await;
             let fresh = route.get(&[("cache-control", "no-cache")]).await;
             let unstored = route.get(&[("cache-control", "no-store")]).await;
             assert_eq!(route.runs(), runs);
-            if honor {
+            if listen {
                 assert_eq!(status(&fresh), "cachify; fwd=request; stored");
                 assert_eq!(status(&unstored), "cachify; fwd=request");
             }
@@ -186,10 +186,10 @@ async fn h3_a_reload_is_ignored_unless_the_rules_honor_it() {
 #[tokio::test(start_paused = true)]
 async fn h3_a_client_says_what_it_accepts_where_the_rules_honor_it() {
     for cachify in backends() {
-        let mut rules = rules("choosy");
+        let mut rules = rules(&cachify, "choosy");
         rules.honor_request_cache_control(true);
         let count = AtomicUsize::new(0);
-        let route = Route::new(&cachify, rules, move |_| {
+        let route = Route::new(rules, move |_| {
             let n = count.fetch_add(1, Ordering::SeqCst);
             std::future::ready(text(n.to_string()))
         });
@@ -238,9 +238,9 @@ async fn h3_a_client_says_what_it_accepts_where_the_rules_honor_it() {
 fn slow(cachify: &cachify_core::Cachify, finish: bool) -> (Route, Arc<AtomicBool>) {
     let ended = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&ended);
-    let mut rules = rules("slow");
+    let mut rules = rules(cachify, "slow");
     rules.finish_after_disconnect(usize::from(finish));
-    let route = Route::new(cachify, rules, move |_| {
+    let route = Route::new(rules, move |_| {
         let ended = Arc::clone(&ended);
         async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -285,9 +285,9 @@ async fn h6_no_more_computations_outlive_their_clients_than_may() {
     for cachify in backends() {
         let ended = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&ended);
-        let mut rules = rules("slow-{query}");
+        let mut rules = rules(&cachify, "slow-{query}");
         rules.finish_after_disconnect(2);
-        let route = Route::new(&cachify, rules, move |_| {
+        let route = Route::new(rules, move |_| {
             let ended = Arc::clone(&ended);
             async move {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -308,9 +308,9 @@ async fn h6_no_more_computations_outlive_their_clients_than_may() {
 
 #[tokio::test(start_paused = true)]
 async fn h6_a_panic_of_a_computation_that_may_outlive_its_client_reaches_it() {
-    let mut rules = rules("panics");
+    let mut rules = rules(&memory(), "panics");
     rules.finish_after_disconnect(1);
-    let route = Route::new(&memory(), rules, |_| async { panic!("on purpose") });
+    let route = Route::new(rules, |_| async { panic!("on purpose") });
     let panic = tokio::spawn(route.ask(get("/", &[]))).await.unwrap_err();
     let message = panic.into_panic();
     assert_eq!(message.downcast_ref::<&str>(), Some(&"on purpose"));

@@ -8,10 +8,9 @@ use std::fmt::{Debug, Write as _};
 use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cachify_core::Cachify;
 use cachify_core::http::{CacheRules, Routed};
 use http::Request;
-use http_support::{Body, Plain, Route, backends, body, get, memory, rules, status, text, with};
+use http_support::{Body, Route, backends, body, get, made, memory, rules, status, text, with};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -38,7 +37,7 @@ fn ask(method: &str, headers: &[(&str, &str)]) -> Request<()> {
 #[tokio::test(start_paused = true)]
 async fn h7_an_unsafe_method_resets_the_key_unless_it_fails() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("page"), numbered());
+        let route = Route::new(rules(&cachify, "page"), numbered());
         for (method, code, resets) in [
             ("POST", "200", true),
             ("PUT", "204", true),
@@ -67,7 +66,7 @@ async fn h7_an_unsafe_method_resets_the_key_unless_it_fails() {
 #[tokio::test(start_paused = true)]
 async fn h7_c12_a_change_whose_client_goes_away_resets_the_key() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("page"), |parts| async move {
+        let route = Route::new(rules(&cachify, "page"), |parts| async move {
             if parts.method == "PUT" {
                 pending::<()>().await;
             }
@@ -89,7 +88,7 @@ async fn h7_c12_a_change_whose_client_goes_away_resets_the_key() {
 #[tokio::test(start_paused = true)]
 async fn h8_a_bypass_says_why() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("page"), numbered());
+        let route = Route::new(rules(&cachify, "page"), numbered());
         for (headers, why) in [
             ([("cookie", "_ga=1")], "cookie"),
             ([("authorization", "x")], "authorization"),
@@ -104,7 +103,7 @@ async fn h8_a_bypass_says_why() {
             let expected = format!("cachify; fwd=bypass; detail={why}");
             assert_eq!(status(&answer), expected, "{headers:?}");
         }
-        let mut small = rules("small");
+        let mut small = rules(&cachify, "small");
         small.limit(1);
         for (response, why) in [
             (with(text("x"), &[("set-cookie", "id=1")]), "set-cookie"),
@@ -119,13 +118,13 @@ async fn h8_a_bypass_says_why() {
             (stream(), "streaming"),
         ] {
             let response = Mutex::new(Some(response));
-            let route = Route::new(&cachify, small.clone(), move |_| {
+            let route = Route::new(small.clone(), move |_| {
                 ready(response.lock().unwrap().take().unwrap())
             });
             let expected = format!("cachify; fwd=bypass; detail={why}");
             assert_eq!(status(&route.get(&[]).await), expected);
         }
-        let unfilled = Route::new(&cachify, rules("x-{query.page}"), numbered());
+        let unfilled = Route::new(rules(&cachify, "x-{query.page}"), numbered());
         let expected = "cachify; fwd=bypass; detail=no-key";
         assert_eq!(status(&unfilled.get(&[]).await), expected);
     }
@@ -151,21 +150,16 @@ impl Routed for At<'_> {
         self.1
     }
 
-    fn param(&self, name: &str) -> Option<&str> {
-        (name == "id").then_some("7")
+    fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        [("id", "7")].into_iter()
     }
 }
 
-async fn at(
-    cachify: &Cachify,
-    rules: &Arc<CacheRules>,
-    place: At<'_>,
-    answer: &'static str,
-) -> (String, String) {
+async fn at(rules: &Arc<CacheRules>, place: At<'_>, answer: &'static str) -> (String, String) {
     let (parts, ()) = get(place.1, &[]).into_parts();
     let plan = rules.plan(&parts, &place);
     let call = move |_| async move { Ok::<_, String>(text(answer)) };
-    let response = rules.serve::<Plain, _, _, _>(cachify, plan, parts, call);
+    let response = rules.serve(plan, parts, made, call);
     let response = response.await.unwrap();
     let said = status(&response).split("; ttl").next().unwrap().to_owned();
     (body(&response).to_owned(), said)
@@ -179,7 +173,7 @@ async fn h9_one_route_is_never_answered_with_anothers_body() {
     let orders = || At(Some("/orders/{id}"), "/orders/7");
     let untold = || At(None, "/users/7");
     for cachify in backends() {
-        let rules = Arc::new(rules("row-{id}"));
+        let rules = Arc::new(rules(&cachify, "row-{id}"));
         for (place, answer, said) in [
             (users(), "user", stored),
             (orders(), "order", bypass),
@@ -187,17 +181,17 @@ async fn h9_one_route_is_never_answered_with_anothers_body() {
             (users(), "user", hit),
         ] {
             let expected = (answer.to_owned(), said.to_owned());
-            assert_eq!(at(&cachify, &rules, place, answer).await, expected);
+            assert_eq!(at(&rules, place, answer).await, expected);
         }
-        let rules = Arc::new(http_support::rules("path-{path}"));
-        assert_eq!(at(&cachify, &rules, users(), "user").await.1, stored);
-        assert_eq!(at(&cachify, &rules, orders(), "order").await.1, stored);
-        assert_eq!(at(&cachify, &rules, untold(), "user").await.0, "user");
-        let mut rules = http_support::rules("alike-{id}");
+        let rules = Arc::new(http_support::rules(&cachify, "path-{path}"));
+        assert_eq!(at(&rules, users(), "user").await.1, stored);
+        assert_eq!(at(&rules, orders(), "order").await.1, stored);
+        assert_eq!(at(&rules, untold(), "user").await.0, "user");
+        let mut rules = http_support::rules(&cachify, "alike-{id}");
         rules.same_on_every_route();
         let rules = Arc::new(rules);
-        assert_eq!(at(&cachify, &rules, untold(), "a").await.1, stored);
-        assert_eq!(at(&cachify, &rules, orders(), "b").await.1, hit);
+        assert_eq!(at(&rules, untold(), "a").await.1, stored);
+        assert_eq!(at(&rules, orders(), "b").await.1, hit);
     }
 }
 
@@ -210,7 +204,7 @@ async fn h9_what_varies_by_host_is_apart_over_http2_too() {
                 &[("vary", "host")],
             ))
         };
-        let route = Route::new(&cachify, rules("page"), host);
+        let route = Route::new(rules(&cachify, "page"), host);
         for _ in 0..2 {
             for host in ["a.example", "b.example"] {
                 let request = get(&format!("https://{host}/page"), &[]);
@@ -224,9 +218,9 @@ async fn h9_what_varies_by_host_is_apart_over_http2_too() {
 #[tokio::test]
 async fn h9_two_users_are_apart_by_a_cookie_that_the_key_names() {
     for cachify in backends() {
-        let mut rules = rules("page-{cookie.session}");
+        let mut rules = rules(&cachify, "page-{cookie.session}");
         rules.ignore_cookies(["_ga"]);
-        let route = Route::new(&cachify, rules, |parts: http::request::Parts| {
+        let route = Route::new(rules, |parts: http::request::Parts| {
             ready(text(parts.headers["cookie"].as_bytes().to_vec()))
         });
         for (cookie, seen, said) in [
@@ -296,7 +290,7 @@ impl Log {
 async fn h8_the_log_says_once_why_a_route_does_not_hit() {
     let log = Log::default();
     let _logging = tracing::subscriber::set_default(log.clone());
-    let route = Route::new(&memory(), rules("logged-bypass"), numbered());
+    let route = Route::new(rules(&memory(), "logged-bypass"), numbered());
     for _ in 0..3 {
         route.get(&[("cookie", "theme=s3cret")]).await;
     }
@@ -314,7 +308,7 @@ async fn h9_a_second_host_is_told_once_with_both_names() {
         }
     };
     let cachify = memory();
-    let route = Route::new(&cachify, rules("one-host"), numbered());
+    let route = Route::new(rules(&cachify, "one-host"), numbered());
     ask(
         &route,
         &[
@@ -336,10 +330,10 @@ async fn h9_a_second_host_is_told_once_with_both_names() {
         log.0
     );
 
-    let named = Route::new(&cachify, rules("named-{host}"), numbered());
-    let mut alike = rules("alike-hosts");
+    let named = Route::new(rules(&cachify, "named-{host}"), numbered());
+    let mut alike = rules(&cachify, "alike-hosts");
     alike.same_on_every_host();
-    let alike = Route::new(&cachify, alike, numbered());
+    let alike = Route::new(alike, numbered());
     for route in [&named, &alike] {
         ask(route, &["a.example", "b.example"]).await;
     }

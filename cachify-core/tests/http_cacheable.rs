@@ -40,7 +40,7 @@ async fn lease_given_back() {
 #[tokio::test(start_paused = true)]
 async fn h1_a_get_is_answered_from_the_cache() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("page"), numbered(|n| text(n.to_string())));
+        let route = Route::new(rules(&cachify, "page"), numbered(|n| text(n.to_string())));
         let first = route.get(&[]).await;
         assert_eq!(
             (body(&first), status(&first)),
@@ -74,7 +74,7 @@ async fn h1_what_must_not_be_stored_is_not() {
             ("vary", "*"),
         ] {
             let handler = numbered(move |n| with(text(n.to_string()), &[(name, value)]));
-            let route = Route::new(&cachify, rules("never"), handler);
+            let route = Route::new(rules(&cachify, "never"), handler);
             for n in 0..3 {
                 let answer = route.get(&[]).await;
                 assert_eq!(body(&answer), n.to_string(), "{name}: {value}");
@@ -97,13 +97,13 @@ async fn h1_other_statuses_are_stored_by_choice() {
                 response
             })
         };
-        let route = Route::new(&cachify, rules("no-404"), not_found());
+        let route = Route::new(rules(&cachify, "no-404"), not_found());
         assert_eq!(body(&route.get(&[]).await), "0");
         assert_eq!(body(&route.get(&[]).await), "1");
 
-        let mut rules = rules("404");
+        let mut rules = rules(&cachify, "404");
         rules.statuses([StatusCode::OK, StatusCode::NOT_FOUND]);
-        let route = Route::new(&cachify, rules, not_found());
+        let route = Route::new(rules, not_found());
         assert_eq!(body(&route.get(&[]).await), "0");
         let hit = route.get(&[]).await;
         assert_eq!((body(&hit), hit.status()), ("0", StatusCode::NOT_FOUND));
@@ -114,8 +114,7 @@ async fn h1_other_statuses_are_stored_by_choice() {
 async fn h1_what_is_storable_again_is_stored_at_once() {
     for cachify in backends() {
         let route = Route::new(
-            &cachify,
-            rules("later"),
+            rules(&cachify, "later"),
             numbered(|n| {
                 let mut response = text(n.to_string());
                 if n == 0 {
@@ -141,14 +140,14 @@ async fn h1_requests_of_a_person_are_passed_through_unless_the_key_tells_them_ap
             ("authorization", "token-{header.authorization}"),
             ("cookie", "cookie-{header.cookie}"),
         ] {
-            let route = Route::new(&cachify, rules("all"), numbered(|n| text(n.to_string())));
+            let route = Route::new(rules(&cachify, "all"), numbered(|n| text(n.to_string())));
             for n in ["0", "1"] {
                 let answer = route.get(&[(name, "ann")]).await;
                 let expected = format!("cachify; fwd=bypass; detail={name}");
                 assert_eq!((body(&answer), status(&answer)), (n, &*expected));
             }
 
-            let route = Route::new(&cachify, rules(template), numbered(|n| text(n.to_string())));
+            let route = Route::new(rules(&cachify, template), numbered(|n| text(n.to_string())));
             assert_eq!(body(&route.get(&[(name, "ann")]).await), "0");
             assert_eq!(body(&route.get(&[(name, "bob")]).await), "1");
             assert_eq!(body(&route.get(&[(name, "ann")]).await), "0");
@@ -161,7 +160,7 @@ async fn h1_requests_of_a_person_are_passed_through_unless_the_key_tells_them_ap
 
 #[tokio::test(start_paused = true)]
 async fn h1_other_methods_and_bodies_pass_through() {
-    let route = Route::new(&memory(), rules("page"), numbered(|n| text(n.to_string())));
+    let route = Route::new(rules(&memory(), "page"), numbered(|n| text(n.to_string())));
     route.get(&[]).await;
     let mut post = get("/page", &[]);
     *post.method_mut() = http::Method::POST;
@@ -181,7 +180,7 @@ async fn h1_other_methods_and_bodies_pass_through() {
 async fn h1_an_answers_own_time_shortens_that_of_the_rules() {
     for cachify in backends() {
         let short = numbered(|n| with(text(n.to_string()), &[("cache-control", "max-age=10")]));
-        let route = Route::new(&cachify, rules("short"), short);
+        let route = Route::new(rules(&cachify, "short"), short);
         route.get(&[]).await;
         assert_eq!(status(&route.get(&[]).await), "cachify; hit; ttl=10");
         tokio::time::advance(Duration::from_secs(10)).await;
@@ -189,7 +188,7 @@ async fn h1_an_answers_own_time_shortens_that_of_the_rules() {
 
         let lines = [("cache-control", "max-age=10000"), ("age", "9990")];
         let long = numbered(move |n| with(text(n.to_string()), &lines));
-        let route = Route::new(&cachify, rules("long"), long);
+        let route = Route::new(rules(&cachify, "long"), long);
         assert_eq!(header(&route.get(&[]).await, "age"), Some("9990"));
         assert_eq!(status(&route.get(&[]).await), "cachify; hit; ttl=10");
     }
@@ -205,7 +204,7 @@ async fn h9_what_cannot_be_parsed_is_not_stored() {
             "max-age=60, \"no-store",
         ] {
             let handler = numbered(move |n| with(text(n.to_string()), &[("cache-control", value)]));
-            let route = Route::new(&cachify, rules("malformed"), handler);
+            let route = Route::new(rules(&cachify, "malformed"), handler);
             assert_eq!(body(&route.get(&[]).await), "0", "{value}");
             assert_eq!(body(&route.get(&[]).await), "1", "{value}");
         }
@@ -226,7 +225,7 @@ async fn h1_an_old_date_counts_as_age() {
                 let lines = [("date", &*date), ("cache-control", &*max_age)];
                 with(text(n.to_string()), &lines)
             });
-            Route::new(&cachify, rules("old"), handler)
+            Route::new(rules(&cachify, "old"), handler)
         };
         let stale = route("max-age=3600");
         assert_eq!(body(&stale.get(&[]).await), "0");
@@ -250,7 +249,7 @@ async fn h1_an_old_date_counts_as_age() {
 #[tokio::test(start_paused = true)]
 async fn h3_a_stored_answer_keeps_the_date_it_was_made() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("dated"), numbered(|_| text("x")));
+        let route = Route::new(rules(&cachify, "dated"), numbered(|_| text("x")));
         let first = route.get(&[]).await;
         let date = httpdate::parse_http_date(header(&first, "date").unwrap()).unwrap();
         assert!(date.elapsed().unwrap() < Duration::from_mins(1));
@@ -270,10 +269,10 @@ async fn h1_only_what_says_how_long_it_is_fresh_is_stored_by_choice() {
             ("cache-control", "max-age=60", 1),
             ("cdn-cache-control", "max-age=60", 1),
         ] {
-            let mut rules = rules(&format!("explicit-{name}-{value}"));
+            let mut rules = rules(&cachify, &format!("explicit-{name}-{value}"));
             rules.only_explicit(true);
             let handler = numbered(move |n| with(text(n.to_string()), &[(name, value)]));
-            let route = Route::new(&cachify, rules, handler);
+            let route = Route::new(rules, handler);
             route.get(&[]).await;
             route.get(&[]).await;
             assert_eq!(route.runs(), runs, "{name}: {value}");
@@ -288,7 +287,7 @@ async fn h1_requests_with_authorization_share_what_is_open() {
     for cachify in backends() {
         for value in ["public", "s-maxage=60", "max-age=60, must-revalidate"] {
             let handler = numbered(move |n| with(text(n.to_string()), &[("cache-control", value)]));
-            let route = Route::new(&cachify, rules(&format!("open-{value}")), handler);
+            let route = Route::new(rules(&cachify, &format!("open-{value}")), handler);
             let first = route.get(ANN).await;
             assert_eq!(
                 (body(&first), status(&first)),
@@ -307,7 +306,7 @@ async fn h1_requests_with_authorization_share_what_is_open() {
             ("public", true),
         ] {
             let handler = numbered(move |n| with(text(n.to_string()), &[("cache-control", value)]));
-            let route = Route::new(&cachify, rules(&format!("made-{value}")), handler);
+            let route = Route::new(rules(&cachify, &format!("made-{value}")), handler);
             assert_eq!(body(&route.get(&[]).await), "0");
             let answer = route.get(ANN).await;
             assert_eq!(body(&answer) == "0", shared, "{value}");
@@ -323,7 +322,7 @@ async fn h1_requests_with_authorization_share_what_is_open() {
 #[tokio::test(start_paused = true)]
 async fn h1_what_is_not_open_is_shared_with_nobody_and_keeps_nobody_waiting() {
     for cachify in backends() {
-        let route = Route::new(&cachify, rules("mixed"), |request| async move {
+        let route = Route::new(rules(&cachify, "mixed"), |request| async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             match request.headers.get("authorization") {
                 Some(user) => text(user.as_bytes().to_vec()),
@@ -346,9 +345,9 @@ async fn h1_what_is_not_open_is_shared_with_nobody_and_keeps_nobody_waiting() {
 async fn h1_ignored_cookies_do_not_matter_and_do_not_show() {
     for cachify in backends() {
         let cookies = |names: &[&str], template| {
-            let mut rules = rules(template);
+            let mut rules = rules(&cachify, template);
             rules.ignore_cookies(names.iter().copied());
-            Route::new(&cachify, rules, |request| {
+            Route::new(rules, |request| {
                 let cookie = request.headers.get("cookie");
                 let cookie = cookie.map_or(&b"none"[..], |cookie| cookie.as_bytes());
                 std::future::ready(text(cookie.to_vec()))
@@ -380,14 +379,14 @@ async fn h1_no_status_that_cannot_be_an_entry_is_stored() {
             [204, 205, 206, 304, 600, 999].map(|code| StatusCode::from_u16(code).unwrap());
         for status in statuses {
             for full in [false, true] {
-                let mut rules = rules(&format!("{status}-{full}"));
+                let mut rules = rules(&cachify, &format!("{status}-{full}"));
                 rules.statuses(statuses);
                 let handler = numbered(move |_| {
                     let mut response = text(if full { "body" } else { "" });
                     *response.status_mut() = status;
                     response
                 });
-                let route = Route::new(&cachify, rules, handler);
+                let route = Route::new(rules, handler);
                 route.get(&[]).await;
                 route.get(&[]).await;
                 let stored = !full && [204, 205].contains(&status.as_u16());
@@ -401,7 +400,7 @@ async fn h1_no_status_that_cannot_be_an_entry_is_stored() {
 async fn h1_s29_a_route_that_sets_cookies_is_shared_with_nobody_and_slow_for_nobody() {
     for cachify in backends() {
         let count = AtomicUsize::new(0);
-        let route = Route::new(&cachify, rules("cookies"), move |_| {
+        let route = Route::new(rules(&cachify, "cookies"), move |_| {
             let n = count.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -434,7 +433,7 @@ async fn h1_errors_of_the_moment_are_shared_with_nobody_and_forgotten() {
     let each = |status| backends().into_iter().map(move |cachify| (cachify, status));
     for (cachify, status) in statuses.into_iter().flat_map(each) {
         let count = AtomicUsize::new(0);
-        let route = Route::new(&cachify, rules("broken"), move |_| {
+        let route = Route::new(rules(&cachify, "broken"), move |_| {
             let n = count.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -458,7 +457,7 @@ async fn h1_errors_of_the_moment_are_shared_with_nobody_and_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn h1_errors_of_the_inner_service_reach_each_caller() {
-    let route = Route::fallible(&memory(), rules("fails"), |_| async {
+    let route = Route::fallible(rules(&memory(), "fails"), |_| async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         Err("broken".to_owned())
     });
@@ -475,7 +474,7 @@ async fn c2_concurrent_requests_are_one_call() {
     for cachify in backends() {
         let gate = Arc::new(Semaphore::new(0));
         let inside = Arc::clone(&gate);
-        let route = Route::new(&cachify, rules("one"), move |_| {
+        let route = Route::new(rules(&cachify, "one"), move |_| {
             let gate = Arc::clone(&inside);
             async move {
                 gate.acquire().await.unwrap().forget();
@@ -509,19 +508,15 @@ async fn c2_concurrent_requests_are_one_call() {
 #[tokio::test(start_paused = true)]
 async fn h4_what_is_too_large_passes_through_whole() {
     for cachify in backends() {
-        let mut small = rules("small");
+        let mut small = rules(&cachify, "small");
         small.limit(10);
-        let route = Route::new(&cachify, small, numbered(|n| text("x".repeat(10 + n % 2))));
+        let route = Route::new(small, numbered(|n| text("x".repeat(10 + n % 2))));
         assert_eq!(body(&route.get(&[]).await).len(), 10);
         assert_eq!(body(&route.get(&[]).await).len(), 10);
         assert_eq!(route.runs(), 1);
 
-        let default = rules("large");
-        let route = Route::new(
-            &cachify,
-            default,
-            numbered(|n| text(vec![b'x'; (1 << 20) + 1 - n])),
-        );
+        let default = rules(&cachify, "large");
+        let route = Route::new(default, numbered(|n| text(vec![b'x'; (1 << 20) + 1 - n])));
         assert_eq!(body(&route.get(&[]).await).len(), (1 << 20) + 1);
         lease_given_back().await;
         assert_eq!(body(&route.get(&[]).await).len(), 1 << 20);
@@ -541,7 +536,7 @@ async fn h4_a_stream_is_stored_only_if_its_length_is_known() {
                 })
             })
         };
-        let route = Route::new(&cachify, rules("endless"), stream(None));
+        let route = Route::new(rules(&cachify, "endless"), stream(None));
         for _ in 0..2 {
             let answer = route.get(&[]).await;
             assert!(matches!(answer.body(), Body::Stream { .. }));
@@ -549,7 +544,7 @@ async fn h4_a_stream_is_stored_only_if_its_length_is_known() {
         }
         assert_eq!(route.runs(), 2);
 
-        let route = Route::new(&cachify, rules("known"), stream(Some(2)));
+        let route = Route::new(rules(&cachify, "known"), stream(Some(2)));
         route.get(&[]).await;
         assert_eq!(body(&route.get(&[]).await), "ab");
         assert_eq!(route.runs(), 1);
@@ -562,7 +557,7 @@ async fn h4_a_stream_is_stored_only_if_its_length_is_known() {
             });
             with(stream, &[("content-length", "2")])
         });
-        let route = Route::new(&cachify, rules("told"), told);
+        let route = Route::new(rules(&cachify, "told"), told);
         route.get(&[]).await;
         assert_eq!(body(&route.get(&[]).await), "ab");
         assert_eq!(route.runs(), 1);
@@ -580,7 +575,7 @@ async fn h4_a_body_that_breaks_off_or_lies_about_its_length_is_not_stored() {
                     breaks,
                 })
             });
-            let route = Route::new(&cachify, rules("broken"), handler);
+            let route = Route::new(rules(&cachify, "broken"), handler);
             route.get(&[]).await;
             route.get(&[]).await;
             assert_eq!(route.runs(), 2);
@@ -592,7 +587,7 @@ async fn h4_a_body_that_breaks_off_or_lies_about_its_length_is_not_stored() {
 async fn h1_a_route_known_to_pass_through_costs_one_get() {
     let (cachify, gets) = far();
     let cookie = numbered(|_| with(text("x"), &[("set-cookie", "a")]));
-    let route = Route::new(&cachify, rules("pass"), cookie);
+    let route = Route::new(rules(&cachify, "pass"), cookie);
     route.get(&[]).await;
     let before = gets.load(Ordering::SeqCst);
     route.get(&[]).await;
@@ -612,7 +607,7 @@ async fn c11_answers_count_by_their_size_and_one_client_exhausts_nothing() {
         let answer = with(text(vec![b'x'; 100_000]), &[("x-note", &"y".repeat(1000))]);
         std::future::ready(answer)
     };
-    let route = Route::new(&cachify, rules("search-{query}"), answer);
+    let route = Route::new(rules(&cachify, "search-{query}"), answer);
     let ask = |n| route.ask(get(&format!("/search?n={n}"), &[]));
     ask(0).await.unwrap();
     // Headers count twice: a hit keeps its own copy.

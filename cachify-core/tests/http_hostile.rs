@@ -21,7 +21,7 @@ const ENVELOPE: usize = 32;
 async fn stored(server: &Server) -> (Cachify, Route, Vec<u8>) {
     let builder = builder(&server.url()).encoding(Encoding::Json);
     let cachify = builder.connect().await.unwrap();
-    let route = Route::new(&cachify, rules("page"), |_| {
+    let route = Route::new(rules(&cachify, "page"), |_| {
         std::future::ready(with(text("hello"), &[("x-kept", "1")]))
     });
     route.get(&[]).await;
@@ -168,9 +168,9 @@ async fn c6_what_a_stored_response_says_of_its_framing_is_not_believed() {
 async fn h2_reloads_and_resets_leave_a_bounded_number_of_entries() {
     let server = Server::start();
     let cachify = builder(&server.url()).connect().await.unwrap();
-    let mut rules = rules("page");
+    let mut rules = rules(&cachify, "page");
     rules.honor_request_cache_control(true);
-    let route = Route::new(&cachify, rules, |_| {
+    let route = Route::new(rules, |_| {
         std::future::ready(with(text("hello"), &[("vary", "accept-language")]))
     });
     for n in 0..200 {

@@ -26,7 +26,7 @@ fn language(request: &Parts) -> String {
 /// Answers with the requested language and the number of the run.
 fn multilingual(cachify: &Cachify) -> Route {
     let count = AtomicUsize::new(0);
-    Route::new(cachify, rules("page"), move |request| {
+    Route::new(rules(cachify, "page"), move |request| {
         let n = count.fetch_add(1, Ordering::SeqCst);
         async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -122,8 +122,7 @@ async fn h2_a_varying_hit_costs_two_gets() {
 async fn h2_a_field_that_the_key_has_is_no_variant() {
     let (cachify, gets) = far();
     let route = Route::new(
-        &cachify,
-        rules("page-{header.accept-language}"),
+        rules(&cachify, "page-{header.accept-language}"),
         |request| {
             let text = text(language(&request));
             std::future::ready(with(text, &[("vary", "accept-language")]))
@@ -141,7 +140,7 @@ async fn h2_a_field_that_the_key_has_is_no_variant() {
 async fn h2_fields_that_are_named_late_are_learned() {
     for cachify in backends() {
         // The encoding matters only in German.
-        let route = Route::new(&cachify, rules("page"), |request| {
+        let route = Route::new(rules(&cachify, "page"), |request| {
             let language = language(&request);
             let encoding = request.headers.get("accept-encoding");
             let encoding = encoding.map_or("", |value| value.to_str().unwrap());
@@ -197,7 +196,7 @@ async fn h2_a_leader_that_is_cancelled_is_replaced() {
 async fn h2_c4_fields_learned_in_flight_do_not_survive_a_reset() {
     for cachify in backends() {
         let count = AtomicUsize::new(0);
-        let route = Route::new(&cachify, rules("page"), move |request| {
+        let route = Route::new(rules(&cachify, "page"), move |request| {
             let n = count.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -228,9 +227,9 @@ async fn h2_c4_fields_learned_in_flight_do_not_survive_a_reset() {
 #[tokio::test(start_paused = true)]
 async fn h2_variants_of_answers_that_never_expire_live_an_hour() {
     for cachify in backends() {
-        let mut rules = rules("page");
+        let mut rules = rules(&cachify, "page");
         rules.ttl(cachify_core::Ttl::NEVER);
-        let route = Route::new(&cachify, rules, |request| async move {
+        let route = Route::new(rules, |request| async move {
             let by = match language(&request).as_str() {
                 "none" => "",
                 _ => "Accept-Language",
@@ -302,10 +301,10 @@ async fn h2_one_url_has_a_bounded_number_of_variants() {
 #[tokio::test(start_paused = true)]
 async fn h2_a_reload_replaces_its_own_variant() {
     for cachify in backends() {
-        let mut rules = rules("page");
+        let mut rules = rules(&cachify, "page");
         rules.honor_request_cache_control(true);
         let count = AtomicUsize::new(0);
-        let route = Route::new(&cachify, rules, move |request| {
+        let route = Route::new(rules, move |request| {
             let n = count.fetch_add(1, Ordering::SeqCst);
             let text = text(format!("{} {n}", language(&request)));
             std::future::ready(with(text, &[("vary", "accept-language")]))
@@ -322,9 +321,9 @@ async fn h2_a_reload_replaces_its_own_variant() {
         assert_eq!(body(&route.get(DE).await), "de 1");
     }
     let (cachify, memory) = counted();
-    let mut rules = rules("page");
+    let mut rules = rules(&cachify, "page");
     rules.honor_request_cache_control(true);
-    let route = Route::new(&cachify, rules, |_| {
+    let route = Route::new(rules, |_| {
         std::future::ready(with(text("x"), &[("vary", "accept-language")]))
     });
     for _ in 0..100 {
@@ -353,7 +352,7 @@ async fn h2_s4_no_variant_is_kept_that_nobody_can_find() {
     let (cachify, memory) = counted();
     let count = AtomicUsize::new(0);
     // The first response is private to one client, so each waiter computes for itself.
-    let route = Route::new(&cachify, rules("page"), move |request| {
+    let route = Route::new(rules(&cachify, "page"), move |request| {
         let first = count.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
             tokio::time::sleep(Duration::from_millis(100)).await;

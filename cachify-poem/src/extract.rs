@@ -1,15 +1,14 @@
 //! Guards as handler arguments.
 
-use std::fmt;
-
-use cachify_core::http::{BodyRules, RequestKey, read_key};
+use cachify_core::http::{BodyRules, read_key};
 use cachify_core::{CacheKey, Cachify, Guard};
 use poem::error::GetDataError;
 use poem::{FromRequest, Request, RequestBody, Result};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 
-use crate::Problem;
-use crate::hold::whole;
+use crate::body::boxed;
+use crate::problem::Problem;
+use crate::routed::path_params;
 
 /// The lock of a key that the request makes; 423 if another caller holds it.
 ///
@@ -60,7 +59,7 @@ use crate::hold::whole;
 /// [`LockMiddleware`](crate::LockMiddleware) stops the whole handler.
 #[derive(Debug)]
 pub struct Locked<K> {
-    /// What the request made.
+    /// The key made from the request.
     pub key: K,
     /// Gives the lock back when it is dropped.
     pub guard: Guard,
@@ -69,8 +68,7 @@ pub struct Locked<K> {
 impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
         let (cachify, key) = read::<K>(request, body).await?;
-        let lock = cachify.lock(&key.key());
-        let guard = lock.acquire().await.map_err(Problem)?;
+        let guard = cachify.lock(&key.key()).acquire().await.map_err(Problem)?;
         Ok(Self { key, guard })
     }
 }
@@ -103,7 +101,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
 /// ```
 #[derive(Debug)]
 pub struct RunOnce<K> {
-    /// What the request made.
+    /// The key made from the request.
     pub key: K,
     /// Lets the next one run when it is dropped.
     pub guard: Guard,
@@ -112,8 +110,7 @@ pub struct RunOnce<K> {
 impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for RunOnce<K> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
         let (cachify, key) = read::<K>(request, body).await?;
-        let once = cachify.once(&key.key());
-        let guard = once.acquire().await.map_err(Problem)?;
+        let guard = cachify.once(&key.key()).acquire().await.map_err(Problem)?;
         Ok(Self { key, guard })
     }
 }
@@ -146,7 +143,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for RunOnce<K> {
 /// ```
 #[derive(Debug)]
 pub struct Pooled<K, const MAX: u32> {
-    /// What the request made.
+    /// The key made from the request.
     pub key: K,
     /// Goes back to the pool when it is dropped.
     pub permit: cachify_core::Permit,
@@ -164,75 +161,16 @@ impl<'a, K: CacheKey + DeserializeOwned + Send, const MAX: u32> FromRequest<'a> 
 /// The handle, and a value whose fields are path parameters, or else query parameters.
 ///
 /// The body is in memory then, unless another argument took it.
-async fn read<K>(request: &Request, body: &mut RequestBody) -> Result<(Cachify, K)>
-where
-    K: DeserializeOwned,
-{
-    let cachify = request
-        .data()
-        .cloned()
-        .or_else(Cachify::current)
-        .ok_or_else(|| GetDataError(std::any::type_name::<Cachify>()))?;
-    let key = read_key(Params::all(request).iter(), request.uri().query()).map_err(Problem)?;
+async fn read<K: DeserializeOwned>(
+    request: &Request,
+    body: &mut RequestBody,
+) -> Result<(Cachify, K)> {
+    let cachify = request.data().cloned().or_else(Cachify::current);
+    let cachify = cachify.ok_or_else(|| GetDataError(std::any::type_name::<Cachify>()))?;
+    let key = read_key(path_params(request).iter(), request.uri().query()).map_err(Problem)?;
     if let Ok(unread) = body.take() {
-        let read = whole(&BodyRules::default(), unread).await;
-        *body = RequestBody::new(read.map_err(Problem)?);
+        let read = BodyRules::default().read(unread.into(), boxed).await;
+        *body = RequestBody::new(read.map_err(Problem)?.into());
     }
     Ok((cachify, key))
-}
-
-/// The path parameters.
-pub(crate) struct Params(Vec<(String, String)>);
-
-impl Params {
-    fn all(request: &Request) -> Self {
-        request.path_params().unwrap_or(Self(Vec::new()))
-    }
-
-    /// All of them if the key is made of any.
-    pub(crate) fn if_read(request: &Request, key: Option<&RequestKey>) -> Self {
-        match key {
-            Some(key) if key.reads_path() => Self::all(request),
-            _ => Self(Vec::new()),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
-    /// Returns a parameter by name; `None` if nested routes use the name twice, since either could
-    /// be meant.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let mut named = self.iter().filter(|(other, _)| *other == name);
-        let (_, value) = named.next()?;
-        named.next().is_none().then_some(value)
-    }
-}
-
-/// poem shows them as a map that may name one twice.
-impl<'de> Deserialize<'de> for Params {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Params;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("path parameters")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Params, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Params(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(Pairs)
-    }
 }

@@ -2,14 +2,17 @@
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod body;
+mod cache;
 mod extract;
 mod hold;
 #[cfg(feature = "server")]
 mod listener;
-mod middleware;
 #[cfg(feature = "openapi")]
 mod openapi;
-mod reject;
+mod problem;
+mod routed;
+mod scope;
 
 pub use cachify_core as core;
 #[doc(hidden)]
@@ -25,11 +28,13 @@ pub use cachify_core::{
 #[doc(inline)]
 pub use cachify_core::{cached, key, locked, once, pooled};
 
-pub use extract::{Locked, Pooled, RunOnce};
-pub use hold::{
-    LockEndpoint, LockMiddleware, OnceEndpoint, OnceMiddleware, PoolEndpoint, PoolMiddleware,
-};
+pub use cache::{CacheEndpoint, CacheMiddleware};
 #[cfg(feature = "server")]
-pub use listener::{HangupAcceptor, HangupListener, HangupStream};
-pub use middleware::{CacheEndpoint, CacheMiddleware, ScopeEndpoint, ScopeMiddleware};
-pub use reject::Problem;
+#[doc(inline)]
+pub use cachify_core::http::HangupStream;
+pub use extract::{Locked, Pooled, RunOnce};
+pub use hold::{HoldEndpoint, LockMiddleware, OnceMiddleware, PoolMiddleware};
+#[cfg(feature = "server")]
+pub use listener::{HangupAcceptor, HangupListener};
+pub use problem::Problem;
+pub use scope::{ScopeEndpoint, ScopeMiddleware};

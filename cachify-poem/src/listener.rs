@@ -1,13 +1,11 @@
 //! Clients that go away.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
+use cachify_core::http::HangupStream;
 use poem::http::uri::Scheme;
 use poem::listener::{Acceptor, Listener};
 use poem::web::{LocalAddr, RemoteAddr};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A listener whose server drops a handler when its client goes away.
 ///
@@ -70,60 +68,6 @@ impl<A: Acceptor> Acceptor for HangupAcceptor<A> {
 
     async fn accept(&mut self) -> io::Result<(Self::Io, LocalAddr, RemoteAddr, Scheme)> {
         let (inner, local, remote, scheme) = self.0.accept().await?;
-        let gone = false;
-        Ok((HangupStream { inner, gone }, local, remote, scheme))
-    }
-}
-
-/// A connection that refuses to write once its client has gone.
-#[derive(Debug)]
-pub struct HangupStream<S> {
-    inner: S,
-    gone: bool,
-}
-
-impl<S: Unpin> HangupStream<S> {
-    /// The connection to write to.
-    ///
-    /// After an error of reading, the server goes on to write and flush; only an error there has it
-    /// drop the handler.
-    fn writer(&mut self) -> io::Result<Pin<&mut S>> {
-        if self.gone {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        Ok(Pin::new(&mut self.inner))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for HangupStream<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.remaining();
-        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if let Poll::Ready(result) = &read {
-            self.gone |= result.is_err() || (before > 0 && buf.remaining() == before);
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for HangupStream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.writer()?.poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer()?.poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        Ok((HangupStream::new(inner), local, remote, scheme))
     }
 }

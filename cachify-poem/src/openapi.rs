@@ -6,7 +6,7 @@ use poem_openapi::registry::{
 };
 use poem_openapi::types::Type;
 
-use crate::Problem;
+use crate::problem::Problem;
 
 /// Status, description, and whether the answer says when to try again.
 const REFUSALS: [(u16, &str, bool); 7] = [

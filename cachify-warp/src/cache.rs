@@ -3,15 +3,12 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use cachify_core::http::{CacheRules, Framework};
+use cachify_core::http::{CacheRules, ReadBody};
 use cachify_core::{Cachify, Key};
 use futures_util::future::Either;
-use futures_util::stream;
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Limited};
-use warp::host::Authority;
-use warp::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use warp::http::HeaderName;
+use warp::http::request::Parts;
 use warp::reply::Response;
 use warp::{Rejection, Reply};
 
@@ -31,26 +28,20 @@ use crate::handler::Handler;
 /// ```
 #[must_use = "it does nothing until it is given to `cached`"]
 #[derive(Debug, Clone)]
-pub struct CacheOptions {
-    cachify: Cachify,
-    rules: Arc<CacheRules>,
-}
+pub struct CacheOptions(pub(crate) Arc<CacheRules>);
 
 impl CacheOptions {
     /// Caches in `cachify`, with its default time to live.
     pub fn new(cachify: &Cachify) -> Self {
-        Self {
-            cachify: cachify.clone(),
-            rules: Arc::new(CacheRules::without_template()),
-        }
+        Self(Arc::new(CacheRules::without_template(cachify)))
     }
 
-    /// Which headers of the request are in the key. Default: none.
+    /// Names the headers of the request that are in the key. Default: none.
     ///
-    /// What it says is believed: requests with `Authorization` or `Cookie` pass through uncached
-    /// unless the header is named here, and then one user gets what was made for another if the key
-    /// does not tell them apart. Answers that vary by a header that is named here are not looked up
-    /// a second time.
+    /// Nothing checks that they are. Requests with `Authorization` or `Cookie` pass through
+    /// uncached unless the header is named here. If it is named but not in the key, one user gets
+    /// the response made for another. Answers that vary by a header named here are not looked up a
+    /// second time.
     ///
     /// # Examples
     ///
@@ -80,7 +71,7 @@ impl CacheOptions {
     }
 
     fn with(mut self, change: impl FnOnce(&mut CacheRules)) -> Self {
-        change(Arc::make_mut(&mut self.rules));
+        change(Arc::make_mut(&mut self.0));
         self
     }
 }
@@ -88,19 +79,13 @@ impl CacheOptions {
 cachify_core::__cachify_cache_options!(CacheOptions);
 
 /// A handler whose responses are cached.
-pub(crate) struct CachedHandler<K, H> {
-    pub(crate) cache: CacheOptions,
-    pub(crate) key: K,
-    pub(crate) handler: H,
-}
+pub(crate) struct CachedHandler<K, H>(pub(crate) Arc<CacheRules>, pub(crate) K, pub(crate) H);
 
 impl<K, H> CachedHandler<K, H> {
     pub(crate) fn serve<Args, Kind>(
         self: &Arc<Self>,
         args: Args,
-        method: Method,
-        host: Option<Authority>,
-        headers: HeaderMap,
+        request: Parts,
     ) -> impl Future<Output = Result<Response, Rejection>> + Send + use<Args, Kind, K, H>
     where
         Args: Send + 'static,
@@ -108,70 +93,23 @@ impl<K, H> CachedHandler<K, H> {
         K: Fn(&Args) -> Key + Send + Sync + 'static,
         H: Handler<Args, Kind>,
     {
-        let (mut request, ()) = Request::new(()).into_parts();
-        request.method = method;
-        request.headers = headers;
-        if let Some(host) = host {
-            request.uri = host.into();
-        }
-        let CacheOptions { cachify, rules } = &self.cache;
-        let plan = rules.plan_keyed(&request, || (self.key)(&args));
-        if let Some(response) = rules.hit::<Warp>(cachify, &plan, &request) {
+        let Self(rules, key, _) = &**self;
+        let body: fn(ReadBody) -> _ = |read| match read.into_bytes() {
+            Ok(bytes) => bytes.into(),
+            Err(read) => warp::reply::stream(read.into_data_stream())
+                .into_response()
+                .into_body(),
+        };
+        let plan = rules.plan_keyed(&request, || key(&args));
+        if let Some(response) = rules.hit(&plan, &request, body) {
             return Either::Left(ready(Ok(response)));
         }
-        let this = Arc::clone(self);
+        let (this, rules) = (Arc::clone(self), Arc::clone(rules));
+        let cachify = rules.cachify().clone();
+        let call = move |_| cachify.scope(async move { this.2.call(args).await });
         // In a box, so that a hit does not carry the state of a miss around.
         Either::Right(Box::pin(async move {
-            let CacheOptions { cachify, rules } = &this.cache;
-            let inner = Arc::clone(&this);
-            let call = move |_| {
-                let cachify = inner.cache.cachify.clone();
-                cachify.scope(async move { inner.handler.call(args).await })
-            };
-            rules
-                .serve::<Warp, _, _, _>(cachify, plan, request, call)
-                .await
+            rules.serve(plan, request, body, call).await
         }))
-    }
-}
-
-/// Handles warp's responses.
-struct Warp;
-
-impl Framework for Warp {
-    type Response = Response;
-
-    fn head(response: &Response) -> (StatusCode, &HeaderMap) {
-        (response.status(), response.headers())
-    }
-
-    fn headers_mut(response: &mut Response) -> &mut HeaderMap {
-        response.headers_mut()
-    }
-
-    fn body_length(response: &Response) -> Option<u64> {
-        response.body().size_hint().exact()
-    }
-
-    async fn collect(
-        response: Response,
-        limit: usize,
-    ) -> Result<warp::http::Response<Bytes>, Response> {
-        let (parts, body) = response.into_parts();
-        match Limited::new(body, limit).collect().await {
-            Ok(read) => Ok(warp::http::Response::from_parts(parts, read.to_bytes())),
-            Err(error) => {
-                // It ends the way the other one did.
-                let broken = stream::once(ready(Err::<Bytes, _>(error)));
-                let mut broken = warp::reply::stream(broken).into_response();
-                *broken.status_mut() = parts.status;
-                *broken.headers_mut() = parts.headers;
-                Err(broken)
-            }
-        }
-    }
-
-    fn build(response: warp::http::Response<Bytes>) -> Response {
-        response.into_response()
     }
 }

@@ -1,25 +1,24 @@
 //! Extends filters.
 
-use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 
-use cachify_core::http::sorted_query;
-use cachify_core::{Cachify, Guard, Key, Permit};
+use cachify_core::http::HoldRules;
+use cachify_core::{Cachify, Error, Guard, Key, Permit};
 use warp::filters::BoxedFilter;
-use warp::host::Authority;
-use warp::http::{HeaderMap, Method, Request, Uri};
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
-use crate::cache::CachedHandler;
+use crate::cache::{CacheOptions, CachedHandler};
 use crate::handler::{Extracted, Handler, Route};
-use crate::hold::Take;
-use crate::{CacheOptions, LockOptions, OnceOptions, PoolOptions};
+use crate::hold::{LockOptions, OnceOptions, PoolOptions};
+use crate::problem::refuse;
+use crate::request::head;
 
 /// Caching, locks, run-once and pools on any filter.
 ///
-/// Keys are made of what the filter extracted: a path parameter, [`query`], [`warp::query()`],
-/// [`warp::header()`].
+/// Keys are made of what the filter extracted: a path parameter, [`query`](crate::query),
+/// [`warp::query()`], [`warp::header()`].
 ///
 /// A filter that cannot reject, such as [`warp::any()`] alone, becomes one that could by
 /// [`boxed`](Filter::boxed).
@@ -32,14 +31,14 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// `Authorization` or `Cookie`, successful ones that set no cookie and forbid no storing,
     /// `Vary` honoured. Rejections are not cached.
     ///
-    /// [`warp::get()`] rejects HEAD requests; [`get_or_head`] lets them in, and GET's entry answers
-    /// them. POST, PUT, PATCH and DELETE requests that a filter lets in run the handler, and reset
-    /// the key if it answers without an error.
+    /// [`warp::get()`] rejects HEAD requests; [`get_or_head`](crate::get_or_head) lets them in, and
+    /// GET's entry answers them. POST, PUT, PATCH and DELETE requests that a filter lets in run the
+    /// handler, and reset the key if it answers without an error.
     ///
     /// A filter of several paths, such as `a.or(b).unify()`, needs a key that tells them apart.
     /// Nothing checks that, since warp does not tell which one matched: extract
     /// [`warp::path::full()`], or cache each of them. For responses that depend on the host,
-    /// extract [`host`] and say [`keyed_by([header::HOST])`](CacheOptions::keyed_by).
+    /// extract [`host`](crate::host) and say [`keyed_by([header::HOST])`](CacheOptions::keyed_by).
     ///
     /// # Two requests at once
     ///
@@ -76,25 +75,17 @@ pub trait FilterExt: Route<Extract: Extracted> {
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
         handler: H,
     ) -> impl Route<Extract = (Response,)> {
-        let cached = Arc::new(CachedHandler {
-            cache,
-            key,
-            handler,
-        });
+        let cached = Arc::new(CachedHandler(cache.0, key, handler));
         Self::Extract::one(self)
-            .and(warp::method())
-            .and(warp::host::optional())
-            .and(warp::header::headers_cloned())
-            .and_then(move |args, method: Method, host, headers: HeaderMap| {
-                cached.serve(args, method, host, headers)
-            })
+            .and(head())
+            .and_then(move |args, head| cached.serve(args, head))
     }
 
     /// Handles one request at a time for each key, in all processes.
     ///
-    /// The others wait as long as [`LockOptions::wait`] says, first come, first served, and are then
-    /// rejected: [`recover`](crate::recover) answers 423. The lock is the same as that of a guard,
-    /// a macro or another filter of that key. It is given back before the response is sent.
+    /// The others wait as long as [`LockOptions::wait`] says, first come, first served, and are
+    /// then rejected: [`recover`](crate::recover) answers 423. The lock is the same as that of a
+    /// guard, a macro or another filter of that key. It is released before the response is sent.
     ///
     /// The handler is as for [`cached`](Self::cached), and runs in the scope of the lock's handle.
     ///
@@ -102,8 +93,8 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// Filters that come before are done before the lock is taken: `.and(warp::body::json())` reads
     /// the whole body first, so a stalled client does not block others. The handler reads the body
-    /// of [`warp::body::stream()`] under the lock; [`LockOptions::max_hold`], 1 minute by default, bounds
-    /// how long. warp itself has no time limit for bodies.
+    /// of [`warp::body::stream()`] under the lock, for at most [`LockOptions::max_hold`], 1 minute
+    /// by default. warp itself has no time limit for bodies.
     ///
     /// # When the lock is lost
     ///
@@ -133,7 +124,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
         handler: H,
     ) -> BoxedFilter<(Response,)> {
-        then_held(self, lock.into(), key, handler)
+        then_held(self, lock.into().0, key, handler)
     }
 
     /// Handles a request unless another one of its key is running, in any process.
@@ -146,13 +137,13 @@ pub trait FilterExt: Route<Extract: Extracted> {
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
         handler: H,
     ) -> BoxedFilter<(Response,)> {
-        then_held(self, once.into(), key, handler)
+        then_held(self, once.into().0, key, handler)
     }
 
     /// Limits how many requests of each key are handled at a time, in all processes together.
     ///
-    /// The others wait as long as [`PoolOptions::wait`] says, first come, first served, and are then
-    /// rejected: [`recover`](crate::recover) answers 429. All else is as with
+    /// The others wait as long as [`PoolOptions::wait`] says, first come, first served, and are
+    /// then rejected: [`recover`](crate::recover) answers 429. All else is as with
     /// [`then_locked`](Self::then_locked).
     fn then_pooled<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,
@@ -160,7 +151,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
         handler: H,
     ) -> BoxedFilter<(Response,)> {
-        then_held(self, pool, key, handler)
+        then_held(self, pool.0, key, handler)
     }
 
     /// Lets one request at a time pass for each key, and appends the [`Guard`] to what is
@@ -209,7 +200,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
         lock: impl Into<LockOptions>,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
     ) -> <Self::Extract as Extracted>::Held<Guard> {
-        held(self, lock.into(), key)
+        held(self, lock.into().0, key, HoldRules::guard)
     }
 
     /// Lets a request pass unless another one of its key is running, and appends the [`Guard`] to
@@ -222,7 +213,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
         once: impl Into<OnceOptions>,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
     ) -> <Self::Extract as Extracted>::Held<Guard> {
-        held(self, once.into(), key)
+        held(self, once.into().0, key, HoldRules::guard)
     }
 
     /// Limits how many requests of each key pass at a time, and appends the [`Permit`] to what is
@@ -235,7 +226,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
         pool: PoolOptions,
         key: impl Fn(&Self::Extract) -> Key + Send + Sync + 'static,
     ) -> <Self::Extract as Extracted>::Held<Permit> {
-        held(self, pool, key)
+        held(self, pool.0, key, HoldRules::permit)
     }
 
     /// Handles requests in the [scope](Cachify::scope) of a handle, which is then that of all
@@ -260,145 +251,66 @@ pub trait FilterExt: Route<Extract: Extracted> {
         cachify: &Cachify,
         handler: H,
     ) -> impl Route<Extract = (Response,)> + use<Self, H, Kind> {
-        let scoped = Arc::new((cachify.clone(), handler));
+        let (cachify, handler) = (cachify.clone(), Arc::new(handler));
         Self::Extract::one(self).and_then(move |args| {
-            let scoped = Arc::clone(&scoped);
-            let (cachify, _) = &*scoped;
-            cachify
-                .clone()
-                .scope(async move { scoped.1.call(args).await })
+            let handler = Arc::clone(&handler);
+            let call = async move { handler.call(args).await };
+            cachify.clone().scope(call)
         })
     }
 }
 
 impl<F: Route<Extract: Extracted>> FilterExt for F {}
 
-fn then_held<F, T, K, H, Kind>(filter: F, hold: T, key: K, handler: H) -> BoxedFilter<(Response,)>
+fn then_held<F, K, H, Kind>(
+    filter: F,
+    rules: HoldRules<Response>,
+    key: K,
+    handler: H,
+) -> BoxedFilter<(Response,)>
 where
     F: Route<Extract: Extracted>,
-    T: Take,
     K: Fn(&F::Extract) -> Key + Send + Sync + 'static,
     H: Handler<F::Extract, Kind>,
     Kind: 'static,
 {
-    let held = Arc::new((hold, key, handler));
+    let held = Arc::new((rules, key, handler));
     F::Extract::one(filter)
         .and_then(move |args: F::Extract| {
             let held = Arc::clone(&held);
             async move {
-                let (hold, key, handler) = &*held;
+                let (rules, key, handler) = &*held;
                 let key = key(&args);
                 // In a box, so that it is moved at the price of a pointer.
                 let work = Box::pin(async { handler.call(args).await });
-                hold.run(key, work).await?
+                let work = rules.cachify().scope(work);
+                let response = rules.run(&key, work).await;
+                response.map_err(|error| refuse(rules, error))?
             }
         })
         .boxed()
 }
 
-fn held<F, T, K>(filter: F, hold: T, key: K) -> <F::Extract as Extracted>::Held<T::Guard>
+fn held<F, K, A, Fut, G>(
+    filter: F,
+    rules: HoldRules<Response>,
+    key: K,
+    acquire: A,
+) -> <F::Extract as Extracted>::Held<G>
 where
     F: Route<Extract: Extracted>,
-    T: Take,
     K: Fn(&F::Extract) -> Key + Send + Sync + 'static,
+    A: Fn(Arc<HoldRules<Response>>, Key) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<G, Error>> + Send,
+    G: Send + 'static,
 {
-    let held = Arc::new((hold, key));
+    let (rules, key) = (Arc::new(rules), Arc::new(key));
     F::Extract::held(F::Extract::one(filter).and_then(move |args: F::Extract| {
-        let held = Arc::clone(&held);
+        let rules = Arc::clone(&rules);
+        let acquired = acquire(Arc::clone(&rules), key(&args));
         async move {
-            let (hold, key) = &*held;
-            let key = key(&args);
-            Ok::<_, Rejection>((args, hold.take(key, None).await?))
+            let guard = acquired.await.map_err(|error| refuse(&rules, error))?;
+            Ok::<_, Rejection>((args, guard))
         }
     }))
-}
-
-/// Extracts the handle.
-///
-/// # Examples
-///
-/// ```
-/// use cachify_warp::{Cachify, Problem, key, with_cachify};
-/// use warp::Filter;
-///
-/// async fn forget(user_id: i64, cachify: Cachify) -> Result<&'static str, Problem> {
-///     cachify.reset(&key!("read_user-{user_id}")).await?;
-///     Ok("forgotten")
-/// }
-///
-/// let cachify = Cachify::memory();
-/// let route = warp::path!("users" / i64).and(warp::delete()).and(with_cachify(&cachify)).then(forget);
-/// ```
-pub fn with_cachify(
-    cachify: &Cachify,
-) -> impl Filter<Extract = (Cachify,), Error = Infallible> + Clone + Send + Sync + 'static + use<> {
-    let cachify = cachify.clone();
-    warp::any().map(move || cachify.clone())
-}
-
-/// Lets GET and HEAD requests pass: what a cached route can answer.
-///
-/// A server sends no bodies to HEAD requests, so that a handler can treat both alike.
-pub fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Copy + Send + Sync + 'static
-{
-    warp::get().or(warp::head()).unify()
-}
-
-/// Extracts the [host](cachify_core::http::host) that a request was sent to, for a key: empty if
-/// there is none.
-///
-/// It is the same over all versions of HTTP, in lower case and without a default port.
-///
-/// # Examples
-///
-/// ```
-/// use cachify_warp::{CacheOptions, Cachify, FilterExt, host, key};
-/// use warp::{Filter, http::header};
-///
-/// async fn shop(host: String) -> String {
-///     format!("the shop of {host}")
-/// }
-///
-/// let cache = CacheOptions::new(&Cachify::memory()).keyed_by([header::HOST]);
-/// let shop = warp::path::end()
-///     .and(warp::get())
-///     .and(host())
-///     .cached(cache, |(host,)| key!("shop-{host}"), shop);
-/// ```
-pub fn host() -> impl Filter<Extract = (String,), Error = Rejection> + Copy + Send + Sync + 'static
-{
-    warp::host::optional().map(|authority: Option<Authority>| {
-        let (mut request, ()) = Request::new(()).into_parts();
-        request.uri = authority.map(Uri::from).unwrap_or_default();
-        cachify_core::http::host(&request)
-            .unwrap_or_default()
-            .into_owned()
-    })
-}
-
-/// Extracts the whole query, sorted by the names of its parameters, for a key: empty if there is
-/// none.
-///
-/// # Examples
-///
-/// ```
-/// use cachify_warp::{CacheOptions, Cachify, FilterExt, key, query};
-/// use warp::Filter;
-///
-/// async fn list_users(query: String) -> String {
-///     format!("users of {query}")
-/// }
-///
-/// let list = warp::path!("users").and(warp::get()).and(query()).cached(
-///     CacheOptions::new(&Cachify::memory()),
-///     |(query,)| key!("list_users-{query}"),
-///     list_users,
-/// );
-/// ```
-pub fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy + Send + Sync + 'static
-{
-    warp::query::raw()
-        .or(warp::any().map(String::new))
-        .unify()
-        .map(|query: String| sorted_query(&query).into_owned())
 }

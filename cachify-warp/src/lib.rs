@@ -6,7 +6,8 @@ mod cache;
 mod filter;
 pub mod handler;
 mod hold;
-mod reject;
+mod problem;
+mod request;
 
 pub use cachify_core as core;
 #[doc(hidden)]
@@ -23,6 +24,7 @@ pub use cachify_core::{
 pub use cachify_core::{cached, key, locked, once, pooled};
 
 pub use cache::CacheOptions;
-pub use filter::{FilterExt, get_or_head, host, query, with_cachify};
+pub use filter::FilterExt;
 pub use hold::{LockOptions, OnceOptions, PoolOptions};
-pub use reject::{Problem, recover};
+pub use problem::{Problem, recover};
+pub use request::{get_or_head, host, query, with_cachify};

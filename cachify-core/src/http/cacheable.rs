@@ -4,18 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{
     AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, DATE, EXPIRES, HeaderMap,
-    HeaderName, HeaderValue, IF_MATCH, IF_UNMODIFIED_SINCE, SET_COOKIE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE, VARY,
+    HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, SET_COOKIE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    VARY,
 };
 use http::{Method, StatusCode};
 
-use super::answer::Fwd;
+use super::cache_status::Fwd;
 use super::cookies::Ignored;
 use super::directives::{
     Directives, LARGEST, Targeted, cache_control, delta_seconds, pragma_forbids, targeted,
 };
-use super::stored::Stored;
-use crate::clock::Moment;
+use super::fields::date;
 use crate::observe::Why;
 
 /// Statuses that are stored unless the rules say otherwise. They are those of the cacheable ones
@@ -89,56 +88,7 @@ pub(super) fn admit(
     Ok(headers.contains_key(AUTHORIZATION) && !keyed.contains(&AUTHORIZATION))
 }
 
-/// The wishes of a request's `Cache-Control`, if the rules honor it.
-///
-/// There is no `max-stale`: nothing stale is ever at hand.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Wish {
-    /// A new response, also for the others.
-    pub(super) fresh: bool,
-    /// A stored response or none.
-    pub(super) only_stored: bool,
-    /// The greatest age, in seconds.
-    max_age: Option<u64>,
-    /// For how many seconds it must stay fresh.
-    min_fresh: Option<u64>,
-}
-
-impl Wish {
-    /// Reads a request; `None` if its response must not be stored.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
-        // What cannot be parsed may forbid storing.
-        let directives = cache_control(headers).ok()?.unwrap_or_default();
-        if directives.no_store && !directives.only_if_cached {
-            return None;
-        }
-        Some(Self {
-            fresh: directives.no_cache || directives.max_age == Some(0),
-            only_stored: directives.only_if_cached,
-            max_age: directives.max_age,
-            min_fresh: directives.min_fresh,
-        })
-    }
-
-    /// Returns whether it depends on the response whether it will do.
-    pub(super) fn is_choosy(self) -> bool {
-        self.max_age.is_some() || self.min_fresh.is_some()
-    }
-
-    /// Returns whether a stored response will do.
-    pub(super) fn accepts(self, stored: &Stored, now: impl FnOnce() -> Moment) -> bool {
-        if self.fresh || !self.is_choosy() {
-            return !self.fresh;
-        }
-        let (age, left) = stored.age(now());
-        self.max_age.is_none_or(|most| age <= most)
-            && self
-                .min_fresh
-                .is_none_or(|least| left.is_none_or(|left| left >= least))
-    }
-}
-
-/// Why an answer is not stored.
+/// The reason not to store an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The failure is temporary, and says nothing about the next answer.
@@ -154,14 +104,14 @@ impl Refusal {
     }
 }
 
-/// What the head of an answer says about storing it.
+/// The rules for storing an answer, as its head gives them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Storable {
     /// The fields that it varies by, sorted.
     pub(super) vary: Vec<HeaderName>,
-    /// How long it is fresh from when it was made, if it says so.
+    /// Its freshness lifetime, if it gives one.
     pub(super) lifetime: Option<Duration>,
-    /// Whether requests with `Authorization` may get it too.
+    /// Requests with `Authorization` may get it too.
     pub(super) open: bool,
 }
 
@@ -273,26 +223,6 @@ pub(super) fn initial_age(headers: &HeaderMap, now: SystemTime, delay: Duration)
     apparent.max(corrected).min(LARGEST)
 }
 
-/// Reads a date of any of the three forms, in any case (RFC 9111, 4.2).
-pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
-    let text = value.to_str().ok()?;
-    httpdate::parse_http_date(text).ok().or_else(|| {
-        let mut in_word = false;
-        let capitalized: String = text
-            .chars()
-            .map(|letter| {
-                let first = !std::mem::replace(&mut in_word, letter.is_ascii_alphabetic());
-                if first {
-                    letter.to_ascii_uppercase()
-                } else {
-                    letter.to_ascii_lowercase()
-                }
-            })
-            .collect();
-        httpdate::parse_http_date(&capitalized.replace("Gmt", "GMT")).ok()
-    })
-}
-
 fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Refusal> {
     let mut fields = Vec::new();
     for value in headers.get_all(VARY) {
@@ -312,32 +242,13 @@ fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Refusal> {
     Ok(fields)
 }
 
-/// The members of a comma-separated list; commas in quotes do not separate.
-pub(super) fn list(line: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(line);
-    std::iter::from_fn(move || {
-        let line = rest?;
-        let (mut quoted, mut escaped) = (false, false);
-        let end = line.bytes().position(|byte| {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = quoted,
-                b'"' => quoted = !quoted,
-                _ => return byte == b',' && !quoted,
-            }
-            false
-        });
-        rest = end.map(|end| &line[end + 1..]);
-        let item = end.map_or(line, |end| &line[..end]);
-        Some(item.trim())
-    })
-    .filter(|item| !item.is_empty())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::fields::list;
+    use super::super::wish::Wish;
     use super::*;
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -347,7 +258,7 @@ mod tests {
             .collect()
     }
 
-    /// What the next answer is expected to be.
+    /// The kind of answer that is expected next.
     #[derive(Debug, PartialEq)]
     enum Next {
         Any,

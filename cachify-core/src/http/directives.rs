@@ -77,7 +77,7 @@ pub(super) fn pragma_forbids(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What the targeted fields of a response say.
+/// The directives in the targeted fields of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Targeted {
     Absent,
@@ -193,7 +193,7 @@ fn dictionary(value: &[u8]) -> Option<Option<Directives>> {
     Some(Some(directives))
 }
 
-/// What is left to read.
+/// The text left to read.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {

@@ -4,11 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::cacheable::{Wish, date, initial_age};
+use super::cacheable::initial_age;
 use super::cookies::Ignored;
 use super::directives::{cache_control, pragma_forbids, targeted};
+use super::fields::date;
 use super::stored::Stored;
 use super::vary::meaning;
+use super::wish::Wish;
 use crate::codec;
 
 /// Decodes a response, and asserts that no field of it can become framing.

@@ -13,7 +13,7 @@ use crate::Key;
 /// How long a key is passed through after an answer that could not be stored.
 const PASS_FOR: Duration = Duration::from_mins(1);
 
-/// How many keys are remembered; past them, all are forgotten.
+/// The most keys that are remembered. Beyond that, all are forgotten.
 const REMEMBERED: usize = 10_000;
 
 /// Keys whose last answer could not be stored. For a minute, or until an answer can be stored

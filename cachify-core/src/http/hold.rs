@@ -1,230 +1,113 @@
 //! Routes that run under a lock, once at a time, or a limited number at a time.
 
+use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
-
-use super::request_key::{RequestKey, decoded};
+use super::body::BodyRules;
+use super::request_key::RequestKey;
 use crate::backend::SlotKind;
-use crate::{Cachify, Error, ErrorKind, Key};
+use crate::slot::hold::Holding;
+use crate::{Cachify, Error, Guard, Key, Permit};
 
-/// Configures how a request's body is read before a lock or permit is taken for it.
+/// How long a handler may take by default. Most proxies and clients give up on a response after a
+/// minute.
+const MAX_HOLD: Duration = Duration::from_mins(1);
+
+/// Configures under which lock or permit a route runs, and how a request is answered that does not
+/// get it.
 ///
-/// A client decides how fast its body arrives. If a route waited for the body while holding a lock
-/// or permit, one stalled client would block all others.
+/// `R` is the response of the framework. An adapter has [`run`](Self::run) run the inner service,
+/// and [refuses](Self::refuse) a request on an error.
 ///
-/// An example is at [`read`](Self::read).
+/// An example is at [`run`](Self::run).
+pub struct HoldRules<R> {
+    cachify: Cachify,
+    terms: Terms,
+    on_contended: Option<Arc<dyn Fn() -> R + Send + Sync>>,
+    on_error: Option<Arc<dyn Fn(Error) -> R + Send + Sync>>,
+}
+
 #[derive(Debug, Clone, Copy)]
-pub struct BodyRules {
-    limit: usize,
-    time: Duration,
-    streams: bool,
-}
-
-impl Default for BodyRules {
-    fn default() -> Self {
-        Self {
-            limit: 2 << 20,
-            time: Duration::from_secs(10),
-            streams: false,
-        }
-    }
-}
-
-impl BodyRules {
-    /// Sets the longest body that is read, in bytes. Default: 2 MiB.
-    pub fn limit(&mut self, bytes: usize) {
-        self.limit = bytes;
-        self.streams = false;
-    }
-
-    /// Sets how long a body may take to arrive. Default: 10 s.
-    pub fn time(&mut self, time: Duration) {
-        self.time = time;
-        self.streams = false;
-    }
-
-    /// Leaves bodies to the handler.
-    pub fn stream(&mut self) {
-        self.streams = true;
-    }
-
-    /// Reads a body with `read`. `read` gets the limit, and returns the body for the handler, or
-    /// `None` if the body is longer.
-    ///
-    /// # Errors
-    ///
-    /// [`SlowBody`](ErrorKind::SlowBody) if the body does not arrive in time,
-    /// [`LongBody`](ErrorKind::LongBody) if it is too long.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops `read`. Nothing is held meanwhile.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use cachify_core::ErrorKind;
-    /// use cachify_core::http::BodyRules;
-    ///
-    /// #[tokio::main]
-    /// async fn main() -> Result<(), cachify_core::Error> {
-    ///     let mut rules = BodyRules::default();
-    ///     rules.limit(4);
-    ///
-    ///     let read = async |body: &'static str, limit| (body.len() <= limit).then_some(body);
-    ///     assert_eq!(rules.read("four", read).await?, "four");
-    ///     let error = rules.read("longer", read).await.unwrap_err();
-    ///     assert_eq!(error.kind(), ErrorKind::LongBody);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub async fn read<B>(
-        &self,
-        body: B,
-        read: impl AsyncFnOnce(B, usize) -> Option<B>,
-    ) -> Result<B, Error> {
-        if self.streams {
-            return Ok(body);
-        }
-        match tokio::time::timeout(self.time, read(body, self.limit)).await {
-            Ok(Some(body)) => Ok(body),
-            Ok(None) => Err(Error::new(
-                ErrorKind::LongBody,
-                "the body of a request is longer than what is read before a lock or permit is taken; raise the limit, or stream it",
-            )),
-            Err(_) => Err(Error::new(
-                ErrorKind::SlowBody,
-                "the body of a request did not arrive in time; nothing was held for it",
-            )),
-        }
-    }
-}
-
-/// Under which lock or permit a route runs.
-///
-/// An adapter renders the [`key`](Self::key) of a request, [reads](BodyRules::read) its body, has
-/// [`run`](Self::run) run the inner service, and answers errors with [`problem`](super::problem) or
-/// as its user says.
-#[derive(Debug, Clone)]
-pub struct HoldRules {
-    key: RequestKey,
+struct Terms {
     kind: SlotKind,
     max: u32,
     once: bool,
     ttl: Option<Duration>,
     wait: Duration,
     max_hold: Option<Duration>,
-    body: BodyRules,
+    /// `run` sets no time limit.
+    endless: bool,
 }
 
-impl HoldRules {
-    /// How long a handler may take by default.
-    ///
-    /// Most proxies and clients give up on a response after a minute.
-    pub const MAX_HOLD: Duration = Duration::from_mins(1);
-
+impl<R> HoldRules<R> {
     /// Runs one request at a time for each key; the others may wait.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`RequestKey::parse`].
-    pub fn lock(template: &str) -> Result<Self, Error> {
-        Ok(Self {
-            key: RequestKey::parse(template)?,
+    pub fn lock(cachify: &Cachify) -> Self {
+        let terms = Terms {
             kind: SlotKind::Lock,
             max: 1,
             once: false,
             ttl: None,
             wait: Duration::ZERO,
-            max_hold: Some(Self::MAX_HOLD),
-            body: BodyRules::default(),
-        })
+            max_hold: None,
+            endless: false,
+        };
+        Self {
+            cachify: cachify.clone(),
+            terms,
+            on_contended: None,
+            on_error: None,
+        }
     }
 
     /// Runs one request at a time for each key; the others are refused, as with [`Cachify::once`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`RequestKey::parse`].
-    pub fn once(template: &str) -> Result<Self, Error> {
-        let once = true;
-        Self::lock(template).map(|rules| Self { once, ..rules })
+    pub fn once(cachify: &Cachify) -> Self {
+        let mut rules = Self::lock(cachify);
+        rules.terms.once = true;
+        rules
     }
 
-    /// At most `max` requests at a time for each key.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`RequestKey::parse`].
-    pub fn pool(template: &str, max: u32) -> Result<Self, Error> {
-        let kind = SlotKind::Pool;
-        Self::lock(template).map(|rules| Self { kind, max, ..rules })
+    /// Runs at most `max` requests at a time for each key; the others may wait.
+    pub fn pool(cachify: &Cachify, max: u32) -> Self {
+        let mut rules = Self::lock(cachify);
+        (rules.terms.kind, rules.terms.max) = (SlotKind::Pool, max);
+        rules
     }
 
     /// Sets how long the hold of a request that died blocks the others. Default: the handle's
     /// `lock_ttl`, 30 s. At least 1 s.
     pub fn ttl(&mut self, ttl: Duration) {
-        self.ttl = Some(ttl);
+        self.terms.ttl = Some(ttl);
     }
 
     /// Sets how long a request waits. Default: not at all.
     pub fn wait(&mut self, wait: Duration) {
-        self.wait = wait;
+        self.terms.wait = wait;
     }
 
-    /// Sets how long a handler may take before it is stopped; `None` means no limit. Default: 1
-    /// minute. At least 1 s.
+    /// Sets how long a lock or permit may be held; `None` means no limit. At least 1 s. Default: 1
+    /// minute in [`run`](Self::run), no limit for guards and permits.
     pub fn max_hold(&mut self, max_hold: Option<Duration>) {
-        self.max_hold = max_hold;
+        (self.terms.max_hold, self.terms.endless) = (max_hold, max_hold.is_none());
     }
 
-    /// Returns the rules for reading bodies, to change them.
-    pub fn body_mut(&mut self) -> &mut BodyRules {
-        &mut self.body
+    /// Sets the answer while other requests hold the lock or all permits.
+    pub fn on_contended(&mut self, answer: impl Fn() -> R + Send + Sync + 'static) {
+        self.on_contended = Some(Arc::new(answer));
     }
 
-    /// Returns the rules for reading bodies.
-    pub fn body(&self) -> &BodyRules {
-        &self.body
+    /// Sets the answer to all other errors.
+    pub fn on_error(&mut self, answer: impl Fn(Error) -> R + Send + Sync + 'static) {
+        self.on_error = Some(Arc::new(answer));
     }
 
-    /// Returns how requests are keyed.
-    pub fn request_key(&self) -> &RequestKey {
-        &self.key
+    /// Returns the handle.
+    pub fn cachify(&self) -> &Cachify {
+        &self.cachify
     }
 
-    /// Renders the key of a request; `param` returns a path parameter by name.
-    ///
-    /// # Errors
-    ///
-    /// [`Request`](ErrorKind::Request) if the client could have sent the missing part: a query
-    /// parameter, a header, or a UTF-8 path. [`Template`](ErrorKind::Template) if no request of the
-    /// route can fill a placeholder: its path has no such parameter.
-    pub fn key<'a>(
-        &self,
-        request: &'a Parts,
-        param: impl Fn(&str) -> Option<&'a str>,
-    ) -> Result<Key, Error> {
-        self.key.render(request, param).map_err(|missing| {
-            let name = missing.name();
-            let message = if !is_path_parameter(name) {
-                format!("a request lacks `{{{name}}}`, which the key of its route is made of")
-            } else if std::str::from_utf8(&decoded(request.uri.path())).is_err() {
-                "the path of a request is not UTF-8".to_owned()
-            } else {
-                return missing.into();
-            };
-            Error::new(ErrorKind::Request, message).with_template(missing.template())
-        })
-    }
-
-    /// Gets hold of the key, runs `work`, which is not polled before, and lets go.
+    /// Acquires the key, runs `work`, which is not polled before, and releases the key.
     ///
     /// # Errors
     ///
@@ -232,7 +115,7 @@ impl HoldRules {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `work` and lets go in the background.
+    /// Dropping the future drops `work` and releases the key in the background.
     ///
     /// # Panics
     ///
@@ -243,42 +126,179 @@ impl HoldRules {
     /// ```
     /// use cachify_core::http::HoldRules;
     /// use cachify_core::{Cachify, key};
-    /// use http::Request;
     ///
     /// #[tokio::main]
-    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     let cachify = Cachify::memory();
-    ///     let rules = HoldRules::once("report-{id}")?;
-    ///     let (request, ()) = Request::post("/reports/7").body(())?.into_parts();
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let mut rules = HoldRules::once(&Cachify::memory());
+    ///     rules.on_contended(|| "in progress");
     ///
-    ///     // The framework's router knows the path parameters.
-    ///     let key = rules.key(&request, |name| (name == "id").then_some("7"))?;
-    ///     assert_eq!(key, key!("report-7"));
-    ///     assert_eq!(rules.run(&cachify, &key, async { "made" }).await?, "made");
+    ///     let key = key!("report-7");
+    ///     let second = rules.run(&key, rules.run(&key, async { "made" })).await?;
+    ///     let answer = rules.refuse(second.unwrap_err())?;
+    ///     assert_eq!(answer(), "in progress");
     ///     Ok(())
     /// }
     /// ```
-    pub async fn run<F: Future>(
-        &self,
-        cachify: &Cachify,
-        key: &Key,
-        work: F,
-    ) -> Result<F::Output, Error> {
-        let mut request = cachify.request(self.kind, key, self.max);
-        request.ttl = self.ttl.unwrap_or(request.ttl);
-        request.wait = self.wait;
-        request.max_hold = self.max_hold;
-        let (holding, _) = request
-            .acquire()
-            .await
-            .map_err(|error| if self.once { error.of_once() } else { error })?;
+    pub async fn run<F: Future>(&self, key: &Key, work: F) -> Result<F::Output, Error> {
+        let max_hold = self.terms.max_hold;
+        let max_hold = max_hold.or((!self.terms.endless).then_some(MAX_HOLD));
+        let (holding, _) = self.acquire(key, max_hold).await?;
         let output = holding.run(work).await?;
         holding.finish().await;
         Ok(output)
     }
+
+    /// Acquires the key of a lock or run-once, for a handler that releases it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lock::acquire`](crate::Lock::acquire) or [`Once::acquire`](crate::Once::acquire).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing stays held.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use cachify_core::http::HoldRules;
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let rules = Arc::new(HoldRules::<()>::lock(&Cachify::memory()));
+    ///     let guard = rules.guard(key!("report-7")).await?;
+    ///     assert!(!guard.is_lost());
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn guard(self: Arc<Self>, key: Key) -> Result<Guard, Error> {
+        let (holding, fence) = self.acquire(&key, self.terms.max_hold).await?;
+        Ok(Guard { holding, fence })
+    }
+
+    /// Acquires a permit of a pool, for a handler that releases it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pool::acquire`](crate::Pool::acquire).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing stays held.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use cachify_core::http::HoldRules;
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let rules = Arc::new(HoldRules::<()>::pool(&Cachify::memory(), 10));
+    ///     let permit = rules.permit(key!("report-7")).await?;
+    ///     assert!(!permit.is_lost());
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn permit(self: Arc<Self>, key: Key) -> Result<Permit, Error> {
+        let (holding, _) = self.acquire(&key, self.terms.max_hold).await?;
+        Ok(Permit { holding })
+    }
+
+    async fn acquire(
+        &self,
+        key: &Key,
+        max_hold: Option<Duration>,
+    ) -> Result<(Holding, u64), Error> {
+        let terms = &self.terms;
+        let mut request = self.cachify.request(terms.kind, key, terms.max);
+        request.ttl = terms.ttl.unwrap_or(request.ttl);
+        request.wait = terms.wait;
+        request.max_hold = max_hold;
+        let acquired = request.acquire().await;
+        acquired.map_err(|error| if terms.once { error.of_once() } else { error })
+    }
+
+    /// Returns what the options say to answer in place of an error.
+    ///
+    /// # Errors
+    ///
+    /// The error itself, if they say nothing about it.
+    pub fn refuse(&self, error: Error) -> Result<Arc<dyn Fn() -> R + Send + Sync>, Error>
+    where
+        R: 'static,
+    {
+        match (&self.on_contended, &self.on_error) {
+            (Some(answer), _) if error.is_contended() => Ok(Arc::clone(answer)),
+            (_, Some(answer)) if !error.is_contended() => {
+                let answer = Arc::clone(answer);
+                Ok(Arc::new(move || answer(error.clone())))
+            }
+            _ => Err(error),
+        }
+    }
 }
 
-/// Returns whether the route, rather than each request, decides if a placeholder has a value.
-fn is_path_parameter(name: &str) -> bool {
-    name != "host" && !name.contains('.')
+impl<R> Clone for HoldRules<R> {
+    fn clone(&self) -> Self {
+        Self {
+            cachify: self.cachify.clone(),
+            terms: self.terms,
+            on_contended: self.on_contended.clone(),
+            on_error: self.on_error.clone(),
+        }
+    }
+}
+
+impl<R> fmt::Debug for HoldRules<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = &mut f.debug_struct("HoldRules");
+        rules.field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
+/// A route that runs under a lock or permit whose key the request makes.
+///
+/// An adapter renders the [`key`](RequestKey::require) of a request, [reads](BodyRules::read) its
+/// body, and has the rules [run](HoldRules::run) the inner service.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct HeldRoute<R> {
+    /// Makes the key of a request.
+    pub key: RequestKey,
+    /// Reads bodies, before anything is held.
+    pub body: BodyRules,
+    /// Runs the handler, or refuses the request.
+    pub rules: HoldRules<R>,
+}
+
+impl<R> HeldRoute<R> {
+    /// Reads bodies with the default limits.
+    pub fn new(key: RequestKey, rules: HoldRules<R>) -> Self {
+        let body = BodyRules::default();
+        Self { key, body, rules }
+    }
+}
+
+impl<R> Clone for HeldRoute<R> {
+    fn clone(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            body: self.body,
+            rules: self.rules.clone(),
+        }
+    }
 }

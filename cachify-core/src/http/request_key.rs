@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::cookies::values;
-use super::routed::{Params, Routed, host, wildcard, with_host};
+use super::routed::{Routed, host, param, wildcard, with_host};
 use super::stored::push_hex;
 use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 
@@ -41,6 +41,16 @@ pub struct RequestKey {
 }
 
 impl RequestKey {
+    /// Takes apart a template that the program has written out.
+    ///
+    /// # Panics
+    ///
+    /// If the template is malformed: with the error of [`parse`](Self::parse).
+    #[track_caller]
+    pub fn new(template: &str) -> Self {
+        Self::parse(template).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// Takes a template apart.
     ///
     /// # Errors
@@ -53,11 +63,8 @@ impl RequestKey {
     /// ```
     /// use cachify_core::http::RequestKey;
     ///
-    /// let key = RequestKey::parse("list-{tenant}-{query.page}")?;
-    /// let (parts, ()) = http::Request::get("/acme?page=2").body(())?.into_parts();
-    /// let key = key.render(&parts, |name| (name == "tenant").then_some("acme"))?;
-    /// assert_eq!(key.as_str(), "list-acme-2");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// assert!(RequestKey::parse("list-{tenant}-{query.page}").is_ok());
+    /// assert!(RequestKey::parse("list-{tenant.id}").is_err());
     /// ```
     pub fn parse(template: &str) -> Result<Self, Error> {
         let parsed = KeyTemplate::parse(template)?;
@@ -105,22 +112,31 @@ impl RequestKey {
             .any(|name| matches!(RequestPart::of(name), RequestPart::Path(_)))
     }
 
-    /// Renders the key of a request; `param` returns the path parameter of a name.
+    /// Renders the key of a request that has to have one. Wildcards are decoded, as handlers see
+    /// them, so that a handler can make the same key.
     ///
     /// # Errors
     ///
-    /// When the request does not fill a placeholder.
-    pub fn render<'a>(
-        &self,
-        request: &'a Parts,
-        param: impl Fn(&str) -> Option<&'a str>,
-    ) -> Result<Key, MissingPlaceholder> {
-        let path = request.uri.path();
-        self.render_routed(request, &Params { path, param })
+    /// [`Request`](ErrorKind::Request) if the client could have sent the missing part: a query
+    /// parameter, a header, or a UTF-8 path. [`Template`](ErrorKind::Template) if no request of the
+    /// route can fill a placeholder: its path has no such parameter.
+    pub fn require(&self, request: &Parts, routed: &impl Routed) -> Result<Key, Error> {
+        self.render(request, &Decoded(routed)).map_err(|missing| {
+            let name = missing.name();
+            // The route, rather than each request, decides which path parameters there are.
+            let message = if !matches!(RequestPart::of(name), RequestPart::Path(_)) {
+                format!("a request lacks `{{{name}}}`, which the key of its route is made of")
+            } else if std::str::from_utf8(&decoded(request.uri.path())).is_err() {
+                "the path of a request is not UTF-8".to_owned()
+            } else {
+                return missing.into();
+            };
+            Error::new(ErrorKind::Request, message).with_template(missing.template())
+        })
     }
 
-    /// Renders the key of a routed request.
-    pub(super) fn render_routed(
+    /// Renders the key of a request.
+    pub(super) fn render(
         &self,
         request: &Parts,
         routed: &impl Routed,
@@ -133,7 +149,7 @@ impl RequestKey {
         self.template
             .render_with(|name| match RequestPart::of(name) {
                 RequestPart::Path(name) => {
-                    let value = wildcard(routed, name).or_else(|| routed.param(name));
+                    let value = wildcard(routed, name).or_else(|| param(routed, name));
                     value.map(|value| value.as_bytes().into())
                 }
                 RequestPart::WholePath => Some(routed.path().as_bytes().into()),
@@ -247,7 +263,24 @@ pub fn read_key<'a, K: DeserializeOwned>(
     serde_urlencoded::from_str(&text).map_err(refuse)
 }
 
-/// What fills a placeholder.
+/// A route none of whose parameters counts as a wildcard.
+struct Decoded<'r, R>(&'r R);
+
+impl<R: Routed> Routed for Decoded<'_, R> {
+    fn route(&self) -> Option<&str> {
+        None
+    }
+
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.params()
+    }
+}
+
+/// The part of a request that fills a placeholder.
 #[derive(PartialEq, Eq)]
 enum RequestPart<'n> {
     /// A path parameter; with a dot in its name, nothing.
@@ -326,7 +359,7 @@ fn one_or_all<'a>(mut values: impl Iterator<Item = Cow<'a, [u8]>>) -> Option<Cow
 }
 
 /// Undoes `+` and `%XX`. What is malformed stays as it is.
-pub(super) fn decoded(text: &str) -> Cow<'_, [u8]> {
+fn decoded(text: &str) -> Cow<'_, [u8]> {
     let bytes = text.as_bytes();
     if !bytes.iter().any(|byte| matches!(byte, b'+' | b'%')) {
         return bytes.into();
@@ -366,10 +399,26 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    struct At<'a>(&'a str);
+
+    impl Routed for At<'_> {
+        fn route(&self) -> Option<&str> {
+            None
+        }
+
+        fn path(&self) -> &str {
+            self.0
+        }
+
+        fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+            [("id", "7")].into_iter()
+        }
+    }
+
     fn render(template: &str, uri: &str, headers: &[(&str, &str)]) -> Option<String> {
-        let key = RequestKey::parse(template).unwrap();
+        let key = RequestKey::new(template);
         let parts = parts(uri, headers);
-        let key = key.render(&parts, |name| (name == "id").then_some("7"));
+        let key = key.render(&parts, &At(parts.uri.path()));
         key.ok().map(|key| key.as_str().to_owned())
     }
 
@@ -453,6 +502,32 @@ mod tests {
             render("{cookie.a}", "/", &[("cookie", "a=1")])
         );
         assert_eq!(render("x-{cookie.a}", "/", &[("cookie", "ab=1")]), None);
+    }
+
+    #[test]
+    fn k3_a_held_route_has_the_key_that_its_handler_makes() {
+        struct Nested;
+
+        impl Routed for Nested {
+            fn route(&self) -> Option<&str> {
+                Some("/files/{*name}")
+            }
+
+            fn path(&self) -> &'static str {
+                "/api/files/a%2Fb"
+            }
+
+            fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+                [("name", "a/b")].into_iter()
+            }
+        }
+
+        let parts = parts("/files/a%2Fb", &[]);
+        let require = |template| RequestKey::new(template).require(&parts, &Nested).unwrap();
+        assert_eq!(require("file-{name}").as_str(), "file-a/b");
+        // The whole path, as in the key of a cached route.
+        let cached = RequestKey::new("x{path}").render(&parts, &Nested);
+        assert_eq!(require("x{path}"), cached.unwrap());
     }
 
     #[test]

@@ -19,29 +19,16 @@ pub trait Routed {
     /// Returns the undecoded path, with the prefixes that nested routers removed.
     fn path(&self) -> &str;
 
-    /// Returns a path parameter by name, decoded. Returns `None` if nested routers use the name
-    /// twice, since either could be meant.
-    fn param(&self, name: &str) -> Option<&str>;
+    /// Returns the names and decoded values of the path parameters.
+    fn params(&self) -> impl Iterator<Item = (&str, &str)>;
 }
 
-/// Path parameters, where nothing else is known.
-pub(super) struct Params<'a, F> {
-    pub(super) path: &'a str,
-    pub(super) param: F,
-}
-
-impl<'a, F: Fn(&str) -> Option<&'a str>> Routed for Params<'a, F> {
-    fn route(&self) -> Option<&str> {
-        None
-    }
-
-    fn path(&self) -> &str {
-        self.path
-    }
-
-    fn param(&self, name: &str) -> Option<&str> {
-        (self.param)(name)
-    }
+/// Returns a path parameter by name; `None` if nested routers use the name twice, since either
+/// could be meant.
+pub(super) fn param<'r>(routed: &'r impl Routed, name: &str) -> Option<&'r str> {
+    let mut named = routed.params().filter(|(other, _)| *other == name);
+    let (_, value) = named.next()?;
+    named.next().is_none().then_some(value)
 }
 
 /// The undecoded value of a wildcard; `None` if the parameter of this name is none.
@@ -215,8 +202,8 @@ mod tests {
             fn path(&self) -> &str {
                 self.1
             }
-            fn param(&self, _: &str) -> Option<&str> {
-                None
+            fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+                std::iter::empty()
             }
         }
         for (route, path, expected) in [

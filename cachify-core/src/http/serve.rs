@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,61 +10,40 @@ use bytes::Bytes;
 use http::header::{CACHE_STATUS, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body::Body;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::answer::{CONDITIONS, Fwd, Origin, answer};
+use super::answer::{CONDITIONS, answer};
+use super::body::{BoxError, ReadBody};
+use super::cache_status::{Fwd, Origin};
 use super::cacheable::{Refusal, can_be_an_entry, initial_age, storable};
+use super::plan::{Plan, Step};
 use super::routed::with_host;
+use super::rules::CacheRules;
 use super::stored::{Facts, HttpEntry, Stored, Varies};
 use super::variants::LIFE;
-use super::{CacheRules, Plan, Step};
 use crate::observe::{self, ReadOutcome, Why};
 use crate::read::policy::sealed::Policy;
 use crate::{Cachify, Key, Ttl};
 
-/// Handles the responses of a framework. Each adapter implements it.
-pub trait Framework: 'static {
-    /// The framework's response.
-    type Response: Send + 'static;
-
-    /// Its status and headers.
-    fn head(response: &Self::Response) -> (StatusCode, &HeaderMap);
-
-    /// Its headers, to be added to.
-    fn headers_mut(response: &mut Self::Response) -> &mut HeaderMap;
-
-    /// The length of its body, if that is known before it is read.
-    fn body_length(response: &Self::Response) -> Option<u64>;
-
-    /// Reads the body, which should have no more than `limit` bytes.
-    ///
-    /// # Errors
-    ///
-    /// The response to answer with if the body breaks off: one that breaks off as well.
-    fn collect(
-        response: Self::Response,
-        limit: usize,
-    ) -> impl Future<Output = Result<Response<Bytes>, Self::Response>> + Send;
-
-    /// Makes a response with this body.
-    fn build(response: Response<Bytes>) -> Self::Response;
-}
+/// Makes a framework's body.
+type Build<B> = fn(ReadBody) -> B;
 
 impl CacheRules {
     /// Returns the answer to a request if it is at hand: then there is no need to call
     /// [`serve`](Self::serve), nor to get ready for it.
-    pub fn hit<W: Framework>(
+    pub fn hit<B>(
         &self,
-        cachify: &Cachify,
         plan: &Plan,
         request: &Parts,
-    ) -> Option<W::Response> {
+        body: fn(ReadBody) -> B,
+    ) -> Option<Response<B>> {
         let Step::Look(look) = &plan.0 else {
             return None;
         };
-        let key = &look.key;
+        let (key, cachify) = (&look.key, &self.cachify);
         let mut entry = cachify.at_hand(key)?;
         if let HttpEntry::Varies(varies) = entry.downcast_ref()? {
             entry = cachify.at_hand(&varies.variant(key, &seen_headers(request)))?;
@@ -77,7 +55,7 @@ impl CacheRules {
             return None;
         }
         observe::request(key, ReadOutcome::Hit);
-        Some(hit::<W>(cachify, stored, request))
+        Some(hit(cachify, stored, request, body))
     }
 
     /// Answers a request: from the cache, with the answer to another request that is under way, or
@@ -104,76 +82,51 @@ impl CacheRules {
     /// use std::sync::Arc;
     ///
     /// use bytes::Bytes;
-    /// use cachify_core::http::{CacheRules, Framework};
+    /// use cachify_core::http::{CacheRules, ReadBody};
     /// use cachify_core::{Cachify, key};
-    /// use http::{HeaderMap, Request, Response, StatusCode};
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
     ///
-    /// /// A framework whose bodies are in memory.
-    /// struct Plain;
-    ///
-    /// impl Framework for Plain {
-    ///     type Response = Response<Bytes>;
-    ///
-    ///     fn head(response: &Self::Response) -> (StatusCode, &HeaderMap) {
-    ///         (response.status(), response.headers())
-    ///     }
-    ///
-    ///     fn headers_mut(response: &mut Self::Response) -> &mut HeaderMap {
-    ///         response.headers_mut()
-    ///     }
-    ///
-    ///     fn body_length(response: &Self::Response) -> Option<u64> {
-    ///         u64::try_from(response.body().len()).ok()
-    ///     }
-    ///
-    ///     async fn collect(
-    ///         response: Self::Response,
-    ///         _: usize,
-    ///     ) -> Result<Response<Bytes>, Self::Response> {
-    ///         Ok(response)
-    ///     }
-    ///
-    ///     fn build(response: Response<Bytes>) -> Self::Response {
-    ///         response
-    ///     }
+    /// /// Makes a body of the framework.
+    /// fn full(read: ReadBody) -> Full<Bytes> {
+    ///     Full::new(read.into_bytes().unwrap_or_default())
     /// }
     ///
     /// #[tokio::main]
     /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     let cachify = Cachify::memory();
-    ///     let rules = Arc::new(CacheRules::without_template());
+    ///     let rules = Arc::new(CacheRules::without_template(&Cachify::memory()));
     ///     for expected in ["cachify; fwd=uri-miss; stored", "cachify; hit"] {
     ///         let (request, ()) = Request::get("/users/7").body(())?.into_parts();
     ///         let plan = rules.plan_keyed(&request, || key!("user-7"));
-    ///         let handler = async |_| Ok::<_, Infallible>(Response::new(Bytes::from("Ann")));
-    ///         let served = rules.serve::<Plain, _, _, _>(&cachify, plan, request, handler);
-    ///         let response = served.await?;
+    ///         let handler = async |_| Ok::<_, Infallible>(Response::new(Full::from("Ann")));
+    ///         let response = rules.serve(plan, request, full, handler).await?;
     ///         let status = response.headers()["cache-status"].to_str()?;
     ///         assert!(status.starts_with(expected), "{status}");
     ///     }
     ///     Ok(())
     /// }
     /// ```
-    pub async fn serve<W, E, F, Fut>(
+    pub async fn serve<B, E, F, Fut>(
         self: &Arc<Self>,
-        cachify: &Cachify,
         plan: Plan,
         request: Parts,
+        body: fn(ReadBody) -> B,
         call: F,
-    ) -> Result<W::Response, E>
+    ) -> Result<Response<B>, E>
     where
-        W: Framework,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
         E: Send + 'static,
         F: FnOnce(Parts) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<W::Response, E>> + Send + 'static,
+        Fut: Future<Output = Result<Response<B>, E>> + Send + 'static,
     {
-        if let Some(response) = self.hit::<W>(cachify, &plan, &request) {
+        let cachify = &self.cachify;
+        if let Some(response) = self.hit(&plan, &request, body) {
             return Ok(response);
         }
         let look = match plan.0 {
             Step::Look(look) => look,
-            Step::Change(key) => return change::<W, _, _, _>(cachify, key, request, call).await,
-            Step::Forward(fwd) => return forward::<W, _, _, _>(request, call, fwd).await,
+            Step::Change(key) => return change(cachify, key, request, call).await,
+            Step::Forward(fwd) => return forward(request, call, fwd).await,
         };
         let template = look.key.template();
         let head = request.method == Method::HEAD;
@@ -184,14 +137,14 @@ impl CacheRules {
             match stored {
                 Some(stored) if look.accepts(&stored, now) => {
                     observe::request(&look.key, ReadOutcome::Hit);
-                    return Ok(hit::<W>(cachify, &stored, &request));
+                    return Ok(hit(cachify, &stored, &request, body));
                 }
-                _ if look.wish.only_stored => return Ok(nothing_stored::<W>()),
+                _ if look.wish.only_stored => return Ok(nothing_stored(body)),
                 Some(stored) if look.authorized && !stored.facts.open => {
                     self.guarded.add(&look.key);
                     let why = Why::Authorization;
                     observe::passed(template, why);
-                    return forward::<W, _, _, _>(request, call, Fwd::Bypass(why)).await;
+                    return forward(request, call, Fwd::Bypass(why)).await;
                 }
                 Some(_) => fwd = Fwd::Request,
                 None => {}
@@ -202,11 +155,12 @@ impl CacheRules {
             forget(cachify, &look.key, &seen_headers(&request)).await;
         }
         if head {
-            return forward::<W, _, _, _>(request, call, fwd).await;
+            return forward(request, call, fwd).await;
         }
-        let exchange = Exchange::<W, E, F> {
+        let exchange = Exchange {
             rules: Arc::clone(self),
             cachify: cachify.clone(),
+            body,
             key: look.key,
             authorized: look.authorized,
             seen: cachify.inner.entries.flights.tick(),
@@ -214,7 +168,6 @@ impl CacheRules {
             request: Some((request, call)),
             own: None,
             fwd,
-            framework: PhantomData,
         };
         let Some(permit) = self.may_outlive_client(&exchange.key) else {
             // In a box, so that a hit does not carry the state of a miss around.
@@ -251,22 +204,25 @@ impl CacheRules {
         permit.inspect_err(|_| observe::ended_with_client(key)).ok()
     }
 
-    fn lifetime(&self, cachify: &Cachify) -> Ttl {
+    fn lifetime(&self) -> Ttl {
         self.ttl
-            .unwrap_or(cachify.inner.engine.settings.default_ttl)
+            .unwrap_or(self.cachify.inner.engine.settings.default_ttl)
     }
 
     /// Reads an answer that may be stored, and the fields that it varies by other than those that
     /// the key tells apart.
-    async fn capture<W: Framework>(
+    async fn capture<B>(
         &self,
-        cachify: &Cachify,
-        response: W::Response,
+        response: Response<B>,
         asked: Instant,
         authorized: bool,
         variant: bool,
-    ) -> Result<(Stored, Vec<HeaderName>), (W::Response, Refusal)> {
-        let (status, headers) = W::head(&response);
+        build: Build<B>,
+    ) -> Result<(Stored, Vec<HeaderName>), (Response<B>, Refusal)>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let (status, headers) = (response.status(), response.headers());
         let mut storable = match storable(status, headers, &self.statuses, authorized) {
             Ok(storable) if storable.lifetime.is_some() || !self.only_explicit => storable,
             Ok(_) => return Err((response, Refusal::Kind(Why::NotExplicit))),
@@ -275,7 +231,7 @@ impl CacheRules {
         let number = |name| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
         let told = number(CONTENT_LENGTH);
         let age = initial_age(headers, SystemTime::now(), asked.elapsed());
-        let mut ttl = self.lifetime(cachify);
+        let mut ttl = self.lifetime();
         storable.vary.retain(|field| !self.keyed.contains(field));
         if variant || !storable.vary.is_empty() {
             ttl = ttl.min(LIFE.into());
@@ -283,7 +239,7 @@ impl CacheRules {
         if let Some(lifetime) = storable.lifetime {
             ttl = ttl.min(lifetime.saturating_sub(Duration::from_secs(age)).into());
         }
-        let length = W::body_length(&response).or(told);
+        let length = response.body().size_hint().exact().or(told);
         let refused = match length {
             _ if ttl.is_zero() => Some(Why::Expired),
             None => Some(Why::Streaming),
@@ -295,18 +251,18 @@ impl CacheRules {
             return Err((response, Refusal::Kind(why)));
         }
         let broken = Refusal::Accident(Why::Broken);
-        let response = match W::collect(response, self.limit).await {
-            Ok(response) if Some(response.body().len() as u64) == length => response,
-            Ok(response) => return Err((W::build(response), broken)),
-            Err(response) => return Err((response, broken)),
+        let (head, body) = response.into_parts();
+        let body = match ReadBody::read(body, self.limit).await.into_bytes() {
+            Ok(bytes) if Some(bytes.len() as u64) == length => bytes,
+            Ok(bytes) => return Err((Response::from_parts(head, build(bytes.into())), broken)),
+            Err(read) => return Err((Response::from_parts(head, build(read)), broken)),
         };
         let facts = Facts {
             age,
             open: storable.open,
-            at: cachify.inner.engine.backend.now(),
+            at: self.cachify.inner.engine.backend.now(),
             ttl,
         };
-        let (head, body) = response.into_parts();
         let stored = Stored::new(head.status, head.headers, body, facts);
         Ok((stored, storable.vary))
     }
@@ -319,20 +275,19 @@ fn seen_headers(request: &Parts) -> Cow<'_, HeaderMap> {
 
 /// Runs the inner service, and resets the key unless it answers with an error. Resets also if the
 /// client disconnects, since the data may have changed.
-async fn change<W, E, F, Fut>(
+async fn change<B, E, F, Fut>(
     cachify: &Cachify,
     key: Key,
     request: Parts,
     call: F,
-) -> Result<W::Response, E>
+) -> Result<Response<B>, E>
 where
-    W: Framework,
     F: FnOnce(Parts) -> Fut,
-    Fut: Future<Output = Result<W::Response, E>>,
+    Fut: Future<Output = Result<Response<B>, E>>,
 {
     let late = cachify.inner.entries.late_reset(&key);
-    let answer = forward::<W, _, _, _>(request, call, Fwd::Method).await;
-    let status = answer.as_ref().ok().map(|response| W::head(response).0);
+    let answer = forward(request, call, Fwd::Method).await;
+    let status = answer.as_ref().ok().map(Response::status);
     if status.is_some_and(|status| status.is_success() || status.is_redirection()) {
         let reset = cachify.reset(&key);
         if let Err(error) = reset.await {
@@ -344,36 +299,20 @@ where
 }
 
 /// Runs the inner service without sharing its answer.
-async fn forward<W, E, F, Fut>(request: Parts, call: F, fwd: Fwd) -> Result<W::Response, E>
+async fn forward<B, E, F, Fut>(request: Parts, call: F, fwd: Fwd) -> Result<Response<B>, E>
 where
-    W: Framework,
     F: FnOnce(Parts) -> Fut,
-    Fut: Future<Output = Result<W::Response, E>>,
+    Fut: Future<Output = Result<Response<B>, E>>,
 {
     let mut response = call(request).await?;
-    Origin::Forwarded(fwd).tell(W::headers_mut(&mut response));
+    Origin::Forwarded(fwd).tell(response.headers_mut());
     Ok(response)
 }
 
-fn hit<W: Framework>(cachify: &Cachify, stored: &Stored, request: &Parts) -> W::Response {
-    reply::<W>(
-        cachify,
-        stored,
-        Origin::Hit,
-        &request.headers,
-        request.method == Method::HEAD,
-    )
-}
-
-fn reply<W: Framework>(
-    cachify: &Cachify,
-    stored: &Stored,
-    origin: Origin,
-    headers: &HeaderMap,
-    head: bool,
-) -> W::Response {
+fn hit<B>(cachify: &Cachify, stored: &Stored, request: &Parts, body: Build<B>) -> Response<B> {
+    let (headers, head) = (&request.headers, request.method == Method::HEAD);
     let now = cachify.inner.engine.backend.now();
-    W::build(answer(stored, origin, now, head, headers))
+    answer(stored, Origin::Hit, now, head, headers).map(|bytes| body(bytes.into()))
 }
 
 /// The answer, if there is one.
@@ -402,31 +341,31 @@ async fn forget(cachify: &Cachify, key: &Key, headers: &HeaderMap) {
 }
 
 /// Answers a request that wants a stored response where there is none (RFC 9111, 5.2.1.7).
-fn nothing_stored<W: Framework>() -> W::Response {
-    let mut response = Response::new(Bytes::new());
+fn nothing_stored<B>(body: Build<B>) -> Response<B> {
+    let mut response = Response::new(body(Bytes::new().into()));
     *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
     let status = HeaderValue::from_static("cachify; detail=only-if-cached");
     response.headers_mut().insert(CACHE_STATUS, status);
-    W::build(response)
+    response
 }
 
 /// A GET that was not answered at once.
-struct Exchange<W: Framework, E, F> {
+struct Exchange<B, E, F> {
     rules: Arc<CacheRules>,
     cachify: Cachify,
+    body: Build<B>,
     key: Key,
-    /// Whether it has `Authorization`, which the key does not name.
+    /// It has `Authorization`, which the key does not name.
     authorized: bool,
-    /// When, in ticks, it looked for variants or found none.
+    /// The tick at which it looked for variants or found none.
     seen: u64,
     /// As they came.
     headers: HeaderMap,
     /// Until the inner service is called.
     request: Option<(Parts, F)>,
-    /// What the inner service returned, where it is not what is shared.
-    own: Option<Own<W::Response, E>>,
+    /// The inner service's answer, if it is not the one that is shared.
+    own: Option<Own<Response<B>, E>>,
     fwd: Fwd,
-    framework: PhantomData<fn() -> W>,
 }
 
 enum Own<R, E> {
@@ -437,14 +376,14 @@ enum Own<R, E> {
     Error(E),
 }
 
-impl<W, E, F, Fut> Exchange<W, E, F>
+impl<B, E, F, Fut> Exchange<B, E, F>
 where
-    W: Framework,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     E: Send + 'static,
     F: FnOnce(Parts) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<W::Response, E>> + Send + 'static,
+    Fut: Future<Output = Result<Response<B>, E>> + Send + 'static,
 {
-    async fn run(mut self) -> Result<W::Response, E> {
+    async fn run(mut self) -> Result<Response<B>, E> {
         let key = self.key.clone();
         let (mut entry, mut outcome) = self.fetch(&key, None).await;
         if let (None, HttpEntry::Varies(varies)) = (&self.own, &entry) {
@@ -492,25 +431,21 @@ where
         let stored = match (self.own, entry) {
             (Some(Own::Error(error)), _) => return Err(error),
             (Some(Own::Answer(mut response, _)), _) => {
-                origin.tell(W::headers_mut(&mut response));
+                origin.tell(response.headers_mut());
                 return Ok(response);
             }
             (Some(Own::Variant(stored)), _) | (None, HttpEntry::Answer(stored)) => stored,
             (None, _) => match self.request {
                 // What is stored is no variant, or not open to this request.
                 Some((request, call)) => {
-                    return forward::<W, _, _, _>(request, call, self.fwd).await;
+                    return forward(request, call, self.fwd).await;
                 }
                 None => unreachable!("a call leaves an answer or an error"),
             },
         };
-        Ok(reply::<W>(
-            &self.cachify,
-            &stored,
-            origin,
-            &self.headers,
-            false,
-        ))
+        let now = self.cachify.inner.engine.backend.now();
+        let answer = answer(&stored, origin, now, false, &self.headers);
+        Ok(answer.map(|bytes| (self.body)(bytes.into())))
     }
 
     /// Reads `key`: the request's own, or where the answers vary, that of one variant.
@@ -519,7 +454,7 @@ where
         let cached = self
             .cachify
             .cached(key)
-            .ttl(self.rules.lifetime(&self.cachify))
+            .ttl(self.rules.lifetime())
             .policy(HttpPolicy)
             // With `Authorization`, a request must not take another request's response, nor let
             // others wait for its own.
@@ -562,12 +497,12 @@ where
                 return HttpEntry::Own;
             }
         };
-        let captured = self.rules.capture::<W>(
-            &self.cachify,
+        let captured = self.rules.capture(
             response,
             asked,
             self.authorized,
             varies.is_some(),
+            self.body,
         );
         let (stored, vary) = match captured.await {
             Ok(captured) => captured,
@@ -602,7 +537,7 @@ where
         // reset overtook it.
         let varies = Varies::by(varies.fields().chain(vary.iter().map(HeaderName::as_str)));
         self.own = Some(Own::Variant(stored));
-        let ttl = self.rules.lifetime(&self.cachify);
+        let ttl = self.rules.lifetime();
         let index = self.cachify.cached(&self.key).ttl(ttl);
         // One that is not confirmed is repeated as a reset.
         let _ = index.set(HttpEntry::Varies(varies.clone())).await;
@@ -635,7 +570,7 @@ where
     }
 }
 
-impl<W: Framework, E, F> Exchange<W, E, F> {
+impl<B, E, F> Exchange<B, E, F> {
     /// Records a stored variant, and removes those that are no longer reachable.
     fn note(&self, varies: &Varies, seen: u64, stored: Option<Key>) {
         let stored = stored.map(|key| self.cachify.own(&key).into_owned());
@@ -656,7 +591,7 @@ impl<W: Framework, E, F> Exchange<W, E, F> {
     }
 }
 
-/// Decides how long each kind of entry lives; the fixed time is for those that only lead to others.
+/// Gives each kind of entry its time to live; the fixed one is for indexes of variants.
 struct HttpPolicy;
 
 impl Policy<HttpEntry> for HttpPolicy {

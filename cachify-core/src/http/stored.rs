@@ -20,7 +20,7 @@ use super::vary::meaning;
 use crate::clock::Moment;
 use crate::{Key, Ttl};
 
-/// What a key leads to.
+/// The entry of a key.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) enum HttpEntry {
     Answer(Stored),
@@ -43,7 +43,7 @@ pub(super) struct Parts {
     /// Those of the last hit, good for a second.
     pub(super) last_hit: RwLock<Option<Told>>,
     pub(super) body: Bytes,
-    /// Whether another cache, closer to the origin, had its word in `Cache-Status`.
+    /// A cache closer to the origin added a member to `Cache-Status`.
     pub(super) upstream: bool,
     pub(super) facts: Facts,
 }
@@ -53,14 +53,14 @@ pub(super) struct Parts {
 pub(super) struct Facts {
     /// The age that it came with, in seconds.
     pub(super) age: u64,
-    /// Whether requests with `Authorization` may get it too.
+    /// Requests with `Authorization` may get it too.
     pub(super) open: bool,
-    /// When it was stored, by the backend's clock.
+    /// The time it was stored, by the backend's clock.
     pub(super) at: Moment,
     pub(super) ttl: Ttl,
 }
 
-/// What an answer says about its time, and its headers with that.
+/// The age and remaining life last sent with an answer, and its headers with them.
 pub(super) struct Told {
     pub(super) age: u64,
     pub(super) left: Option<u64>,
@@ -203,7 +203,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// How the answers under one key differ.
+/// The fields by which the answers under one key differ.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Varies {
     /// Names of header fields, sorted.
@@ -235,7 +235,7 @@ impl Varies {
         self.nonce
     }
 
-    /// Where the answer to a request with these headers lies.
+    /// Returns the key of the answer to a request with these headers.
     pub(super) fn variant(&self, key: &Key, headers: &HeaderMap) -> Key {
         let mut hash = Sha256::new();
         for field in self.fields() {

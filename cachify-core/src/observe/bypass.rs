@@ -1,7 +1,7 @@
-//! Why a request bypasses the cache.
+//! The reasons to bypass the cache.
 
-/// Why a request is answered for its client alone, as `Cache-Status`, the metric and the log name
-/// it.
+/// The reason to answer a request for its client alone, as `Cache-Status`, the metric and the log
+/// name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
     /// It has a cookie that the key does not name.

@@ -281,8 +281,8 @@ pub struct LockHolder {
 #[must_use = "the lock is given back when the guard is dropped: bind it to a name, such as `_guard`"]
 #[derive(Debug)]
 pub struct Guard {
-    holding: Holding,
-    fence: u64,
+    pub(crate) holding: Holding,
+    pub(crate) fence: u64,
 }
 
 impl Guard {

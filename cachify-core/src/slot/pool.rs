@@ -193,7 +193,7 @@ pub struct PoolStatus {
 #[must_use = "the permit is given back when it is dropped: bind it to a name, such as `_permit`"]
 #[derive(Debug)]
 pub struct Permit {
-    holding: Holding,
+    pub(crate) holding: Holding,
 }
 
 impl Permit {

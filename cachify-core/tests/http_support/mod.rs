@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +15,11 @@ use cachify_core::backend::{
     Slot, Token, Typed,
 };
 use cachify_core::clock::{Clock, Moment};
-use cachify_core::http::{CacheRules, Framework, Routed};
+use cachify_core::http::{CacheRules, ReadBody, RequestKey, Routed};
 use cachify_core::{Cachify, Error, Key};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
 
 /// A body that is complete, or that comes in pieces.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,42 +32,39 @@ pub enum Body {
     },
 }
 
-pub struct Plain;
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = &'static str;
 
-impl Framework for Plain {
-    type Response = Response<Body>;
-
-    fn head(response: &Response<Body>) -> (StatusCode, &HeaderMap) {
-        (response.status(), response.headers())
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        let piece = match self.get_mut() {
+            Self::Full(bytes) if bytes.is_empty() => None,
+            Self::Full(bytes) => Some(Ok(std::mem::take(bytes))),
+            Self::Stream { pieces, .. } if !pieces.is_empty() => Some(Ok(pieces.remove(0).into())),
+            Self::Stream { breaks, .. } => std::mem::take(breaks).then_some(Err("broke off")),
+        };
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
 
-    fn headers_mut(response: &mut Response<Body>) -> &mut HeaderMap {
-        response.headers_mut()
-    }
-
-    fn body_length(response: &Response<Body>) -> Option<u64> {
-        match response.body() {
-            Body::Full(bytes) => Some(bytes.len() as u64),
-            Body::Stream { length, .. } => *length,
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream { length, .. } => length.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
+}
 
-    async fn collect(
-        response: Response<Body>,
-        limit: usize,
-    ) -> Result<Response<Bytes>, Response<Body>> {
-        let (parts, body) = response.into_parts();
-        let bytes = match &body {
-            Body::Full(bytes) => bytes.clone(),
-            Body::Stream { breaks: true, .. } => return Err(Response::from_parts(parts, body)),
-            Body::Stream { pieces, .. } => pieces.concat().into(),
-        };
-        assert!(bytes.len() <= limit, "the length was known before");
-        Ok(Response::from_parts(parts, bytes))
-    }
-
-    fn build(response: Response<Bytes>) -> Response<Body> {
-        response.map(Body::Full)
+pub fn made(read: ReadBody) -> Body {
+    match read.into_bytes() {
+        Ok(bytes) => Body::Full(bytes),
+        Err(_) => Body::Stream {
+            length: None,
+            pieces: Vec::new(),
+            breaks: true,
+        },
     }
 }
 
@@ -81,8 +80,8 @@ impl Routed for Page<'_> {
         self.0
     }
 
-    fn param(&self, _: &str) -> Option<&str> {
-        None
+    fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        std::iter::empty()
     }
 }
 
@@ -91,7 +90,6 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, String>> + Send
 /// A cached route.
 #[derive(Clone)]
 pub struct Route {
-    cachify: Cachify,
     rules: Arc<CacheRules>,
     handler: Arc<dyn Fn(Parts) -> Answer + Send + Sync>,
     runs: Arc<AtomicUsize>,
@@ -99,21 +97,19 @@ pub struct Route {
 
 impl Route {
     pub fn new<Fut>(
-        cachify: &Cachify,
         rules: CacheRules,
         handler: impl Fn(Parts) -> Fut + Send + Sync + 'static,
     ) -> Self
     where
         Fut: Future<Output = Response<Body>> + Send + 'static,
     {
-        Self::fallible(cachify, rules, move |parts| {
+        Self::fallible(rules, move |parts| {
             let answer = handler(parts);
             async { Ok(answer.await) }
         })
     }
 
     pub fn fallible<Fut>(
-        cachify: &Cachify,
         rules: CacheRules,
         handler: impl Fn(Parts) -> Fut + Send + Sync + 'static,
     ) -> Self
@@ -121,7 +117,6 @@ impl Route {
         Fut: Future<Output = Result<Response<Body>, String>> + Send + 'static,
     {
         Self {
-            cachify: cachify.clone(),
             rules: Arc::new(rules),
             handler: Arc::new(move |parts| Box::pin(handler(parts))),
             runs: Arc::default(),
@@ -142,7 +137,6 @@ impl Route {
             let (parts, ()) = request.into_parts();
             let plan = route.rules.plan(&parts, &Page(parts.uri.path()));
             let Self {
-                cachify,
                 rules,
                 handler,
                 runs,
@@ -151,9 +145,7 @@ impl Route {
                 runs.fetch_add(1, Ordering::SeqCst);
                 handler(parts)
             };
-            rules
-                .serve::<Plain, _, _, _>(&cachify, plan, parts, call)
-                .await
+            rules.serve(plan, parts, made, call).await
         }
     }
 
@@ -202,8 +194,8 @@ pub fn status(response: &Response<Body>) -> &str {
     last.unwrap().to_str().unwrap()
 }
 
-pub fn rules(template: &str) -> CacheRules {
-    let mut rules = CacheRules::new(template).unwrap();
+pub fn rules(cachify: &Cachify, template: &str) -> CacheRules {
+    let mut rules = CacheRules::new(cachify, RequestKey::new(template));
     rules.ttl(Duration::from_mins(5).into());
     rules
 }

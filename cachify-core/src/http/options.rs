@@ -19,7 +19,7 @@ macro_rules! __cachify_cache_options {
                 self.with(|rules| rules.ttl(ttl))
             }
 
-            /// Which statuses are cached. Default 200, 203, 301 and 308.
+            /// Sets the statuses that are cached. Default: 200, 203, 301 and 308.
             pub fn statuses(
                 self,
                 statuses: impl ::core::iter::IntoIterator<Item = $crate::__private::StatusCode>,
@@ -87,11 +87,19 @@ macro_rules! __cachify_cache_options {
 }
 
 /// The options of a held route, on a type with a
-/// `fn rules(self, impl FnOnce(&mut HoldRules)) -> Self`.
+/// `fn rules(self, impl FnOnce(&mut HoldRules<_>)) -> Self`. `$Reply` is the framework's trait for
+/// responses. The options come in groups:
+///
+/// | group | options |
+/// |---|---|
+/// | `hold` | those of all routes |
+/// | `wait` | for a route whose requests can wait |
+/// | `locked`, `running`, `full` | the answer while a lock, run-once or pool is contended |
+/// | `body` | reading bodies; needs a `fn body(self, impl FnOnce(&mut BodyRules)) -> Self` |
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cachify_hold_options {
-    ($Options:ident) => {
+    ($Options:ident, $Reply:ident: hold) => {
         impl $Options {
             /// Sets how long a lock or permit blocks others after its process died. Default: the
             /// handle's `lock_ttl`, 30 s. At least 1 s. A live request renews its lock or permit.
@@ -123,10 +131,58 @@ macro_rules! __cachify_hold_options {
                 self.rules(|rules| rules.max_hold(None))
             }
 
+            /// Sets the answer to all other errors, such as that the backend is away, or that the
+            /// lock or permit got lost. Default: a [`Problem`](crate::Problem), such as 503.
+            pub fn on_error<R: $Reply>(
+                self,
+                answer: impl Fn($crate::Error) -> R + Send + Sync + 'static,
+            ) -> Self {
+                self.rules(|rules| rules.on_error(move |error| $Reply::into_response(answer(error))))
+            }
+        }
+    };
+    ($Options:ident, $Reply:ident: wait) => {
+        impl $Options {
+            /// Sets how long a request waits for its turn, first come, first served. Default: not
+            /// at all.
+            ///
+            /// # Panics
+            ///
+            /// If a text is not a time.
+            #[track_caller]
+            pub fn wait(self, wait: impl $crate::IntoTime<::core::time::Duration>) -> Self {
+                let wait = wait.time();
+                self.rules(|rules| rules.wait(wait))
+            }
+        }
+    };
+    ($Options:ident, $Reply:ident: locked) => {
+        $crate::__cachify_hold_options!(
+            /// Sets the answer while another request holds the lock. Default: a
+            /// [`Problem`](crate::Problem), 423.
+            $Options, $Reply, on_locked
+        );
+    };
+    ($Options:ident, $Reply:ident: running) => {
+        $crate::__cachify_hold_options!(
+            /// Sets the answer while another request runs. Default: a [`Problem`](crate::Problem),
+            /// 409.
+            $Options, $Reply, on_locked
+        );
+    };
+    ($Options:ident, $Reply:ident: full) => {
+        $crate::__cachify_hold_options!(
+            /// Sets the answer while all permits are taken. Default: a
+            /// [`Problem`](crate::Problem), 429.
+            $Options, $Reply, on_full
+        );
+    };
+    ($Options:ident, $Reply:ident: body) => {
+        impl $Options {
             /// Sets the longest body, in bytes, that is read before a lock or permit is taken.
             /// Default: 2 MiB. A longer one is answered 413.
             pub fn body_limit(self, bytes: usize) -> Self {
-                self.rules(|rules| rules.body_mut().limit(bytes))
+                self.body(|body| body.limit(bytes))
             }
 
             /// Sets how long a body may take to arrive before a lock or permit is taken. Default:
@@ -138,25 +194,52 @@ macro_rules! __cachify_hold_options {
             #[track_caller]
             pub fn body_time(self, time: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let time = time.time();
-                self.rules(|rules| rules.body_mut().time(time))
+                self.body(|body| body.time(time))
             }
 
             /// Leaves the body to the handler, for long uploads. A stalled client then keeps its
             /// lock or permit until [`max_hold`](Self::max_hold) stops the handler.
             pub fn stream_body(self) -> Self {
-                self.rules(|rules| rules.body_mut().stream())
+                self.body($crate::http::BodyRules::stream)
+            }
+        }
+    };
+    ($Options:ident, $Reply:ident: $($group:ident)+) => {
+        $($crate::__cachify_hold_options!($Options, $Reply: $group);)+
+    };
+    ($(#[$doc:meta])* $Options:ident, $Reply:ident, $on_contended:ident) => {
+        impl $Options {
+            $(#[$doc])*
+            pub fn $on_contended<R: $Reply>(
+                self,
+                answer: impl Fn() -> R + Send + Sync + 'static,
+            ) -> Self {
+                self.rules(|rules| rules.on_contended(move || $Reply::into_response(answer())))
             }
         }
     };
 }
 
-/// The options of a cached route whose key is a template, beside those of
-/// `__cachify_cache_options`.
+/// A cached route whose key is a template, in a `struct $Route(Arc<CacheRules>)`: how it is made, and
+/// its options.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __cachify_template_options {
-    ($Options:ident) => {
-        impl $Options {
+macro_rules! __cachify_cached_route {
+    ($Route:ident) => {
+        impl $Route {
+            /// Caches under the keys of `template`, with the handle's default time to live.
+            ///
+            /// # Panics
+            ///
+            /// If the template is malformed, or names what no part of a request fills, as a
+            /// malformed route does.
+            #[track_caller]
+            pub fn new(cachify: &$crate::Cachify, template: &str) -> Self {
+                let key = $crate::http::RequestKey::new(template);
+                let rules = $crate::http::CacheRules::new(cachify, key);
+                Self(::std::sync::Arc::new(rules))
+            }
+
             /// Shares entries between routes. Default: only the first route that is seen is cached.
             /// Requests of other routes, and requests whose route the framework does not report,
             /// pass through with a warning, unless the template names `{path}`.
@@ -165,32 +248,115 @@ macro_rules! __cachify_template_options {
             pub fn same_on_every_route(self) -> Self {
                 self.with($crate::http::CacheRules::same_on_every_route)
             }
+
+            fn with(mut self, change: impl FnOnce(&mut $crate::http::CacheRules)) -> Self {
+                change(::std::sync::Arc::make_mut(&mut self.0));
+                self
+            }
         }
+
+        $crate::__cachify_cache_options!($Route);
+    };
+}
+
+/// A held route whose key is a template, in a `struct $Route(Arc<HeldRoute<Response>>)`: how it is
+/// made, and its options.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cachify_held_route {
+    ($Route:ident, $Reply:ident: lock) => {
+        impl $Route {
+            /// Locks the keys of `template`.
+            ///
+            /// # Panics
+            ///
+            /// If the template is malformed.
+            #[track_caller]
+            pub fn new(cachify: &$crate::Cachify, template: &str) -> Self {
+                Self::holding(template, $crate::http::HoldRules::lock(cachify))
+            }
+        }
+
+        $crate::__cachify_held_route!($Route, $Reply, hold wait locked body);
+    };
+    ($Route:ident, $Reply:ident: once) => {
+        impl $Route {
+            /// Runs the keys of `template` once at a time.
+            ///
+            /// # Panics
+            ///
+            /// If the template is malformed.
+            #[track_caller]
+            pub fn new(cachify: &$crate::Cachify, template: &str) -> Self {
+                Self::holding(template, $crate::http::HoldRules::once(cachify))
+            }
+        }
+
+        $crate::__cachify_held_route!($Route, $Reply, hold running body);
+    };
+    ($Route:ident, $Reply:ident: pool) => {
+        impl $Route {
+            /// Makes a pool of `max` permits for each key of `template`.
+            ///
+            /// # Panics
+            ///
+            /// If the template is malformed.
+            #[track_caller]
+            pub fn new(cachify: &$crate::Cachify, template: &str, max: u32) -> Self {
+                Self::holding(template, $crate::http::HoldRules::pool(cachify, max))
+            }
+        }
+
+        $crate::__cachify_held_route!($Route, $Reply, hold wait full body);
+    };
+    ($Route:ident, $Reply:ident, $($options:ident)+) => {
+        impl $Route {
+            #[track_caller]
+            fn holding(template: &str, rules: $crate::http::HoldRules<Response>) -> Self {
+                let key = $crate::http::RequestKey::new(template);
+                Self(::std::sync::Arc::new($crate::http::HeldRoute::new(key, rules)))
+            }
+
+            fn rules(
+                mut self,
+                change: impl FnOnce(&mut $crate::http::HoldRules<Response>),
+            ) -> Self {
+                change(&mut ::std::sync::Arc::make_mut(&mut self.0).rules);
+                self
+            }
+
+            fn body(mut self, change: impl FnOnce(&mut $crate::http::BodyRules)) -> Self {
+                change(&mut ::std::sync::Arc::make_mut(&mut self.0).body);
+                self
+            }
+        }
+
+        $crate::__cachify_hold_options!($Route, $Reply: $($options)+);
     };
 }
 
 /// An adapter's own error, for which it can implement the traits of its framework.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __cachify_rejection {
-    ($(#[$doc:meta])* $Rejection:ident) => {
+macro_rules! __cachify_problem {
+    ($(#[$doc:meta])* $Problem:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone)]
-        pub struct $Rejection(pub $crate::Error);
+        pub struct $Problem(pub $crate::Error);
 
-        impl ::core::convert::From<$crate::Error> for $Rejection {
+        impl ::core::convert::From<$crate::Error> for $Problem {
             fn from(error: $crate::Error) -> Self {
                 Self(error)
             }
         }
 
-        impl ::core::fmt::Display for $Rejection {
+        impl ::core::fmt::Display for $Problem {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 ::core::fmt::Display::fmt(&self.0, f)
             }
         }
 
-        impl ::core::error::Error for $Rejection {
+        impl ::core::error::Error for $Problem {
             fn source(&self) -> ::core::option::Option<&(dyn ::core::error::Error + 'static)> {
                 ::core::error::Error::source(&self.0)
             }

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use cachify_core::http::problem;
+use cachify_core::Error;
+use cachify_core::http::{HoldRules, problem};
 use warp::Reply;
 use warp::reject::Reject;
 use warp::reply::Response;
 
-cachify_core::__cachify_rejection! {
+cachify_core::__cachify_problem! {
     /// An [`Error`](crate::Error) as a rejection and as a reply: 423 for a lock that is held, 409
     /// for what runs already, 429 for a full pool, 503 while the backend is away, with
     /// `Retry-After` and a problem document. See [`problem`] for the whole table.
@@ -45,9 +46,17 @@ impl Reply for Problem {
     }
 }
 
-/// What the user of a guard filter wants answered.
+/// The answer that the options of a route give in place of an error.
 #[derive(Clone)]
-pub(crate) struct Refusal(pub(crate) Arc<dyn Fn() -> Response + Send + Sync>);
+struct Refusal(Arc<dyn Fn() -> Response + Send + Sync>);
+
+/// Rejects a request that did not get hold of its key.
+pub(crate) fn refuse(rules: &HoldRules<Response>, error: Error) -> warp::Rejection {
+    match rules.refuse(error) {
+        Ok(answer) => warp::reject::custom(Refusal(answer)),
+        Err(error) => warp::reject::custom(Problem(error)),
+    }
+}
 
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use cachify_core::http::problem;
 
-cachify_core::__cachify_rejection! {
+cachify_core::__cachify_problem! {
     /// An [`Error`](crate::Error) as a response: 423 for a lock that is held, 409 for what runs
     /// already, 429 for a full pool, 400 for a request that makes no key, 503 while the backend is
     /// away, with `Retry-After` and a problem document. See [`problem`] for the whole table.
@@ -21,7 +21,8 @@ cachify_core::__cachify_rejection! {
     ///     let _guard = cachify.lock(&key!("charge-{order}")).acquire().await?;
     ///     Ok("charged")
     /// }
-    /// # let _: axum::Router<Cachify> = axum::Router::new().route("/{order}", axum::routing::post(charge));
+    /// # let charge = axum::routing::post(charge);
+    /// # let _: axum::Router<Cachify> = axum::Router::new().route("/{order}", charge);
     /// ```
     Problem
 }

@@ -5,7 +5,7 @@ use poem::error::ResponseError;
 use poem::http::StatusCode;
 use poem::{Body, Response};
 
-cachify_core::__cachify_rejection! {
+cachify_core::__cachify_problem! {
     /// An [`Error`](crate::Error) as a response: 423 for a lock that is held, 409 for what runs
     /// already, 429 for a full pool, 400 for a request that makes no key, 503 while the backend is
     /// away, with `Retry-After` and a problem document. See [`problem`] for the whole table.

@@ -1,0 +1,76 @@
+//! The members of `Cache-Status` (RFC 9211) that this cache adds.
+
+use std::fmt::Write as _;
+
+use crate::observe::Why;
+use http::header::CACHE_STATUS;
+use http::{HeaderMap, HeaderValue};
+
+/// The reason why a request went on to the inner service: the parameter `fwd`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fwd {
+    /// A rule keeps the answer from being shared.
+    Bypass(Why),
+    /// Neither GET nor HEAD.
+    Method,
+    /// Nothing was stored under the key.
+    UriMiss,
+    /// Nothing was stored for the fields that the answer varies by.
+    VaryMiss,
+    /// The request asked for it.
+    Request,
+}
+
+/// The origin of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Hit,
+    Stored(Fwd),
+    Collapsed(Fwd),
+    Forwarded(Fwd),
+}
+
+impl Origin {
+    /// Returns whether the answer was made for another request.
+    pub(super) const fn reused(self) -> bool {
+        matches!(self, Self::Hit | Self::Collapsed(_))
+    }
+
+    const fn forwarded(self) -> &'static str {
+        match self {
+            Self::Hit => "cachify; hit",
+            Self::Stored(Fwd::VaryMiss) => "cachify; fwd=vary-miss; stored",
+            Self::Stored(Fwd::Request) => "cachify; fwd=request; stored",
+            Self::Stored(_) => "cachify; fwd=uri-miss; stored",
+            Self::Collapsed(Fwd::VaryMiss) => "cachify; fwd=vary-miss; collapsed",
+            Self::Collapsed(Fwd::Request) => "cachify; fwd=request; collapsed",
+            Self::Collapsed(_) => "cachify; fwd=uri-miss; collapsed",
+            // With its reason: see `status`.
+            Self::Forwarded(Fwd::Bypass(_)) => "cachify; fwd=bypass",
+            Self::Forwarded(Fwd::Method) => "cachify; fwd=method",
+            Self::Forwarded(Fwd::UriMiss) => "cachify; fwd=uri-miss",
+            Self::Forwarded(Fwd::VaryMiss) => "cachify; fwd=vary-miss",
+            Self::Forwarded(Fwd::Request) => "cachify; fwd=request",
+        }
+    }
+
+    pub(super) fn status(self, left: Option<u64>) -> HeaderValue {
+        match (self, left) {
+            (Self::Hit, Some(left)) => {
+                let mut text = String::with_capacity(40);
+                let _ = write!(text, "cachify; hit; ttl={left}");
+                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("cachify; hit"))
+            }
+            (Self::Forwarded(Fwd::Bypass(why)), _) => {
+                let text = format!("{}; detail={}", self.forwarded(), why.as_str());
+                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(self.forwarded()))
+            }
+            _ => HeaderValue::from_static(self.forwarded()),
+        }
+    }
+
+    /// Appends what this cache did, behind the members of caches closer to the origin.
+    pub(super) fn tell(self, headers: &mut HeaderMap) {
+        headers.append(CACHE_STATUS, self.status(None));
+    }
+}

@@ -1,0 +1,166 @@
+//! Configures a cached route.
+
+use std::sync::Arc;
+
+use http::{HeaderName, StatusCode};
+use tokio::sync::Semaphore;
+
+use super::cacheable;
+use super::cookies::Ignored;
+use super::hit_for_miss::HitForMiss;
+use super::request_key::RequestKey;
+use super::routed::Met;
+use super::variants::Variants;
+use crate::{Cachify, Ttl, observe};
+
+/// Configures which answers of a route are cached, under which key, and for how long.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // Options, each with a method of its own.
+pub struct CacheRules {
+    pub(super) cachify: Cachify,
+    /// `None`: the adapter makes the keys.
+    pub(super) key: Option<RequestKey>,
+    /// The request's headers that the key tells apart.
+    pub(super) keyed: Vec<HeaderName>,
+    pub(super) ttl: Option<Ttl>,
+    pub(super) statuses: Vec<StatusCode>,
+    pub(super) limit: usize,
+    /// One permit for each computation that may outlive its client.
+    pub(super) disconnected: Option<Arc<Semaphore>>,
+    pub(super) honor_request_cache_control: bool,
+    pub(super) only_explicit: bool,
+    pub(super) ignored_cookies: Ignored,
+    pub(super) every_route: bool,
+    pub(super) every_host: bool,
+    pub(super) met: Arc<Met>,
+    pub(super) hit_for_miss: Arc<HitForMiss>,
+    /// Keys under which requests with `Authorization` pass through.
+    pub(super) guarded: Arc<HitForMiss>,
+    pub(super) variants: Arc<Variants>,
+}
+
+impl CacheRules {
+    /// Rules with the defaults, for keys that requests make.
+    pub fn new(cachify: &Cachify, key: RequestKey) -> Self {
+        let mut rules = Self::without_template(cachify);
+        rules.keyed_by(key.headers().iter().cloned());
+        rules.ignored_cookies = Ignored::keyed(key.cookies());
+        observe::cached_template(key.template().as_str());
+        rules.key = Some(key);
+        rules
+    }
+
+    /// Rules with the defaults, for keys that are made elsewhere: see
+    /// [`plan_keyed`](Self::plan_keyed).
+    pub fn without_template(cachify: &Cachify) -> Self {
+        Self {
+            cachify: cachify.clone(),
+            key: None,
+            keyed: Vec::new(),
+            ttl: None,
+            statuses: cacheable::STATUSES.to_vec(),
+            limit: 1 << 20,
+            disconnected: None,
+            honor_request_cache_control: false,
+            only_explicit: false,
+            ignored_cookies: Ignored::default(),
+            every_route: false,
+            every_host: false,
+            met: Arc::default(),
+            hit_for_miss: Arc::default(),
+            guarded: Arc::default(),
+            variants: Arc::default(),
+        }
+    }
+
+    /// Says which headers of a request are part of keys that are made elsewhere. Default: none.
+    pub fn keyed_by(&mut self, headers: impl IntoIterator<Item = HeaderName>) {
+        self.keyed = headers.into_iter().collect();
+    }
+
+    /// Sets how long answers live. Default: the handle's default, 5 minutes if that was not
+    /// changed. An answer's own `max-age` can shorten it.
+    pub fn ttl(&mut self, ttl: Ttl) {
+        self.ttl = Some(ttl);
+    }
+
+    /// Sets the statuses that are stored. Default: 200, 203, 301 and 308; 206 and 304 never are.
+    pub fn statuses(&mut self, statuses: impl IntoIterator<Item = StatusCode>) {
+        self.statuses = statuses.into_iter().collect();
+    }
+
+    /// Sets the longest body that is stored, in bytes. Default 1 MiB.
+    pub fn limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// The number of handlers that an adapter lets
+    /// [finish after their clients disconnect](Self::finish_after_disconnect) at the same time,
+    /// unless its user gives another one.
+    pub const AFTER_DISCONNECT: usize = 1000;
+
+    /// Sets how many computations at a time may finish and fill after their clients disconnect.
+    /// Further ones are cancelled with their clients, and a waiting caller takes over. Default:
+    /// none.
+    pub fn finish_after_disconnect(&mut self, at_most: usize) {
+        let permits = at_most.min(Semaphore::MAX_PERMITS);
+        self.disconnected = (at_most > 0).then(|| Arc::new(Semaphore::new(permits)));
+    }
+
+    /// Honors `Cache-Control` of requests. Default: ignored.
+    ///
+    /// | directive | effect |
+    /// |---|---|
+    /// | `no-cache`, `max-age=0` | a new response, which replaces the one that this request would have got |
+    /// | `max-age`, `min-fresh` | the same, if the stored response is older, or stays fresh for less |
+    /// | `only-if-cached` | a stored response, or else 504 |
+    /// | `no-store`, and what cannot be parsed | a response that is not stored |
+    /// | `max-stale` | none: nothing stale is ever stored |
+    pub fn honor_request_cache_control(&mut self, honor: bool) {
+        self.honor_request_cache_control = honor;
+    }
+
+    /// Stores only responses that say how long they are fresh: by `s-maxage`, `max-age`, `Expires`,
+    /// or a targeted field. Default: the others live for the [`ttl`](Self::ttl).
+    pub fn only_explicit(&mut self, only: bool) {
+        self.only_explicit = only;
+    }
+
+    /// Ignores cookies of these names; a trailing `*` stands for any end, and `*` alone for every
+    /// cookie. Default: none.
+    ///
+    /// A request that has no others is answered from the cache. The inner service does not see the
+    /// ignored ones when it makes a response that may be stored.
+    pub fn ignore_cookies<S: Into<String>>(&mut self, names: impl IntoIterator<Item = S>) {
+        self.ignored_cookies.set(names);
+    }
+
+    /// Shares entries between routes. Default: only the first route that is seen is cached, unless
+    /// the key names `{path}`.
+    ///
+    /// For routes that answer alike, and where the framework does not tell the route of a request.
+    pub fn same_on_every_route(&mut self) {
+        self.every_route = true;
+    }
+
+    /// Says that responses do not depend on the host. Default: a warning when requests for a second
+    /// host get the responses of the first, unless the key names `{host}`.
+    pub fn same_on_every_host(&mut self) {
+        self.every_host = true;
+    }
+
+    /// Returns the handle.
+    pub fn cachify(&self) -> &Cachify {
+        &self.cachify
+    }
+
+    /// Returns whether answers of this status can be stored.
+    pub fn stores(&self, status: StatusCode) -> bool {
+        self.statuses.contains(&status)
+    }
+
+    /// Returns how answers are keyed, if a template says so.
+    pub fn key(&self) -> Option<&RequestKey> {
+        self.key.as_ref()
+    }
+}

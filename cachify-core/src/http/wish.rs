@@ -1,0 +1,56 @@
+//! The demands that a request makes of the cache by its `Cache-Control`.
+
+use http::HeaderMap;
+
+use super::directives::cache_control;
+use super::stored::Stored;
+use crate::clock::Moment;
+
+/// The demands of a request's `Cache-Control`, if the rules honor it.
+///
+/// There is no `max-stale`, since nothing stale is ever stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// A new response, also for the others.
+    pub(super) fresh: bool,
+    /// A stored response or none.
+    pub(super) only_stored: bool,
+    /// The greatest age, in seconds.
+    max_age: Option<u64>,
+    /// For how many seconds it must stay fresh.
+    min_fresh: Option<u64>,
+}
+
+impl Wish {
+    /// Reads a request; `None` if its response must not be stored.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        // What cannot be parsed may forbid storing.
+        let directives = cache_control(headers).ok()?.unwrap_or_default();
+        if directives.no_store && !directives.only_if_cached {
+            return None;
+        }
+        Some(Self {
+            fresh: directives.no_cache || directives.max_age == Some(0),
+            only_stored: directives.only_if_cached,
+            max_age: directives.max_age,
+            min_fresh: directives.min_fresh,
+        })
+    }
+
+    /// Returns whether it depends on the response whether it will do.
+    pub(super) fn is_choosy(self) -> bool {
+        self.max_age.is_some() || self.min_fresh.is_some()
+    }
+
+    /// Returns whether a stored response will do.
+    pub(super) fn accepts(self, stored: &Stored, now: impl FnOnce() -> Moment) -> bool {
+        if self.fresh || !self.is_choosy() {
+            return !self.fresh;
+        }
+        let (age, left) = stored.age(now());
+        self.max_age.is_none_or(|most| age <= most)
+            && self
+                .min_fresh
+                .is_none_or(|least| left.is_none_or(|left| left >= least))
+    }
+}
