@@ -48,7 +48,7 @@ impl Memory {
     }
 
     /// Returns how many bytes the entries take, by the estimate of
-    /// [`capacity_bytes`](MemoryBuilder::capacity_bytes).
+    /// [`capacity_bytes`](super::MemoryBuilder::capacity_bytes).
     pub fn bytes(&self) -> u64 {
         self.0.size.bytes.load(Ordering::Relaxed)
     }
