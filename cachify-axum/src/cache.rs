@@ -23,8 +23,8 @@ use crate::service::{ResponseFuture, take_ready};
 ///
 /// In the template, `{name}` is a path parameter, `{path}`, `{host}`, `{query.page}`,
 /// `{header.accept-language}` and `{cookie.session}` are other parts of the request, and `{query}`
-/// is the whole query, sorted: see [`RequestKey`]. A request that does not fill the key passes
-/// through uncached, and the log says so once.
+/// is the whole query, sorted: see [`RequestKey`](cachify_core::http::RequestKey). A request that
+/// does not fill the key passes through uncached, and the log says so once.
 ///
 /// The path itself is not part of the key, unless the template names `{path}`: two routes need two
 /// templates. Where one layer covers several routes, the first is cached. The others pass through

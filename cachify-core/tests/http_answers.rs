@@ -164,17 +164,17 @@ async fn h3_what_passes_through_keeps_its_conditions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h3_a_reload_is_ignored_unless_the_rules_listen() {
+async fn h3_a_reload_is_ignored_unless_the_rules_honor_it() {
     for cachify in backends() {
-        for (listen, runs) in [(false, 1), (true, 3)] {
-            let mut rules = rules(&cachify, if listen { "listens" } else { "deaf" });
-            rules.honor_request_cache_control(listen);
+        for (honor, runs) in [(false, 1), (true, 3)] {
+            let mut rules = rules(&cachify, if honor { "honors" } else { "ignores" });
+            rules.honor_request_cache_control(honor);
             let route = Route::new(rules, |_| std::future::ready(text("x")));
             route.get(&[]).await;
             let fresh = route.get(&[("cache-control", "no-cache")]).await;
             let unstored = route.get(&[("cache-control", "no-store")]).await;
             assert_eq!(route.runs(), runs);
-            if listen {
+            if honor {
                 assert_eq!(status(&fresh), "cachify; fwd=request; stored");
                 assert_eq!(status(&unstored), "cachify; fwd=request");
             }

@@ -269,7 +269,10 @@ async fn h5_a_refusal_survives_what_other_routes_say() {
         None => recover(rejection).await,
     };
     let app = plain(read().or(update()).recover(own));
-    assert_eq!(ask(app.clone(), "PUT /7").await.brief(), (200, "held"));
+    assert_eq!(
+        ask(app.clone(), "PUT /7").await.brief(),
+        (200, "already running")
+    );
     assert_eq!(ask(app.clone(), "PUT /8").await.brief(), (200, "done"));
     assert_eq!(ask(app, "PUT /x").await.status, 404);
 }
