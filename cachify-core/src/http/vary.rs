@@ -48,7 +48,11 @@ pub(super) fn meaning(field: &str, headers: &HeaderMap, mut part: impl FnMut(&[u
     };
     let Some(mut weighted): Option<Vec<_>> = weighted else {
         sized(&[u8::from(present)]);
-        return sized(&members.join(&b','));
+        let mut value = members.join(&b',');
+        if field == "host" {
+            value.make_ascii_lowercase(); // RFC 9110, 4.2.3
+        }
+        return sized(&value);
     };
     sized(&[u8::from(present), b'w']);
     sized(&weighted.len().to_le_bytes());
@@ -135,6 +139,7 @@ mod tests {
             ("accept-language", &["en;q=1.0"], &["en"]),
             ("accept-encoding", &["gzip, br"], &["br,GZIP;q=1"]),
             ("accept", &["text/html ; level=1"], &["TEXT/html;level=1"]),
+            ("host", &["A.example"], &["a.example"]),
         ] {
             assert_eq!(of(field, a), of(field, b), "{field}: {a:?} and {b:?}");
         }
