@@ -180,11 +180,8 @@ pub async fn h9_hosts_and_paths_are_apart_where_the_key_names_them(adapter: &Ada
 pub async fn h9_hosts_are_apart_over_http2_too(adapter: &Adapter) {
     let app = adapter.start().await;
     let vary = ("x-answer-vary", "host");
-    for (path, a, b, again) in [
-        ("/host", "host 1", "host 2", "A.example"),
-        ("/page/x", "x 1", "x 2", "a.example"),
-    ] {
-        for (host, text) in [("a.example", a), ("b.example", b), (again, a)] {
+    for (path, a, b) in [("/host", "host 1", "host 2"), ("/page/x", "x 1", "x 2")] {
+        for (host, text) in [("a.example", a), ("b.example", b), ("A.example", a)] {
             let body = app.server.get_over_http2(host, path, vary).await;
             assert_eq!(body, text, "{host}{path}");
         }
