@@ -10,7 +10,7 @@
 //! assert_eq!(server.command(&["GET", "greeting"]).text(), "hello");
 //!
 //! let proxy = redis_fixture::Proxy::start(&server.url());
-//! requests to `proxy.url()` now hang
+//! proxy.black_hole(); // requests to `proxy.url()` now hang
 //! proxy.resume();
 //! ```
 //!
