@@ -1,5 +1,7 @@
 //! Guards and permits as arguments of a handler.
 
+use std::time::{Duration, Instant};
+
 use super::{Adapter, FULL, LOCKED, Problem, RUNNING, assert_problem, soon};
 
 const KINDS: [(&str, usize, Problem); 3] =
@@ -15,7 +17,9 @@ pub async fn h5_a_guard_is_refused_where_it_is_taken(adapter: &Adapter) {
             holders.push(app.server.send(&line, &[]).await);
         }
         app.probe.until_called(kind, places).await;
+        let begin = Instant::now();
         assert_problem(&app.server.ask(&line, &[]).await, problem);
+        assert!(begin.elapsed() < Duration::from_secs(2), "it waits");
         let other = format!("PUT /guard/{kind}/other");
         assert_eq!(app.server.ask(&other, &[]).await.status, 200);
         app.probe.open(kind, places);

@@ -1,5 +1,7 @@
 //! Routes that run under a lock, once, or so many at a time.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::{Either, select};
 
 use super::{
@@ -23,7 +25,9 @@ pub async fn h5_what_is_taken_is_refused_in_the_same_words(adapter: &Adapter) {
             holders.push(app.server.send(&line, &[]).await);
         }
         app.probe.until_called(kind, places).await;
+        let begin = Instant::now();
         assert_problem(&app.server.ask(&line, &[]).await, problem);
+        assert!(begin.elapsed() < Duration::from_secs(2), "it waits");
         let other = app.server.ask(&format!("PUT /{kind}/other"), &[]).await;
         assert_eq!(other.status, 200, "another key is another matter");
         app.probe.open(kind, places + 1);
