@@ -15,7 +15,6 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use cachify_core::testing::Stage;
 //! use cachify_core::testing::adapter::{Content, Probe, TestApp};
 //! use http::{HeaderMap, Response};
 //!
@@ -40,7 +39,7 @@
 //!     }
 //! }
 //!
-//! cachify_core::adapter_conformance!(tokio::test, Stage::memory(), serve);
+//! cachify_core::adapter_conformance!(tokio::test, cachify_core::testing::Stage::memory(), serve);
 //! # fn main() {}
 //! ```
 //!

@@ -122,7 +122,7 @@ impl Gate {
     ///     let gate = backend.before(Op::Reset);
     ///     let reset = tokio::spawn(async move { cachify.reset(&key!("row")).await });
     ///
-    /// The reset is stopped right before the backend, for as long as the test needs.
+    ///     // The reset is stopped right before the backend, for as long as the test needs.
     ///     gate.reached().await;
     ///     assert!(!reset.is_finished());
     ///     gate.open();
