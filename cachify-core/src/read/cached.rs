@@ -36,8 +36,8 @@ use crate::{Error, IntoTime, Key, Ttl};
 ///
 /// A computation that asks for its own key does not wait for itself: the inner call computes at
 /// once and is not stored, and a warning names the template. This works within one task. A task
-/// that the computation spawns is another caller: if it asks for the same key, it waits for one
-/// patience (30 s by default) before it computes.
+/// that the computation spawns is another caller: if it asks for the same key, it waits for
+/// `compute_wait` (30 s by default) before it computes.
 ///
 /// # When the backend is away
 ///
