@@ -1,4 +1,4 @@
-//! An app as a process.
+//! A sample app as a child process.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// The limit for everything that must not hang.
+/// The time limit for everything that must not hang.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The settings for starting an app.
@@ -25,12 +25,12 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Launches over memory.
+    /// Makes a launch over memory.
     pub fn memory(program: &str) -> Self {
         Self::new(program, "memory://".to_owned())
     }
 
-    /// Launches over the Redis that all tests share.
+    /// Makes a launch over the Redis that all tests share.
     pub fn redis(program: &str) -> Self {
         Self::new(program, redis_fixture::shared())
     }
@@ -44,7 +44,7 @@ impl Launch {
         }
     }
 
-    /// Changes the server.
+    /// Replaces the URL of the cache.
     #[must_use]
     pub fn cache(mut self, url: &str) -> Self {
         url.clone_into(&mut self.cache);
@@ -62,7 +62,7 @@ impl Launch {
     ///
     /// # Panics
     ///
-    /// If it does not.
+    /// Panics if the app does not listen in time.
     pub async fn start(&self) -> App {
         let mut command = Command::new(&self.program);
         command.args(["--listen", "127.0.0.1:0", "--prefix", &self.prefix]);
@@ -99,7 +99,7 @@ impl Launch {
     }
 }
 
-/// A running app. It ends on drop.
+/// A running app. Dropping it kills the process.
 #[derive(Debug)]
 pub struct App {
     process: Child,
@@ -121,7 +121,7 @@ impl App {
     ///
     /// # Panics
     ///
-    /// If it announced another URL than that of an address.
+    /// Panics if the app announced something other than an address.
     fn address(&self) -> &str {
         self.url.strip_prefix("http://").expect("an address")
     }
@@ -168,7 +168,7 @@ impl App {
         self.request("PUT", &format!("/users/{id}")).json(&body)
     }
 
-    /// Returns a counter of `/metrics`, summed over its labels; 0 if it is not there yet.
+    /// Returns a counter of `/metrics`, summed over its labels, or 0 if it does not exist yet.
     pub async fn counter(&self, name: &str) -> u64 {
         let metrics = self.request("GET", "/metrics").send().await.unwrap();
         let metrics = metrics.text().await.unwrap();
@@ -184,7 +184,7 @@ impl App {
     ///
     /// # Panics
     ///
-    /// If that does not happen in time.
+    /// Panics if the counter does not reach it in time.
     pub async fn until(&self, name: &str, at_least: u64) {
         let reached = async {
             while self.counter(name).await < at_least {
@@ -196,7 +196,7 @@ impl App {
             .unwrap_or_else(|_| panic!("{name} does not reach {at_least}"));
     }
 
-    /// Sends an update except for the end of its body, once the app asks for the body.
+    /// Sends an update without the end of its body, once the app asks for the body.
     pub async fn half_an_update(&self, id: i64) -> TcpStream {
         let address = self.address();
         let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -205,7 +205,7 @@ impl App {
              content-length: 40\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"
         );
         stream.write_all(half.as_bytes()).await.expect("it reads");
-        // The app asks for the body when its handler wants to read it.
+        // The app asks for the body when its handler reads it.
         let mut said = [0; 25];
         let read = timeout(TIMEOUT, stream.read_exact(&mut said)).await;
         read.expect("in time").expect("an answer");
@@ -214,18 +214,18 @@ impl App {
         stream
     }
 
-    /// Asks the process to end, as an operator or a container runtime does.
+    /// Asks the process to end, like an operator or a container runtime.
     pub async fn signal(&mut self) {
         let id = self.process.id().expect("it runs").to_string();
         let kill = Command::new("kill").args(["-TERM", &id]).status().await;
         assert!(kill.unwrap().success());
     }
 
-    /// Waits until the app takes no new connections, so it has noticed the request to end.
+    /// Waits until the app accepts no new connections, so it has noticed the request to end.
     ///
     /// # Panics
     ///
-    /// If it keeps taking connections.
+    /// Panics if the app keeps accepting connections.
     pub async fn refuses_connections(&self) {
         let refused = async {
             while TcpStream::connect(self.address()).await.is_ok() {
@@ -241,7 +241,7 @@ impl App {
     ///
     /// # Panics
     ///
-    /// If it ends badly, or not at all.
+    /// Panics if it ends with an error, or not in time.
     pub async fn end(mut self) {
         self.signal().await;
         let status = timeout(TIMEOUT, self.process.wait()).await;
@@ -250,11 +250,11 @@ impl App {
     }
 }
 
-/// Sends a request that must be answered.
+/// Sends a request, and returns the JSON answer.
 ///
 /// # Panics
 ///
-/// If it is not answered, or not with JSON.
+/// Panics if there is no answer, or it is not JSON.
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     let response = request.send().await.expect("an answer");
     let status = response.status();
@@ -270,7 +270,7 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
 ///
 /// # Panics
 ///
-/// If it is not.
+/// Panics if it is not.
 pub(crate) async fn problem(response: Response, status: u16) -> String {
     assert_eq!(response.status(), status);
     assert_eq!(

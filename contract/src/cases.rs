@@ -17,7 +17,7 @@ use crate::app::{answer, problem};
 ///
 /// # Panics
 ///
-/// If it fails.
+/// Panics if the case fails.
 pub fn run(case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,20 +1,20 @@
 //! The requirements on every users app, tested on real processes over memory and over Redis.
 //!
-//! An app's `tests/contract.rs` is one line:
-//! `users_contract::contract!(env!("CARGO_BIN_EXE_users-axum"));`. The requirements on every adapter
-//! about HTTP are in `cachify_core::testing::adapter`.
+//! An app's `tests/contract.rs` is one line,
+//! `users_contract::contract!(env!("CARGO_BIN_EXE_users-axum"));`. The requirements on every
+//! adapter are in `cachify_core::testing::adapter`.
 //!
 //! # Differences between the frameworks
 //!
 //! All answers are the same, with these exceptions:
 //!
-//! | what | axum | poem | warp | why |
+//! | difference | axum | poem | warp | reason |
 //! |---|---|---|---|---|
-//! | type of JSON | `application/json` | and `; charset=utf-8` | `application/json` | the framework's own |
+//! | type of JSON | `application/json` | `application/json; charset=utf-8` | `application/json` | the framework's own |
 //! | fields of JSON | as declared | sorted | as declared | poem-openapi makes a tree first |
 //! | `detail` of a 4xx | each in the framework's words | | | |
-//! | `Cache-Status` of an error | there | not there | there, except for a rejection | errors of poem and rejections of warp have no headers yet |
-//! | `/users/7/`, `/users` | 404 | 404 | as without, or with, the slash | warp's paths end with or without |
+//! | `Cache-Status` of an error | present | absent | present, except for a rejection | errors of poem and rejections of warp have no headers yet |
+//! | `/users/7/`, `/users` | 404 | 404 | same as without, or with, the slash | warp's paths end with or without a slash |
 //! | `/users/%37` | user 7 | user 7 | 400 | warp does not decode paths |
 //! | another method than GET or HEAD on a path without a route | 404 | 404 | 405 | warp's routes reject a path and a method alike |
 //! | `Allow` | `GET,HEAD,PUT` | `GET, HEAD, PUT` | `GET, HEAD, PUT` | axum writes its own |
@@ -28,7 +28,7 @@ pub mod cases;
 
 pub use app::{App, Launch};
 
-/// Generates a test of each case, for most of them one over memory and one over Redis.
+/// Generates tests of all cases: most run over memory and over Redis.
 #[macro_export]
 macro_rules! contract {
     ($program:expr) => {

@@ -105,7 +105,8 @@ pub async fn h6_an_abandoned_read_passes_on(launch: Launch) {
     for _ in 0..5 {
         readers.spawn(answer(app.request("GET", &path)));
     }
-    // They should be waiting when it disconnects. A reader that comes later only weakens the test.
+    // The readers should be waiting when the first client disconnects. A reader that comes later
+    // only weakens the test.
     tokio::time::sleep(Duration::from_millis(200)).await;
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());

@@ -134,7 +134,7 @@ pub async fn c12_an_abandoned_update_is_reset_after_its_write(launch: Launch) {
     tokio::time::sleep(Duration::from_millis(200)).await;
     update.abort();
     assert!(update.await.unwrap_err().is_cancelled());
-    // Whether or not it succeeded: in the end, reads return the value in the database.
+    // Whether the update succeeded or not, reads eventually return the value in the database.
     for _ in 0..20 {
         app.read(id).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
