@@ -1,28 +1,30 @@
-//! The envelope around an encoded value, and the formats it may hold.
+//! The envelope around an encoded value, and the formats of its payload.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 2 | `CA` and the envelope's version |
-//! | 1 | format: 1 `MessagePack`, 2 JSON, 3 and 4 the tree of a value that 1 and 2 would change |
+//! | 1 | format: 1 `MessagePack`, 2 JSON; 3 and 4 a tree for a value that 1 or 2 would change |
 //! | 1 | zero |
 //! | 8 | fingerprint of the type's name |
-//! | 8 | when it was stored, in microseconds of the backend's clock |
-//! | 8 | its time to live in milliseconds, all ones for never |
+//! | 8 | time of storing, in microseconds of the backend's clock |
+//! | 8 | time to live in milliseconds, all ones for never |
 //! | 4 | length of the payload |
 //! | n | payload |
 //!
-//! Numbers are little-endian. Whatever differs from this, a truncated or longer payload included,
-//! is *unreadable*, and an unreadable entry is a missing one. So is one that is nested too deep:
-//! decoding recurses, and a stack that overflows ends the process. Structs are encoded by field
-//! name, so that two builds of a program with reordered fields understand or refuse each other, but
-//! never mix fields up. Decoding runs no code but the type's own `Deserialize`.
+//! Numbers are little-endian. Bytes in any other form, such as a truncated or longer payload, are
+//! *unreadable*, and an unreadable entry counts as missing. So does an entry that is nested too
+//! deep: decoding recurses, and a stack overflow would end the process.
 //!
-//! Envelopes of version 1 are unreadable: their `nil` may have been a `Some(None)`.
+//! Structs are encoded by field name. So if two builds of a program order the fields differently,
+//! they understand or refuse each other, but never mix up fields. Decoding runs no code but the
+//! type's own `Deserialize`.
+//!
+//! Envelopes of version 1 are unreadable, because their `nil` may have been a `Some(None)`.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::tree::Node;
+use self::tree::{MAX_DEPTH, Node};
 use crate::clock::Moment;
 use crate::{Error, ErrorKind, Ttl};
 
@@ -37,19 +39,16 @@ pub(crate) use self::first::check_first;
 const MAGIC: [u8; 2] = [0xCA, 2];
 const HEADER: usize = 32;
 
-/// How deep a value may be nested: as deep as `serde_json` reads.
-const MAX_DEPTH: usize = 128;
-
 /// The encoding of values for a backend that stores bytes.
 ///
-/// What was stored in one encoding is read whatever the handle's own is.
+/// A handle reads values in every encoding, whatever its own is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Encoding {
-    /// `MessagePack`, compact and fast.
+    /// `MessagePack`, which is compact and fast.
     #[default]
     MessagePack,
-    /// JSON, readable with any Redis client.
+    /// JSON, which is readable with any Redis client.
     ///
     /// A value that JSON would change, such as `Some(None)`, `NaN` or a map whose keys are not
     /// text, is stored in a binary form instead.
@@ -88,8 +87,8 @@ pub(crate) fn encode<T: Serialize>(
     Ok(out)
 }
 
-/// Appends `value` in the format that `encoding` names. `false`: that format does not keep it as it
-/// is.
+/// Appends `value` in the format of `encoding`. Returns `false` if that format would change the
+/// value.
 fn write_plain<T: Serialize>(
     encoding: Encoding,
     value: &T,
@@ -103,18 +102,18 @@ fn write_plain<T: Serialize>(
         #[cfg(feature = "json")]
         Encoding::Json => match serde_json::to_writer(&mut *out, value) {
             Ok(()) => measure_json(&out[HEADER..]),
-            // A map whose keys are not text, unless the type itself fails.
+            // Either a map has keys that are not text, or the type itself fails.
             Err(_) => return Ok(false),
         },
     };
-    // All that a format changes, it writes as `nil`, so most values need no second look.
+    // A format writes everything that it changes as `nil`, so most values need no second look.
     Ok(match measured.ok_or_else(too_deep)? {
         Nil::Absent => true,
         Nil::Present => tree::is_plain(value, is_human(encoding)),
     })
 }
 
-/// The same bytes, stored at another time.
+/// Replaces the time of storing.
 pub(crate) fn stamped(mut bytes: Vec<u8>, stored_at: Moment) -> Vec<u8> {
     if let Some(stamp) = bytes.get_mut(12..20) {
         stamp.copy_from_slice(&stored_at.as_micros().to_le_bytes());
@@ -125,11 +124,11 @@ pub(crate) fn stamped(mut bytes: Vec<u8>, stored_at: Moment) -> Vec<u8> {
 fn too_deep() -> Error {
     Error::new(
         ErrorKind::Codec,
-        "the value is nested over 128 deep, and would not be read again; cache something flatter",
+        "the value is nested over 128 deep, too deep to be read again; cache something flatter",
     )
 }
 
-/// Whether encoded bytes have a `nil`, or `null`, anywhere.
+/// The presence of a `nil`, or `null`, in encoded bytes.
 enum Nil {
     Absent,
     Present,
@@ -141,8 +140,8 @@ impl From<bool> for Nil {
     }
 }
 
-/// Scans the output of `serde_json`. Returns `None` if `serde_json` would refuse to read it, as it
-/// does beyond a depth of 128.
+/// Scans the output of `serde_json`. Returns `None` if `serde_json` would refuse to read it,
+/// because it is nested over 128 deep.
 #[cfg(feature = "json")]
 fn measure_json(text: &[u8]) -> Option<Nil> {
     let (mut depth, mut in_string, mut escaped, mut null) = (0, false, false, false);
@@ -163,7 +162,8 @@ fn measure_json(text: &[u8]) -> Option<Nil> {
     Some(null.into())
 }
 
-/// Decodes what [`encode`] made of a value of the same type; `None` if it is unreadable.
+/// Decodes a value that [`encode`] made from one of the same type. Returns `None` if it is
+/// unreadable.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (header, payload) = bytes.split_at_checked(HEADER)?;
     let (magic, rest) = header.split_at(2);
@@ -192,7 +192,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     }
 }
 
-/// An envelope around any payload, in the name of `T`.
+/// Wraps any payload in an envelope, as a `T`.
 #[cfg(feature = "testing")]
 pub(crate) fn sealed<T>(format: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + payload.len());
@@ -206,12 +206,12 @@ pub(crate) fn sealed<T>(format: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Looks through one `MessagePack` value; `None` unless it is whole, and nested at most
+/// Scans one `MessagePack` value. Returns `None` unless it is complete, and nested at most
 /// [`MAX_DEPTH`] deep.
 ///
-/// `rmp_serde` recurses once for each level, and does not count those of enums.
+/// `rmp_serde` recurses once for each level, and does not count the levels of enums.
 fn measure(mut bytes: &[u8]) -> Option<Nil> {
-    // How many values are still to come on each level.
+    // The number of values still to come on each level.
     let mut left = [0_u64; MAX_DEPTH];
     let (mut depth, mut nil) = (0, false);
     loop {
@@ -239,8 +239,8 @@ fn measure(mut bytes: &[u8]) -> Option<Nil> {
     }
 }
 
-/// Reads the head of a value: how many bytes belong to it, how many values are inside it, and
-/// what follows the head.
+/// Reads the head of a value. Returns the number of bytes that belong to it, the number of values
+/// inside it, and the bytes after the head.
 fn step(bytes: &[u8]) -> Option<((u64, u64), &[u8])> {
     let (&head, rest) = bytes.split_first()?;
     let length = |width: usize| {
@@ -291,7 +291,7 @@ const fn format_of(encoding: Encoding) -> u8 {
     }
 }
 
-/// What a tree adds to the number of the format that it stands in for.
+/// The difference between the number of a plain format and of its tree.
 const TREE: u8 = 2;
 
 const fn is_human(encoding: Encoding) -> bool {
@@ -302,7 +302,7 @@ const fn is_human(encoding: Encoding) -> bool {
     }
 }
 
-/// Leaves out what the type's `Serialize` said, which may be the value.
+/// Leaves out the message of the type's `Serialize`, which may contain the value.
 fn not_encoded<T>() -> Error {
     Error::new(
         ErrorKind::Codec,
@@ -313,8 +313,8 @@ fn not_encoded<T>() -> Error {
     )
 }
 
-/// FNV-1a (Fowler, Noll, Vo) of the type's name, eight bytes at a time, since every hit computes
-/// it. No defence against forgery, which the payload's own decoding is.
+/// Returns the FNV-1a hash (Fowler, Noll, Vo) of the type's name, eight bytes at a time, because
+/// every hit computes it. It does not protect against forgery; the decoding of the payload does.
 fn fingerprint<T>() -> u64 {
     let name = std::any::type_name::<T>().as_bytes();
     let (words, rest) = name.as_chunks::<8>();
@@ -410,12 +410,13 @@ mod tests {
             Moment::from_micros(1),
         )
         .unwrap();
-        // The same type in another build: the same name.
+        // The same type in another build has the same name.
         bytes[4..12].copy_from_slice(&fingerprint::<Point>().to_le_bytes());
         assert_eq!(decode::<Point>(&bytes), Some(Point { y: 2, x: 1 }));
     }
 
-    /// As syntax trees are: `rmp_serde` does not count how deep its variants are nested.
+    /// A recursive enum, as in syntax trees: `rmp_serde` does not count how deep its variants are
+    /// nested.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     enum Term {
         Not(Box<Term>),
@@ -460,7 +461,7 @@ mod tests {
 
     #[test]
     fn c6_what_is_nested_too_deep_is_not_stored() {
-        // What the value itself adds to its depth; serde_json reads one level less than 128.
+        // The depth that the value itself adds. serde_json reads one level less than 128.
         for (encoding, own) in [(Encoding::MessagePack, 1), (Encoding::Json, 1)] {
             let encoded =
                 |depth| encode(encoding, &nested(depth), Ttl::NEVER, Moment::from_micros(1));
@@ -496,7 +497,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever `rmp_serde` reads to its end is one value to us, too.
+        /// If `rmp_serde` reads bytes to their end, `measure` also sees one value.
         #[test]
         fn c6_every_kind_of_value_is_measured_as_it_is_read(head: u8, next: u8, tail: Vec<u8>) {
             let bytes = [&[head, next % 20], tail.as_slice()].concat();

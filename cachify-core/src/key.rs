@@ -1,5 +1,6 @@
 //! Names of entries, locks and pools: [`KeyTemplate`], and the [`Key`] that it renders.
 
+mod cache_key;
 mod keys;
 mod prefix;
 mod render;
@@ -14,6 +15,7 @@ use std::hash::{Hash, Hasher};
 
 use smol_str::SmolStr;
 
+pub use self::cache_key::CacheKey;
 pub use self::keys::Keys;
 pub(crate) use self::prefix::Prefix;
 #[doc(hidden)]
@@ -22,33 +24,34 @@ pub use self::template::{KeyTemplate, MissingPlaceholder};
 
 /// A rendered key: it names one entry, one lock or one pool.
 ///
-/// Made by [`key!`](crate::key!), [`KeyTemplate::render`] or [`CacheKey::key`]. Cheap to clone.
-/// Keys are equal when their text is.
+/// [`key!`](crate::key!), [`KeyTemplate::render`] and [`CacheKey::key`] make keys. A key is cheap
+/// to clone. Keys with the same text are equal.
 ///
-/// `Debug` shows the template alone, since values can be secrets.
+/// `Debug` shows only the template, since values can be secrets.
 #[derive(Clone)]
 pub struct Key {
-    /// Behind a prefix, [`SEPARATOR`] and the text that was rendered.
+    /// The rendered text; with a prefix, the prefix and [`SEPARATOR`] come before it.
     text: SmolStr,
     template: SmolStr,
     prefix: Option<Prefix>,
 }
 
-/// Stands between a prefix and the text of a key. It cannot be in either.
+/// The character between a prefix and the text of a key. Neither can contain it.
 const SEPARATOR: char = '\u{1f}';
 
 impl Key {
-    /// Returns the text: never empty, at most 512 bytes, without braces or control characters.
+    /// Returns the text. It is never empty, has at most 512 bytes, and contains no braces or
+    /// control characters.
     ///
-    /// A [`Backend`](crate::backend::Backend) also gets the keys of handles that
-    /// [`with_prefix`](crate::Cachify::with_prefix) made. Their text begins with the prefix and the
-    /// character U+001F, so that keys with different prefixes never are equal.
+    /// A [`Backend`](crate::backend::Backend) also receives keys of handles with a
+    /// [prefix](crate::Cachify::with_prefix). Their text begins with the prefix and the character
+    /// U+001F, so keys with different prefixes are never equal.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns the prefix of the handle that the key was given to, unless it is the one that was
-    /// built.
+    /// Returns the prefix of the handle that uses the key, or `None` for the handle's own prefix
+    /// from when it was built.
     pub(crate) fn prefix(&self) -> Option<&Prefix> {
         self.prefix.as_ref()
     }
@@ -61,7 +64,7 @@ impl Key {
         }
     }
 
-    /// Returns the key of the same text with `prefix` in place of the prefix that it has.
+    /// Returns the key with the same text, and with `prefix` in place of its own prefix.
     #[inline]
     pub(crate) fn within(&self, prefix: Option<&Prefix>) -> Cow<'_, Self> {
         if self.prefix.as_ref() == prefix {
@@ -81,7 +84,7 @@ impl Key {
         }
     }
 
-    /// The text of the key `plain` of a handle with `prefix`.
+    /// Returns the text of the key `plain` with `prefix`.
     pub(crate) fn name_within(prefix: &str, plain: &str) -> SmolStr {
         smol_str::format_smolstr!("{prefix}{SEPARATOR}{plain}")
     }
@@ -93,12 +96,12 @@ impl Key {
         (1..=render::MAX_LEN).contains(&text.len()) && !text.contains(forbidden)
     }
 
-    /// Returns the template that the key was rendered from: what logs and metrics may show.
+    /// Returns the template that the key was rendered from. Logs and metrics may show it.
     pub fn template(&self) -> &str {
         &self.template
     }
 
-    /// Returns the key of something that belongs to this key's entry and is found through it: no
+    /// Returns the key of a variant of this key's entry, which is found only through the entry: no
     /// template renders it.
     #[cfg(feature = "http")]
     pub(crate) fn variant(&self, name: &str) -> Self {
@@ -130,43 +133,19 @@ impl Hash for Key {
     }
 }
 
-/// A value that can stand in a key: whatever implements [`Display`].
+/// A value that can be part of a key: anything that implements [`Display`].
 ///
-/// Values that differ should display differently, as ids do and rounded numbers do not.
+/// Different values should display differently. Ids do, and rounded numbers do not.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a key, because it does not implement `Display`",
     label = "this value is in the key",
-    note = "name a field that is unique, as in `{{order.id}}`; of an extractor what it holds, as in `{{id.0}}`, or take it apart: `Path(id): Path<i64>`",
-    note = "give an `Option` or a list a text by an expression: `key!(\"list-{{page}}\", page = page.unwrap_or(1))`, `#[cached(key = \"list-{{page}}\", page = page.unwrap_or(1))]`"
+    note = "name a unique field, as in `{{order.id}}`; for the value in an extractor, write \
+            `{{id.0}}`, or use the pattern `Path(id): Path<i64>`",
+    note = "turn an `Option` or a list into text by an expression: \
+            `key!(\"list-{{page}}\", page = page.unwrap_or(1))`, \
+            `#[cached(key = \"list-{{page}}\", page = page.unwrap_or(1))]`"
 )]
 pub trait KeyPart: Display {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Display + ?Sized> KeyPart for T {}
-
-/// A type that makes a key of its fields: derive it.
-///
-/// # Examples
-///
-/// ```
-/// use cachify_core::CacheKey;
-///
-/// #[derive(CacheKey)]
-/// #[key("update-user-{user_id}")]
-/// struct UpdateUser {
-///     user_id: i64,
-/// }
-///
-/// assert_eq!(UpdateUser { user_id: 7 }.key().as_str(), "update-user-7");
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say which key it stands for",
-    note = "derive it: `#[derive(CacheKey)] #[key(\"user-{{user_id}}\")]`"
-)]
-pub trait CacheKey {
-    /// Returns the key of this value.
-    fn key(&self) -> Key;
-
-    /// The template of all keys of this type.
-    fn template() -> &'static KeyTemplate;
-}

@@ -1,20 +1,21 @@
-//! A value as a tree, which keeps what the plain formats lose.
+//! Trees, which keep values that the plain formats would change.
 //!
-//! `MessagePack` and JSON encode `Some(None)`, `Some(())` and `None` alike, JSON has neither `NaN`
-//! nor maps whose keys are not text. Plain formats are smaller and faster, so [`is_plain`] decides
-//! whether a value needs its tree.
+//! `MessagePack` and JSON encode `Some(None)`, `Some(())` and `None` alike, and JSON has neither
+//! `NaN` nor maps whose keys are not text. Plain formats are smaller and faster, so [`is_plain`]
+//! decides whether a value needs a tree.
 
 use serde::de::value::{Error, MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::ser::{self, Error as _, Serialize, Serializer};
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::MAX_DEPTH;
+/// The deepest nesting of a value, which is the deepest that `serde_json` reads.
+pub(super) const MAX_DEPTH: usize = 128;
 
-/// A value as its `Serialize` describes it.
+/// A value, as its `Serialize` describes it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, Deserialize)]
 pub(super) enum Node {
-    /// `None` or `()` inside this many `Some`. Any other `Some` is what it holds.
+    /// `None` or `()` inside this many `Some`. Any other `Some` is represented by its content.
     #[serde(rename = "n")]
     Nil(u8),
     #[serde(rename = "b")]
@@ -27,7 +28,7 @@ pub(super) enum Node {
     Int128(i128),
     #[serde(rename = "U")]
     Uint128(u128),
-    /// Floats by their bits, which have an order and keep `NaN`.
+    /// The bits of a float, which have an order and keep `NaN`.
     #[serde(rename = "f")]
     Float(u32),
     #[serde(rename = "F")]
@@ -40,14 +41,13 @@ pub(super) enum Node {
     Bytes(Vec<u8>),
     #[serde(rename = "l")]
     List(Vec<Self>),
-    /// Keys and values in turn.
+    /// Alternating keys and values.
     #[serde(rename = "m")]
     Map(Vec<Self>),
 }
 
 impl Node {
-    /// Makes the tree of `value`. `human`: as a format that people read, such as JSON, would be
-    /// told.
+    /// Makes the tree of `value`. `human` is the answer to `is_human_readable`, as for JSON.
     pub(super) fn of<T: Serialize>(value: &T, human: bool) -> Result<Self, Error> {
         value.serialize(Walk {
             keep: true,
@@ -56,12 +56,12 @@ impl Node {
         })
     }
 
-    /// Makes a value of the tree that [`of`](Self::of) made of one.
+    /// Makes a value from a tree that [`of`](Self::of) made.
     pub(super) fn read<T: DeserializeOwned>(self, human: bool) -> Result<T, Error> {
         T::deserialize(Reader { node: self, human })
     }
 
-    /// Sorts lists and maps: hash maps and sets of the same content differ in their order.
+    /// Sorts lists and maps, since equal hash maps and sets can differ in order.
     pub(super) fn sort(&mut self) {
         match self {
             Self::List(items) => {
@@ -84,7 +84,7 @@ fn pairs(nodes: Vec<Node>) -> impl Iterator<Item = (Node, Node)> {
     std::iter::from_fn(move || Some((nodes.next()?, nodes.next()?)))
 }
 
-/// Returns whether a plain format that has `nil`, or `null`, keeps `value` as it is.
+/// Returns whether a plain format with a `nil`, or `null`, keeps `value` unchanged.
 pub(super) fn is_plain<T: Serialize>(value: &T, human: bool) -> bool {
     let walk = Walk {
         keep: false,
@@ -94,10 +94,11 @@ pub(super) fn is_plain<T: Serialize>(value: &T, human: bool) -> bool {
     value.serialize(walk).is_ok()
 }
 
-/// Walks through a value, to make its tree or to find what plain formats lose.
+/// A walk through a value that makes its tree, or finds a part that plain formats would change.
 #[derive(Clone, Copy)]
 struct Walk {
-    /// Makes the tree. Otherwise nothing is kept, and what plain formats lose is an error.
+    /// Set to make the tree. Otherwise nothing is kept, and a part that plain formats would change
+    /// is an error.
     keep: bool,
     human: bool,
     depth: usize,
@@ -279,12 +280,12 @@ impl Serializer for Walk {
     }
 }
 
-/// The parts of a list, or the keys and values of a map, as they come.
+/// The collected parts of a list, or keys and values of a map.
 struct Parts {
     walk: Walk,
     nodes: Vec<Node>,
     make: fn(Vec<Node>) -> Node,
-    /// The enum's variant that they belong to.
+    /// The variant of an enum that they belong to.
     variant: Option<&'static str>,
 }
 
@@ -338,14 +339,14 @@ parts! {
     SerializeStructVariant: serialize_field(name);
 }
 
-/// Reads a tree as the formats read their bytes.
+/// A deserializer that reads a tree, as the formats read their bytes.
 struct Reader {
     node: Node,
     human: bool,
 }
 
 impl Reader {
-    /// The entries of a map.
+    /// Returns the entries of a map.
     fn entries(
         nodes: Vec<Node>,
         human: bool,
@@ -362,8 +363,7 @@ impl<'de> Deserializer<'de> for Reader {
         self.human
     }
 
-    /// Where buffers of `serde` keep the value for later (`flatten`, `untagged`, `tag`), they keep
-    /// a `Some` that they are shown.
+    /// Shows a `Some` to `serde`'s buffers (`flatten`, `untagged`, `tag`), which keep it for later.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let human = self.human;
         match self.node {
