@@ -1,8 +1,7 @@
-//! Caching and locking over HTTP: all rules, for any framework (feature `http`).
+//! Caching and locking over HTTP, for any framework (feature `http`).
 //!
-//! An adapter for a framework makes a [`Plan`] of a request and has [`CacheRules::serve`] do the
-//! rest; or has [`HoldRules`] run a route under a lock or permit, and answers errors with
-//! [`problem`].
+//! An adapter makes a [`Plan`] for a request, and [`CacheRules::serve`] carries it out. To run a
+//! route under a lock or permit, an adapter uses [`HoldRules`]. It answers errors with [`problem`].
 //!
 //! # What is cached
 //!
@@ -10,33 +9,38 @@
 //! |---|---|
 //! | requests | GET. HEAD is answered from GET's entry, and never fills it |
 //! | statuses | 200, 203, 301 and 308; others by [`statuses`](CacheRules::statuses) |
-//! | never | answers with `Set-Cookie`, `Cache-Control: no-store`, `private` or `no-cache`, or one that cannot be parsed, `Vary: *`, trailers |
+//! | never | responses with `Set-Cookie`, `Vary: *` or trailers, or with a `Cache-Control` that says `no-store`, `private` or `no-cache`, or that cannot be parsed |
 //! | never | bodies over the [`limit`](CacheRules::limit), and streams of unknown length: they pass through whole |
-//! | unless the key names the header | requests with `Authorization`, except for answers that say `public`, `s-maxage` or `must-revalidate` (RFC 9111, 3.5) |
-//! | unless the key names the header | requests with `Cookie`, except for [ignored](CacheRules::ignore_cookies) cookies |
-//! | reset | the key of a method that is not safe, such as POST or PUT, whose answer is not an error (RFC 9111, 4.4) |
+//! | not unless the key names the header | responses to requests with `Authorization`, except those that say `public`, `s-maxage` or `must-revalidate` (RFC 9111, 3.5) |
+//! | not unless the key names the header | responses to requests with `Cookie`, except for [ignored](CacheRules::ignore_cookies) cookies |
+//! | reset | the key, by an unsafe method such as POST or PUT whose response is not an error (RFC 9111, 4.4) |
 //! | passed through | requests with a body, `If-Match`, `If-Unmodified-Since` or `Upgrade` |
-//! | how long | the [`ttl`](CacheRules::ttl), or what `s-maxage`, else `max-age`, else `Expires` of the answer leaves if that is less; answers that vary, an hour at most |
-//! | which field counts | the first of `Cachify-Cache-Control` and `CDN-Cache-Control` (RFC 9213), else `Cache-Control`, else `Pragma: no-cache` |
+//! | lifetime | the [`ttl`](CacheRules::ttl), or the response's own lifetime if that is shorter: `s-maxage`, else `max-age`, else `Expires`. A response with `Vary` lives at most an hour |
+//! | deciding field | the first of `Cachify-Cache-Control` and `CDN-Cache-Control` (RFC 9213), else `Cache-Control`, else `Pragma: no-cache` |
 //!
-//! An answer that turns out not to be storable is not shared: the requests that waited for it run
-//! at once, in parallel, and for a minute no request waits under that key, until an answer can be
-//! stored again. A server error (5xx), 408, 409, 423, 425 or 429 is not shared either, but counts
-//! as temporary: later requests wait for one another again.
+//! If a response turns out not to be storable, it is not shared: the requests that waited for it
+//! run at once, in parallel. For a minute, or until a response can be stored again, requests under
+//! that key don't wait for one another. A server error (5xx), 408, 409, 423, 425 or 429 is not
+//! shared either, but counts as temporary: later requests wait for one another again.
 //!
-//! `Vary` is honoured: answers that differ are stored side by side, at most 64 for each key and
-//! process, and one reset of the key forgets them all. Values are compared by meaning.
-//! `Cache-Control` of requests is ignored, so that reloads do not cause a stampede, unless
+//! `Vary` is honoured: responses that differ are stored side by side, at most 64 for each key and
+//! process, and one reset of the key removes them all. Values are compared by meaning.
+//!
+//! `Cache-Control` of requests is ignored, so that reloads don't cause a stampede, unless
 //! [`honor_request_cache_control`](CacheRules::honor_request_cache_control) is set.
 //!
-//! # What the answers carry
+//! # Response headers
 //!
-//! `Cache-Status` (RFC 9211): `cachify; hit; ttl=299`, `cachify; fwd=uri-miss; stored`,
-//! `cachify; fwd=vary-miss; collapsed`, `cachify; fwd=bypass; detail=cookie`. Reused ones have an
-//! `Age`, and the `Date` when they were made. Successful ones have an `ETag`, a weak one if the
-//! inner service made none. All other headers, but for those of one connection, and the body come
-//! back byte for byte. `If-None-Match`, `If-Modified-Since` and single ranges are taken off the
-//! request before the inner call and evaluated on the answer.
+//! `Cache-Status` (RFC 9211) says where the response came from: `cachify; hit; ttl=299`,
+//! `cachify; fwd=uri-miss; stored`, `cachify; fwd=vary-miss; collapsed`,
+//! `cachify; fwd=bypass; detail=cookie`.
+//!
+//! A reused response has an `Age`, and the `Date` at which it was made. A successful response has
+//! an `ETag`; if the inner service sets none, the cache adds a weak one. The body and all other
+//! headers come back byte for byte, except for headers of one connection.
+//!
+//! `If-None-Match`, `If-Modified-Since` and single ranges are removed from the request before the
+//! inner service is called, and evaluated on its response.
 
 mod answer;
 mod body;

@@ -1,4 +1,4 @@
-//! Answers a client from a stored answer: with all of it, with a part, or with 304.
+//! Makes a client's response from a stored one: the whole, a part, or a 304.
 
 use bytes::Bytes;
 use http::header::{
@@ -13,11 +13,11 @@ use super::fields::{date, list};
 use super::stored::{Stored, Told};
 use crate::clock::Moment;
 
-/// Request headers that ask for less than the whole answer. They are taken off before the inner
-/// call and evaluated after it.
+/// Request headers that ask for less than the whole response. They are removed before the inner
+/// service is called, and evaluated afterwards.
 pub(super) const CONDITIONS: [HeaderName; 4] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE];
 
-/// Makes an answer of what is stored, to a request with these `conditions`.
+/// Makes the response to a request with these `conditions`.
 pub(super) fn answer(
     stored: &Stored,
     origin: Origin,
@@ -30,7 +30,8 @@ pub(super) fn answer(
     let mut body = stored.body.clone();
     if status.is_success() && !conditions.is_empty() {
         if unchanged(conditions, &headers) {
-            // What a 304 may repeat (RFC 9110, 15.4.5) is in; what describes a body is out.
+            // A 304 repeats the other headers (RFC 9110, 15.4.5), but has no body that these could
+            // describe.
             for name in [
                 CONTENT_LENGTH,
                 CONTENT_TYPE,
@@ -57,7 +58,7 @@ pub(super) fn answer(
                 ),
             };
             if status == StatusCode::RANGE_NOT_SATISFIABLE {
-                // They describe the body that is not sent.
+                // They describe the body, which is not sent.
                 for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE] {
                     headers.remove(name);
                 }
@@ -113,7 +114,7 @@ fn headers(stored: &Stored, origin: Origin, now: Moment) -> HeaderMap {
     headers
 }
 
-/// Returns whether the client has this very answer (RFC 9110, 13.2.2).
+/// Returns whether the client already has this response (RFC 9110, 13.2.2).
 fn unchanged(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     if conditions.contains_key(IF_NONE_MATCH) {
         let Some(tag) = headers.get(ETAG).and_then(|tag| tag.to_str().ok()) else {
@@ -133,19 +134,19 @@ fn unchanged(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     if headers.contains_key(LAST_MODIFIED) {
         return time(headers, LAST_MODIFIED).is_some_and(|modified| modified <= since);
     }
-    // Else the time when it was made (RFC 9111, 4.3.2). In that very second there may have been
-    // another one.
+    // Otherwise the time at which it was made counts (RFC 9111, 4.3.2). Another version may have
+    // been made within the same second.
     time(headers, DATE).is_some_and(|made| made < since)
 }
 
-/// An entity tag without its mark of weakness.
+/// Removes the weakness mark of an entity tag.
 fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
-/// The first and the last byte that the request asks for; `Some(None)`: there are none such.
-/// `None`: it asks for the whole.
-#[expect(clippy::option_option, reason = "three ways out, for one caller")]
+/// Returns the first and the last byte that the request asks for, `Some(None)` if the body has no
+/// such bytes, and `None` if the request asks for the whole.
+#[expect(clippy::option_option, reason = "three outcomes, for one caller")]
 fn part(
     conditions: &HeaderMap,
     headers: &HeaderMap,
@@ -160,7 +161,8 @@ fn part(
     single_range(range.to_str().ok()?, length)
 }
 
-/// Returns whether `If-Range`, if there, names this very answer: only then is a part of it of use.
+/// Returns whether `If-Range`, if present, names this response. Only then can the client use a part
+/// of it.
 fn still_the_same(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     let Some(known) = conditions.get(IF_RANGE) else {
         return true;
@@ -168,9 +170,8 @@ fn still_the_same(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     if known.as_bytes().starts_with(b"\"") {
         return headers.get(ETAG) == Some(known);
     }
-    // A weak tag never matches. A date does if it is the very same, and a strong one: the response
-    // was not made in that very second, in which there may have been another one (RFC 9110,
-    // 8.8.2.2).
+    // A weak tag never matches. A date matches if it is equal and strong: the response was made in
+    // a later second, so no other version has the same date (RFC 9110, 8.8.2.2).
     let time = |name| headers.get(name).and_then(date);
     let (Some(modified), Some(made)) = (time(LAST_MODIFIED), time(DATE)) else {
         return false;
@@ -178,8 +179,8 @@ fn still_the_same(conditions: &HeaderMap, headers: &HeaderMap) -> bool {
     modified < made && Some(modified) == date(known)
 }
 
-/// Reads `bytes=FIRST-LAST`, `bytes=FIRST-` and `bytes=-SUFFIX`. Several ranges, and what is
-/// malformed, ask for the whole.
+/// Reads `bytes=FIRST-LAST`, `bytes=FIRST-` and `bytes=-SUFFIX`. Several ranges, or a malformed
+/// one, ask for the whole.
 #[expect(clippy::option_option, reason = "as `part`")]
 fn single_range(text: &str, length: usize) -> Option<Option<(usize, usize)>> {
     let (unit, range) = text.split_once('=')?;
@@ -189,7 +190,7 @@ fn single_range(text: &str, length: usize) -> Option<Option<(usize, usize)>> {
     }
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // A number that is too large is behind every end.
+        // A number that is too large lies past the end of any body.
         digits.then(|| text.parse().unwrap_or(usize::MAX))
     };
     if first.is_empty() {
@@ -273,7 +274,7 @@ mod tests {
         assert_eq!(ask(&[(IF_MODIFIED_SINCE, later)]).0, 304);
         assert_eq!(ask(&[(IF_MODIFIED_SINCE, earlier)]).0, 200);
         assert_eq!(ask(&[(IF_MODIFIED_SINCE, "yesterday")]).0, 200);
-        // The tag decides where both are given.
+        // If both are given, the tag decides.
         let both = [(IF_MODIFIED_SINCE, later), (IF_NONE_MATCH, "\"v2\"")];
         assert_eq!(ask(&both).0, 200);
     }
@@ -428,7 +429,8 @@ mod tests {
                 for name in CONDITIONS {
                     let conditions = [(name, value.clone()), (RANGE, "bytes=0-1".parse().unwrap())];
                     let conditions = conditions.into_iter().collect();
-                    let _ = answer(&stored(), Origin::Hit, Moment::from_micros(1), head, &conditions);
+                    let now = Moment::from_micros(1);
+                    let _ = answer(&stored(), Origin::Hit, now, head, &conditions);
                 }
             }
         }

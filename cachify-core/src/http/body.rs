@@ -14,9 +14,9 @@ use crate::{Error, ErrorKind};
 
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// A body in memory, of which an adapter makes one of its framework.
+/// A body in memory, from which an adapter builds a body of its framework.
 ///
-/// It ends as the body that was read did: with its trailers, or with the error that broke it off.
+/// It ends like the original body: with its trailers, or with the error that broke it off.
 #[derive(Debug)]
 pub struct ReadBody(Read);
 
@@ -28,7 +28,7 @@ enum Read {
 }
 
 impl ReadBody {
-    /// Reads a body; one of more than `limit` bytes counts as broken off.
+    /// Reads a body. A body of more than `limit` bytes counts as broken off.
     pub(super) async fn read<B>(body: B, limit: usize) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -48,7 +48,7 @@ impl ReadBody {
     ///
     /// # Errors
     ///
-    /// The body, if it does not consist of bytes alone: it has trailers, or broke off.
+    /// Returns the body itself if it has trailers or broke off.
     pub fn into_bytes(self) -> Result<Bytes, Self> {
         match self.0 {
             Read::Whole(bytes) => Ok(bytes),
@@ -98,12 +98,12 @@ impl Body for ReadBody {
     }
 }
 
-/// Configures how a request's body is read before a lock or permit is taken for it.
+/// The limits for reading a request's body before a lock or permit is taken.
 ///
 /// A client decides how fast its body arrives. If a route waited for the body while holding a lock
 /// or permit, one stalled client would block all others.
 ///
-/// An example is at [`read`](Self::read).
+/// See [`read`](Self::read) for an example.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyRules {
     limit: usize,
@@ -139,20 +139,20 @@ impl BodyRules {
         self.streams = true;
     }
 
-    /// Reads a body, and makes of it with `build` the body for the handler.
+    /// Reads a body, and turns it into the handler's body with `build`.
     ///
     /// # Errors
     ///
-    /// [`SlowBody`](ErrorKind::SlowBody) if the body does not arrive in time,
-    /// [`LongBody`](ErrorKind::LongBody) if it is too long.
+    /// [`SlowBody`](ErrorKind::SlowBody) if the body does not arrive in [`time`](Self::time),
+    /// [`LongBody`](ErrorKind::LongBody) if it is longer than the [`limit`](Self::limit).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the body. Nothing is held meanwhile.
+    /// Dropping the future drops the body. No lock or permit is held while the body is read.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics if called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -183,12 +183,14 @@ impl BodyRules {
         match tokio::time::timeout(self.time, ReadBody::read(body, self.limit)).await {
             Ok(read) if read.is_too_long() => Err(Error::new(
                 ErrorKind::LongBody,
-                "the body of a request is longer than what is read before a lock or permit is taken; raise the limit, or stream it",
+                "the body of a request is over the limit for reading it before a lock or permit is \
+                 taken; raise the limit, or stream the body",
             )),
             Ok(read) => Ok(build(read)),
             Err(_) => Err(Error::new(
                 ErrorKind::SlowBody,
-                "the body of a request did not arrive in time; nothing was held for it",
+                "the body of a request did not arrive in time; no lock or permit was taken; \
+                 allow more time, or stream the body",
             )),
         }
     }

@@ -17,11 +17,11 @@ pub(super) enum Fwd {
     UriMiss,
     /// Nothing was stored for the fields that the answer varies by.
     VaryMiss,
-    /// The request asked for it.
+    /// The request's `Cache-Control` asked for a new response.
     Request,
 }
 
-/// The origin of an answer.
+/// The origin of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Hit,
@@ -31,7 +31,7 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// Returns whether the answer was made for another request.
+    /// Returns whether the response was made for another request.
     pub(super) const fn reused(self) -> bool {
         matches!(self, Self::Hit | Self::Collapsed(_))
     }
@@ -45,7 +45,7 @@ impl Origin {
             Self::Collapsed(Fwd::VaryMiss) => "cachify; fwd=vary-miss; collapsed",
             Self::Collapsed(Fwd::Request) => "cachify; fwd=request; collapsed",
             Self::Collapsed(_) => "cachify; fwd=uri-miss; collapsed",
-            // With its reason: see `status`.
+            // `status` adds the reason.
             Self::Forwarded(Fwd::Bypass(_)) => "cachify; fwd=bypass",
             Self::Forwarded(Fwd::Method) => "cachify; fwd=method",
             Self::Forwarded(Fwd::UriMiss) => "cachify; fwd=uri-miss",
@@ -69,7 +69,7 @@ impl Origin {
         }
     }
 
-    /// Appends what this cache did, behind the members of caches closer to the origin.
+    /// Appends this cache's member, after those of caches closer to the origin.
     pub(super) fn tell(self, headers: &mut HeaderMap) {
         headers.append(CACHE_STATUS, self.status(None));
     }

@@ -1,4 +1,4 @@
-//! Decides what may be stored, by the request and by the head of its response.
+//! Decides from a request and from the head of its response whether the response may be stored.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,8 +17,8 @@ use super::directives::{
 use super::fields::date;
 use crate::observe::Why;
 
-/// Statuses that are stored unless the rules say otherwise. They are those of the cacheable ones
-/// (RFC 9110, 15.1) that do not tell of an absence, which ends without notice.
+/// The statuses that are stored by default: those cacheable statuses (RFC 9110, 15.1) that do not
+/// report an absence, which can end at any moment.
 pub(super) const STATUSES: [StatusCode; 4] = [
     StatusCode::OK,
     StatusCode::NON_AUTHORITATIVE_INFORMATION,
@@ -26,8 +26,8 @@ pub(super) const STATUSES: [StatusCode; 4] = [
     StatusCode::PERMANENT_REDIRECT,
 ];
 
-/// Statuses that tell of a moment, as server errors do: what locks, run-once and pools answer, and
-/// their like.
+/// Statuses that describe a temporary state, as server errors do: the answers of locks, once and
+/// pools, and similar ones.
 const MOMENTARY: [StatusCode; 5] = [
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::CONFLICT,
@@ -36,13 +36,13 @@ const MOMENTARY: [StatusCode; 5] = [
     StatusCode::TOO_MANY_REQUESTS,
 ];
 
-/// Response headers that no entry has: they are for one client, or describe a part.
+/// Response headers that an entry never has: they are for one client, or describe a part.
 pub(super) const UNSTORED: [HeaderName; 2] = [SET_COOKIE, CONTENT_RANGE];
 
 /// Returns whether a response of this status can be an entry with a body of this length.
 ///
-/// A part, or word that nothing changed, answers one request only. 204 and 205 have no body, and
-/// statuses outside of 200 to 599 are no final response of HTTP.
+/// 206 and 304 answer one request only. 204 and 205 have no body, and statuses outside of 200 to
+/// 599 are not final responses.
 pub(super) fn can_be_an_entry(status: StatusCode, length: u64) -> bool {
     let empty = status == StatusCode::NO_CONTENT || status == StatusCode::RESET_CONTENT;
     (200..600).contains(&status.as_u16())
@@ -51,8 +51,9 @@ pub(super) fn can_be_an_entry(status: StatusCode, length: u64) -> bool {
         && (length == 0 || !empty)
 }
 
-/// Returns whether a request may be answered from the cache, and if so whether it is `authorized`:
-/// then only by an [open](Storable::open) response. Its headers in `keyed` are part of the key.
+/// Decides whether a request may be answered from the cache. Returns whether it is `authorized`: it
+/// then gets only [open](Storable::open) responses. The headers in `keyed` are part of the
+/// request's key.
 pub(super) fn admit(
     method: &Method,
     headers: &HeaderMap,
@@ -62,8 +63,8 @@ pub(super) fn admit(
     if method != Method::GET && method != Method::HEAD {
         return Err(Fwd::Method);
     }
-    // A precondition for the origin alone (RFC 9111, 4.3.2), another protocol, a body that the key
-    // does not tell.
+    // Preconditions are for the origin alone (RFC 9111, 4.3.2), an upgrade changes the protocol,
+    // and the key does not cover a body.
     let special = [
         (IF_MATCH, Why::Precondition),
         (IF_UNMODIFIED_SINCE, Why::Precondition),
@@ -88,12 +89,12 @@ pub(super) fn admit(
     Ok(headers.contains_key(AUTHORIZATION) && !keyed.contains(&AUTHORIZATION))
 }
 
-/// The reason not to store an answer.
+/// The reason not to store a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The failure is temporary, and says nothing about the next answer.
+    /// A temporary failure, which says nothing about the next response.
     Accident(Why),
-    /// The next answer will probably be of the same kind.
+    /// A property that the next response probably shares.
     Kind(Why),
 }
 
@@ -104,18 +105,19 @@ impl Refusal {
     }
 }
 
-/// The rules for storing an answer, as its head gives them.
+/// The rules for storing a response, as its head gives them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Storable {
     /// The fields that it varies by, sorted.
     pub(super) vary: Vec<HeaderName>,
     /// Its freshness lifetime, if it gives one.
     pub(super) lifetime: Option<Duration>,
-    /// Requests with `Authorization` may get it too.
+    /// Set if requests with `Authorization` may get it, too.
     pub(super) open: bool,
 }
 
-/// Judges a response; `authorized`: to a request with `Authorization`.
+/// Decides whether a response may be stored. `authorized` says that its request had
+/// `Authorization`.
 pub(super) fn storable(
     status: StatusCode,
     headers: &HeaderMap,
@@ -139,14 +141,15 @@ pub(super) fn storable(
         }));
     }
     let (directives, lifetime) = policy(headers)?;
-    // RFC 9111, 3.5. `must-revalidate` alone says nothing about users, unless there was one.
+    // RFC 9111, 3.5. `must-revalidate` opens a response to other users only if its request had
+    // `Authorization`.
     let open = directives.public
         || directives.s_maxage.is_some()
         || authorized && directives.must_revalidate;
-    // RFC 9111, 5.2.2.3: the `no-store` is for caches that do not know the status.
+    // RFC 9111, 5.2.2.3: the `no-store` is meant for caches that do not understand the status.
     let understood = directives.must_understand && status.canonical_reason().is_some();
     if !understood && (directives.no_store || directives.must_understand)
-        // Also where they name fields only: to keep the rest is allowed, not asked for.
+        // Also if they name only some fields: a cache may store the rest, but need not.
         || directives.private
         || directives.no_cache
     {
@@ -165,8 +168,8 @@ pub(super) fn storable(
     })
 }
 
-/// Selects what a response says about caching: a targeted field, else `Cache-Control`, else
-/// `Pragma`.
+/// Returns the caching directives of a response and its lifetime: of a targeted field, else of
+/// `Cache-Control`, else of `Pragma`.
 fn policy(headers: &HeaderMap) -> Result<(Directives, Option<Duration>), Refusal> {
     let time = |directives: &Directives| {
         let seconds = directives.s_maxage.or(directives.max_age);
@@ -182,15 +185,15 @@ fn policy(headers: &HeaderMap) -> Result<(Directives, Option<Duration>), Refusal
     }
     let directives = ordinary.unwrap_or_default();
     let lifetime = time(&directives).or_else(|| expires(headers));
-    // A targeted field that cannot be parsed is ignored, but not taken for permission.
+    // A malformed targeted field is ignored, but does not count as permission to store.
     if targeted == Targeted::Invalid && lifetime.is_none() {
         return Err(Refusal::Kind(Why::CacheControl));
     }
     Ok((directives, lifetime))
 }
 
-/// Returns how long after its `Date`, else from now, an answer expires by its `Expires`. What is no
-/// date has passed (RFC 9111, 5.3): many say `0`.
+/// Returns how long after its `Date`, or from now if it has none, a response expires by its
+/// `Expires`. An invalid date, such as the common `0`, means that it has expired (RFC 9111, 5.3).
 fn expires(headers: &HeaderMap) -> Option<Duration> {
     let mut lines = headers.get_all(EXPIRES).into_iter();
     let line = lines.next()?;
@@ -205,16 +208,17 @@ fn expires(headers: &HeaderMap) -> Option<Duration> {
     Some(left.unwrap_or_default())
 }
 
-/// Returns how old a response is that was received `now`, `delay` after it was asked for
-/// (RFC 9111, 4.2.3).
+/// Returns the age of a response that was received `now`, `delay` after the request was sent (RFC
+/// 9111, 4.2.3).
 ///
-/// The delay counts only for what another cache had: what is made here is new when it is done.
+/// The delay counts only for a response from another cache: a response that was made here is new
+/// when it is complete.
 pub(super) fn initial_age(headers: &HeaderMap, now: SystemTime, delay: Duration) -> u64 {
     let made = headers.get(DATE).and_then(date);
     let apparent = made
         .and_then(|made| now.duration_since(made).ok())
         .map_or(0, |age| age.as_secs());
-    // Of several members the first counts, and an invalid one is none (RFC 9111, 5.1).
+    // The first of several members counts, and an invalid one counts as absent (RFC 9111, 5.1).
     let told = headers.get(AGE).and_then(|line| {
         let first = line.as_bytes().split(|&byte| byte == b',').next()?;
         delta_seconds(first.trim_ascii())
@@ -258,7 +262,7 @@ mod tests {
             .collect()
     }
 
-    /// The kind of answer that is expected next.
+    /// The expectation for the next response.
     #[derive(Debug, PartialEq)]
     enum Next {
         Any,
@@ -365,13 +369,13 @@ mod tests {
         assert_eq!(with(&[(cdn, "max-age=60")]), minute);
         assert_eq!(with(&[(cdn, "no-store"), (ours, "max-age=60")]), minute);
         assert_eq!(with(&[(ours, "max-age=60"), (cdn, "no-store")]), minute);
-        // What is empty or malformed leaves it to the next one.
+        // An empty or malformed field leaves the decision to the next field.
         assert_eq!(with(&[(ours, ""), (cdn, "max-age=60")]), minute);
         assert_eq!(with(&[(ours, "max-age=60,"), (cdn, "max-age=60")]), minute);
         assert_eq!(with(&[(ours, "max-age=60,")]), Err(Next::Alike));
         let fallback = [(ours, "max-age=9,"), ("cache-control", "max-age=60")];
         assert_eq!(lifetime(&fallback), minute);
-        // A time of the wrong type is over.
+        // A time of the wrong type counts as expired.
         assert_eq!(with(&[(cdn, "max-age=\"60\"")]), Err(Next::Alike));
     }
 
@@ -461,7 +465,7 @@ mod tests {
         ] {
             let headers = headers(&[(name, value)]);
             let admit = |keyed: &[_]| admit(&Method::GET, &headers, keyed, &Ignored::default());
-            // With `Authorization`, some responses will do.
+            // A request with `Authorization` may get some responses.
             let alone = if name == "authorization" {
                 Ok(true)
             } else {
@@ -479,7 +483,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn s3_header_fields_never_panic(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..4)) {
+        fn s3_header_fields_never_panic(
+            lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..4),
+        ) {
             let mut headers = HeaderMap::new();
             for line in lines {
                 if let Ok(value) = http::HeaderValue::from_bytes(&line) {

@@ -1,12 +1,13 @@
-//! Cookies that responses do not depend on.
+//! Ignored cookies: responses do not depend on them.
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
-/// Names of cookies that the rules ignore; a trailing `*` stands for any end.
+/// The names of ignored cookies. A trailing `*` matches any suffix.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ignored {
     names: Vec<String>,
-    /// Those that the key names are not ignored, but no reason to bypass the cache either.
+    /// Cookies that the key names. They are not ignored, but are no reason to bypass the cache
+    /// either.
     keyed: Vec<String>,
 }
 
@@ -37,15 +38,15 @@ impl Ignored {
             })
     }
 
-    /// Returns whether a request has no cookies but ignored ones, and those that the key names.
+    /// Returns whether all cookies of a request are ignored or named by the key.
     pub(super) fn covers(&self, headers: &HeaderMap) -> bool {
         let covered = |cookie| self.is_keyed(cookie) || self.contains(cookie);
         let mut lines = headers.get_all(COOKIE).into_iter();
         lines.all(|line| cookies(line).all(covered))
     }
 
-    /// Takes ignored cookies that the key does not name off a request, so that its response cannot
-    /// depend on them.
+    /// Removes ignored cookies that the key does not name from a request, so that its response
+    /// cannot depend on them.
     pub(super) fn remove(&self, headers: &mut HeaderMap) {
         if self.names.is_empty() {
             return;
@@ -68,7 +69,7 @@ impl Ignored {
     }
 }
 
-/// The values of a cookie.
+/// Returns the values of a cookie.
 pub(super) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
     let all = headers.get_all(COOKIE).into_iter().flat_map(cookies);
     all.filter_map(move |cookie| {

@@ -1,14 +1,14 @@
-//! Parses `Cache-Control` (RFC 9111, 5.2) and its targeted forms (RFC 9213).
+//! Parsers for `Cache-Control` (RFC 9111, 5.2) and its targeted forms (RFC 9213).
 
 use http::header::{CACHE_CONTROL, HeaderMap, PRAGMA};
 
-/// The fields that are targeted at this cache, in order of precedence.
+/// The targeted fields that address this cache, in order of precedence.
 const TARGETED: [&str; 2] = ["cachify-cache-control", "cdn-cache-control"];
 
-/// The largest number of seconds that can be represented (RFC 9111, 1.2.2).
+/// The largest number of seconds; larger ones count as this (RFC 9111, 1.2.2).
 pub(super) const LARGEST: u64 = 1 << 31;
 
-/// The directives that concern this cache, of a request or a response.
+/// The directives of a request or response that concern this cache.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each directive is there or not, independently of the others"
@@ -32,9 +32,9 @@ pub(super) struct Directives {
 pub(super) struct Malformed;
 
 impl Directives {
-    /// Adds a directive and returns whether it agrees with an earlier one of the same name.
+    /// Adds a directive, and returns whether it agrees with an earlier one of the same name.
     ///
-    /// Directives that limit caching count even with an argument that names only some fields.
+    /// A directive that limits caching counts even if its argument names only some fields.
     fn add(&mut self, name: &[u8], seconds: u64) -> bool {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         let time = if is("max-age") {
@@ -67,7 +67,7 @@ pub(super) fn cache_control(headers: &HeaderMap) -> Result<Option<Directives>, M
     Ok(directives)
 }
 
-/// Returns whether `Pragma` says `no-cache` (RFC 9111, 5.4), or cannot be parsed.
+/// Returns whether `Pragma` says `no-cache` (RFC 9111, 5.4) or cannot be parsed.
 pub(super) fn pragma_forbids(headers: &HeaderMap) -> bool {
     let mut directives = Directives::default();
     let lines = headers.get_all(PRAGMA).into_iter();
@@ -81,7 +81,7 @@ pub(super) fn pragma_forbids(headers: &HeaderMap) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Targeted {
     Absent,
-    /// There is one, but it does not parse: `Cache-Control` counts.
+    /// Malformed, so that `Cache-Control` counts.
     Invalid,
     Valid(Directives),
 }
@@ -94,7 +94,7 @@ pub(super) fn targeted(headers: &HeaderMap) -> Targeted {
         let Some(first) = lines.next() else {
             continue;
         };
-        // The lines of a dictionary are one value.
+        // The lines of a dictionary make one value.
         let mut value = first.as_bytes().to_vec();
         for line in lines {
             value.extend_from_slice(b", ");
@@ -113,7 +113,7 @@ pub(super) fn targeted(headers: &HeaderMap) -> Targeted {
     }
 }
 
-/// Reads a number of seconds (RFC 9111, 1.2.2). One that is too large counts as the largest.
+/// Reads a number of seconds. A number that is too large counts as [`LARGEST`].
 pub(super) fn delta_seconds(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
@@ -124,7 +124,7 @@ pub(super) fn delta_seconds(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// Reads one line of comma-separated directives; `None` if it is malformed.
+/// Reads one line of comma-separated directives. Returns `None` if it is malformed.
 fn read(line: &[u8], directives: &mut Directives) -> Option<()> {
     let mut rest = Cursor(line);
     loop {
@@ -143,7 +143,7 @@ fn read(line: &[u8], directives: &mut Directives) -> Option<()> {
         } else {
             None
         };
-        // A time that cannot be read is over (RFC 9111, 4.2.1).
+        // A malformed time counts as expired (RFC 9111, 4.2.1).
         let seconds = argument.and_then(delta_seconds).unwrap_or(0);
         if !directives.add(name, seconds) {
             return None;
@@ -155,8 +155,9 @@ fn read(line: &[u8], directives: &mut Directives) -> Option<()> {
     }
 }
 
-/// Reads a dictionary (RFC 8941, 4.2.2). `None`: malformed; `Some(None)`: empty.
-#[expect(clippy::option_option, reason = "three ways out, for one caller")]
+/// Reads a dictionary (RFC 8941, 4.2.2). Returns `None` if it is malformed, `Some(None)` if it is
+/// empty.
+#[expect(clippy::option_option, reason = "three outcomes, for one caller")]
 fn dictionary(value: &[u8]) -> Option<Option<Directives>> {
     let mut rest = Cursor(value.trim_ascii());
     if rest.0.is_empty() {
@@ -174,7 +175,7 @@ fn dictionary(value: &[u8]) -> Option<Option<Directives>> {
             }
         }
         rest.parameters()?;
-        // The last member of a name counts.
+        // The last of several members of one name counts.
         members.retain(|(other, _)| *other != name);
         members.push((name, seconds));
         rest.skip(|byte| matches!(byte, b' ' | b'\t'));
@@ -193,7 +194,7 @@ fn dictionary(value: &[u8]) -> Option<Option<Directives>> {
     Some(Some(directives))
 }
 
-/// The text left to read.
+/// The text that is left to read.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
@@ -215,7 +216,7 @@ impl<'a> Cursor<'a> {
         (!taken.is_empty()).then_some(taken)
     }
 
-    /// The rest of a quoted string, without undoing its escapes.
+    /// Reads the rest of a quoted string, and keeps its escapes.
     fn quoted(
         &mut self,
         allowed: impl Fn(u8) -> bool,
@@ -255,7 +256,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// A bare item: its value if that is an integer that is not negative.
+    /// Reads a bare item, and returns its value if that is an integer that is not negative.
     #[expect(clippy::option_option, reason = "malformed, another type, an integer")]
     fn item(&mut self) -> Option<Option<u64>> {
         let other = Some(None);
@@ -303,7 +304,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Parameters mean nothing here (RFC 9213, 2.1), but have to be well-formed.
+    /// Reads parameters, which have no meaning here (RFC 9213, 2.1) but must be well-formed.
     fn parameters(&mut self) -> Option<()> {
         while self.eat(b';') {
             self.skip(|byte| byte == b' ');
@@ -424,7 +425,7 @@ mod tests {
             };
             assert_eq!(directives.max_age, Some(seconds), "{value}");
         }
-        // The parameter of `private` is none of the dictionary's members.
+        // `max-age` is a parameter of `private` here, not a member of the dictionary.
         let Targeted::Valid(directives) = said("private; max-age=60") else {
             panic!();
         };
@@ -434,7 +435,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn s3_directives_never_panic(value in prop::collection::vec(any::<u8>(), 0..40), text in "[a-z0-9=\"\\\\;, ()?:.*-]{0,40}") {
+        fn s3_directives_never_panic(
+            value in prop::collection::vec(any::<u8>(), 0..40),
+            text in "[a-z0-9=\"\\\\;, ()?:.*-]{0,40}",
+        ) {
             for value in [&value, text.as_bytes()] {
                 if let Ok(value) = HeaderValue::from_bytes(value) {
                     let mut headers = HeaderMap::new();

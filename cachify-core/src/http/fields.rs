@@ -1,10 +1,10 @@
-//! Parses values of header fields.
+//! Parsers for values of header fields.
 
 use std::time::SystemTime;
 
 use http::HeaderValue;
 
-/// Reads a date of any of the three forms, in any case (RFC 9111, 4.2).
+/// Reads an HTTP date in any of its three forms, ignoring case (RFC 9111, 4.2).
 pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
     let text = value.to_str().ok()?;
     httpdate::parse_http_date(text).ok().or_else(|| {
@@ -24,7 +24,7 @@ pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
     })
 }
 
-/// The members of a comma-separated list; commas in quotes do not separate.
+/// Returns the members of a comma-separated list. Commas in quotes do not separate.
 pub(super) fn list(line: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {

@@ -13,7 +13,7 @@ use super::vary::meaning;
 use super::wish::Wish;
 use crate::codec;
 
-/// Decodes a response, and asserts that no field of it can become framing.
+/// Decodes a response, and asserts that none of its fields can change the framing.
 pub(crate) fn fuzz_stored(bytes: &[u8]) {
     let (format, payload) = bytes.split_first().unwrap_or((&1, &[]));
     let sealed = codec::sealed::<Stored>(*format, payload);
@@ -29,7 +29,7 @@ pub(crate) fn fuzz_stored(bytes: &[u8]) {
     assert!(lengths().all(|said| *said == *length), "{length}");
 }
 
-/// Reads every field that decides what is stored and what is answered.
+/// Reads every field that affects storing and answering.
 pub(crate) fn fuzz_fields(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|byte| *byte == b'\n').take(64) {

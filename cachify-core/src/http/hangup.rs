@@ -1,4 +1,4 @@
-//! Clients that go away.
+//! Detection of clients that disconnect.
 
 use std::io;
 use std::pin::Pin;
@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection that refuses to write once its client has gone, so that a server that writes
-/// nevertheless drops the handler.
+/// A connection that refuses writes once its client has gone. A server that ignores the end of
+/// reading, and writes anyway, gets an error and drops the handler.
 #[derive(Debug)]
 pub struct HangupStream<S> {
     inner: S,
@@ -23,10 +23,10 @@ impl<S> HangupStream<S> {
 }
 
 impl<S: Unpin> HangupStream<S> {
-    /// The connection to write to.
+    /// Returns the connection to write to, or an error if the client has gone.
     ///
-    /// After an error of reading, the server goes on to write and flush; only an error there has it
-    /// drop the handler.
+    /// After a failed read, the server still writes and flushes. Only an error there makes it drop
+    /// the handler.
     fn writer(&mut self) -> io::Result<Pin<&mut S>> {
         if self.gone {
             return Err(io::ErrorKind::BrokenPipe.into());

@@ -1,4 +1,4 @@
-//! Hit-for-miss: keys whose last response was uncacheable, so that no request waits in vain.
+//! Hit-for-miss: keys whose last response was uncacheable, so requests don't wait for one another.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,18 +10,18 @@ use tokio::time::Instant;
 
 use crate::Key;
 
-/// How long a key is passed through after an answer that could not be stored.
+/// The time for which a key passes through after a response that could not be stored.
 const PASS_FOR: Duration = Duration::from_mins(1);
 
-/// The most keys that are remembered. Beyond that, all are forgotten.
+/// The most keys that are remembered. If there are more, all are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// Keys whose last answer could not be stored. For a minute, or until an answer can be stored
-/// again, no request waits for another one's answer.
+/// Keys whose last response could not be stored. For a minute, or until a response can be stored
+/// again, requests under such a key don't wait for one another.
 #[derive(Default)]
 pub(super) struct HitForMiss(Mutex<HashMap<SmolStr, Instant>>);
 
-// Not the keys.
+// Shows no keys, which may be secret.
 impl fmt::Debug for HitForMiss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HitForMiss({})", self.keys().len())

@@ -1,4 +1,4 @@
-//! Routes that run under a lock, once at a time, or a limited number at a time.
+//! Routes that run under a lock, once, or in a pool.
 
 use std::fmt;
 use std::future::Future;
@@ -11,17 +11,16 @@ use crate::backend::SlotKind;
 use crate::slot::hold::Holding;
 use crate::{Cachify, Error, Guard, Key, Permit};
 
-/// How long a handler may take by default. Most proxies and clients give up on a response after a
+/// The default time limit of a handler. Most proxies and clients give up on a response after a
 /// minute.
 const MAX_HOLD: Duration = Duration::from_mins(1);
 
-/// Configures under which lock or permit a route runs, and how a request is answered that does not
-/// get it.
+/// The lock or permit that a route runs under, and the responses of requests that don't get it.
 ///
-/// `R` is the response of the framework. An adapter has [`run`](Self::run) run the inner service,
-/// and [refuses](Self::refuse) a request on an error.
+/// `R` is the framework's response. An adapter passes the inner service to [`run`](Self::run), and
+/// an error to [`refuse`](Self::refuse).
 ///
-/// An example is at [`run`](Self::run).
+/// See [`run`](Self::run) for an example.
 pub struct HoldRules<R> {
     cachify: Cachify,
     terms: Terms,
@@ -37,12 +36,12 @@ struct Terms {
     ttl: Option<Duration>,
     wait: Duration,
     max_hold: Option<Duration>,
-    /// `run` sets no time limit.
+    /// Set if `run` has no time limit.
     endless: bool,
 }
 
 impl<R> HoldRules<R> {
-    /// Runs one request at a time for each key; the others may wait.
+    /// Builds rules for a lock: one request at a time runs for each key, and the others may wait.
     pub fn lock(cachify: &Cachify) -> Self {
         let terms = Terms {
             kind: SlotKind::Lock,
@@ -61,43 +60,46 @@ impl<R> HoldRules<R> {
         }
     }
 
-    /// Runs one request at a time for each key; the others are refused, as with [`Cachify::once`].
+    /// Builds rules for once: one request at a time runs for each key, and the others are refused,
+    /// as by [`Cachify::once`].
     pub fn once(cachify: &Cachify) -> Self {
         let mut rules = Self::lock(cachify);
         rules.terms.once = true;
         rules
     }
 
-    /// Runs at most `max` requests at a time for each key; the others may wait.
+    /// Builds rules for a pool: at most `max` requests at a time run for each key, and the others
+    /// may wait.
     pub fn pool(cachify: &Cachify, max: u32) -> Self {
         let mut rules = Self::lock(cachify);
         (rules.terms.kind, rules.terms.max) = (SlotKind::Pool, max);
         rules
     }
 
-    /// Sets how long the hold of a request that died blocks the others. Default: the handle's
-    /// `lock_ttl`, 30 s. At least 1 s.
+    /// Sets the time after which a lock or permit is free again if its process died. Default: the
+    /// handle's `lock_ttl`, 30 s. At least 1 s.
     pub fn ttl(&mut self, ttl: Duration) {
         self.terms.ttl = Some(ttl);
     }
 
-    /// Sets how long a request waits. Default: not at all.
+    /// Sets the longest wait for a lock or permit. Default: none.
     pub fn wait(&mut self, wait: Duration) {
         self.terms.wait = wait;
     }
 
-    /// Sets how long a lock or permit may be held; `None` means no limit. At least 1 s. Default: 1
-    /// minute in [`run`](Self::run), no limit for guards and permits.
+    /// Sets the longest time for which a lock or permit may be held; `None` means no limit. At
+    /// least 1 s. Default: 1 minute in [`run`](Self::run), no limit in [`guard`](Self::guard) and
+    /// [`permit`](Self::permit).
     pub fn max_hold(&mut self, max_hold: Option<Duration>) {
         (self.terms.max_hold, self.terms.endless) = (max_hold, max_hold.is_none());
     }
 
-    /// Sets the answer while other requests hold the lock or all permits.
+    /// Sets the response to a request that finds the lock or all permits taken.
     pub fn on_contended(&mut self, answer: impl Fn() -> R + Send + Sync + 'static) {
         self.on_contended = Some(Arc::new(answer));
     }
 
-    /// Sets the answer to all other errors.
+    /// Sets the response for all other errors.
     pub fn on_error(&mut self, answer: impl Fn(Error) -> R + Send + Sync + 'static) {
         self.on_error = Some(Arc::new(answer));
     }
@@ -107,19 +109,19 @@ impl<R> HoldRules<R> {
         &self.cachify
     }
 
-    /// Acquires the key, runs `work`, which is not polled before, and releases the key.
+    /// Acquires the lock or permit, runs `work`, and releases it. `work` is not polled before.
     ///
     /// # Errors
     ///
-    /// Those of [`Lock::run`](crate::Lock::run) or [`Pool::run`](crate::Pool::run).
+    /// Returns the errors of [`Lock::run`](crate::Lock::run) or [`Pool::run`](crate::Pool::run).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `work` and releases the key in the background.
+    /// Dropping the future drops `work`, and releases the lock or permit in the background.
     ///
     /// # Panics
     ///
-    /// If `work` does; and outside a tokio runtime.
+    /// Panics if `work` does, or if called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -148,19 +150,20 @@ impl<R> HoldRules<R> {
         Ok(output)
     }
 
-    /// Acquires the key of a lock or run-once, for a handler that releases it.
+    /// Acquires a lock or run-once, and leaves its release to the handler.
     ///
     /// # Errors
     ///
-    /// Those of [`Lock::acquire`](crate::Lock::acquire) or [`Once::acquire`](crate::Once::acquire).
+    /// Returns the errors of [`Lock::acquire`](crate::Lock::acquire) or
+    /// [`Once::acquire`](crate::Once::acquire).
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing stays held.
+    /// Dropping the future leaves nothing held.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics if called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -183,19 +186,19 @@ impl<R> HoldRules<R> {
         Ok(Guard { holding, fence })
     }
 
-    /// Acquires a permit of a pool, for a handler that releases it.
+    /// Acquires a permit of a pool, and leaves its release to the handler.
     ///
     /// # Errors
     ///
-    /// Those of [`Pool::acquire`](crate::Pool::acquire).
+    /// Returns the errors of [`Pool::acquire`](crate::Pool::acquire).
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing stays held.
+    /// Dropping the future leaves nothing held.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics if called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -232,11 +235,11 @@ impl<R> HoldRules<R> {
         acquired.map_err(|error| if terms.once { error.of_once() } else { error })
     }
 
-    /// Returns what the options say to answer in place of an error.
+    /// Returns the configured response to an error.
     ///
     /// # Errors
     ///
-    /// The error itself, if they say nothing about it.
+    /// Returns the error itself if no response is configured for it.
     pub fn refuse(&self, error: Error) -> Result<Arc<dyn Fn() -> R + Send + Sync>, Error>
     where
         R: 'static,
@@ -270,23 +273,23 @@ impl<R> fmt::Debug for HoldRules<R> {
     }
 }
 
-/// A route that runs under a lock or permit whose key the request makes.
+/// A route that runs under a lock or permit, and makes its key from the request.
 ///
 /// An adapter renders the [`key`](RequestKey::require) of a request, [reads](BodyRules::read) its
-/// body, and has the rules [run](HoldRules::run) the inner service.
+/// body, and [runs](HoldRules::run) the inner service.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HeldRoute<R> {
     /// Makes the key of a request.
     pub key: RequestKey,
-    /// Reads bodies, before anything is held.
+    /// Reads bodies before a lock or permit is taken.
     pub body: BodyRules,
     /// Runs the handler, or refuses the request.
     pub rules: HoldRules<R>,
 }
 
 impl<R> HeldRoute<R> {
-    /// Reads bodies with the default limits.
+    /// Builds a route that reads bodies with the default limits.
     pub fn new(key: RequestKey, rules: HoldRules<R>) -> Self {
         let body = BodyRules::default();
         Self { key, body, rules }

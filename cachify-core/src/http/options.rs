@@ -1,4 +1,4 @@
-//! The options of every adapter, written once: all adapters have the same options.
+//! The options of every adapter: macros write them once, so all adapters have the same.
 
 /// The options of a cached route, on a type with a
 /// `fn with(self, impl FnOnce(&mut CacheRules)) -> Self`.
@@ -7,12 +7,12 @@
 macro_rules! __cachify_cache_options {
     ($Options:ident) => {
         impl $Options {
-            /// Sets how long responses live. Default: the handle's default, 5 minutes if that was
-            /// not changed.
+            /// Sets the lifetime of responses. Default: the handle's default, 5 minutes unless
+            /// changed.
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// Panics if a text is not a time.
             #[track_caller]
             pub fn ttl(self, ttl: impl $crate::IntoTime<$crate::Ttl>) -> Self {
                 let ttl = ttl.time();
@@ -27,55 +27,58 @@ macro_rules! __cachify_cache_options {
                 self.with(|rules| rules.statuses(statuses))
             }
 
-            /// Sets the longest body that is cached, in bytes. Default 1 MiB; longer ones pass
+            /// Sets the longest body that is cached, in bytes. Default: 1 MiB. Longer bodies pass
             /// through.
             pub fn limit(self, bytes: usize) -> Self {
                 self.with(|rules| rules.limit(bytes))
             }
 
-            /// Lets a handler finish, and its response be cached, although the client went away.
+            /// Lets a handler finish after its client disconnects, so that its response is cached.
             /// Default: the handler is dropped, and a request that waits for its response takes
             /// over.
             ///
-            /// At most 1000 handlers run like this at a time; see
+            /// At most 1000 handlers at a time do so; see
             /// [`finish_after_disconnect_up_to`](Self::finish_after_disconnect_up_to).
             pub fn finish_after_disconnect(self) -> Self {
                 self.finish_after_disconnect_up_to($crate::http::CacheRules::AFTER_DISCONNECT)
             }
 
-            /// Lets at most this many handlers at a time
-            /// [finish after their clients disconnect](Self::finish_after_disconnect). Further ones
-            /// are dropped, and counted in `cachify_ended_with_client_total`.
+            /// Lets at most this many handlers at a time [finish after their clients
+            /// disconnect](Self::finish_after_disconnect). Any more are dropped, and counted in
+            /// `cachify_ended_with_client_total`.
             pub fn finish_after_disconnect_up_to(self, at_most: usize) -> Self {
                 self.with(|rules| rules.finish_after_disconnect(at_most))
             }
 
-            /// Honors `Cache-Control` of requests: `no-cache` replaces the stored response,
-            /// `max-age` and `min-fresh` replace it if it is too old, `no-store` stores nothing,
-            /// and `only-if-cached` answers 504 if nothing is stored. Default: a reload is an
+            /// Honors `Cache-Control` of requests. Default: it is ignored, so a reload is an
             /// ordinary request.
+            ///
+            /// - `no-cache` replaces the stored response.
+            /// - `max-age` and `min-fresh` replace it if it is too old.
+            /// - `no-store` stores nothing.
+            /// - `only-if-cached` answers 504 if nothing is stored.
             pub fn honor_request_cache_control(self) -> Self {
                 self.with(|rules| rules.honor_request_cache_control(true))
             }
 
-            /// Caches only responses that say how long they are fresh: by `s-maxage`, `max-age`,
+            /// Caches only responses with a lifetime of their own: `s-maxage`, `max-age`,
             /// `Expires`, or a targeted field. Default: the others live for the `ttl`.
             pub fn only_explicit(self) -> Self {
                 self.with(|rules| rules.only_explicit(true))
             }
 
-            /// Says that responses do not depend on the host. Default: a warning when requests for
-            /// a second host get the responses of the first, unless the key names the host.
+            /// Declares that responses do not depend on the host. Default: a warning when requests
+            /// for a second host get the responses of the first, unless the key names the host.
             pub fn same_on_every_host(self) -> Self {
                 self.with($crate::http::CacheRules::same_on_every_host)
             }
 
             /// Ignores cookies with these names. A trailing `*` matches any suffix, and `["*"]`
-            /// says that responses depend on no cookie. Default: a request with a cookie passes
-            /// through uncached, unless the key names it.
+            /// ignores all cookies. Default: a request with a cookie that the key does not name
+            /// passes through uncached.
             ///
-            /// The handler of a cacheable response does not see the ignored cookies. Values that
-            /// were extracted before the cache, as in warp, are not changed.
+            /// The handler of a cacheable response does not see ignored cookies. In warp, values
+            /// that were extracted before the cache are not changed.
             pub fn ignore_cookies<S: ::core::convert::Into<::std::string::String>>(
                 self,
                 names: impl ::core::iter::IntoIterator<Item = S>,
@@ -101,24 +104,25 @@ macro_rules! __cachify_cache_options {
 macro_rules! __cachify_hold_options {
     ($Options:ident, $Reply:ident: hold) => {
         impl $Options {
-            /// Sets how long a lock or permit blocks others after its process died. Default: the
-            /// handle's `lock_ttl`, 30 s. At least 1 s. A live request renews its lock or permit.
+            /// Sets the time after which a lock or permit is free again if its process died.
+            /// Default: the handle's `lock_ttl`, 30 s. At least 1 s. A live request renews its lock
+            /// or permit.
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// Panics if a text is not a time.
             #[track_caller]
             pub fn ttl(self, ttl: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let ttl = ttl.time();
                 self.rules(|rules| rules.ttl(ttl))
             }
 
-            /// Sets how long the handler may take before it is stopped, so that the next one may
-            /// start. Default: 1 minute. At least 1 s.
+            /// Sets the time after which the handler is stopped, so that the next one may start.
+            /// Default: 1 minute. At least 1 s.
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// Panics if a text is not a time.
             #[track_caller]
             pub fn max_hold(self, max_hold: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let max_hold = max_hold.time();
@@ -131,24 +135,25 @@ macro_rules! __cachify_hold_options {
                 self.rules(|rules| rules.max_hold(None))
             }
 
-            /// Sets the answer to all other errors, such as that the backend is away, or that the
-            /// lock or permit got lost. Default: a [`Problem`](crate::Problem), such as 503.
+            /// Sets the response to all other errors, such as an unavailable backend or a lost
+            /// lock. Default: a [`Problem`](crate::Problem), such as 503.
             pub fn on_error<R: $Reply>(
                 self,
                 answer: impl Fn($crate::Error) -> R + Send + Sync + 'static,
             ) -> Self {
-                self.rules(|rules| rules.on_error(move |error| $Reply::into_response(answer(error))))
+                let answer = move |error| $Reply::into_response(answer(error));
+                self.rules(|rules| rules.on_error(answer))
             }
         }
     };
     ($Options:ident, $Reply:ident: wait) => {
         impl $Options {
-            /// Sets how long a request waits for its turn, first come, first served. Default: not
-            /// at all.
+            /// Sets the longest wait of a request for its turn, first come, first served. Default:
+            /// none.
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// Panics if a text is not a time.
             #[track_caller]
             pub fn wait(self, wait: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let wait = wait.time();
@@ -158,21 +163,21 @@ macro_rules! __cachify_hold_options {
     };
     ($Options:ident, $Reply:ident: locked) => {
         $crate::__cachify_hold_options!(
-            /// Sets the answer while another request holds the lock. Default: a
+            /// Sets the response while another request holds the lock. Default: a
             /// [`Problem`](crate::Problem), 423.
             $Options, $Reply, on_locked
         );
     };
     ($Options:ident, $Reply:ident: running) => {
         $crate::__cachify_hold_options!(
-            /// Sets the answer while another request runs. Default: a [`Problem`](crate::Problem),
-            /// 409.
+            /// Sets the response while another request runs. Default: a
+            /// [`Problem`](crate::Problem), 409.
             $Options, $Reply, on_locked
         );
     };
     ($Options:ident, $Reply:ident: full) => {
         $crate::__cachify_hold_options!(
-            /// Sets the answer while all permits are taken. Default: a
+            /// Sets the response while all permits are taken. Default: a
             /// [`Problem`](crate::Problem), 429.
             $Options, $Reply, on_full
         );
@@ -180,17 +185,17 @@ macro_rules! __cachify_hold_options {
     ($Options:ident, $Reply:ident: body) => {
         impl $Options {
             /// Sets the longest body, in bytes, that is read before a lock or permit is taken.
-            /// Default: 2 MiB. A longer one is answered 413.
+            /// Default: 2 MiB. A longer body is answered 413.
             pub fn body_limit(self, bytes: usize) -> Self {
                 self.body(|body| body.limit(bytes))
             }
 
-            /// Sets how long a body may take to arrive before a lock or permit is taken. Default:
-            /// 10 s. A slower one is answered 408.
+            /// Sets the time in which a body must arrive before a lock or permit is taken. Default:
+            /// 10 s. A slower body is answered 408.
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// Panics if a text is not a time.
             #[track_caller]
             pub fn body_time(self, time: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let time = time.time();
@@ -220,8 +225,8 @@ macro_rules! __cachify_hold_options {
     };
 }
 
-/// A cached route whose key is a template, in a `struct $Route(Arc<CacheRules>)`: how it is made, and
-/// its options.
+/// The constructor and the options of a cached route whose key is a template, in a
+/// `struct $Route(Arc<CacheRules>)`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cachify_cached_route {
@@ -231,8 +236,8 @@ macro_rules! __cachify_cached_route {
             ///
             /// # Panics
             ///
-            /// If the template is malformed, or names what no part of a request fills, as a
-            /// malformed route does.
+            /// Panics if the template is malformed, or has a placeholder that no part of a request
+            /// fills.
             #[track_caller]
             pub fn new(cachify: &$crate::Cachify, template: &str) -> Self {
                 let key = $crate::http::RequestKey::new(template);
@@ -244,7 +249,8 @@ macro_rules! __cachify_cached_route {
             /// Requests of other routes, and requests whose route the framework does not report,
             /// pass through with a warning, unless the template names `{path}`.
             ///
-            /// For routes that answer alike, and for a single endpoint that no router serves.
+            /// Use it for routes with the same responses, and for a single endpoint without a
+            /// router.
             pub fn same_on_every_route(self) -> Self {
                 self.with($crate::http::CacheRules::same_on_every_route)
             }
@@ -259,18 +265,18 @@ macro_rules! __cachify_cached_route {
     };
 }
 
-/// A held route whose key is a template, in a `struct $Route(Arc<HeldRoute<Response>>)`: how it is
-/// made, and its options.
+/// The constructor and the options of a held route whose key is a template, in a
+/// `struct $Route(Arc<HeldRoute<Response>>)`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cachify_held_route {
     ($Route:ident, $Reply:ident: lock) => {
         impl $Route {
-            /// Locks the keys of `template`.
+            /// Locks the keys of `template` while the handler runs.
             ///
             /// # Panics
             ///
-            /// If the template is malformed.
+            /// Panics if the template is malformed.
             #[track_caller]
             pub fn new(cachify: &$crate::Cachify, template: &str) -> Self {
                 Self::holding(template, $crate::http::HoldRules::lock(cachify))
@@ -281,11 +287,11 @@ macro_rules! __cachify_held_route {
     };
     ($Route:ident, $Reply:ident: once) => {
         impl $Route {
-            /// Runs the keys of `template` once at a time.
+            /// Runs the handler once at a time for each key of `template`.
             ///
             /// # Panics
             ///
-            /// If the template is malformed.
+            /// Panics if the template is malformed.
             #[track_caller]
             pub fn new(cachify: &$crate::Cachify, template: &str) -> Self {
                 Self::holding(template, $crate::http::HoldRules::once(cachify))
@@ -300,7 +306,7 @@ macro_rules! __cachify_held_route {
             ///
             /// # Panics
             ///
-            /// If the template is malformed.
+            /// Panics if the template is malformed.
             #[track_caller]
             pub fn new(cachify: &$crate::Cachify, template: &str, max: u32) -> Self {
                 Self::holding(template, $crate::http::HoldRules::pool(cachify, max))
@@ -335,7 +341,7 @@ macro_rules! __cachify_held_route {
     };
 }
 
-/// An adapter's own error, for which it can implement the traits of its framework.
+/// An adapter's own error type, for which it can implement the traits of its framework.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cachify_problem {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// The path parameters of a request, deserialized from a map that may have a name twice.
+/// The path parameters of a request, deserialized from a map that may repeat a name.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! Decides what to do with a request for a cached route.
+//! The decision about a request for a cached route.
 
 use http::header::HOST;
 use http::request::Parts;
@@ -16,10 +16,13 @@ use crate::{Key, MissingPlaceholder, observe};
 impl CacheRules {
     /// Decides what to do with a request.
     ///
-    /// One that does not fill the key is to be passed through, which the log says once for each
-    /// template. So is one of another route than the first, or of an unknown one, unless the key
-    /// names `{path}` or [`same_on_every_route`](Self::same_on_every_route) is set. Where there is
-    /// no template, every request passes through.
+    /// These requests pass through, with a warning once for each template:
+    ///
+    /// - requests that lack a part of the key;
+    /// - requests of an unknown route, or of another route than the first one seen, unless the key
+    ///   names `{path}` or [`same_on_every_route`](Self::same_on_every_route) is set.
+    ///
+    /// If the rules have no template, every request passes through.
     pub fn plan(&self, request: &Parts, routed: &impl Routed) -> Plan {
         let template = self.key.as_ref().map_or("", |key| key.template().as_str());
         self.plan_by(request, template, || {
@@ -32,9 +35,9 @@ impl CacheRules {
         })
     }
 
-    /// Decides what to do with a request of this key.
+    /// Decides what to do with a request that has this key.
     ///
-    /// The headers that it was made of are to be named by [`keyed_by`](Self::keyed_by).
+    /// If the key is made from headers, name these with [`keyed_by`](Self::keyed_by).
     pub fn plan_keyed(&self, request: &Parts, key: impl FnOnce() -> Key) -> Plan {
         let key = key();
         let named = key.clone();
@@ -62,7 +65,7 @@ impl CacheRules {
             Err(Fwd::Bypass(why)) => return bypass(why),
             Err(fwd) => {
                 observe::passed(template, Why::Method);
-                // Of an unknown method, RFC 9111 (4.4) assumes that it changes something.
+                // RFC 9111 (4.4) assumes that an unknown method changes something.
                 let changes = !request.method.is_safe();
                 let key = changes.then(|| key().ok()).flatten();
                 return Plan(key.map_or(Step::Forward(fwd), Step::Change));
@@ -106,9 +109,9 @@ enum Unkeyed {
     Placeholder(MissingPlaceholder),
 }
 
-/// The decision about one request: made by [`CacheRules::plan`], carried out by
-/// [`CacheRules::serve`].
-#[must_use = "a plan is carried out by `CacheRules::serve`"]
+/// The decision about one request. [`CacheRules::plan`] makes it, and [`CacheRules::serve`] carries
+/// it out.
+#[must_use = "`CacheRules::serve` carries out a plan"]
 #[derive(Debug)]
 pub struct Plan(pub(super) Step);
 
@@ -121,12 +124,12 @@ pub(super) enum Step {
     Look(Look),
 }
 
-/// The stored responses that will do.
+/// The stored responses that a request accepts.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) key: Key,
     pub(super) wish: Wish,
-    /// They must be open to requests with `Authorization`.
+    /// Set if they must be open to requests with `Authorization`.
     pub(super) authorized: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Maps errors to problem responses.
+//! Problem responses for errors.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -6,27 +6,27 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{Error, ErrorKind, observe};
 
-/// Maps an [`Error`] to the status, headers and body of a response, the same in every framework,
-/// and logs it.
+/// Maps an [`Error`] to the status, headers and body of a problem response (RFC 9457), and logs it.
+/// The response is the same in every framework.
 ///
 /// | error | status | `Retry-After` |
 /// |---|---|---|
-/// | [`Held`](ErrorKind::Held) | 423 | when the holder's time ends, at least 1 s |
+/// | [`Held`](ErrorKind::Held) | 423 | until the holder's lease ends, at least 1 s |
 /// | [`AlreadyRunning`](ErrorKind::AlreadyRunning) | 409 | as above |
 /// | [`Full`](ErrorKind::Full) | 429 | as above |
 /// | [`Lost`](ErrorKind::Lost), [`Unavailable`](ErrorKind::Unavailable), [`Timeout`](ErrorKind::Timeout), [`Unconfirmed`](ErrorKind::Unconfirmed), [`NotQueued`](ErrorKind::NotQueued) | 503 | 1 s |
 /// | [`Request`](ErrorKind::Request) | 400 | |
 /// | [`SlowBody`](ErrorKind::SlowBody) | 408 | |
 /// | [`LongBody`](ErrorKind::LongBody) | 413 | |
-/// | others: mistakes in the program | 500 | |
+/// | other kinds: mistakes in the program | 500 | |
 ///
-/// The body is a problem document (RFC 9457). It names no key, template or cause.
+/// The body names no key, template or cause.
 ///
 /// # Logging
 ///
-/// A 5xx status, and a request that lacks a part of its route's key, is logged as a warning, at
-/// most once per minute for each template and kind; the field `unlogged` counts those in between.
-/// Other errors are logged at level `debug`. No event names a key.
+/// A 5xx status, or a request that lacks a part of its route's key, is logged as a warning, at most
+/// once per minute for each template and kind. The field `unlogged` counts the occurrences in
+/// between. Other errors are logged at level `debug`. No event names a key.
 ///
 /// # Examples
 ///
@@ -63,7 +63,7 @@ pub fn problem_status(error: &Error) -> StatusCode {
     described(error).0
 }
 
-/// The status, title and detail.
+/// Returns the status, title and detail.
 fn described(error: &Error) -> (StatusCode, &'static str, &'static str) {
     match error.kind() {
         ErrorKind::Held => (
@@ -84,7 +84,8 @@ fn described(error: &Error) -> (StatusCode, &'static str, &'static str) {
         ErrorKind::Lost => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Interrupted",
-            "The request lost its exclusive access and was stopped; see what it did, and try again.",
+            "The request lost its exclusive access and was stopped; see what it did, and try \
+             again.",
         ),
         ErrorKind::Unconfirmed | ErrorKind::NotQueued => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -119,7 +120,7 @@ fn described(error: &Error) -> (StatusCode, &'static str, &'static str) {
     }
 }
 
-/// Whole seconds, rounded up.
+/// Returns whole seconds, rounded up.
 fn retry_after(error: &Error) -> u64 {
     error.retry_after().map_or(1, |after| {
         let part = u64::from(after.subsec_nanos() > 0);

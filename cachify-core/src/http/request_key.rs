@@ -1,4 +1,4 @@
-//! Keys from requests.
+//! Keys that are made from requests.
 
 use std::borrow::Cow;
 
@@ -12,9 +12,9 @@ use super::routed::{Routed, host, param, wildcard, with_host};
 use super::stored::push_hex;
 use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 
-/// A key template whose placeholders are filled by a request.
+/// A key template whose placeholders are filled from a request.
 ///
-/// | placeholder | is |
+/// | placeholder | value |
 /// |---|---|
 /// | `{user_id}` | the path parameter of that name, decoded; a wildcard is not decoded |
 /// | `{path}` | the whole path, undecoded |
@@ -24,15 +24,15 @@ use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 /// | `{header.accept-language}` | the header of that name |
 /// | `{cookie.session}` | the cookie of that name, [hashed](hashed) |
 ///
-/// A parameter, header or cookie that occurs several times stands for all of its values, in order,
-/// and never equals any single value.
+/// If a parameter, header or cookie occurs several times, its value is the list of all values, in
+/// order, which never equals any single value.
 ///
 /// Cookies, `{header.cookie}`, `{header.authorization}` and `{header.proxy-authorization}` are
 /// secrets, so a key contains only their [hash](hashed).
 ///
-/// All of them are text: `/users/7` and `/users/07` make two keys, although both are 7 to a handler
-/// that reads a number. Where that matters, as with locks and resets, have the route refuse other
-/// spellings, or make the key of the number itself.
+/// All values are text: `/users/7` and `/users/07` make two keys, although both are 7 to a handler
+/// that reads a number. Where that matters, as with locks and resets, make the route refuse other
+/// spellings, or make the key from the number itself.
 #[derive(Debug, Clone)]
 pub struct RequestKey {
     template: KeyTemplate,
@@ -41,22 +41,22 @@ pub struct RequestKey {
 }
 
 impl RequestKey {
-    /// Takes apart a template that the program has written out.
+    /// Parses a template that is written in the program.
     ///
     /// # Panics
     ///
-    /// If the template is malformed: with the error of [`parse`](Self::parse).
+    /// Panics with the error of [`parse`](Self::parse) if the template is malformed.
     #[track_caller]
     pub fn new(template: &str) -> Self {
         Self::parse(template).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Takes a template apart.
+    /// Parses a template.
     ///
     /// # Errors
     ///
-    /// [`Template`](ErrorKind::Template): those of [`KeyTemplate::parse`], a header whose name
-    /// cannot be one, and a placeholder with a dot that is no part of a request.
+    /// [`Template`](ErrorKind::Template) if [`KeyTemplate::parse`] refuses the template, if a
+    /// header name is invalid, or if a placeholder with a dot names no part of a request.
     ///
     /// # Examples
     ///
@@ -75,14 +75,15 @@ impl RequestKey {
                 RequestPart::Header(header) => headers.push(
                     header
                         .parse()
-                        .map_err(|_| refuse(format!("`{{{name}}}` does not name a header")))?,
+                        .map_err(|_| refuse(format!("`{{{name}}}` is not the name of a header")))?,
                 ),
                 RequestPart::Host => headers.push(HOST),
                 RequestPart::Cookie(cookie) => cookies.push(cookie.to_owned()),
                 RequestPart::Path(name) if name.contains('.') => {
                     return Err(refuse(format!(
-                        "nothing of a request fills `{{{name}}}`; there are `{{NAME}}` for a path parameter, `{{path}}`, `{{host}}`, \
-                         `{{query}}`, `{{query.NAME}}`, `{{header.NAME}}` and `{{cookie.NAME}}`"
+                        "no part of a request fills `{{{name}}}`; use `{{NAME}}` for a path \
+                         parameter, `{{path}}`, `{{host}}`, `{{query}}`, `{{query.NAME}}`, \
+                         `{{header.NAME}}` or `{{cookie.NAME}}`"
                     )));
                 }
                 _ => {}
@@ -112,20 +113,20 @@ impl RequestKey {
             .any(|name| matches!(RequestPart::of(name), RequestPart::Path(_)))
     }
 
-    /// Renders the key of a request that has to have one. Wildcards are decoded, as handlers see
-    /// them, so that a handler can make the same key.
+    /// Renders the key of a request whose route does not run without it. Wildcards are decoded, as
+    /// handlers see them, so that a handler can make the same key.
     ///
     /// # Errors
     ///
     /// [`Request`](ErrorKind::Request) if the client could have sent the missing part: a query
-    /// parameter, a header, or a UTF-8 path. [`Template`](ErrorKind::Template) if no request of the
-    /// route can fill a placeholder: its path has no such parameter.
+    /// parameter, a header, a cookie, or a UTF-8 path. [`Template`](ErrorKind::Template) if no
+    /// request of the route can fill a placeholder, because its path has no such parameter.
     pub fn require(&self, request: &Parts, routed: &impl Routed) -> Result<Key, Error> {
         self.render(request, &Decoded(routed)).map_err(|missing| {
             let name = missing.name();
-            // The route, rather than each request, decides which path parameters there are.
+            // The path parameters depend on the route, not on the request.
             let message = if !matches!(RequestPart::of(name), RequestPart::Path(_)) {
-                format!("a request lacks `{{{name}}}`, which the key of its route is made of")
+                format!("a request lacks `{{{name}}}`, a part of the key of its route")
             } else if std::str::from_utf8(&decoded(request.uri.path())).is_err() {
                 "the path of a request is not UTF-8".to_owned()
             } else {
@@ -192,13 +193,13 @@ impl RequestKey {
     }
 }
 
-/// Headers that enter a key only as a hash.
+/// Headers whose values enter a key only as a hash.
 const SECRETS: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
 
-/// Returns the SHA-256 of a secret in hexadecimal digits, as keys have it.
+/// Returns the SHA-256 of a secret in hexadecimal digits, as it appears in keys.
 ///
 /// A key is a name in Redis, and appears in its slow log. A short or guessable secret, such as a
-/// `Basic` password, can be recovered from its hash by trying.
+/// `Basic` password, can be recovered from its hash by trial.
 ///
 /// # Examples
 ///
@@ -216,11 +217,12 @@ pub fn hashed(secret: impl AsRef<[u8]>) -> String {
     text
 }
 
-/// Reads a guard's key from a request: its fields are path parameters, or else query parameters.
+/// Deserializes a guard's key from a request. Its fields are path parameters, or else query
+/// parameters.
 ///
 /// # Errors
 ///
-/// [`Request`](ErrorKind::Request) if they do not make a `K`.
+/// [`Request`](ErrorKind::Request) if path and query cannot be deserialized as a `K`.
 ///
 /// # Examples
 ///
@@ -242,10 +244,10 @@ pub fn read_key<'a, K: DeserializeOwned>(
     path: impl IntoIterator<Item = (&'a str, &'a str)>,
     query: Option<&str>,
 ) -> Result<K, Error> {
-    // What the parser says can show what the client sent.
+    // The parser's message could show what the client sent.
     let refuse = |_| {
         let name = std::any::type_name::<K>();
-        let message = format!("the path and the query of a request do not make a `{name}`");
+        let message = format!("the path and query of a request cannot be read as a `{name}`");
         Error::new(ErrorKind::Request, message)
     };
     let mut fields: Vec<(Cow<'_, str>, Cow<'_, str>)> = path
@@ -263,7 +265,7 @@ pub fn read_key<'a, K: DeserializeOwned>(
     serde_urlencoded::from_str(&text).map_err(refuse)
 }
 
-/// A route none of whose parameters counts as a wildcard.
+/// A route without wildcards, so all parameters are decoded.
 struct Decoded<'r, R>(&'r R);
 
 impl<R: Routed> Routed for Decoded<'_, R> {
@@ -283,7 +285,7 @@ impl<R: Routed> Routed for Decoded<'_, R> {
 /// The part of a request that fills a placeholder.
 #[derive(PartialEq, Eq)]
 enum RequestPart<'n> {
-    /// A path parameter; with a dot in its name, nothing.
+    /// A path parameter. A name with a dot is invalid.
     Path(&'n str),
     WholePath,
     Host,
@@ -314,9 +316,10 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// Sorts a query by the names of its parameters, as `{query}` is in a [`RequestKey`].
+/// Sorts the parameters of a query by name, as `{query}` of a [`RequestKey`] does.
 ///
-/// Those of one name keep their order, however it is spelled: it can mean something.
+/// Parameters of one name keep their order, however the name is escaped, since the order can mean
+/// something.
 ///
 /// # Examples
 ///
@@ -336,8 +339,8 @@ pub fn sorted_query(query: &str) -> Cow<'_, str> {
     parts.join("&").into()
 }
 
-/// One value as it is. Several ones, or one that looks like several, each behind an `&`, which they
-/// then cannot contain.
+/// Returns a single value as it is. Several values, or one that begins with `&`, each get an `&` in
+/// front, and their own `&` and `%` are escaped.
 fn one_or_all<'a>(mut values: impl Iterator<Item = Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
     let first = values.next()?;
     let second = values.next();
@@ -358,7 +361,7 @@ fn one_or_all<'a>(mut values: impl Iterator<Item = Cow<'a, [u8]>>) -> Option<Cow
     Some(all.into())
 }
 
-/// Undoes `+` and `%XX`. What is malformed stays as it is.
+/// Decodes `+` and `%XX`. Malformed escapes stay as they are.
 fn decoded(text: &str) -> Cow<'_, [u8]> {
     let bytes = text.as_bytes();
     if !bytes.iter().any(|byte| matches!(byte, b'+' | b'%')) {
@@ -525,7 +528,7 @@ mod tests {
         let parts = parts("/files/a%2Fb", &[]);
         let require = |template| RequestKey::new(template).require(&parts, &Nested).unwrap();
         assert_eq!(require("file-{name}").as_str(), "file-a/b");
-        // The whole path, as in the key of a cached route.
+        // The whole path is the same as in the key of a cached route.
         let cached = RequestKey::new("x{path}").render(&parts, &Nested);
         assert_eq!(require("x{path}"), cached.unwrap());
     }

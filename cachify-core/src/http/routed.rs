@@ -1,4 +1,4 @@
-//! The route of a request, and the hosts that it was sent to.
+//! The route and the host of a request.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -31,16 +31,16 @@ pub(super) fn param<'r>(routed: &'r impl Routed, name: &str) -> Option<&'r str> 
     named.next().is_none().then_some(value)
 }
 
-/// The undecoded value of a wildcard; `None` if the parameter of this name is none.
+/// Returns the undecoded value of a wildcard; `None` if the parameter of this name is no wildcard.
 ///
-/// `/a%2Fb` and `/a/b` both decode to `a/b`, but a handler that reads the path tells them apart.
+/// `/a%2Fb` and `/a/b` both decode to `a/b`, but are different to a handler that reads the path.
 pub(super) fn wildcard<'r>(routed: &'r impl Routed, name: &str) -> Option<&'r str> {
     let route = routed.route()?;
     let (before, wild) = route.rsplit_once('*')?;
     if wild.trim_end_matches('}') != name {
         return None;
     }
-    // Each part before it is one segment of the path, whatever it is escaped to.
+    // Each parameter before the wildcard is one segment of the path, whatever its value decodes to.
     let slashes = before.matches('/').count();
     let mut path = routed.path();
     for _ in 0..slashes {
@@ -49,18 +49,19 @@ pub(super) fn wildcard<'r>(routed: &'r impl Routed, name: &str) -> Option<&'r st
     Some(path)
 }
 
-/// Returns the host of a request: that of the URI, as over HTTP/2, else the `Host` field; in lower
-/// case and without a default port.
+/// Returns the host of a request, in lower case and without a default port. A host in the URI, as
+/// over HTTP/2, comes before the `Host` field.
 ///
-/// Returns `None` if there is no host or if it is ambiguous: several hosts, one that cannot be
-/// parsed, or a `Host` field that differs from the URI.
+/// Returns `None` if there is no host, or if it is ambiguous: there are several, one cannot be
+/// parsed, or the `Host` field differs from the URI.
 ///
 /// # Examples
 ///
 /// ```
 /// use cachify_core::http::host;
 ///
-/// let (http1, ()) = http::Request::get("/").header("host", "Example.com:80").body(())?.into_parts();
+/// let http1 = http::Request::get("/").header("host", "Example.com:80");
+/// let (http1, ()) = http1.body(())?.into_parts();
 /// let (http2, ()) = http::Request::get("https://example.com/").body(())?.into_parts();
 /// assert_eq!(host(&http1).as_deref(), Some("example.com"));
 /// assert_eq!(host(&http1), host(&http2));
@@ -113,7 +114,7 @@ fn normal(host: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// The routes and hosts that requests of one set of rules have shown.
+/// The first route and host that requests of one set of rules have shown.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     route: OnceLock<Box<str>>,

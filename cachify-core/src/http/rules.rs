@@ -1,4 +1,4 @@
-//! Configures a cached route.
+//! The configuration of a cached route.
 
 use std::sync::Arc;
 
@@ -13,14 +13,17 @@ use super::routed::Met;
 use super::variants::Variants;
 use crate::{Cachify, Ttl, observe};
 
-/// Configures which answers of a route are cached, under which key, and for how long.
+/// The rules of a cached route: which responses are cached, under which key, and for how long.
 #[derive(Debug, Clone)]
-#[allow(clippy::struct_excessive_bools)] // Options, each with a method of its own.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each option has a method of its own"
+)]
 pub struct CacheRules {
     pub(super) cachify: Cachify,
-    /// `None`: the adapter makes the keys.
+    /// `None` if the adapter makes the keys.
     pub(super) key: Option<RequestKey>,
-    /// The request's headers that the key tells apart.
+    /// The request headers that are part of the key.
     pub(super) keyed: Vec<HeaderName>,
     pub(super) ttl: Option<Ttl>,
     pub(super) statuses: Vec<StatusCode>,
@@ -40,7 +43,7 @@ pub struct CacheRules {
 }
 
 impl CacheRules {
-    /// Rules with the defaults, for keys that requests make.
+    /// Builds rules with the defaults, for keys that are made from requests.
     pub fn new(cachify: &Cachify, key: RequestKey) -> Self {
         let mut rules = Self::without_template(cachify);
         rules.keyed_by(key.headers().iter().cloned());
@@ -50,7 +53,7 @@ impl CacheRules {
         rules
     }
 
-    /// Rules with the defaults, for keys that are made elsewhere: see
+    /// Builds rules with the defaults, for keys that are made elsewhere: see
     /// [`plan_keyed`](Self::plan_keyed).
     pub fn without_template(cachify: &Cachify) -> Self {
         Self {
@@ -73,13 +76,13 @@ impl CacheRules {
         }
     }
 
-    /// Says which headers of a request are part of keys that are made elsewhere. Default: none.
+    /// Names the request headers that are part of keys made elsewhere. Default: none.
     pub fn keyed_by(&mut self, headers: impl IntoIterator<Item = HeaderName>) {
         self.keyed = headers.into_iter().collect();
     }
 
-    /// Sets how long answers live. Default: the handle's default, 5 minutes if that was not
-    /// changed. An answer's own `max-age` can shorten it.
+    /// Sets the lifetime of responses. Default: the handle's default, 5 minutes unless changed. A
+    /// response's own lifetime, such as `max-age`, can shorten it.
     pub fn ttl(&mut self, ttl: Ttl) {
         self.ttl = Some(ttl);
     }
@@ -89,48 +92,47 @@ impl CacheRules {
         self.statuses = statuses.into_iter().collect();
     }
 
-    /// Sets the longest body that is stored, in bytes. Default 1 MiB.
+    /// Sets the longest body that is stored, in bytes. Default: 1 MiB.
     pub fn limit(&mut self, bytes: usize) {
         self.limit = bytes;
     }
 
-    /// The number of handlers that an adapter lets
-    /// [finish after their clients disconnect](Self::finish_after_disconnect) at the same time,
-    /// unless its user gives another one.
+    /// The default of adapters for [`finish_after_disconnect`](Self::finish_after_disconnect): 1000
+    /// handlers at a time.
     pub const AFTER_DISCONNECT: usize = 1000;
 
-    /// Sets how many computations at a time may finish and fill after their clients disconnect.
-    /// Further ones are cancelled with their clients, and a waiting caller takes over. Default:
-    /// none.
+    /// Sets the number of handlers that may run to their end at a time after their clients
+    /// disconnect, so that their responses are stored. Any more are cancelled with their clients,
+    /// and a waiting request takes over. Default: none.
     pub fn finish_after_disconnect(&mut self, at_most: usize) {
         let permits = at_most.min(Semaphore::MAX_PERMITS);
         self.disconnected = (at_most > 0).then(|| Arc::new(Semaphore::new(permits)));
     }
 
-    /// Honors `Cache-Control` of requests. Default: ignored.
+    /// Honors `Cache-Control` of requests. Default: it is ignored.
     ///
     /// | directive | effect |
     /// |---|---|
-    /// | `no-cache`, `max-age=0` | a new response, which replaces the one that this request would have got |
-    /// | `max-age`, `min-fresh` | the same, if the stored response is older, or stays fresh for less |
+    /// | `no-cache`, `max-age=0` | a new response, which replaces the stored response for this request |
+    /// | `max-age`, `min-fresh` | the same if the stored response is older, or stays fresh for less |
     /// | `only-if-cached` | a stored response, or else 504 |
-    /// | `no-store`, and what cannot be parsed | a response that is not stored |
+    /// | `no-store`, or a field that cannot be parsed | a response that is not stored |
     /// | `max-stale` | none: nothing stale is ever stored |
     pub fn honor_request_cache_control(&mut self, honor: bool) {
         self.honor_request_cache_control = honor;
     }
 
-    /// Stores only responses that say how long they are fresh: by `s-maxage`, `max-age`, `Expires`,
-    /// or a targeted field. Default: the others live for the [`ttl`](Self::ttl).
+    /// Stores only responses with a lifetime of their own: `s-maxage`, `max-age`, `Expires`, or a
+    /// targeted field. Default: the others live for the [`ttl`](Self::ttl).
     pub fn only_explicit(&mut self, only: bool) {
         self.only_explicit = only;
     }
 
-    /// Ignores cookies of these names; a trailing `*` stands for any end, and `*` alone for every
-    /// cookie. Default: none.
+    /// Ignores cookies with these names. A trailing `*` matches any suffix, and `*` alone matches
+    /// every cookie. Default: none.
     ///
-    /// A request that has no others is answered from the cache. The inner service does not see the
-    /// ignored ones when it makes a response that may be stored.
+    /// A request without other cookies is answered from the cache. The inner service does not see
+    /// ignored cookies when its response may be stored.
     pub fn ignore_cookies<S: Into<String>>(&mut self, names: impl IntoIterator<Item = S>) {
         self.ignored_cookies.set(names);
     }
@@ -138,13 +140,14 @@ impl CacheRules {
     /// Shares entries between routes. Default: only the first route that is seen is cached, unless
     /// the key names `{path}`.
     ///
-    /// For routes that answer alike, and where the framework does not tell the route of a request.
+    /// Use it for routes with the same responses, and if the framework does not report the route of
+    /// a request.
     pub fn same_on_every_route(&mut self) {
         self.every_route = true;
     }
 
-    /// Says that responses do not depend on the host. Default: a warning when requests for a second
-    /// host get the responses of the first, unless the key names `{host}`.
+    /// Declares that responses do not depend on the host. Default: a warning when requests for a
+    /// second host get the responses of the first, unless the key names `{host}`.
     pub fn same_on_every_host(&mut self) {
         self.every_host = true;
     }
@@ -154,12 +157,12 @@ impl CacheRules {
         &self.cachify
     }
 
-    /// Returns whether answers of this status can be stored.
+    /// Returns whether responses of this status can be stored.
     pub fn stores(&self, status: StatusCode) -> bool {
         self.statuses.contains(&status)
     }
 
-    /// Returns how answers are keyed, if a template says so.
+    /// Returns the key template, if there is one.
     pub fn key(&self) -> Option<&RequestKey> {
         self.key.as_ref()
     }

@@ -1,4 +1,4 @@
-//! One request through the cache.
+//! The way of one request through the cache.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -28,12 +28,12 @@ use crate::observe::{self, ReadOutcome, Why};
 use crate::read::policy::sealed::Policy;
 use crate::{Cachify, Key, Ttl};
 
-/// Makes a framework's body.
+/// A function that makes a framework's body.
 type Build<B> = fn(ReadBody) -> B;
 
 impl CacheRules {
-    /// Returns the answer to a request if it is at hand: then there is no need to call
-    /// [`serve`](Self::serve), nor to get ready for it.
+    /// Returns the response to a request if it is in local memory. The caller then skips
+    /// [`serve`](Self::serve) and all preparation for it.
     pub fn hit<B>(
         &self,
         plan: &Plan,
@@ -58,22 +58,22 @@ impl CacheRules {
         Some(hit(cachify, stored, request, body))
     }
 
-    /// Answers a request: from the cache, with the answer to another request that is under way, or
-    /// by `call`.
+    /// Answers a request: from the cache, with the response to another request that is under way,
+    /// or by `call`.
     ///
-    /// `call` is given the request's head, without its conditions and ranges where the answer is to
-    /// be stored. An answer that cannot be stored is returned as `call` made it, but for one more
-    /// line of `Cache-Status`.
+    /// `call` receives the request's head, without conditions and ranges if the response is to be
+    /// stored. A response that cannot be stored is returned as `call` made it, with one more
+    /// `Cache-Status` line.
     ///
     /// # Errors
     ///
-    /// Only those of `call`.
+    /// Returns only the errors of `call`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `call`, and a waiter takes over. After
-    /// [`finish_after_disconnect`](Self::finish_after_disconnect), `call` continues and its answer
-    /// is stored.
+    /// Dropping the future drops `call`, and a waiter takes over. With
+    /// [`finish_after_disconnect`](Self::finish_after_disconnect), `call` continues and its
+    /// response is stored.
     ///
     /// # Examples
     ///
@@ -170,7 +170,7 @@ impl CacheRules {
             fwd,
         };
         let Some(permit) = self.may_outlive_client(&exchange.key) else {
-            // In a box, so that a hit does not carry the state of a miss around.
+            // Boxed, so that a hit does not carry the state of a miss.
             return Box::pin(exchange.run()).await;
         };
         let work = async move {
@@ -179,7 +179,7 @@ impl CacheRules {
             response
         };
         let work = work.in_current_span();
-        // A task inherits no scope.
+        // A task does not inherit the scope.
         let task = match Cachify::current() {
             Some(current) => tokio::spawn(current.scope(work)),
             None => tokio::spawn(work),
@@ -188,14 +188,14 @@ impl CacheRules {
             Ok(response) => response,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down, and this task with it.
+                // The runtime is shutting down and has cancelled the task.
                 Err(_) => std::future::pending().await,
             },
         }
     }
 
-    /// Lets one more computation outlive its client, if that is enabled and the limit is not
-    /// reached.
+    /// Takes a permit to run on without the client. Returns `None` if that is not enabled or the
+    /// limit is reached.
     fn may_outlive_client(&self, key: &Key) -> Option<OwnedSemaphorePermit> {
         let Some(disconnected) = &self.disconnected else {
             return None;
@@ -209,8 +209,8 @@ impl CacheRules {
             .unwrap_or(self.cachify.inner.engine.settings.default_ttl)
     }
 
-    /// Reads an answer that may be stored, and the fields that it varies by other than those that
-    /// the key tells apart.
+    /// Reads a response that may be stored. Also returns the fields that it varies by, except those
+    /// that the key contains.
     async fn capture<B>(
         &self,
         response: Response<B>,
@@ -268,12 +268,12 @@ impl CacheRules {
     }
 }
 
-/// The request headers that responses can vary by.
+/// Returns the request headers that responses can vary by.
 fn seen_headers(request: &Parts) -> Cow<'_, HeaderMap> {
     with_host(request, &request.headers)
 }
 
-/// Runs the inner service, and resets the key unless it answers with an error. Resets also if the
+/// Calls the inner service, and resets the key unless the response is an error. Resets also if the
 /// client disconnects, since the data may have changed.
 async fn change<B, E, F, Fut>(
     cachify: &Cachify,
@@ -298,7 +298,7 @@ where
     answer
 }
 
-/// Runs the inner service without sharing its answer.
+/// Calls the inner service without sharing its response.
 async fn forward<B, E, F, Fut>(request: Parts, call: F, fwd: Fwd) -> Result<Response<B>, E>
 where
     F: FnOnce(Parts) -> Fut,
@@ -315,7 +315,7 @@ fn hit<B>(cachify: &Cachify, stored: &Stored, request: &Parts, body: Build<B>) -
     answer(stored, Origin::Hit, now, head, headers).map(|bytes| body(bytes.into()))
 }
 
-/// The answer, if there is one.
+/// Returns the stored response, if there is one.
 async fn peek(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Stored> {
     match cachify.cached(key).get::<HttpEntry>().await.ok()?? {
         HttpEntry::Answer(stored) => Some(stored),
@@ -330,17 +330,17 @@ async fn peek(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Store
     }
 }
 
-/// Replaces the entry that a request would get. Other variants of the key stay.
+/// Resets the entry that a request would get. Other variants of the key stay.
 async fn forget(cachify: &Cachify, key: &Key, headers: &HeaderMap) {
     let own = match cachify.cached(key).get::<HttpEntry>().await {
         Ok(Some(HttpEntry::Varies(varies))) => varies.variant(key, headers),
         _ => key.clone(),
     };
-    // A reset that is not confirmed is repeated, and logged when it is.
+    // A reset that is not confirmed is retried, and logged then.
     let _ = cachify.reset(&own).await;
 }
 
-/// Answers a request that wants a stored response where there is none (RFC 9111, 5.2.1.7).
+/// Answers 504 to a request that accepts only a stored response (RFC 9111, 5.2.1.7).
 fn nothing_stored<B>(body: Build<B>) -> Response<B> {
     let mut response = Response::new(body(Bytes::new().into()));
     *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
@@ -349,29 +349,29 @@ fn nothing_stored<B>(body: Build<B>) -> Response<B> {
     response
 }
 
-/// A GET that was not answered at once.
+/// A GET that could not be answered at once.
 struct Exchange<B, E, F> {
     rules: Arc<CacheRules>,
     cachify: Cachify,
     body: Build<B>,
     key: Key,
-    /// It has `Authorization`, which the key does not name.
+    /// Set if it has `Authorization`, which the key does not name.
     authorized: bool,
-    /// The tick at which it looked for variants or found none.
+    /// The tick of its last look at the variants.
     seen: u64,
-    /// As they came.
+    /// The request headers as they came.
     headers: HeaderMap,
-    /// Until the inner service is called.
+    /// Present until the inner service is called.
     request: Option<(Parts, F)>,
-    /// The inner service's answer, if it is not the one that is shared.
+    /// The inner service's response, unless it is the shared one.
     own: Option<Own<Response<B>, E>>,
     fwd: Fwd,
 }
 
 enum Own<R, E> {
-    /// An answer for this client alone.
+    /// A response for this client alone.
     Answer(R, Why),
-    /// An answer that was stored as one of several.
+    /// A response that was stored as a variant.
     Variant(Stored),
     Error(E),
 }
@@ -394,7 +394,7 @@ where
             let stored = matches!(outcome, ReadOutcome::Miss).then_some(key);
             self.note(&varies, self.seen, stored);
             match first {
-                // Its answer is the one that this one waited for.
+                // The response that this request waited for was stored as this variant.
                 ReadOutcome::Collapsed if outcome == ReadOutcome::Hit => outcome = first,
                 _ if self.fwd == Fwd::UriMiss => self.fwd = Fwd::VaryMiss,
                 _ => {}
@@ -436,7 +436,7 @@ where
             }
             (Some(Own::Variant(stored)), _) | (None, HttpEntry::Answer(stored)) => stored,
             (None, _) => match self.request {
-                // What is stored is no variant, or not open to this request.
+                // The stored entry is no response, or is not open to this request.
                 Some((request, call)) => {
                     return forward(request, call, self.fwd).await;
                 }
@@ -448,7 +448,7 @@ where
         Ok(answer.map(|bytes| (self.body)(bytes.into())))
     }
 
-    /// Reads `key`: the request's own, or where the answers vary, that of one variant.
+    /// Reads `key`, which is the request's own or that of a variant.
     async fn fetch(&mut self, key: &Key, varies: Option<&Varies>) -> (HttpEntry, ReadOutcome) {
         let pass = self.rules.hit_for_miss.contains(key);
         let cached = self
@@ -456,7 +456,7 @@ where
             .cached(key)
             .ttl(self.rules.lifetime())
             .policy(HttpPolicy)
-            // With `Authorization`, a request must not take another request's response, nor let
+            // A request with `Authorization` must not take another request's response, nor let
             // others wait for its own.
             .alone(pass || self.authorized);
         let compute =
@@ -467,7 +467,7 @@ where
         }
     }
 
-    /// Calls the inner service and makes what can be shared of its answer.
+    /// Calls the inner service, and makes an entry of its response if it can be shared.
     async fn compute(
         &mut self,
         key: &Key,
@@ -485,8 +485,7 @@ where
         }
         self.rules.ignored_cookies.remove(&mut request.headers);
         if varies.is_none() {
-            // Variants that others saw until now are older than those of an index that is made of
-            // this response.
+            // Variants seen before this tick are older than an index made from this response.
             self.seen = self.cachify.inner.entries.flights.tick();
         }
         let asked = Instant::now();
@@ -508,7 +507,7 @@ where
             Ok(captured) => captured,
             Err((response, refusal)) => {
                 if let Refusal::Kind(_) = refusal {
-                    // One user's response says nothing about those of others.
+                    // One user's response says nothing about other users' responses.
                     if self.authorized {
                         self.rules.guarded.add(&self.key);
                     } else {
@@ -532,27 +531,27 @@ where
         if vary.iter().all(|field| varies.covers(field)) {
             return HttpEntry::Answer(stored);
         }
-        // The answers vary by more than was known. New variants of the key take the place of those
-        // that were told apart too little. This answer is not among them: nothing says whether a
+        // The responses vary by more fields than the index knows. A new index makes the old
+        // variants unreachable. This response is not stored under it, since nothing says whether a
         // reset overtook it.
         let varies = Varies::by(varies.fields().chain(vary.iter().map(HeaderName::as_str)));
         self.own = Some(Own::Variant(stored));
         let ttl = self.rules.lifetime();
         let index = self.cachify.cached(&self.key).ttl(ttl);
-        // One that is not confirmed is repeated as a reset.
+        // A set that is not confirmed is retried as a reset.
         let _ = index.set(HttpEntry::Varies(varies.clone())).await;
         self.note(&varies, self.cachify.inner.entries.flights.tick(), None);
         HttpEntry::Own
     }
 
-    /// Stores a variant whose index is still to be stored, if it is: a reset cannot have removed an
-    /// entry that no request can find yet.
+    /// Stores a variant before its index. A reset can't have missed the variant: without the index,
+    /// no request finds it.
     async fn keep_variant(&mut self, varies: Varies, stored: Stored, leased: bool) -> HttpEntry {
         let key = varies.variant(&self.key, &self.headers);
         let (entry, ttl) = (HttpEntry::Answer(stored.clone()), stored.facts.ttl);
         self.own = Some(Own::Variant(stored));
         if !leased {
-            // It is not going to be stored, but those who wait learn by what the answers vary.
+            // The variant is not stored, but waiters learn by which fields the responses vary.
             return HttpEntry::Varies(varies);
         }
         let cached = self.cachify.cached(&key).policy(HttpPolicy);
@@ -561,7 +560,7 @@ where
                 self.note(&varies, self.seen, Some(key));
                 HttpEntry::Varies(varies)
             }
-            // The index would cost the same time once more.
+            // Storing the index would cost the same time again.
             Err(error) => {
                 observe::not_stored(&key, &error);
                 HttpEntry::Own
@@ -571,7 +570,7 @@ where
 }
 
 impl<B, E, F> Exchange<B, E, F> {
-    /// Records a stored variant, and removes those that are no longer reachable.
+    /// Records a stored variant, and removes unreachable ones.
     fn note(&self, varies: &Varies, seen: u64, stored: Option<Key>) {
         let stored = stored.map(|key| self.cachify.own(&key).into_owned());
         let key = self.cachify.own(&self.key);
@@ -584,14 +583,14 @@ impl<B, E, F> Exchange<B, E, F> {
         self.cachify.inner.engine.background.spawn(async move {
             for variant in gone {
                 let engine = &cachify.inner.engine;
-                // If this fails, the entry expires by itself.
+                // If this fails, the entry expires.
                 let _ = engine.attempt(engine.backend.reset(&variant)).await;
             }
         });
     }
 }
 
-/// Gives each kind of entry its time to live; the fixed one is for indexes of variants.
+/// The time to live of each kind of entry. The fixed one is for indexes of variants.
 struct HttpPolicy;
 
 impl Policy<HttpEntry> for HttpPolicy {

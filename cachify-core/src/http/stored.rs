@@ -1,4 +1,4 @@
-//! The entries of a cached route: a response, or how the responses under a key differ.
+//! The entries of a cached route: responses, and indexes of variants.
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
@@ -24,26 +24,26 @@ use crate::{Key, Ttl};
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) enum HttpEntry {
     Answer(Stored),
-    /// The answers differ by these fields of the request, and lie beside this entry.
+    /// An index: the responses vary by these request fields, and are stored beside this entry.
     Varies(Varies),
-    /// Made for one client. Never stored.
+    /// A response for one client, which is never stored.
     #[serde(skip)]
     Own,
 }
 
-/// An answer, cheap to clone.
+/// A stored response, cheap to clone.
 #[derive(Clone)]
 pub(super) struct Stored(Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) status: StatusCode,
-    /// Without those of one connection. `Age` and `Cache-Status` have their places here, so that an
-    /// answer made of it need not grow.
+    /// Without headers of one connection. `Age` and `Cache-Status` are placeholders, so that the
+    /// headers of a hit need not grow.
     pub(super) headers: HeaderMap,
-    /// Those of the last hit, good for a second.
+    /// The headers of the last hit, which are valid for a second.
     pub(super) last_hit: RwLock<Option<Told>>,
     pub(super) body: Bytes,
-    /// A cache closer to the origin added a member to `Cache-Status`.
+    /// Set if a cache closer to the origin added a member to `Cache-Status`.
     pub(super) upstream: bool,
     pub(super) facts: Facts,
 }
@@ -51,16 +51,16 @@ pub(super) struct Parts {
 /// The metadata of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// The age that it came with, in seconds.
+    /// The age at which it was received, in seconds.
     pub(super) age: u64,
-    /// Requests with `Authorization` may get it too.
+    /// Set if requests with `Authorization` may get it, too.
     pub(super) open: bool,
-    /// The time it was stored, by the backend's clock.
+    /// The time at which it was stored, by the backend's clock.
     pub(super) at: Moment,
     pub(super) ttl: Ttl,
 }
 
-/// The age and remaining life last sent with an answer, and its headers with them.
+/// The headers of a hit, and the age and remaining life in them, in seconds.
 pub(super) struct Told {
     pub(super) age: u64,
     pub(super) left: Option<u64>,
@@ -85,7 +85,7 @@ impl fmt::Debug for Stored {
 }
 
 impl Stored {
-    /// Takes a response whose status and length [can be an entry](can_be_an_entry).
+    /// Builds an entry from a response whose status and length [can be an entry](can_be_an_entry).
     pub(super) fn new(
         status: StatusCode,
         mut headers: HeaderMap,
@@ -95,7 +95,7 @@ impl Stored {
         if status.is_success() && !headers.contains_key(ETAG) {
             headers.insert(ETAG, etag(&headers, &body));
         }
-        // Else the server would give it that of each hit (RFC 9110, 6.6.1).
+        // Otherwise the server would add the time of each hit (RFC 9110, 6.6.1).
         if !headers.contains_key(DATE)
             && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
         {
@@ -104,8 +104,8 @@ impl Stored {
         Self::framed(status, headers, body, facts)
     }
 
-    /// Combines headers and body, and makes the framing headers agree with the body. Both may come
-    /// from an untrusted source.
+    /// Combines headers and body, and makes the framing headers match the body. Both may come from
+    /// an untrusted source.
     fn framed(status: StatusCode, mut headers: HeaderMap, body: Bytes, facts: Facts) -> Self {
         remove_hop_by_hop(&mut headers);
         if status == StatusCode::NO_CONTENT {
@@ -128,19 +128,19 @@ impl Stored {
         }))
     }
 
-    /// Returns its size in memory, in bytes.
+    /// Returns the size in memory, in bytes.
     pub(super) fn size(&self) -> usize {
-        // What a map of headers keeps for each beside its name and value.
+        // The overhead of a header map for each field.
         const FIELD: usize = 128;
         let fields = self.headers.iter();
         let headers: usize = fields
             .map(|(name, value)| FIELD + name.as_str().len() + value.len())
             .sum();
-        // A hit makes headers of its own, which are kept for the next.
+        // A hit makes its own headers, which are kept for the next one.
         size_of::<Parts>() + self.body.len() + 2 * headers
     }
 
-    /// Returns how old it is for its receiver, in seconds, and how long it will be kept.
+    /// Returns the age and the remaining life, in seconds.
     pub(super) fn age(&self, now: Moment) -> (u64, Option<u64>) {
         let Facts { age, at, ttl, .. } = self.facts;
         let here = now.since(at);
@@ -151,9 +151,9 @@ impl Stored {
     }
 }
 
-/// Makes an entity tag of the body and of what says how to read it.
+/// Makes an entity tag from the body and from the fields that say how to read it.
 ///
-/// It is weak: further out, a layer may change the coding of the body and leave the tag as it is.
+/// It is weak, because an outer layer may change the encoding of the body and keep the tag.
 fn etag(headers: &HeaderMap, body: &[u8]) -> HeaderValue {
     let mut hash = Sha256::new();
     for name in ["content-type", "content-encoding", "content-language"] {
@@ -175,7 +175,7 @@ pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Takes off what was said about one connection (RFC 9110, 7.6.1).
+/// Removes the fields of one connection (RFC 9110, 7.6.1).
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -183,7 +183,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|line| line.split(','))
         .filter_map(|name| name.trim().parse().ok())
-        // These belong to the message, whatever a connection says.
+        // These belong to the message, even if `Connection` names them.
         .filter(|name| *name != CONTENT_LENGTH && *name != CACHE_STATUS)
         .collect();
     let fixed = [
@@ -203,12 +203,12 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The fields by which the answers under one key differ.
+/// An index of variants: the fields by which the responses under one key differ.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Varies {
-    /// Names of header fields, sorted.
+    /// Sorted names of header fields, separated by commas.
     fields: String,
-    /// Part of the names of all variants: without this entry, they cannot be found.
+    /// Part of the name of each variant, so that without this entry, no variant can be found.
     nonce: u64,
 }
 
@@ -235,7 +235,7 @@ impl Varies {
         self.nonce
     }
 
-    /// Returns the key of the answer to a request with these headers.
+    /// Returns the key of the variant for a request with these headers.
     pub(super) fn variant(&self, key: &Key, headers: &HeaderMap) -> Key {
         let mut hash = Sha256::new();
         for field in self.fields() {
@@ -249,7 +249,7 @@ impl Varies {
     }
 }
 
-/// Bytes in their compact form.
+/// Bytes that serialize in their compact form.
 struct Blob(Bytes);
 
 impl Serialize for Blob {
@@ -277,7 +277,7 @@ impl<'de> Deserialize<'de> for Blob {
                 Ok(Blob(bytes.into()))
             }
 
-            // JSON has no bytes, but lists of numbers.
+            // JSON has no bytes, only lists of numbers.
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Blob, A::Error> {
                 let mut bytes = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(4096));
                 while let Some(byte) = seq.next_element()? {
@@ -291,10 +291,10 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
-/// No server and no client takes that many.
+/// The most headers of an entry. No server or client accepts that many.
 const MOST_HEADERS: usize = 4096;
 
-/// The form in which an answer is encoded.
+/// The encoded form of a response.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Encoded {
     status: u16,
@@ -337,7 +337,7 @@ impl<'de> Deserialize<'de> for Stored {
         if !can_be_an_entry(status, body.len() as u64) {
             return Err(de::Error::custom("no response of this status is stored"));
         }
-        // A map of headers panics past its bounds, which are far beyond this.
+        // A header map panics beyond its capacity, which is far above this.
         if encoded.headers.len() > MOST_HEADERS {
             return Err(de::Error::custom("too many headers"));
         }
@@ -487,7 +487,7 @@ mod tests {
             Varies::by(["accept-language"]).variant(&key, &HeaderMap::new()),
             ask(&[])
         );
-        // No value can imitate a variant.
+        // No value can forge the key of a variant.
         let forged = KeyTemplate::parse("page-{n}").unwrap();
         assert_ne!(forged.render(&[&&en.as_str()["page-".len()..]]), en);
     }
@@ -518,7 +518,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn s3_damaged_answers_never_panic(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+        fn s3_damaged_answers_never_panic(
+            at: prop::sample::Index,
+            byte: u8,
+            cut: prop::sample::Index,
+        ) {
             let entry = HttpEntry::Answer(stored(&[(ETAG, b"a"), (CONTENT_TYPE, b"b")], b"body"));
             let mut payload = rmp_serde::to_vec_named(&entry).unwrap();
             let at = at.index(payload.len());

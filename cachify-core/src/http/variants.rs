@@ -1,4 +1,4 @@
-//! Remembers which variants this process stored, so that a reset does not leave them behind.
+//! The variants that this process stored, so that a reset does not leave them behind.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -9,17 +9,18 @@ use smol_str::SmolStr;
 
 use crate::Key;
 
-/// The longest life of a variant. After a reset it is unreachable, and a process that has ended
-/// cannot remove it.
+/// The longest life of a variant. A reset makes variants unreachable, and a process that has ended
+/// cannot remove its own.
 pub(super) const LIFE: Duration = Duration::from_hours(1);
 
-/// The most variants of one key that a process keeps; a new one replaces the oldest.
+/// The most variants of one key that a process keeps. A new one replaces the oldest.
 pub(super) const MOST: usize = 64;
 
-/// The most variants that are remembered. Beyond that, all are forgotten and expire by themselves.
+/// The most variants that are remembered. If there are more, all are forgotten, and expire by
+/// themselves.
 const REMEMBERED: usize = 10_000;
 
-/// The variants that this process stored, by the key that leads to them.
+/// The variants that this process stored, by the key of their index.
 #[derive(Default)]
 pub(super) struct Variants(Mutex<Known>);
 
@@ -33,11 +34,11 @@ struct Family {
     nonce: u64,
     /// The tick of the last request that saw this nonce.
     seen: u64,
-    /// From the oldest to the newest.
+    /// Sorted from the oldest to the newest.
     variants: VecDeque<Key>,
 }
 
-// Without the keys.
+// Shows no keys, which may be secret.
 impl fmt::Debug for Variants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Variants").finish_non_exhaustive()
@@ -45,8 +46,8 @@ impl fmt::Debug for Variants {
 }
 
 impl Variants {
-    /// Notes that a request of tick `seen` found the variants of `key` under `nonce`, and stored
-    /// `stored`. Returns the variants to remove: nothing leads to them, or there are too many.
+    /// Records that a request of tick `seen` found the index of `key` with `nonce`, and stored the
+    /// variant `stored`. Returns the variants to remove: those that are unreachable, or too many.
     pub(super) fn note(&self, key: &Key, nonce: u64, seen: u64, stored: Option<Key>) -> Vec<Key> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.count >= REMEMBERED {

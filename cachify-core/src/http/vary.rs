@@ -1,10 +1,10 @@
-//! Compares the fields that a response varies by, by their meaning (RFC 9111, 4.1).
+//! Comparison of the fields that a response varies by, by meaning (RFC 9111, 4.1).
 
 use http::header::{HeaderMap, HeaderValue};
 
 use super::directives::delta_seconds;
 
-/// Lists whose members have weights.
+/// The fields that are lists of weighted members.
 const WEIGHTED: [&str; 4] = [
     "accept",
     "accept-charset",
@@ -12,14 +12,14 @@ const WEIGHTED: [&str; 4] = [
     "accept-language",
 ];
 
-/// Weighted lists in which members of one weight have no order. The others have none either, by
-/// the letter of RFC 9110, but servers prefer what comes first.
+/// The weighted lists in which the order of members of equal weight does not matter. By RFC 9110,
+/// it matters in no list, but servers prefer the first member of the others.
 const UNORDERED: [&str; 2] = ["accept-charset", "accept-encoding"];
 
-/// Fields that name a user: every byte counts.
+/// The fields that identify a user, in which every byte counts.
 const EXACT: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// Gives `part` the same bytes for two requests if this field has the same meaning in both.
+/// Passes the same bytes to `part` for two requests if the field has the same meaning in both.
 pub(super) fn meaning(field: &str, headers: &HeaderMap, mut part: impl FnMut(&[u8])) {
     let lines = || {
         headers
@@ -27,7 +27,7 @@ pub(super) fn meaning(field: &str, headers: &HeaderMap, mut part: impl FnMut(&[u
             .into_iter()
             .map(HeaderValue::as_bytes)
     };
-    // Lengths keep values apart, and nothing from an empty line.
+    // The lengths separate values, and distinguish an absent line from an empty one.
     let mut sized = |value: &[u8]| {
         part(&value.len().to_le_bytes());
         part(value);
@@ -67,7 +67,8 @@ pub(super) fn meaning(field: &str, headers: &HeaderMap, mut part: impl FnMut(&[u
     }
 }
 
-/// Removes the weight, in thousandths, from a member. Returns `None` if it is malformed.
+/// Splits a member into its weight, in thousandths, and the rest. Returns `None` if it is
+/// malformed.
 fn weigh(member: &[u8]) -> Option<(u16, Vec<u8>)> {
     let mut parts = split(member, b';');
     let mut name = parts.next()?.to_ascii_lowercase();
@@ -83,7 +84,7 @@ fn weigh(member: &[u8]) -> Option<(u16, Vec<u8>)> {
     Some((weight, name))
 }
 
-/// Reads `0.5`, with at most three digits behind the point.
+/// Reads a weight such as `0.5`, with at most three digits after the point.
 fn thousandths(number: &[u8]) -> Option<u16> {
     let (whole, fraction) = match number {
         [whole @ (b'0' | b'1')] => (whole, &[][..]),
@@ -169,7 +170,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn s3_selecting_fields_never_panic(lines in prop::collection::vec("[a-zQq0-9=.;, \"\\\\/*]{0,24}", 0..3)) {
+        fn s3_selecting_fields_never_panic(
+            lines in prop::collection::vec("[a-zQq0-9=.;, \"\\\\/*]{0,24}", 0..3),
+        ) {
             for field in ["accept", "accept-encoding", "foo", "cookie"] {
                 let lines: Vec<_> = lines.iter().map(String::as_str).collect();
                 let _ = of(field, &lines);

@@ -1,4 +1,4 @@
-//! The demands that a request makes of the cache by its `Cache-Control`.
+//! The demands of a request's `Cache-Control`.
 
 use http::HeaderMap;
 
@@ -11,20 +11,20 @@ use crate::clock::Moment;
 /// There is no `max-stale`, since nothing stale is ever stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Wish {
-    /// A new response, also for the others.
+    /// Demands a new response, which replaces the stored one.
     pub(super) fresh: bool,
-    /// A stored response or none.
+    /// Accepts only a stored response.
     pub(super) only_stored: bool,
     /// The greatest age, in seconds.
     max_age: Option<u64>,
-    /// For how many seconds it must stay fresh.
+    /// The shortest remaining freshness, in seconds.
     min_fresh: Option<u64>,
 }
 
 impl Wish {
-    /// Reads a request; `None` if its response must not be stored.
+    /// Reads the demands of a request. Returns `None` if its response must not be stored.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
-        // What cannot be parsed may forbid storing.
+        // A field that cannot be parsed may forbid storing.
         let directives = cache_control(headers).ok()?.unwrap_or_default();
         if directives.no_store && !directives.only_if_cached {
             return None;
@@ -37,12 +37,12 @@ impl Wish {
         })
     }
 
-    /// Returns whether it depends on the response whether it will do.
+    /// Returns whether some stored responses are acceptable and others are not.
     pub(super) fn is_choosy(self) -> bool {
         self.max_age.is_some() || self.min_fresh.is_some()
     }
 
-    /// Returns whether a stored response will do.
+    /// Returns whether a stored response is acceptable.
     pub(super) fn accepts(self, stored: &Stored, now: impl FnOnce() -> Moment) -> bool {
         if self.fresh || !self.is_choosy() {
             return !self.fresh;
