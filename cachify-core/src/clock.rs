@@ -1,4 +1,4 @@
-//! Time that survives a suspended machine, and a clock that tests can move.
+//! Time that continues while the machine is suspended, and a clock that tests can move.
 
 #[cfg(any(test, feature = "testing"))]
 use std::sync::{
@@ -7,11 +7,9 @@ use std::sync::{
 };
 use std::time::Duration;
 
-/// A point in time, in microseconds since some moment in the past that differs from process to
-/// process.
+/// A point in time, in microseconds since a moment in the past that differs between processes.
 ///
-/// Backends that live elsewhere answer in their own time; see
-/// [`Backend::now`](crate::backend::Backend::now).
+/// A remote backend uses its server's time; see [`Backend::now`](crate::backend::Backend::now).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
 
@@ -21,7 +19,7 @@ impl Moment {
         Self(micros)
     }
 
-    /// Microseconds since the clock's zero.
+    /// Returns the microseconds since the clock's zero.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
@@ -43,8 +41,8 @@ impl std::ops::Add<Duration> for Moment {
 
 /// The clock of a handle.
 ///
-/// The system's clock never goes back and, on Linux, Android and macOS, goes on while the machine
-/// is suspended: a lock whose time ran out during the night is known to be lost in the morning.
+/// The system's clock never goes back. On Linux, Android and macOS, it continues while the machine
+/// is suspended: a lock that expired during the night is known to be lost in the morning.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(TimeSource);
 
@@ -60,12 +58,12 @@ enum TimeSource {
 }
 
 impl Clock {
-    /// Makes a clock that follows tokio's, paused or not, and that [`advance`](Self::advance) moves
-    /// further.
+    /// Makes a clock that follows tokio's clock, paused or not, and that [`advance`](Self::advance)
+    /// moves further.
     ///
     /// # Panics
     ///
-    /// When called outside a tokio runtime.
+    /// Panics if called outside a tokio runtime.
     #[cfg(any(test, feature = "testing"))]
     pub fn test() -> Self {
         Self(TimeSource::Test {
@@ -74,9 +72,9 @@ impl Clock {
         })
     }
 
-    /// Moves a test clock forward without firing a timer, as a machine does that was suspended.
+    /// Moves a test clock forward without firing timers, as on a machine that was suspended.
     ///
-    /// Clones move together. The system's clock does not move.
+    /// Clones move together. A system clock does not move.
     #[cfg(any(test, feature = "testing"))]
     pub fn advance(&self, duration: Duration) {
         if let TimeSource::Test { ahead, .. } = &self.0 {
@@ -85,10 +83,10 @@ impl Clock {
         }
     }
 
-    /// Moves a test clock back, but not to before its start: how it looks here when the clock of a
-    /// server was put ahead.
+    /// Moves a test clock back, but not before its start. This imitates a server whose clock was
+    /// put ahead.
     ///
-    /// Clones move together. The system's clock does not move.
+    /// Clones move together. A system clock does not move.
     #[cfg(any(test, feature = "testing"))]
     pub fn set_back(&self, duration: Duration) {
         if let TimeSource::Test { ahead, .. } = &self.0 {
@@ -117,8 +115,8 @@ impl Clock {
 fn system_now() -> Moment {
     use rustix::time::{ClockId, clock_gettime};
 
-    // Linux's monotonic clock stands still during suspend, its boot clock does not; elsewhere the
-    // monotonic one goes on.
+    // Linux's monotonic clock stops during suspend, and its boot clock does not. On other systems,
+    // the monotonic clock continues.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const CLOCK: ClockId = ClockId::Boottime;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -1,4 +1,4 @@
-//! One opaque [`Error`] with a [`kind`](Error::kind) for every operation that can fail.
+//! One opaque [`Error`] with a [`kind`](Error::kind), for every operation that can fail.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -8,42 +8,42 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-/// The kind of an error, as far as it matters for how a caller reacts.
+/// The kind of an error. Errors that need different handling have different kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The lock is held by another caller, also after the wait.
+    /// Another caller holds the lock, and still held it at the end of the wait.
     Held,
-    /// Another caller is running what runs [once](crate::Cachify::once) at a time.
+    /// Another caller is running the key, which runs [once](crate::Cachify::once) at a time.
     AlreadyRunning,
-    /// All permits of the pool are taken, also after the time that was given to wait.
+    /// All permits of the pool are taken, and still were at the end of the wait.
     Full,
-    /// The lock or permit was held, but no longer is (or can no longer be known to be).
+    /// The lock or permit was held, but is no longer, or can no longer be known to be.
     Lost,
-    /// The backend cannot be reached, refuses, or was given up for the moment after repeated
+    /// The backend cannot be reached or refuses, or the circuit breaker is open after repeated
     /// failures.
     Unavailable,
-    /// The backend did not answer within the backend timeout: the operation may or may not have
+    /// The backend did not answer within the backend timeout. The operation may or may not have
     /// happened.
     Timeout,
-    /// A reset (or set) was not acknowledged. It is queued and retried until it is; until then this
-    /// process does not trust the backend's copy of the key.
+    /// A reset (or set) was not acknowledged. It is queued and retried until it is. Until then,
+    /// this process does not trust the backend's copy of the key.
     Unconfirmed,
-    /// A reset (or set) was not acknowledged and is not repeated: the queue of those to retry is
-    /// full, or the handle was closed.
+    /// A reset (or set) was not acknowledged and is not retried: the queue is full, or the handle
+    /// was closed.
     NotQueued,
     /// A key template is malformed, or a placeholder has no value.
     Template,
-    /// A request lacks what a key is made of, or has it in another form.
+    /// A request lacks a part of a key, or has it in another form.
     Request,
-    /// The body of a request did not arrive in the time that its route gives it.
+    /// The body of a request did not arrive within the time limit of its route.
     SlowBody,
-    /// The body of a request is longer than what its route reads.
+    /// The body of a request is longer than the limit of its route.
     LongBody,
     /// A value could not be encoded.
     Codec,
-    /// The handle or the server is set up in a way that cannot work, or a call that needs a tokio
-    /// runtime was made outside one; the message names the fix.
+    /// The handle or the server is misconfigured, or a call that needs a tokio runtime was made
+    /// outside one. The message names the fix.
     Configuration,
 }
 
@@ -77,8 +77,8 @@ impl fmt::Display for ErrorKind {
 
 /// An error of cachify: what happened, to which template, and what to do next.
 ///
-/// It never contains a key's arguments, a cached value or a password, so it can be logged as it is.
-/// It is cheap to clone, so that the callers who share one computation can share its failure.
+/// It never contains a key's arguments, a cached value or a password, so it is safe to log. It is
+/// cheap to clone, so callers that share a computation can share its error.
 ///
 /// # Examples
 ///
@@ -103,14 +103,13 @@ struct Inner {
     template: Option<SmolStr>,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
-    /// Overrides what the kind says about the backend: see [`Error::is_down`].
+    /// Overrides the kind's answer to [`Error::is_down`].
     down: Option<bool>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// Creates an error of `kind`. Backends of your own use it; its message should say what to do
-    /// next.
+    /// Creates an error of `kind`, for your own backends. The message should say what to do next.
     ///
     /// ```
     /// use cachify_core::{Error, ErrorKind};
@@ -134,19 +133,19 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns the key template that the operation was for, if it was for one.
+    /// Returns the key template of the operation, if it had one.
     pub fn template(&self) -> Option<&str> {
         self.0.template.as_deref()
     }
 
-    /// Returns when a retry may succeed: at the latest when the holder's lease ends. `None` where
-    /// that is not known, or would not help.
+    /// Returns the time after which a retry may succeed, at the latest when the holder's lease
+    /// ends. Returns `None` if it is not known, or if a retry would not help.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Returns whether another caller holds the lock or runs the key, or the pool is full: the
-    /// cases of `on_locked` and `on_full`.
+    /// Returns whether another caller holds the lock or runs the key, or the pool is full. These
+    /// are the cases of `on_locked` and `on_full`.
     pub fn is_contended(&self) -> bool {
         matches!(
             self.kind(),
@@ -154,12 +153,12 @@ impl Error {
         )
     }
 
-    /// Returns whether the backend was away or too slow, which a service answers with 503.
+    /// Returns whether the backend was away or too slow. A service answers such an error with 503.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
     }
 
-    /// Attaches the cause, which [`source`](StdError::source) then returns.
+    /// Attaches the cause, which [`source`](StdError::source) returns.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.inner_mut().source = Some(Arc::from(source.into()));
@@ -180,18 +179,18 @@ impl Error {
         self
     }
 
-    /// Turns the refusal of a lock into that of work that runs once at a time.
+    /// Turns the refusal of a lock into that of run-once.
     #[must_use]
     pub(crate) fn of_once(mut self) -> Self {
         if self.kind() == ErrorKind::Held {
             let inner = self.inner_mut();
             inner.kind = ErrorKind::AlreadyRunning;
-            inner.message = "another caller is running this already; try again later".into();
+            inner.message = "another caller is already running this key; try again later".into();
         }
         self
     }
 
-    /// Says whether other operations would fail as well, where the kind alone does not tell.
+    /// Sets whether other operations would fail as well, if the kind alone does not tell.
     #[cfg(feature = "redis")]
     #[must_use]
     pub(crate) fn with_down(mut self, down: bool) -> Self {
@@ -199,8 +198,8 @@ impl Error {
         self
     }
 
-    /// Returns whether the backend as a whole failed, which the circuit breaker counts, rather than
-    /// this one operation.
+    /// Returns whether the backend as a whole failed, rather than this one operation. The circuit
+    /// breaker counts such errors.
     pub(crate) fn is_down(&self) -> bool {
         self.0.down.unwrap_or_else(|| self.is_unavailable())
     }

@@ -4,7 +4,7 @@
 
 #[allow(
     unused_extern_crates,
-    reason = "what the macros expand to names the crate"
+    reason = "the code that the macros generate names the crate"
 )]
 extern crate self as cachify_core;
 

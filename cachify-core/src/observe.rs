@@ -1,8 +1,7 @@
-//! Events and, with feature `metrics`, counters and histograms. The only
-//! place for their names.
+//! Events and, with feature `metrics`, counters and histograms: the only place for their names.
 //!
-//! Everything is labelled by template, never by key: a key's arguments may be secret, and there is
-//! no end to them.
+//! Labels are templates, never keys: a key's arguments may be secret, and their number is
+//! unlimited.
 
 mod backend;
 #[cfg(feature = "http")]
@@ -36,8 +35,8 @@ pub(crate) use reads::{
 };
 pub(crate) use slots::{Contest, Kind, contest, permits};
 
-/// Describes every metric, and starts those without a template at zero, so that they are there
-/// before the first event.
+/// Describes every metric, and starts those without a template at zero, so that they exist before
+/// the first event.
 #[cfg(feature = "metrics")]
 pub(crate) fn describe() {
     reads::describe();
@@ -47,7 +46,7 @@ pub(crate) fn describe() {
     http::describe();
 }
 
-/// A cached route of this template was made.
+/// Starts the metrics of a template when a cached route with it is built.
 #[cfg(feature = "http")]
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn cached_template(template: &str) {

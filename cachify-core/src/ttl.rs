@@ -1,4 +1,4 @@
-//! Times, as options take them, and how long an entry lives.
+//! Times for options, and times to live of entries.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind};
 /// The time to live of an entry: a number of milliseconds, or forever.
 ///
 /// Every [`Duration`] makes a valid `Ttl`. A part of a millisecond is rounded up, since a backend
-/// counts in milliseconds and an entry must not vanish before its time. Zero means *do not store*.
+/// counts in milliseconds and an entry must not vanish early. Zero means *do not store*.
 ///
 /// ```
 /// use cachify_core::Ttl;
@@ -24,14 +24,14 @@ use crate::{Error, ErrorKind};
 pub struct Ttl(u64);
 
 impl Ttl {
-    /// The entry never expires by time: it stays until it is reset, replaced or evicted.
+    /// Never expires: the entry stays until it is reset, replaced or evicted.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// Not stored at all.
+    /// Is not stored.
     pub const ZERO: Self = Self(0);
 
-    /// Longer times than this are the same as [`NEVER`](Self::NEVER): 200 years, which a server's
-    /// clock in milliseconds can still add to the present.
+    /// The longest time, 200 years, which a server's clock in milliseconds can still add to the
+    /// present. Longer times count as [`NEVER`](Self::NEVER).
     const LONGEST: u64 = 200 * 366 * 86_400 * 1000;
 
     /// Makes a time to live of `duration`, rounded up to a millisecond.
@@ -44,7 +44,7 @@ impl Ttl {
         Self(millis as u64)
     }
 
-    /// Returns the time to live, or `None` where the entry never expires.
+    /// Returns the time to live, or `None` if the entry never expires.
     pub const fn as_duration(self) -> Option<Duration> {
         match self.as_millis() {
             Some(millis) => Some(Duration::from_millis(millis)),
@@ -52,7 +52,7 @@ impl Ttl {
         }
     }
 
-    /// Returns the time to live in milliseconds, or `None` where the entry never expires.
+    /// Returns the time to live in milliseconds, or `None` if the entry never expires.
     pub const fn as_millis(self) -> Option<u64> {
         if self.0 == u64::MAX {
             None
@@ -61,13 +61,13 @@ impl Ttl {
         }
     }
 
-    /// Returns whether nothing is to be stored.
+    /// Returns whether the value is not stored.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
     /// Shortens the time by a random share of up to `share` (0 to 1), so that entries that were
-    /// made together do not expire together.
+    /// made together don't expire together.
     #[must_use]
     pub(crate) fn jittered(self, share: f64) -> Self {
         match self.as_millis() {
@@ -95,8 +95,8 @@ impl From<Duration> for Ttl {
 impl FromStr for Ttl {
     type Err = Error;
 
-    /// Reads what an attribute's `ttl` takes: `"250ms"`, `"5m"`, `"never"`. For settings that are
-    /// read when the program starts.
+    /// Reads a time as in an attribute's `ttl`: `"250ms"`, `"5m"`, `"never"`. Use it for settings
+    /// that are read when the program starts.
     ///
     /// # Errors
     ///
@@ -115,24 +115,26 @@ fn parse(text: &str) -> Result<Duration, String> {
     time::millis(text)
         .map(Duration::from_millis)
         .map_err(|error| match error {
-            TimeError::TooLong => format!("the time `{text}` is too long"),
+            TimeError::TooLong => {
+                format!("the time `{text}` is too long: write, say, `365d`")
+            }
             TimeError::Negative | TimeError::Malformed => format!(
-                "`{text}` is not a time: write a whole number and one of `ms`, `s`, `m`, `h`, `d`, such as `250ms` or `5m`"
+                "`{text}` is not a time: write a whole number and one of `ms`, `s`, `m`, `h`, `d`, \
+                 such as `250ms` or `5m`"
             ),
         })
 }
 
-/// A time as options take it: a [`Duration`], a text such as `"250ms"` or `"5m"`, or a whole number
-/// of seconds, which is a `u64`.
+/// A time for an option: a [`Duration`], a text such as `"250ms"` or `"5m"`, or a whole number of
+/// seconds as a `u64`.
 ///
 /// A text is a whole number and one of `ms`, `s`, `m`, `h` and `d`, as in the attributes. Where an
-/// entry may live forever (`T` is [`Ttl`]), it can also be `"never"`, and a `Ttl` is taken as it
-/// is.
+/// entry may live forever (`T` is [`Ttl`]), a time can also be `"never"` or a `Ttl`.
 ///
 /// # Panics
 ///
-/// An option that takes a text panics if that is not a time. Read a text that comes from outside of
-/// the program by `text.parse::<Ttl>()?` instead.
+/// An option panics if it is given a text that is not a time. For a text from outside of the
+/// program, use `text.parse::<Ttl>()?` instead.
 ///
 /// # Examples
 ///
@@ -152,7 +154,8 @@ fn parse(text: &str) -> Result<Duration, String> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a time",
     label = "expected a time",
-    note = "give a `Duration`, a text such as \"250ms\" or \"5m\", or a whole number of seconds, which is a `u64`; only entries can live for `Ttl::NEVER`"
+    note = "use a `Duration`, a text such as \"250ms\" or \"5m\", or a whole number of seconds \
+            as a `u64`; only entries can live for `Ttl::NEVER`"
 )]
 pub trait IntoTime<T>: sealed::Time<T> {}
 

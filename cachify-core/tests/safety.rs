@@ -65,7 +65,13 @@ async fn s1_no_log_tells_a_key_or_a_value() {
     }
     let _ = cachify.close(Duration::from_secs(1)).await;
     let log = log.text();
-    for told in ["row-{id}", "door-{id}", "pool-{id}", "lost", "left alone"] {
+    for told in [
+        "row-{id}",
+        "door-{id}",
+        "pool-{id}",
+        "lost",
+        "circuit breaker",
+    ] {
         assert!(
             log.contains(told),
             "{told} is not among what was logged:\n{log}"

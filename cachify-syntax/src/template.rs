@@ -4,25 +4,25 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 
-/// A parsed template. Its literals are escaped as keys show them.
+/// A parsed template. Its literals are escaped for keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// The literal before the first placeholder.
     pub head: String,
-    /// The placeholders in order, each with the literal behind it.
+    /// The placeholders in order, each with the literal after it.
     pub placeholders: Vec<Placeholder>,
 }
 
-/// A placeholder and the literal between it and the next one.
+/// A placeholder and the literal between it and the next placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placeholder {
     /// The position of the name in the template: a range of bytes, without the braces.
     pub name: Range<usize>,
-    /// The literal behind the placeholder.
+    /// The literal after the placeholder.
     pub then: String,
 }
 
-/// A mistake in a template: its position, and how to put it right.
+/// A mistake in a template. Its message gives the position and the correction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
     position: usize,
@@ -95,7 +95,9 @@ pub fn parse(text: &str) -> Result<Template, ParseError> {
                     return Err(ParseError::new(
                         at,
                         format!(
-                            "nothing stands between `{{{}}}` and the placeholder before it, so that different values could make the same key: put a character between them, such as `-`",
+                            "nothing stands between `{{{}}}` and the placeholder before it, so \
+                             that different values could make the same key: put a character \
+                             between them, such as `-`",
                             &text[name.clone()]
                         ),
                     ));
@@ -125,8 +127,9 @@ pub fn parse(text: &str) -> Result<Template, ParseError> {
     Ok(Template { head, placeholders })
 }
 
-/// Literals escape with `%x7B` where values have `%7B`: a value can then never be taken for the
-/// beginning of the literal behind it, nor a key's text contain a brace.
+/// Appends a character to a literal. A literal escapes with `%x7B` where a value escapes with
+/// `%7B`, so a value can never look like the beginning of the literal after it. A key never
+/// contains a brace.
 fn push_literal(literal: &mut String, c: char) {
     match c {
         '%' | '{' | '}' | '\0'..='\x1f' | '\x7f' => {
@@ -144,7 +147,8 @@ fn placeholder(text: &str, open: usize) -> Result<Range<usize>, ParseError> {
         _ => {
             return Err(ParseError::new(
                 open,
-                "a `{` is not closed: close the placeholder with `}`, or write `{{` for a literal brace",
+                "a `{` is not closed: close the placeholder with `}`, or write `{{` for a literal \
+                 brace",
             ));
         }
     };
@@ -156,7 +160,8 @@ fn check_name(name: &str, start: usize) -> Result<(), ParseError> {
     if name.is_empty() {
         return Err(ParseError::new(
             start,
-            "a placeholder is empty: name its value, as in `{user_id}`, or write `{{}}` for literal braces",
+            "a placeholder is empty: name its value, as in `{user_id}`, or write `{{}}` for \
+             literal braces",
         ));
     }
     let mut at = start;
@@ -172,7 +177,8 @@ fn check_name(name: &str, start: usize) -> Result<(), ParseError> {
             return Err(ParseError::new(
                 at,
                 format!(
-                    "the placeholder `{{{name}}}` begins with a digit: placeholders are named, as in `{{user_id}}`"
+                    "the placeholder `{{{name}}}` begins with a digit: placeholders are named, \
+                     as in `{{user_id}}`"
                 ),
             ));
         }

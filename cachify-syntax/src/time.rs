@@ -11,12 +11,12 @@ pub enum TimeError {
     TooLong,
 }
 
-/// Reads a whole number and its unit, and returns the time in milliseconds.
+/// Parses a whole number with a unit, and returns the time in milliseconds.
 ///
 /// # Errors
 ///
-/// Returns why `text` is not a time. The caller words the message, since source code and settings
-/// need different advice.
+/// Returns the reason if `text` is not a time. The caller words the message, since source code and
+/// settings need different advice.
 ///
 /// # Examples
 ///

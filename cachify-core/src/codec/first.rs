@@ -1,4 +1,4 @@
-//! Checks in debug builds whether the first value of each type reads back unchanged.
+//! A check in debug builds that the first value of each type reads back unchanged.
 
 use std::any::{TypeId, type_name};
 use std::collections::BTreeSet;
@@ -11,13 +11,13 @@ use super::{Encoding, Node, decode, encode, is_human};
 use crate::clock::Moment;
 use crate::{Key, Ttl, observe};
 
-/// The largest encoded value that is worth the time.
+/// The largest encoded value that is checked, in bytes.
 const LIMIT: usize = 256 * 1024;
 
 /// Warns if `value` is the first of its type and would read back differently. Does nothing in
 /// release builds.
 ///
-/// Needs no backend, so a program that still runs on memory gets the warning too.
+/// It needs no backend, so it also warns a program that still runs on memory.
 pub(crate) fn check_first<T>(key: &Key, encoding: Encoding, value: &T)
 where
     T: Serialize + DeserializeOwned + 'static,
@@ -37,12 +37,13 @@ fn is_first<T: 'static>() -> bool {
         .insert(TypeId::of::<T>())
 }
 
-/// Returns how `value` would change when it is stored and read, or nothing if that is not known.
+/// Returns the change to `value` when it is stored and read, or `None` if there is none or it is
+/// unknown.
 fn fault<T>(encoding: Encoding, value: &T) -> Option<&'static str>
 where
     T: Serialize + DeserializeOwned,
 {
-    // A value that is refused is reported where it was to be stored.
+    // A value that cannot be encoded is reported when it is stored.
     let bytes = encode(encoding, value, Ttl::NEVER, Moment::from_micros(0)).ok()?;
     if bytes.len() > LIMIT {
         return None;
@@ -56,7 +57,7 @@ where
         Some(tree)
     };
     let before = tree(value)?;
-    // A type may say something new each time, such as the time.
+    // A type may serialize differently each time, such as one that includes the time.
     let steady = tree(value)? == before;
     (steady && tree(&read)? != before).then_some("decodes to another value")
 }

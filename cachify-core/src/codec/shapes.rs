@@ -1,4 +1,4 @@
-//! Values of every shape that `serde` knows read back as they were, in both formats.
+//! Tests that values of every shape of `serde` read back unchanged, in both formats.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -16,7 +16,8 @@ fn encoded<T: Serialize>(encoding: Encoding, value: &T) -> Result<Vec<u8>, Error
     encode(encoding, value, Ttl::NEVER, Moment::from_micros(1))
 }
 
-/// Reads a value back; compared as text, in which `NaN` is `NaN` and `-0.0` is not `0.0`.
+/// Asserts that a value reads back unchanged. Compares text, in which `NaN` equals `NaN`, and
+/// `-0.0` differs from `0.0`.
 fn assert_kept<T: Serialize + DeserializeOwned + Debug>(value: &T) {
     for encoding in ENCODINGS {
         let bytes = encoded(encoding, value).unwrap();
@@ -103,7 +104,7 @@ enum Plain {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Untagged {
-    // First, since a missing `nullable` is `None`.
+    // This variant comes first, since a missing `nullable` is `None`.
     Float { float: f64 },
     Struct { nullable: Option<Option<i32>> },
     Text(String),
@@ -127,12 +128,12 @@ enum Adjacent {
     Struct { nullable: Option<Option<i32>> },
 }
 
-/// `any::<T>()`, where that is not long enough.
+/// Returns `any::<T>()`, boxed.
 fn of<T: Arbitrary + 'static>() -> BoxedStrategy<T> {
     any::<T>().boxed()
 }
 
-/// Floats of all bits: `NaN`, infinities and numbers with all their digits.
+/// Returns floats of all bit patterns: `NaN`, infinities, and numbers with all their digits.
 fn doubles() -> BoxedStrategy<f64> {
     of::<u64>().prop_map(f64::from_bits).boxed()
 }
@@ -282,7 +283,8 @@ proptest! {
         assert_eq!(bytes[2], 3);
         let at = HEADER + at.index(bytes.len() - HEADER);
         bytes[at] = byte;
-        let _ = decode::<(Option<Option<i32>>, Vec<Option<()>>, Option<Json>, Option<u128>)>(&bytes);
+        type Value = (Option<Option<i32>>, Vec<Option<()>>, Option<Json>, Option<u128>);
+        let _ = decode::<Value>(&bytes);
         let cut = HEADER + cut.index(bytes.len() - HEADER);
         let _ = rmp_serde::from_slice::<Node>(&bytes[HEADER..cut]);
     }
@@ -306,7 +308,7 @@ fn c13_what_json_has_no_word_for_is_kept() {
     assert_kept(&f32::NAN);
     assert_kept(&BTreeMap::from([((1, 2), 3)]));
     assert_kept(&BTreeMap::from([(None, 1), (Some("text".to_owned()), 2)]));
-    // Digits that a parser in a hurry gets wrong.
+    // Digits that a fast but inexact parser gets wrong.
     assert_kept(&[
         0.3e-7,
         1.797_693_134_862_315_7e308,

@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use super::Key;
 
-/// One key or several, as [`Cachify::reset`](crate::Cachify::reset) and
-/// [`Cachify::update`](crate::Cachify::update) take them.
+/// One key or several, for [`Cachify::reset`](crate::Cachify::reset) and
+/// [`Cachify::update`](crate::Cachify::update).
 ///
 /// Implemented for [`Key`], for `&Key`, and for everything that iterates over keys or references to
 /// keys: arrays, slices, `Vec`, iterators.
@@ -29,7 +29,8 @@ use super::Key;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key",
     label = "expected a key, or several",
-    note = "`key!` makes a key: `reset(&key!(\"user-{{id}}\"))`; for several, give a list of keys: `reset([&user, &list])`"
+    note = "make a key with `key!`: `reset(&key!(\"user-{{id}}\"))`; for several keys, pass \
+            a list: `reset([&user, &list])`"
 )]
 pub trait Keys: sealed::Keys {}
 
@@ -41,7 +42,7 @@ mod sealed {
     use super::{Cow, Key};
 
     pub trait Keys {
-        /// A single key is borrowed: resetting it allocates nothing.
+        /// Returns the keys. A single key is borrowed, so resetting it allocates nothing.
         fn list<'a>(self) -> Cow<'a, [Key]>
         where
             Self: 'a;

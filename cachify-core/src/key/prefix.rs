@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use crate::{Error, ErrorKind};
 
 /// The prefix that separates the keys of one handle from those of others. Equal prefixes share one
-/// allocation in the whole process, which shows when their last handle is dropped.
+/// allocation in the whole process, so a weak reference shows whether one is still in use.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Prefix(Arc<str>);
 
@@ -25,7 +25,7 @@ impl Prefix {
         Ok(Self(prefix))
     }
 
-    /// Refuses characters that could be confused with the rest of a name.
+    /// Refuses characters that are ambiguous in a name.
     pub(crate) fn check(text: &str) -> Result<(), Error> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
         if !text.is_empty() && text.bytes().all(is_allowed) {
@@ -33,7 +33,7 @@ impl Prefix {
         }
         Err(Error::new(
             ErrorKind::Configuration,
-            format!("the prefix {text:?} is not one or more of letters, digits and `_.:-`"),
+            format!("the prefix {text:?} is invalid: use one or more letters, digits or `_.:-`"),
         ))
     }
 
@@ -41,7 +41,7 @@ impl Prefix {
         &self.0
     }
 
-    /// Tells later whether any handle or key with this prefix is left.
+    /// Returns a weak reference, which ends with the last handle or key that has this prefix.
     #[cfg(feature = "redis")]
     pub(crate) fn downgrade(&self) -> Weak<str> {
         Arc::downgrade(&self.0)

@@ -4,21 +4,21 @@ use arrayvec::ArrayString;
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
-/// The longest key, in bytes, that is stored as its whole text.
+/// The longest key, in bytes, that is stored as its full text.
 pub(super) const MAX_LEN: usize = 512;
 
-/// How many bytes of a longer key remain readable.
+/// The bytes of a longer key that remain readable.
 pub(super) const START_LEN: usize = 190;
 
-/// Stands between the start of a long key and its hash. Behind a `%`, a value has two hexadecimal
-/// digits and a literal an `x`, so that neither can contain this.
+/// The separator between the start of a long key and its hash. After a `%`, a value has two
+/// hexadecimal digits and a literal has an `x`, so neither can contain it.
 pub(super) const LONG_SEPARATOR: &str = "%#";
 
-/// Stands between a key and the name of a variant of its entry. It cannot be in either, as above.
+/// The separator between a key and the name of a variant. Neither can contain it, as above.
 #[cfg(feature = "http")]
 const VARIANT_SEPARATOR: &str = "%v";
 
-/// The key `text` with the name of a variant, which is free of `%`.
+/// Appends the name of a variant, which contains no `%`, to the key `text`.
 #[cfg(feature = "http")]
 pub(super) fn variant(text: &str, name: &str) -> SmolStr {
     let mut key = Renderer::new();
@@ -28,13 +28,13 @@ pub(super) fn variant(text: &str, name: &str) -> SmolStr {
     key.finish()
 }
 
-/// What a key without any text is stored as: an empty hash tag would be no hash tag.
+/// The text of an empty key: an empty hash tag would not count as one.
 const EMPTY: &str = "%empty";
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Collects a key's text. Up to [`MAX_LEN`] bytes it does not allocate, and past them it only
-/// hashes, so that the largest value costs no memory.
+/// Collects a key's text. Up to [`MAX_LEN`] bytes, it does not allocate. Past them, it only hashes,
+/// so even the largest value costs no memory.
 pub(super) struct Renderer {
     text: ArrayString<MAX_LEN>,
     long: Option<Sha256>,
@@ -48,7 +48,7 @@ impl Renderer {
         }
     }
 
-    /// Appends text that is in its final form.
+    /// Appends text that needs no escaping.
     #[inline]
     pub(super) fn push(&mut self, text: &str) {
         if self.long.is_some() || self.text.try_push_str(text).is_err() {
@@ -71,7 +71,7 @@ impl Renderer {
         }
     }
 
-    /// Appends a value that is followed by the literal `next`.
+    /// Starts a value that is followed by the literal `next`.
     pub(super) fn push_value<'r>(&'r mut self, next: &str) -> ValueWriter<'r> {
         ValueWriter {
             out: self,
@@ -98,8 +98,8 @@ impl Renderer {
     }
 }
 
-/// Escapes a value as it is written: what could be taken for the literal behind it, `%`, braces,
-/// control characters and bytes that are no UTF-8. All else reads as itself.
+/// Escapes a value as it is written: the first character of the literal after it, `%`, braces,
+/// control characters and bytes that are not UTF-8. Everything else stays readable.
 pub(super) struct ValueWriter<'r> {
     out: &'r mut Renderer,
     stop: Option<char>,
@@ -118,7 +118,8 @@ impl ValueWriter<'_> {
     fn write_text(&mut self, text: &str) {
         match self.stop {
             Some(stop) if !stop.is_ascii() => {
-                // Escaping only its first byte would leave the others without a beginning.
+                // All bytes of the character are escaped: the others would not be valid UTF-8
+                // alone.
                 for piece in text.split_inclusive(stop) {
                     if let Some(before) = piece.strip_suffix(stop) {
                         self.write_until(before, 0);
@@ -134,7 +135,7 @@ impl ValueWriter<'_> {
         }
     }
 
-    /// Writes text in which the byte `stop` needs escaping as well.
+    /// Writes text, and also escapes the byte `stop`.
     fn write_until(&mut self, text: &str, stop: u8) {
         let mut rest = text;
         let reserved =

@@ -12,24 +12,23 @@ use crate::{Error, ErrorKind};
 
 /// A key with placeholders, such as `read_user-{user_id}`.
 ///
-/// | in a template | means |
+/// | syntax | meaning |
 /// |---|---|
-/// | `{user_id}` | a value by its name |
-/// | `{order.id}` | a field of a value; in HTTP layers also a part of the request: `{query.page}` |
-/// | `{header.accept-language}` | names behind a dot may have dashes, at run time |
+/// | `{user_id}` | a value, by its name |
+/// | `{order.id}` | a field of a value; in HTTP layers also a part of the request, such as `{query.page}` |
+/// | `{header.accept-language}` | a name with a dash, which is allowed after a dot, at run time |
 /// | `{{` and `}}` | a literal brace |
 ///
-/// Two placeholders need something between them.
+/// Two placeholders need a literal between them.
 ///
-/// # What two different keys promise
+/// # Different values, different keys
 ///
-/// For one template, different values never render the same key, whatever bytes they hold. To that
-/// end a value is percent-escaped, but only in what could be taken for the beginning of the literal
-/// behind its placeholder, in `%`, braces, control characters and bytes that are not UTF-8: ids and
-/// UUIDs read as themselves. Two *templates* can render the same key (`user-{id}` and `user-7`),
-/// and then share it.
+/// For one template, different values never render the same key, whatever bytes they contain. For
+/// that, parts of a value are percent-escaped: the character that begins the literal after its
+/// placeholder, `%`, braces, control characters and bytes that are not UTF-8. Ids and UUIDs stay
+/// readable. Two *templates* can render the same key (`user-{id}` and `user-7`), and then share it.
 ///
-/// A key over 512 bytes is stored as its first 190 bytes or fewer, `%#` and the SHA-256 of the
+/// A key over 512 bytes is stored as at most its first 190 bytes, `%#` and the SHA-256 of the
 /// whole.
 ///
 /// # Examples
@@ -44,7 +43,7 @@ use crate::{Error, ErrorKind};
 #[derive(Clone)]
 pub struct KeyTemplate {
     text: SmolStr,
-    /// The literal before the first placeholder, as keys show it.
+    /// The literal before the first placeholder, in its escaped form.
     head: SmolStr,
     segments: Segments,
 }
@@ -55,7 +54,7 @@ enum Segments {
     Shared(Arc<[Segment]>),
 }
 
-/// A placeholder and the literal behind it: what macros build templates of.
+/// A placeholder and the literal after it. Macros build templates from segments.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Segment {
@@ -64,7 +63,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// `then` in the form in which keys show it.
+    /// Makes a segment. The literal `then` is already escaped.
     pub const fn new(name: &'static str, then: &'static str) -> Self {
         Self {
             name: SmolStr::new_static(name),
@@ -74,13 +73,13 @@ impl Segment {
 }
 
 impl KeyTemplate {
-    /// Takes a template apart.
+    /// Parses a template.
     ///
     /// # Errors
     ///
-    /// When the text is empty, a brace is not closed or closes nothing, a placeholder is empty or
-    /// malformed, or two placeholders have nothing between them. The error, of kind
-    /// [`Template`](ErrorKind::Template), says where, and what to write instead.
+    /// [`Template`](ErrorKind::Template) if the text is empty, if a brace is not closed or closes
+    /// nothing, if a placeholder is empty or malformed, or if two placeholders have nothing between
+    /// them. The message gives the position, and the correction.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let parsed = template::parse(text).map_err(|error| {
             Error::new(ErrorKind::Template, error.to_string()).with_template(text)
@@ -96,7 +95,7 @@ impl KeyTemplate {
         })
     }
 
-    /// Makes a template from what a macro parsed, literals in the form in which keys show them.
+    /// Makes a template that a macro has parsed. Its literals are already escaped.
     #[doc(hidden)]
     pub const fn from_macro(
         text: &'static str,
@@ -115,7 +114,7 @@ impl KeyTemplate {
         &self.text
     }
 
-    /// Returns the names in braces, in order; a name that stands twice comes twice.
+    /// Returns the names in braces, in order. A name that occurs twice is returned twice.
     pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.segments().iter().map(|segment| segment.name.as_str())
     }
@@ -127,20 +126,20 @@ impl KeyTemplate {
         }
     }
 
-    /// Makes a key of one value per placeholder, in the order of
+    /// Renders a key from one value for each placeholder, in the order of
     /// [`placeholders`](Self::placeholders).
     ///
     /// Allocates nothing for a key of up to 23 bytes, and once for a longer one.
     ///
     /// # Panics
     ///
-    /// When the number of values is not that of the placeholders, or the `Display` of a value
-    /// returns an error (as `to_string` does): such a key would not tell its values apart.
+    /// Panics if the numbers of values and placeholders differ, or if the `Display` of a value
+    /// returns an error, as `to_string` does: such a key would not distinguish its values.
     pub fn render(&self, parts: &[&dyn KeyPart]) -> Key {
         let segments = self.segments();
         assert!(
             parts.len() == segments.len(),
-            "the key template `{}` has {} placeholders, but got {} values",
+            "the key template `{}` has {} placeholders, but was given {} values",
             self.text,
             segments.len(),
             parts.len(),
@@ -162,11 +161,12 @@ impl KeyTemplate {
         self.key(key.finish())
     }
 
-    /// Makes a key of what `value` returns for each placeholder's name: text, or any bytes.
+    /// Renders a key from the text or bytes that `value` returns for each placeholder's name.
     ///
     /// # Errors
     ///
-    /// When `value` returns `None`: a placeholder is never left in a key as text.
+    /// Returns [`MissingPlaceholder`] if `value` returns `None`: a placeholder is never left in a
+    /// key as text.
     ///
     /// # Examples
     ///
@@ -219,7 +219,7 @@ impl PartialEq for KeyTemplate {
 
 impl Eq for KeyTemplate {}
 
-/// A value that a key needs and that is not there, such as a query parameter.
+/// The error for a placeholder without a value, such as a query parameter that a request lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingPlaceholder {
     template: SmolStr,

@@ -94,7 +94,7 @@ fn k2_a_value_written_in_pieces_is_the_same_value() {
 
 #[test]
 fn k4_every_key_has_the_form_of_a_key() {
-    // Only ASCII has control characters that are escaped: others reach messages as they are.
+    // Only ASCII control characters are escaped; others reach messages unchanged.
     for value in ["\u{83}", "\u{7f}", "\n", "}", "\u{2028}", "a b", ""] {
         let key = KeyTemplate::parse("row-{a}").unwrap().render(&[&value]);
         assert!(Key::is_text(key.as_str()), "{:?}", key.as_str());
@@ -128,7 +128,7 @@ fn k5_the_hash_is_that_of_the_whole_key() {
     use sha2::{Digest, Sha256};
     use std::fmt::Write;
 
-    // Both across the limit and far behind it.
+    // One value crosses the limit, the other begins far past it.
     let values = ["é".repeat(300), "%".repeat(2000)];
     let key = render("k-{a}-{b}", &[&values[0], &values[1]]);
     let whole = format!("k-{}-{}", values[0], "%25".repeat(2000));
@@ -157,7 +157,7 @@ fn k5_s27_a_value_cannot_forge_the_long_form() {
     let long = render("k-{a}", &[&"x".repeat(MAX_LEN)]);
     let forged = long.strip_prefix("k-").unwrap();
     assert_ne!(render("k-{a}", &[&forged]), long);
-    // Not even where the cut goes through an escape or the literal helps.
+    // Not even if the cut goes through an escape, or a literal helps.
     for text in [
         long.clone(),
         format!("{long}{{a}}"),
@@ -199,7 +199,7 @@ fn a_placeholder_without_a_value_is_named() {
 }
 
 #[test]
-#[should_panic(expected = "has 1 placeholders, but got 2 values")]
+#[should_panic(expected = "has 1 placeholders, but was given 2 values")]
 fn a_wrong_number_of_values_is_refused() {
     render("user-{id}", &[&1, &2]);
 }

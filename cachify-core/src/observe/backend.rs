@@ -1,22 +1,23 @@
-//! The backend: its memory, its connections, the circuit breaker.
+//! Events of the backend: its memory, its connections, the circuit breaker.
 
 #[cfg(feature = "metrics")]
 use super::labels::label;
 use super::seen::{Seen, first_time};
 use crate::{Error, Key};
 
-/// An entry is not stored, since entries have used their share of the server's memory.
+/// Counts an entry that is not stored, since entries have used up their share of the server's
+/// memory.
 #[cfg(feature = "redis")]
 pub(crate) fn no_room(key: &Key) {
     #[cfg(feature = "metrics")]
     metrics::counter!("cachify_no_room_total", "template" => label(key)).increment(1);
     tracing::debug!(
         template = key.template(),
-        "computed, but not stored: no room"
+        "computed, but not stored: entries have used up their share of the server's memory"
     );
 }
 
-/// An entry does not fit into the memory backend, and is not kept.
+/// Counts an entry that is too large for the memory backend. Warns once for each template.
 pub(crate) fn too_large(key: &Key) {
     static TOO_LARGE: Seen = Seen::new();
     #[cfg(feature = "metrics")]
@@ -24,19 +25,20 @@ pub(crate) fn too_large(key: &Key) {
     if first_time(&TOO_LARGE, key.template()) {
         tracing::warn!(
             template = key.template(),
-            "a value is too large for the memory backend and is not kept; raise `capacity_bytes`, or cache something smaller"
+            "a value is too large for the memory backend and is not kept; raise \
+             `capacity_bytes`, or cache something smaller"
         );
     }
 }
 
-/// A store in memory has `now` entries, where it had `before`.
+/// Updates the gauge of entries: a memory backend had `before` and has `now`.
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn memory_entries(before: usize, now: usize) {
     #[cfg(feature = "metrics")]
     change("cachify_memory_entries", before as u64, now as u64);
 }
 
-/// The entries of a store in memory take `now` bytes, where they took `before`.
+/// Updates the gauge of bytes: the entries of a memory backend took `before` and take `now`.
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn memory_bytes(before: u64, now: u64) {
     #[cfg(feature = "metrics")]
@@ -66,13 +68,13 @@ pub(crate) fn breaker(open: Option<&Error>) {
     #[cfg(feature = "metrics")]
     metrics::gauge!("cachify_breaker_state").set(if open.is_some() { 1.0 } else { 0.0 });
     if let Some(error) = open {
-        tracing::warn!(%error, "the backend failed repeatedly and is left alone until it answers a probe");
+        tracing::warn!(%error, "circuit breaker opened; probing the backend until it answers");
     } else {
-        tracing::info!("the backend answers again");
+        tracing::info!("circuit breaker closed: the backend answers again");
     }
 }
 
-/// A connection to the server at `place` was made, or lost.
+/// Reports that a connection to the server at `place` was made or lost.
 #[cfg(feature = "redis")]
 pub(crate) fn connection(place: &str, made: bool) {
     let event = if made { "made" } else { "lost" };
@@ -87,7 +89,7 @@ pub(super) fn describe() {
 
     describe_counter!(
         "cachify_connections_total",
-        "Connections to Redis that were made and lost, by event."
+        "Connections to Redis that were made or lost, by event."
     );
     describe_gauge!(
         "cachify_memory_entries",

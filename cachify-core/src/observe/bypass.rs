@@ -1,24 +1,24 @@
 //! The reasons to bypass the cache.
 
-/// The reason to answer a request for its client alone, as `Cache-Status`, the metric and the log
-/// name it.
+/// The reason why a response is for one client alone. `Cache-Status`, the metric and the log show
+/// the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// It has a cookie that the key does not name.
+    /// The request has a cookie that the key does not name.
     Cookie,
-    /// It has `Authorization`, and the response is not open to all.
+    /// The request has `Authorization`, and the response is not open to all.
     Authorization,
-    /// It is neither GET nor HEAD.
+    /// The request is neither GET nor HEAD.
     Method,
-    /// It has a body, which the key does not name.
+    /// The request has a body, which the key does not cover.
     Body,
-    /// It has a precondition for the origin alone.
+    /// The request has a precondition for the origin alone.
     Precondition,
-    /// It asks for another protocol.
+    /// The request asks for another protocol.
     Upgrade,
-    /// It lacks something that the key names.
+    /// The request lacks a part of the key.
     NoKey,
-    /// Its route is not known to be the one that the key is for.
+    /// The request's route is unknown, or not the first one seen.
     Route,
     /// The rules do not store responses of this status.
     Status,
@@ -26,21 +26,21 @@ pub(crate) enum Why {
     SetCookie,
     /// The response forbids storing, or cannot be parsed.
     CacheControl,
-    /// The response was no longer fresh when it was made.
+    /// The response had already expired when it was made.
     Expired,
-    /// The response does not say how long it is fresh, as the rules require.
+    /// The response has no lifetime of its own, which the rules require.
     NotExplicit,
-    /// The response varies by everything, or by more than was known.
+    /// The response varies by everything, or its `Vary` is malformed.
     Vary,
-    /// The response has trailers, or is a part.
+    /// The response has trailers, or is a part of a whole.
     Part,
-    /// The body is longer than the limit.
+    /// The response's body is longer than the limit.
     TooLarge,
-    /// The length of the body is unknown.
+    /// The length of the response's body is unknown.
     Streaming,
-    /// The body broke off, or does not have the length that was announced.
+    /// The response's body broke off, or did not have the announced length.
     Broken,
-    /// The key is known to be uncacheable, and another request of it is running.
+    /// The key is known to be uncacheable, and another request for it is running.
     Alone,
     /// The inner service returned an error in place of a response.
     Error,
@@ -96,37 +96,37 @@ impl Why {
         }
     }
 
-    /// Returns what to do about a route that bypasses for this reason; `None` if it tells of one
-    /// request only.
+    /// Returns the advice for a route that bypasses for this reason, or `None` if the reason
+    /// concerns a single request.
     pub(crate) const fn advice(self) -> Option<&'static str> {
         Some(match self {
             Self::Cookie => {
-                "requests with this cookie are not cached: name it in the key with `{cookie.NAME}`, or \
-                 use `ignore_cookies` if the response does not depend on it"
+                "requests with this cookie are not cached: name it in the key with \
+                 `{cookie.NAME}`, or use `ignore_cookies` if the response does not depend on it"
             }
             Self::Authorization => {
-                "requests with `Authorization` are not cached: name `{header.authorization}` in the \
-                 key, or have the handler send `Cache-Control: public`"
+                "requests with `Authorization` are not cached: name `{header.authorization}` in \
+                 the key, or send `Cache-Control: public` with the response"
             }
-            Self::Status => "a response of this status is not cached: see `statuses`",
+            Self::Status => "a response of this status is not cached: add it to `statuses`",
             Self::SetCookie => "a response that sets a cookie is not cached",
             Self::CacheControl => "the `Cache-Control` of a response forbids storing",
             Self::Expired => "a response had expired when it was made",
             Self::NotExplicit => {
-                "a response does not say how long it is fresh, as `only_explicit` requires"
+                "a response has no lifetime, which `only_explicit` requires: send `max-age`"
             }
             Self::Vary => "a response with this `Vary` cannot be shared",
             Self::Part => "a response with trailers or `Content-Range` is not cached",
-            Self::TooLarge => "a response is longer than `limit` and is not cached",
+            Self::TooLarge => "a response is over the `limit` and is not cached: raise the limit",
             Self::Streaming => {
-                "a response of unknown length is not cached: if a layer inside compresses it, put that \
-                 layer outside of the cache"
+                "a response of unknown length is not cached: if an inner layer compresses it, put \
+                 that layer outside of the cache"
             }
             Self::Body => "requests with a body are not cached",
             Self::Method
             | Self::Precondition
             | Self::Upgrade
-            // They have an event of their own.
+            // These two have their own events.
             | Self::NoKey
             | Self::Route
             | Self::Broken

@@ -1,4 +1,4 @@
-//! Requests over HTTP: those that bypass the cache, routes and hosts that share a key, errors.
+//! Events of HTTP: requests that bypass the cache, routes and hosts that share a key.
 
 use super::bypass::Why;
 #[cfg(feature = "metrics")]
@@ -8,7 +8,7 @@ use super::reads;
 use super::seen::{Seen, first_time};
 use crate::{Key, MissingPlaceholder};
 
-/// A request was not looked up.
+/// Counts a request that bypasses the cache without a read.
 pub(crate) fn passed(template: &str, why: Why) {
     #[cfg(feature = "metrics")]
     {
@@ -19,7 +19,8 @@ pub(crate) fn passed(template: &str, why: Why) {
     bypass(template, why);
 }
 
-/// A request, counted as a read already, was answered for its client alone.
+/// Counts a request, already counted as a read, that is answered for its client alone. Logs each
+/// reason once for each template.
 pub(crate) fn bypass(template: &str, why: Why) {
     static TOLD: Seen = Seen::new();
     #[cfg(feature = "metrics")]
@@ -40,19 +41,19 @@ pub(crate) fn bypass(template: &str, why: Why) {
     }
 }
 
-/// A request does not fill its route's key: it passes through uncached.
+/// Warns, once for each template, that a request lacks a part of its route's key.
 pub(crate) fn unfilled(missing: &MissingPlaceholder) {
     static UNFILLED: Seen = Seen::new();
     if first_time(&UNFILLED, missing.template()) {
         tracing::warn!(
             template = missing.template(),
             placeholder = missing.name(),
-            "a request does not fill the key of a cached route, and passes through uncached"
+            "a request lacks a part of the key of a cached route, and passes through uncached"
         );
     }
 }
 
-/// A request is of another route than the first one of this template.
+/// Warns, once for each template, that a request belongs to another route than the first one.
 pub(crate) fn several_routes(template: &str, first: &str, route: &str) {
     static SEVERAL: Seen = Seen::new();
     if first_time(&SEVERAL, template) {
@@ -60,36 +61,39 @@ pub(crate) fn several_routes(template: &str, first: &str, route: &str) {
             template,
             first,
             route,
-            "two routes have the same cache, and the second passes through uncached: give each a template of its \
-             own, name `{{path}}` in it, or say `same_on_every_route` if they answer alike"
+            "two routes share a cache, and the second passes through uncached: give each route \
+             its own template, name `{{path}}` in it, or set `same_on_every_route` if their \
+             responses are the same"
         );
     }
 }
 
-/// The framework does not tell the route of a request.
+/// Warns, once for each template, that the framework does not report the route of a request.
 pub(crate) fn untold_route(template: &str) {
     static UNTOLD: Seen = Seen::new();
     if first_time(&UNTOLD, template) {
         tracing::warn!(
             template,
-            "the route of a request is not known to its cache, and it passes through uncached: name `{{path}}` in the \
-             template, put the cache onto each route, or say `same_on_every_route` if all that it covers answer alike"
+            "the route of a request is unknown, and it passes through uncached: name `{{path}}` \
+             in the template, put the cache on each route, or set `same_on_every_route` if the \
+             responses are the same on every route"
         );
     }
 }
 
-/// Requests for two hosts have the same key.
+/// Warns that requests for two hosts share entries.
 pub(crate) fn several_hosts(template: &str, first: &str, host: &str) {
     tracing::warn!(
         template,
         first,
         host,
-        "requests for two hosts share the entries of a cached route: name `{{host}}` in the template if the hosts \
-         answer differently, or say `same_on_every_host` if they do not"
+        "requests for two hosts share the entries of a cached route: name `{{host}}` in the \
+         template if the responses differ by host, or set `same_on_every_host` if they do not"
     );
 }
 
-/// A computation ends with its client, because too many run without theirs.
+/// Counts a handler that is dropped with its client because the limit of handlers without a client
+/// is reached. Warns once for each template.
 pub(crate) fn ended_with_client(key: &Key) {
     static ENDED: Seen = Seen::new();
     #[cfg(feature = "metrics")]
@@ -97,7 +101,8 @@ pub(crate) fn ended_with_client(key: &Key) {
     if first_time(&ENDED, key.template()) {
         tracing::warn!(
             template = key.template(),
-            "too many computations run without their clients: others end with theirs; see `finish_after_disconnect_up_to`"
+            "too many handlers run without their clients: others are dropped with theirs; see \
+             `finish_after_disconnect_up_to`"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Labels of metrics: the templates of keys.
+//! The labels of metrics: key templates.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -22,18 +22,18 @@ pub(super) enum Family {
 /// Starts the series of a template at zero.
 pub(super) type Start = fn(&SharedString);
 
-/// The label of a key's template: the template, or `other` for all those after the first 1000.
+/// Returns the label of a key's template: the template itself, or `other` after the first 1000.
 pub(super) fn label(key: &Key) -> SharedString {
     known_label(key.template(), None)
 }
 
-/// The label of a template, whose series of a family start at zero with the first use.
+/// Returns the label of a template. On first use, starts the family's series at zero.
 pub(super) fn label_of(template: &str, family: Family, start: Start) -> SharedString {
     known_label(template, Some((family, start)))
 }
 
 fn known_label(template: &str, family: Option<(Family, Start)>) -> SharedString {
-    /// A label, and a bit for each family that started.
+    /// A label, and a bit for each family that has started.
     type Label = (Arc<str>, AtomicU8);
     static LABELS: RwLock<Option<HashMap<String, Label>>> = RwLock::new(None);
 
@@ -54,7 +54,7 @@ fn known_label(template: &str, family: Option<(Family, Start)>) -> SharedString 
         if let Some(label) = labels.get(template) {
             return text(label);
         }
-        // A flood of templates does not queue up for the lock.
+        // When the table is full, new templates must not queue for the write lock.
         if labels.len() >= TEMPLATES {
             return "other".into();
         }

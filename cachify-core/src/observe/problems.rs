@@ -1,4 +1,4 @@
-//! Errors that were answered over HTTP.
+//! Events for errors that were answered over HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,16 +10,16 @@ use tokio::time::Instant;
 use super::seen::TEMPLATES;
 use crate::{Error, ErrorKind};
 
-/// An error was answered over HTTP with `status`.
+/// Logs an error that was answered over HTTP with `status`.
 ///
-/// A refusal is the everyday work of a lock and goes to `debug`. What someone must look at is a
-/// warning, at most once per minute for each template and kind: a failing backend fails every
+/// Refusals are normal for a lock, so they go to `debug`. Errors that need attention are warnings,
+/// at most once per minute for each template and kind, because a failing backend fails every
 /// request.
 pub(crate) fn answered(error: &Error, status: u16) {
     static ANSWERED: Answered = Answered(Mutex::new(BTreeMap::new()));
     let kind = error.kind();
     let (kind, template) = (kind.as_str(), error.template());
-    // Without a template, it is a value of the client that did not parse.
+    // Without a template, a value from the client could not be parsed.
     let is_unkeyed = error.kind() == ErrorKind::Request && template.is_some();
     if (status >= 500 || is_unkeyed)
         && let Some(unlogged) = ANSWERED.due(kind, template, Instant::now())
@@ -30,8 +30,8 @@ pub(crate) fn answered(error: &Error, status: u16) {
     }
 }
 
-/// When an error of each kind and template was logged last, and how many were not logged since
-/// then.
+/// The time of the last warning for each kind and template, and the number of errors not logged
+/// since.
 struct Answered(Mutex<Times>);
 
 type Times = BTreeMap<(&'static str, Option<SmolStr>), (Instant, u64)>;
@@ -39,7 +39,7 @@ type Times = BTreeMap<(&'static str, Option<SmolStr>), (Instant, u64)>;
 impl Answered {
     const EVERY: Duration = Duration::from_mins(1);
 
-    /// Returns how many errors were not logged, if it is time to log one again.
+    /// Returns the number of errors not logged since the last warning, if a new warning is due.
     fn due(&self, kind: &'static str, template: Option<&str>, now: Instant) -> Option<u64> {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let name = (kind, template.map(Into::into));

@@ -1,4 +1,4 @@
-//! Cached reads.
+//! Events of cached reads.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use super::labels::{self, Family, label};
 use super::seen::{Seen, first_time};
 use crate::{Error, ErrorKind, Key};
 
-/// How a cached read was answered.
+/// The outcome of a cached read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadOutcome {
-    /// From the cache.
+    /// Answered from the cache.
     Hit,
     /// Computed and stored.
     Miss,
-    /// Computed, and not stored although it should have been: the backend was away, or a reset came
-    /// between.
+    /// Computed, but not stored although it should have been: the backend was away, or a reset came
+    /// first.
     Unstored,
-    /// By the computation of another caller.
+    /// Answered by another caller's computation.
     Collapsed,
     /// Computed for this caller alone.
     Bypass,
@@ -49,15 +49,19 @@ impl ReadOutcome {
     }
 }
 
-/// A cached read was answered.
+/// Counts a cached read.
 #[inline]
 pub(crate) fn request(key: &Key, outcome: ReadOutcome) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("cachify_requests_total", "template" => label_of(key.template()), "outcome" => outcome.as_str()).increment(1);
+    {
+        let (template, outcome) = (label_of(key.template()), outcome.as_str());
+        metrics::counter!("cachify_requests_total", "template" => template, "outcome" => outcome)
+            .increment(1);
+    }
     tracing::trace!(template = key.template(), ?outcome, "cached read");
 }
 
-/// A computation succeeded.
+/// Records the duration of a successful computation.
 pub(crate) fn computed(key: &Key, took: Duration) {
     #[cfg(feature = "metrics")]
     metrics::histogram!("cachify_compute_seconds", "template" => label(key))
@@ -65,48 +69,52 @@ pub(crate) fn computed(key: &Key, took: Duration) {
     tracing::debug!(template = key.template(), ?took, "computed");
 }
 
-/// A caller has waited for longer than the `compute_wait` for another caller's computation.
+/// Warns that a caller has waited longer than `compute_wait` for another caller's computation.
 pub(crate) fn overdue(key: &Key, waited: Duration) {
     tracing::warn!(
         template = key.template(),
         ?waited,
-        "another computation of this key has not ended: it may hang, or its future may not be polled, as in a buffered stream; \
-        give it a timeout, or a task of its own"
+        "another computation of this key has not ended: it may hang, or its future may not be \
+         polled, as in a buffered stream; give it a timeout, or a task of its own"
     );
 }
 
-/// A computation asked for its own key.
+/// Warns, once for each template, that a computation asked for its own key.
 pub(crate) fn reentrant(key: &Key) {
     static REENTRANT: Seen = Seen::new();
     if first_time(&REENTRANT, key.template()) {
         tracing::warn!(
             template = key.template(),
-            "a computation asked for its own key, and computed it once more, inside of itself"
+            "a computation asked for its own key, so the value was computed again inside it"
         );
     }
 }
 
-/// A computed value could not be stored.
+/// Logs that a computed value was not stored. Warns once for each template if it cannot be encoded.
 pub(crate) fn not_stored(key: &Key, error: &Error) {
     static UNENCODABLE: Seen = Seen::new();
     if error.kind() == ErrorKind::Codec && first_time(&UNENCODABLE, key.template()) {
-        tracing::warn!(template = key.template(), %error, "a value cannot be encoded, and is computed by every call");
+        tracing::warn!(
+            template = key.template(),
+            %error,
+            "a value cannot be encoded, so every call computes it"
+        );
         return;
     }
     tracing::debug!(template = key.template(), %error, "computed, but not stored");
 }
 
-/// The first value of a type, encoded and decoded again, is not what it was.
+/// Warns that a value differs after encoding and decoding.
 pub(crate) fn does_not_read_back(key: &Key, type_name: &str, fault: &str) {
     tracing::warn!(
         template = key.template(),
         type_name,
         fault,
-        "a value would not come back from Redis as it was stored; see `testing::assert_round_trips`"
+        "a value would read back from Redis differently; see `testing::assert_round_trips`"
     );
 }
 
-/// An entry could not be read, and counts as missing.
+/// Counts an entry that could not be read. Warns once for each template.
 pub(crate) fn unreadable(key: &Key) {
     static UNREADABLE: Seen = Seen::new();
     #[cfg(feature = "metrics")]
@@ -114,8 +122,8 @@ pub(crate) fn unreadable(key: &Key) {
     if first_time(&UNREADABLE, key.template()) {
         tracing::warn!(
             template = key.template(),
-            "an entry could not be read and counts as missing: another program's, another type's, an older build's, \
-             or of a type that cannot decode what it encodes"
+            "an entry could not be read and counts as missing: it is from another program, another \
+             type or an older build, or its type cannot decode what it encodes"
         );
     }
 }
@@ -136,15 +144,15 @@ pub(super) fn describe() {
     );
     describe_counter!(
         "cachify_too_large_total",
-        "Values that do not fit into the bound of memory, and were not kept."
+        "Values that are too large for the memory backend, and were not kept."
     );
     describe_counter!(
         "cachify_no_room_total",
-        "Values that were not stored, because entries have their share of the server's memory."
+        "Values not stored, because entries have used up their share of the server's memory."
     );
 }
 
-/// Returns the label of a template, whose series start at zero with the first use.
+/// Returns the label of a template. On first use, starts its series at zero.
 #[cfg(feature = "metrics")]
 pub(super) fn label_of(template: &str) -> metrics::SharedString {
     labels::label_of(template, Family::Read, start)

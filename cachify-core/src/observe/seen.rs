@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 /// A bounded set of templates.
 pub(super) struct Seen(Mutex<BTreeSet<String>>);
 
-/// The templates that get a label, or a log line, of their own.
+/// The number of templates that get a label, or a log line, of their own.
 pub(super) const TEMPLATES: usize = 1000;
 
 impl Seen {
@@ -15,7 +15,7 @@ impl Seen {
     }
 }
 
-/// Returns whether `template` was not seen before; never again once the set is full.
+/// Returns whether `template` is new. Once the set is full, no template counts as new.
 pub(super) fn first_time(seen: &Seen, template: &str) -> bool {
     let mut seen = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
     !seen.contains(template) && seen.len() < TEMPLATES && seen.insert(template.to_owned())

@@ -1,4 +1,4 @@
-//! Locks and pools.
+//! Events of locks and pools.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::labels::{self, Family, label};
 use crate::Key;
 
-/// The kind of what is taken.
+/// The kind of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Lock,
@@ -22,16 +22,16 @@ impl Kind {
     }
 }
 
-/// How an attempt to take a lock or permit ended, or a hold.
+/// The outcome of an attempt to take a lock or permit, or the loss of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contest {
-    /// It was taken.
+    /// The attempt succeeded.
     Acquired,
-    /// Another caller has it.
+    /// Other callers hold the lock or all permits.
     Contended,
-    /// The backend failed, or the request was malformed.
+    /// The backend failed, or the request was invalid.
     Failed,
-    /// It ended while it was in use.
+    /// A held lock or permit was lost.
     Lost,
 }
 
@@ -50,15 +50,19 @@ impl Contest {
     }
 }
 
-/// A caller tried to take a slot, or lost one.
+/// Counts an attempt to take a lock or permit, or the loss of one.
 pub(crate) fn contest(kind: Kind, key: &Key, contest: Contest, waited: Duration) {
     #[cfg(feature = "metrics")]
     {
         let (template, kind) = (label_of(kind, key.template()), kind.as_str());
-        metrics::counter!("cachify_lock_total", "kind" => kind, "template" => template, "outcome" => contest.as_str())
-            .increment(1);
+        metrics::counter!(
+            "cachify_lock_total",
+            "kind" => kind, "template" => template, "outcome" => contest.as_str()
+        )
+        .increment(1);
         if contest == Contest::Acquired {
-            metrics::histogram!("cachify_lock_wait_seconds", "kind" => kind, "template" => label(key))
+            let template = label(key);
+            metrics::histogram!("cachify_lock_wait_seconds", "kind" => kind, "template" => template)
                 .record(waited.as_secs_f64());
         }
     }
@@ -71,7 +75,7 @@ pub(crate) fn contest(kind: Kind, key: &Key, contest: Contest, waited: Duration)
     );
 }
 
-/// Changes the number of permits of this process.
+/// Changes the number of permits that this process holds.
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn permits(kind: Kind, key: &Key, change: f64) {
     #[cfg(feature = "metrics")]
@@ -91,7 +95,7 @@ pub(super) fn describe() {
     describe_histogram!(
         "cachify_lock_wait_seconds",
         Unit::Seconds,
-        "How long the acquired locks and permits were waited for."
+        "Wait before a lock or permit was acquired."
     );
     describe_gauge!("cachify_pool_permits", "Permits that this process holds.");
 }
@@ -118,7 +122,10 @@ fn start_pool(template: &metrics::SharedString) {
 #[cfg(feature = "metrics")]
 fn start(kind: Kind, template: &metrics::SharedString) {
     for contest in Contest::ALL {
-        metrics::counter!("cachify_lock_total", "kind" => kind.as_str(), "template" => template.clone(), "outcome" => contest.as_str())
-            .increment(0);
+        metrics::counter!(
+            "cachify_lock_total",
+            "kind" => kind.as_str(), "template" => template.clone(), "outcome" => contest.as_str()
+        )
+        .increment(0);
     }
 }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::testing::{Fault, Faulty};
 use crate::{Cachify, KeyTemplate};
 
-/// Writes down what is counted, with its labels, and what gauges are set to.
+/// A recorder that writes down names and labels of metrics, and the changes of gauges.
 #[derive(Default, Clone)]
 struct Record(Arc<Mutex<Vec<String>>>);
 
@@ -104,7 +104,7 @@ fn h8_every_metric_is_described_and_starts_before_the_first_event() {
     let record = recorded(async {
         let cachify = Cachify::memory();
         drop(cachify);
-        // Another test uses up the labels.
+        // Started directly, because another test uses up the labels.
         reads::start(&"started-{id}".into());
         #[cfg(feature = "http")]
         super::http::start(&"started-{id}".into());
@@ -208,7 +208,7 @@ fn connections_that_are_made_and_lost_are_counted() {
         runtime.block_on(async {
             let cachify = Cachify::connect(&server.url()).await.unwrap();
             let (made, lost) = (counted("made"), counted("lost"));
-            // One of each is the series that starts at zero.
+            // The series start at zero, which is recorded once for each event.
             assert!(made >= 3 && lost == 1, "{made} made, {lost} lost");
             server.kill();
             let key = KeyTemplate::parse("row").unwrap().render(&[]);
