@@ -1,6 +1,6 @@
 //! Caches in the methods of a repository.
 //!
-//! The repository owns the handle and the database (here SQLite, through sqlx). So its callers know
+//! The repository owns the handle and the database (here SQLite, through sqlx). Its callers know
 //! nothing about the cache, and every change to a row resets the entries made from it.
 #![allow(clippy::print_stdout)]
 
@@ -37,7 +37,7 @@ impl Users {
             .await
     }
 
-    /// Makes one entry stale: the user's.
+    /// Renames a user, and resets the user's entry.
     async fn rename(&self, id: i64, name: &str) -> sqlx::Result<()> {
         let rename = async {
             let sql = sqlx::query("UPDATE users SET name = ? WHERE id = ?");
@@ -47,7 +47,8 @@ impl Users {
         Ok(())
     }
 
-    /// Makes two entries stale: the count and the user's. The absence of the user may be cached.
+    /// Creates a user. Resets the count and the user's entry, since the user's absence may be
+    /// cached.
     async fn create(&self, id: i64, name: &str) -> sqlx::Result<()> {
         let (user, count) = (key!("user-{id}"), key!("user_count"));
         let create = async {

@@ -1,8 +1,8 @@
 //! Caches login sessions without storing tokens in Redis.
 //!
-//! The key holds a hash of the token, so listing the keys is not enough to log in. An entry lives
-//! as long as its session, at most a minute. The absence of a session is kept for ten seconds.
-//! Logging out resets the entry, so it takes effect everywhere at once.
+//! The key contains a hash of the token, so listing the keys is not enough to log in. An entry
+//! lives as long as its session, but at most a minute. The absence of a session is kept for ten
+//! seconds. Logging out resets the entry, so it takes effect everywhere at once.
 #![allow(clippy::print_stdout, clippy::unused_async)]
 
 use std::collections::HashMap;

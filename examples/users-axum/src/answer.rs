@@ -1,4 +1,4 @@
-//! Answers other than a user are problems: axum's own rejections are turned into problems.
+//! Problems, the answers other than a user. axum's own rejections become problems, too.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};

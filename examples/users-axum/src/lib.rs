@@ -56,7 +56,7 @@ pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Durat
         let lock = LockLayer::new(cachify, "update-user-{user_id}").on_locked(in_progress);
         put(update_user.layer(lock.wait(lock_wait)))
     };
-    // The first is the outermost.
+    // The first layer is the outermost.
     let update = update.layer((
         BodyLayer::new(),
         from_fn_with_state(updates.clone(), to_the_end),
@@ -82,7 +82,8 @@ pub fn app(cachify: &Cachify, store: &Store, updates: &Updates, lock_wait: Durat
 ///
 /// # Errors
 ///
-/// If the cache is not fit for use, the database cannot be opened, or the address is taken.
+/// Returns an error if the cache is unfit for use, the database cannot be opened, or the address is
+/// taken.
 pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
     users::render_metrics();
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
@@ -107,7 +108,7 @@ pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
         served
     });
     let served = served.await;
-    // In any case: deliver the releases and resets that are still pending.
+    // Even if the server failed, send the releases and resets that are still pending.
     let closed = cachify.close(Duration::from_secs(5)).await;
     store.close().await;
     served.transpose()?;
@@ -127,10 +128,16 @@ async fn create_user(
 }
 
 /// Reads a user.
-#[utoipa::path(get, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), responses(
-    (status = 200, description = "The user", body = User),
-    PathProblems,
-))]
+#[utoipa::path(
+    get,
+    path = "/users/{user_id}",
+    tag = "users",
+    params(("user_id" = i64, Path)),
+    responses(
+        (status = 200, description = "The user", body = User),
+        PathProblems,
+    )
+)]
 async fn read_user(
     State(store): State<Store>,
     Param(UserId(user_id)): Param<UserId>,
@@ -140,13 +147,24 @@ async fn read_user(
 }
 
 /// Updates a user.
-#[utoipa::path(put, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), request_body = NewUser, responses(
-    (status = 200, description = "The user as it is now", body = User),
-    (status = 226, description = "Another update of this user is in progress", body = serde_json::Value),
-    PathProblems,
-    BodyProblems,
-    LockProblems,
-))]
+#[utoipa::path(
+    put,
+    path = "/users/{user_id}",
+    tag = "users",
+    params(("user_id" = i64, Path)),
+    request_body = NewUser,
+    responses(
+        (status = 200, description = "The user as it is now", body = User),
+        (
+            status = 226,
+            description = "Another update of this user is in progress",
+            body = serde_json::Value,
+        ),
+        PathProblems,
+        BodyProblems,
+        LockProblems,
+    )
+)]
 async fn update_user(
     State(cachify): State<Cachify>,
     State(store): State<Store>,
@@ -176,7 +194,7 @@ async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
     ([content_type], users::render_metrics())
 }
 
-/// Reads fail open: without its cache, the app is slow but healthy.
+/// Checks the database. Reads fail open: without its cache, the app is slow but healthy.
 async fn health(State(app): State<App>) -> Result<String, Failure> {
     app.store.check().await?;
     Ok(match app.cachify.check().await {

@@ -1,4 +1,4 @@
-//! Requests and answers, as poem-openapi types. Answers other than a user are problems.
+//! Requests and answers, as types of poem-openapi. Answers other than a user are problems.
 
 use std::borrow::Cow;
 
@@ -16,11 +16,11 @@ use users::StoreError;
 /// A user.
 #[derive(Object)]
 pub(crate) struct User {
-    /// Given by the database.
+    /// The id, given by the database.
     id: i64,
-    /// 1 to 100 characters.
+    /// The name, 1 to 100 characters.
     name: String,
-    /// Up to 254 characters, with one `@` inside.
+    /// The email address, up to 254 characters, with one `@` inside.
     email: String,
 }
 
@@ -32,8 +32,8 @@ impl From<users::User> for User {
 }
 
 /// The body of a create or update request. The domain parses it, because poem-openapi would take a
-/// number for a string. The operation reports JSON that is not a user, to tell it apart from
-/// malformed JSON.
+/// number for a string. A body that is JSON but not a user is reported later, by the operation, to
+/// distinguish it from malformed JSON.
 pub(crate) struct NewUser(Result<users::NewUser, String>);
 
 impl NewUser {
@@ -48,10 +48,10 @@ impl NewUser {
 #[derive(Object)]
 #[oai(rename = "NewUser")]
 struct Described {
-    /// 1 to 100 characters.
+    /// The name, 1 to 100 characters.
     #[oai(validator(min_length = 1, max_length = 100, pattern = r"\S"))]
     name: String,
-    /// Up to 254 characters, with one `@` inside.
+    /// The email address, up to 254 characters, with one `@` inside.
     #[oai(validator(
         max_length = 254,
         pattern = r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
@@ -133,9 +133,9 @@ pub(crate) struct Problem {
     kind: String,
     /// The status in words.
     title: String,
-    /// The answer's status.
+    /// The status of the answer.
     status: u16,
-    /// Details of this occurrence.
+    /// The details of this occurrence.
     detail: String,
 }
 
@@ -236,7 +236,7 @@ impl From<StatusCode> for Failure {
     }
 }
 
-/// Makes a problem of poem's own errors.
+/// Turns poem's own errors into problems.
 pub(crate) async fn recover(error: poem::Error) -> Response {
     let status = error.status();
     if error.is_from_response() {

@@ -80,11 +80,11 @@ impl Api {
     }
 }
 
-/// Caches an operation. poem-openapi calls this when the routes are made, and names the first path
+/// Caches an operation. poem-openapi calls this when the routes are built, and names the first path
 /// parameter `param0`.
 fn cached(operation: impl Endpoint + 'static) -> impl Endpoint {
     let Some(cachify) = Cachify::current() else {
-        unreachable!("the routes are made in the scope of a handle");
+        unreachable!("the routes are built in the scope of a handle");
     };
     let cached = CacheMiddleware::new(&cachify, "read_user-{param0}");
     spelled(operation.with(cached.ttl(Duration::from_mins(5))))
@@ -101,7 +101,7 @@ fn spelled(operation: impl Endpoint + 'static) -> impl Endpoint {
     })
 }
 
-/// Reads the body first, while it can still be refused for its length or its slowness.
+/// Reads the body before the operation runs, so that a long or slow body can still be refused.
 async fn bounded(mut request: Request) -> Result<Request> {
     let body = request.take_body().into_bytes_limit(LONGEST_BODY);
     let body = tokio::time::timeout(users::BODY_TIME, body).await;
@@ -160,7 +160,8 @@ pub fn app(
 ///
 /// # Errors
 ///
-/// If the cache is not fit for use, the database cannot be opened, or the address is taken.
+/// Returns an error if the cache is unfit for use, the database cannot be opened, or the address is
+/// taken.
 pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
     users::render_metrics();
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
@@ -186,7 +187,7 @@ pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
         served
     });
     let served = served.await;
-    // In any case: deliver the releases and resets that are still pending.
+    // Even if the server failed, send the releases and resets that are still pending.
     let closed = cachify.close(Duration::from_secs(5)).await;
     store.close().await;
     served.transpose()?;
@@ -200,7 +201,7 @@ fn metrics() -> Response {
         .into_response()
 }
 
-/// Reads fail open: without its cache, the app is slow but healthy.
+/// Checks the database. Reads fail open: without its cache, the app is slow but healthy.
 #[handler]
 async fn health(
     Data(store): Data<&Store>,

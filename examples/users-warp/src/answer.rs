@@ -1,4 +1,4 @@
-//! Answers other than a user are problems: warp's own rejections are turned into problems.
+//! Problems, the answers other than a user. warp's own rejections become problems, too.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -19,7 +19,7 @@ use warp::{Filter, Rejection};
 /// The limit of a request's body, in bytes.
 const LONGEST_BODY: usize = 2 << 20;
 
-/// A problem as an answer, and as a rejection.
+/// A problem, as an answer and as a rejection.
 #[derive(Debug, Clone)]
 pub(crate) enum Failure {
     Problem(Problem),
@@ -64,7 +64,7 @@ impl From<cachify_warp::Error> for Failure {
     }
 }
 
-/// The task panicked; the log has the panic.
+/// The task panicked, and the panic is in the log.
 impl From<JoinError> for Failure {
     fn from(_: JoinError) -> Self {
         let detail = "see the log for what happened";
@@ -72,7 +72,7 @@ impl From<JoinError> for Failure {
     }
 }
 
-/// `/users/{user_id}`
+/// Matches `/users/{user_id}`.
 pub(crate) fn user_path() -> BoxedFilter<(i64,)> {
     warp::path!("users" / String)
         .and_then(async |id: String| match id.parse() {
@@ -82,7 +82,7 @@ pub(crate) fn user_path() -> BoxedFilter<(i64,)> {
         .boxed()
 }
 
-/// A JSON body.
+/// Extracts a JSON body.
 pub(crate) fn body<T: DeserializeOwned + Send + 'static>() -> BoxedFilter<(T,)> {
     warp::header::optional::<String>("content-type")
         .and(warp::body::stream())
@@ -94,7 +94,7 @@ pub(crate) fn body<T: DeserializeOwned + Send + 'static>() -> BoxedFilter<(T,)> 
         .boxed()
 }
 
-/// warp's own JSON filter refuses bodies without a length, and so does its limit.
+/// Reads a JSON body. warp's own JSON filter and its limit refuse bodies without a length.
 async fn read<T: DeserializeOwned>(
     content_type: Option<&str>,
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
@@ -138,7 +138,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     })
 }
 
-/// Answers 405 to methods that no route of a path accepts. Comes after all routes.
+/// Answers 405 to methods that no route of a path accepts. It must come after all routes.
 pub(crate) fn other_methods() -> BoxedFilter<(Response,)> {
     warp::method()
         .and(warp::path::full())

@@ -102,7 +102,8 @@ pub fn app(
 ///
 /// # Errors
 ///
-/// If the cache is not fit for use, the database cannot be opened, or the address is taken.
+/// Returns an error if the cache is unfit for use, the database cannot be opened, or the address is
+/// taken.
 pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
     users::render_metrics();
     let store = Store::open(flags.database.as_deref(), flags.delay).await?;
@@ -127,7 +128,7 @@ pub async fn serve(flags: Flags, end: Ending) -> Result<(), BoxError> {
         updates.end().await;
     });
     served.await;
-    // In any case: deliver the releases and resets that are still pending.
+    // Even if the server failed, send the releases and resets that are still pending.
     let closed = cachify.close(Duration::from_secs(5)).await;
     store.close().await;
     Ok(closed?)
@@ -144,23 +145,40 @@ async fn create_user(new: NewUser, app: App) -> Result<WithStatus<Json>, Failure
 }
 
 /// Reads a user.
-#[utoipa::path(get, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), responses(
-    (status = 200, description = "The user", body = User),
-    PathProblems,
-))]
+#[utoipa::path(
+    get,
+    path = "/users/{user_id}",
+    tag = "users",
+    params(("user_id" = i64, Path)),
+    responses(
+        (status = 200, description = "The user", body = User),
+        PathProblems,
+    )
+)]
 async fn read_user(user_id: i64, app: App) -> Result<Json, Failure> {
     let user = app.store.find(user_id).await?;
     Ok(reply::json(&user.ok_or_else(|| Problem::no_user(user_id))?))
 }
 
 /// Updates a user.
-#[utoipa::path(put, path = "/users/{user_id}", tag = "users", params(("user_id" = i64, Path)), request_body = NewUser, responses(
-    (status = 200, description = "The user as it is now", body = User),
-    (status = 226, description = "Another update of this user is in progress", body = serde_json::Value),
-    PathProblems,
-    BodyProblems,
-    LockProblems,
-))]
+#[utoipa::path(
+    put,
+    path = "/users/{user_id}",
+    tag = "users",
+    params(("user_id" = i64, Path)),
+    request_body = NewUser,
+    responses(
+        (status = 200, description = "The user as it is now", body = User),
+        (
+            status = 226,
+            description = "Another update of this user is in progress",
+            body = serde_json::Value,
+        ),
+        PathProblems,
+        BodyProblems,
+        LockProblems,
+    )
+)]
 async fn update_user(user_id: i64, new: NewUser, app: App, guard: Guard) -> Result<Json, Failure> {
     let updates = app.updates.clone();
     // The task owns the guard.
@@ -182,7 +200,7 @@ async fn metrics() -> impl Reply {
     reply::with_header(users::render_metrics(), "content-type", content_type)
 }
 
-/// Reads fail open: without its cache, the app is slow but healthy.
+/// Checks the database. Reads fail open: without its cache, the app is slow but healthy.
 async fn health(app: App) -> Result<String, Failure> {
     app.store.check().await?;
     Ok(match app.cachify.check().await {

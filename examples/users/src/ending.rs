@@ -1,4 +1,4 @@
-//! Shutdown of a server: requested, then bounded in time.
+//! Shutdown of a server, on request and with a time limit.
 
 use std::error::Error;
 use std::io;
@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 
 /// A request to end a server.
 ///
-/// The first signal lets requests in flight finish, for a limited time. The second one does not
-/// wait for them. In both cases the server then delivers its pending releases and resets.
+/// The first signal lets requests in flight finish, for a limited time. The second signal stops
+/// waiting for them. In both cases, the server then sends its pending releases and resets.
 #[derive(Debug, Clone, Default)]
 pub struct Ending {
     asked: CancellationToken,
@@ -20,15 +20,15 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Ends on SIGTERM or Ctrl-C. Both are caught from this call on.
+    /// Makes a request that comes with SIGTERM or Ctrl-C. Both are caught from this call on.
     ///
     /// # Errors
     ///
-    /// If the signals cannot be caught.
+    /// Returns an error if the signals cannot be caught.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics if called outside a tokio runtime.
     pub fn on_signals() -> io::Result<Self> {
         #[cfg(unix)]
         use tokio::signal::unix::{SignalKind, signal};
@@ -56,11 +56,11 @@ impl Ending {
         Ok(ending)
     }
 
-    /// Ends when `asked` resolves.
+    /// Makes a request that comes when `asked` resolves.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics if called outside a tokio runtime.
     pub fn after(asked: impl Future<Output = ()> + Send + 'static) -> Self {
         let ending = Self::default();
         let token = ending.asked.clone();
@@ -76,8 +76,8 @@ impl Ending {
         self.asked.clone().cancelled_owned()
     }
 
-    /// Runs a server until it ends. After a request to end, it has at most `grace`, or until a
-    /// second request. Returns `None` if requests were still in flight then.
+    /// Runs a server until it ends. After a request to end, it may run for at most `grace`, or
+    /// until a second request. Returns `None` if requests were still in flight then.
     pub async fn drain<T>(&self, grace: Duration, server: impl Future<Output = T>) -> Option<T> {
         let enough = async {
             self.asked.cancelled().await;
@@ -90,7 +90,7 @@ impl Ending {
             biased;
             served = server => Some(served),
             () = enough => {
-                tracing::warn!("ending although requests are still in flight");
+                tracing::warn!("requests are still in flight; ending without them");
                 None
             }
         }
@@ -98,7 +98,7 @@ impl Ending {
 }
 
 /// Updates that run to their end even if their client disconnects, including lock and reset: the
-/// database does not take back a write that is under way. The app ends after them.
+/// database does not take back a write in progress. The app ends after them.
 #[derive(Debug, Clone, Default)]
 pub struct Updates(TaskTracker);
 
@@ -107,7 +107,7 @@ impl Updates {
     ///
     /// # Errors
     ///
-    /// If it panics.
+    /// Returns an error if the update panics.
     pub async fn run<F>(&self, update: F) -> Result<F::Output, JoinError>
     where
         F: Future<Output: Send> + Send + 'static,

@@ -10,7 +10,7 @@ use crate::Store;
 /// Settings of the server, the cache and the database. Each flag has an environment variable.
 #[derive(Clone, Args)]
 pub struct Flags {
-    /// Address to listen on; port 0 takes a free one
+    /// Address to listen on; port 0 picks a free one
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
 
@@ -24,7 +24,7 @@ pub struct Flags {
     )]
     pub cache: String,
 
-    /// Start of all names in Redis, so that apps can share a server; the database's own name is
+    /// Prefix of all names in Redis, so that apps can share a server; the database's own name is
     /// appended
     #[arg(long, env = "CACHIFY_PREFIX", default_value = "users")]
     pub prefix: String,
@@ -34,7 +34,7 @@ pub struct Flags {
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database: Option<String>,
 
-    /// Simulated latency, between reading the database and answering or writing
+    /// Simulated latency between reading the database and answering or writing
     #[arg(long, env = "DELAY", default_value = "0ms", value_parser = humantime::parse_duration)]
     pub delay: Duration,
 
@@ -43,7 +43,7 @@ pub struct Flags {
     #[arg(long, env = "LOCK_WAIT", default_value = "0ms", value_parser = humantime::parse_duration)]
     pub lock_wait: Duration,
 
-    /// Longest time that requests in flight may take after the app was asked to end
+    /// Longest time for requests in flight after the app was asked to end
     #[arg(long, env = "GRACE", default_value = "10s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
 }

@@ -1,5 +1,5 @@
 //! The parts of the users API that don't depend on a framework: users, their database, the command
-//! line, and the needs of every server. The cache and the locks are in the apps.
+//! line, and the infrastructure of a server. The cache and the locks are in the apps.
 
 mod ending;
 mod flags;

@@ -10,17 +10,17 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"id": 1, "name": "Ann", "email": "ann@example.com"}))]
 pub struct User {
-    /// Given by the database.
+    /// The id, given by the database.
     pub id: i64,
-    /// 1 to 100 characters.
+    /// The name, 1 to 100 characters.
     pub name: String,
-    /// Up to 254 characters, with one `@` inside.
+    /// The email address, up to 254 characters, with one `@` inside.
     pub email: String,
 }
 
 /// An id in a path, with exactly one spelling. If `01` also meant user 1, routes that cache or lock
 /// by the text of the path would treat one user as two: an update of `1` would not reset the entry
-/// of `01`, and could run beside an update of `01`.
+/// of `01`, and could run at the same time as an update of `01`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct UserId(pub i64);
@@ -44,7 +44,7 @@ impl TryFrom<String> for UserId {
     }
 }
 
-/// The fields of a create or update request. Only valid ones exist.
+/// The fields of a create or update request, which are always valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "Unchecked")]
 #[schema(example = json!({"name": "Ann", "email": "ann@example.com"}))]
@@ -62,14 +62,14 @@ impl NewUser {
     ///
     /// [`Invalid`] names the first invalid field.
     pub fn new(name: &str, email: &str) -> Result<Self, Invalid> {
-        // Spaces count towards the limits, which clients read in the OpenAPI document.
+        // Spaces count towards the limits, since clients read these in the OpenAPI document.
         if name.trim().is_empty() || name.chars().count() > 100 {
             return Err(Invalid("name: expected 1 to 100 characters"));
         }
         let (name, email) = (name.trim(), email.trim());
         let (local, domain) = email
             .split_once('@')
-            .ok_or(Invalid("email: there is no `@`"))?;
+            .ok_or(Invalid("email: expected an `@`"))?;
         if local.is_empty()
             || domain.is_empty()
             || domain.contains('@')
@@ -80,7 +80,7 @@ impl NewUser {
             ));
         }
         if email.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(Invalid("email: there is a blank or a control character"));
+            return Err(Invalid("email: expected no blanks or control characters"));
         }
         Ok(Self {
             name: name.to_owned(),
@@ -88,12 +88,12 @@ impl NewUser {
         })
     }
 
-    /// 1 to 100 characters.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Up to 254 characters, with one `@` inside.
+    /// Returns the email address.
     pub fn email(&self) -> &str {
         &self.email
     }
@@ -122,7 +122,7 @@ impl TryFrom<Unchecked> for NewUser {
     }
 }
 
-/// The invalid part of a request.
+/// The error for an invalid part of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invalid(&'static str);
 

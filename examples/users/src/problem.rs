@@ -1,4 +1,4 @@
-//! Answers other than a user: problem documents.
+//! The answers other than a user: problem documents.
 
 use std::time::Duration;
 
@@ -13,21 +13,26 @@ pub const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// An answer of type `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no user 7"}))]
+#[schema(example = json!({
+    "type": "about:blank",
+    "title": "Not Found",
+    "status": 404,
+    "detail": "there is no user 7",
+}))]
 pub struct Problem {
     /// Always `about:blank`: the status says it all.
     #[serde(rename = "type")]
     pub kind: String,
     /// The status in words.
     pub title: String,
-    /// The answer's status.
+    /// The status of the answer.
     pub status: u16,
-    /// Details of this occurrence.
+    /// The details of this occurrence.
     pub detail: String,
 }
 
 impl Problem {
-    /// The answer's content type.
+    /// The content type of the answer.
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
 
     /// Builds a problem titled after its status.
@@ -40,18 +45,18 @@ impl Problem {
         }
     }
 
-    /// 404: the user does not exist.
+    /// Builds a 404 for a user that does not exist.
     pub fn no_user(id: i64) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no user {id}"))
     }
 
-    /// 408: the body of a request did not arrive within [`BODY_TIME`].
+    /// Builds a 408 for a body that did not arrive within [`BODY_TIME`].
     pub fn slow_body() -> Self {
         let detail = format!("the body did not arrive within {BODY_TIME:?}");
         Self::new(StatusCode::REQUEST_TIMEOUT, detail)
     }
 
-    /// The answer's status.
+    /// Returns the status of the answer.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -66,7 +71,7 @@ impl From<Invalid> for Problem {
 /// Logs the cause, and does not show it to the client.
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the database failed");
+        tracing::error!(%error, "the database failed; answering 500");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the database failed")
     }
 }

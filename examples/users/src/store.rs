@@ -48,20 +48,20 @@ pub struct Store {
     pool: SqlitePool,
     name: Arc<str>,
     delay: Duration,
-    /// Removed with the last clone.
+    /// The directory of a temporary database, removed with the last clone.
     _temporary: Option<Arc<TempDir>>,
 }
 
 impl Store {
-    /// Opens the database at `url`, or a temporary one. A missing database is created and migrated.
+    /// Opens the database at `url`, or a temporary one. Creates and migrates it if needed.
     ///
-    /// `delay` simulates a slow system: it passes *after* the database was read, and *before* the
-    /// answer (of a read) or the write (of an update). That widens the race between a read in
-    /// flight and an update.
+    /// `delay` simulates a slow system. It passes *after* the database was read, and *before* the
+    /// answer of a read or the write of an update. That widens the race between a read in flight
+    /// and an update.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if the URL is not a SQLite URL, or the file cannot be opened or migrated.
+    /// [`OpenError`] if the URL is not a SQLite URL, or if the file cannot be opened or migrated.
     pub async fn open(url: Option<&str>, delay: Duration) -> Result<Self, OpenError> {
         let opened = Self::try_open(url, delay).await;
         opened.map_err(|source| OpenError {
@@ -114,7 +114,7 @@ impl Store {
         })
     }
 
-    /// Returns the name that this database was given at its creation. It is unique.
+    /// Returns the unique name that this database got at its creation.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -123,9 +123,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the database fails. The user was not created then.
+    /// Returns an error if the database fails. The user was not created then.
     pub async fn create(&self, new: &NewUser) -> Result<User, StoreError> {
-        // SQLite returns the row before it commits. Only the commit proves that it is written.
+        // SQLite returns the row before it commits. Only the commit proves that the row is written.
         let mut write = self.pool.begin().await?;
         let (id,) = sqlx::query_as("INSERT INTO users (name, email) VALUES (?, ?) RETURNING id")
             .bind(new.name())
@@ -141,7 +141,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the database fails.
+    /// Returns an error if the database fails.
     pub async fn find(&self, id: i64) -> Result<Option<User>, StoreError> {
         let row: Option<(String, String)> =
             sqlx::query_as("SELECT name, email FROM users WHERE id = ?")
@@ -153,8 +153,8 @@ impl Store {
         Ok(row.map(|(name, email)| User { id, name, email }))
     }
 
-    /// Reads a user, waits for the delay, then writes the new fields. The last of several writers
-    /// wins; the app has to prevent that.
+    /// Reads a user, waits for the delay, then writes the new fields. If two updates overlap, the
+    /// last write wins; the app has to prevent that.
     ///
     /// # Errors
     ///
@@ -162,8 +162,8 @@ impl Store {
     ///
     /// # Cancel safety
     ///
-    /// If dropped before the write, it changes nothing. If dropped during the commit, the database
-    /// may still finish the write a moment later.
+    /// Dropping the future before the write changes nothing. If it is dropped during the commit,
+    /// the database may still finish the write a moment later.
     pub async fn update(&self, id: i64, new: &NewUser) -> Result<Option<User>, StoreError> {
         let Some((before,)) = sqlx::query_as::<_, (i64,)>("SELECT version FROM users WHERE id = ?")
             .bind(id)
@@ -175,7 +175,8 @@ impl Store {
         self.pause().await;
         let mut write = self.pool.begin().await?;
         let written: Option<(i64,)> = sqlx::query_as(
-            "UPDATE users SET name = ?, email = ?, version = version + 1 WHERE id = ? RETURNING version",
+            "UPDATE users SET name = ?, email = ?, version = version + 1 WHERE id = ? \
+             RETURNING version",
         )
         .bind(new.name())
         .bind(new.email())
@@ -197,7 +198,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If it does not.
+    /// Returns an error if it does not.
     pub async fn check(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Infrastructure of every server: log, metrics, a socket to listen on.
+//! Infrastructure of every server: the log, metrics, and a socket to listen on.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
@@ -11,17 +11,16 @@ use tracing_subscriber::EnvFilter;
 /// The default filter. It mutes warp's server, which logs each disconnected client as an error.
 const DEFAULT_LOG: &str = "info,warp::server=off";
 
-/// The upper bounds of all histograms, in seconds: from a hit in memory to a computation that is
-/// stuck.
+/// The upper bounds of all histograms, in seconds: from a hit in memory to a hung computation.
 const BUCKETS: [f64; 12] = [
     0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0,
 ];
 
-/// Writes events to standard error: those selected by `RUST_LOG`, by default `info` and above. A
+/// Writes events to standard error. `RUST_LOG` selects them; the default is `info` and above. A
 /// second call changes nothing.
 pub fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    // It only fails if there is a subscriber already.
+    // Fails only if there is a subscriber already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
@@ -29,8 +28,8 @@ pub fn log_to_stderr() {
         .try_init();
 }
 
-/// Returns all metrics of this process in Prometheus's text format. The first call starts to
-/// collect them, so call it early.
+/// Returns all metrics of this process in Prometheus's text format. The first call starts
+/// collecting them, so call it early.
 pub fn render_metrics() -> String {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     HANDLE
@@ -38,7 +37,7 @@ pub fn render_metrics() -> String {
             PrometheusBuilder::new()
                 .set_buckets(&BUCKETS)
                 .and_then(PrometheusBuilder::install_recorder)
-                .inspect_err(|error| tracing::warn!(%error, "there will be no metrics"))
+                .inspect_err(|error| tracing::warn!(%error, "cannot collect metrics"))
                 .ok()
         })
         .as_ref()
@@ -53,7 +52,7 @@ pub fn render_metrics() -> String {
 ///
 /// # Errors
 ///
-/// If it is in use or does not belong to this machine; the error names it.
+/// Returns an error that names the address if it is in use or does not belong to this machine.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|error| {
@@ -62,11 +61,11 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Prints the address to standard output, as its only line, for the parent process.
+/// Prints the address as the only line on standard output, for the parent process.
 ///
 /// # Errors
 ///
-/// If standard output is closed.
+/// Returns an error if standard output is closed.
 pub fn announce(address: SocketAddr) -> io::Result<()> {
     tracing::info!(%address, "listening");
     let mut stdout = io::stdout();

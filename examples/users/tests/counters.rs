@@ -31,8 +31,8 @@ async fn reads_writes_and_overlapping_updates_are_counted() {
     assert_eq!(counted("users_writes_total"), 3);
     assert_eq!(counted("users_overlapping_updates_total"), 0);
 
-    // Another update runs while this one is between its read and its write: both read long before
-    // the delay has passed.
+    // Both updates read long before the delay has passed, so each runs between the other's read and
+    // write.
     let slow = Store::open(None, Duration::from_millis(500)).await.unwrap();
     let id = slow.create(&ann).await.unwrap().id;
     let (first, second) = tokio::join!(slow.update(id, &ann), slow.update(id, &ann));

@@ -26,7 +26,7 @@ async fn what_was_written_is_read() {
 }
 
 #[tokio::test]
-async fn who_does_not_exist_is_neither_found_nor_made_by_an_update() {
+async fn an_absent_user_is_not_found_and_an_update_does_not_create_it() {
     let store = temporary().await;
     assert_eq!(store.find(7).await.unwrap(), None);
     assert_eq!(store.update(7, &ann()).await.unwrap(), None);
@@ -40,7 +40,7 @@ async fn a_file_is_created_and_found_again() {
     let first = Store::open(Some(&url), Duration::ZERO).await.unwrap();
     let User { id, .. } = first.create(&ann()).await.unwrap();
 
-    // A second process would do the same.
+    // Stands for a second process.
     let second = Store::open(Some(&url), Duration::ZERO).await.unwrap();
     assert_eq!(second.find(id).await.unwrap(), Some(ann().with_id(id)));
     first.close().await;
