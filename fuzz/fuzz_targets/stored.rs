@@ -1,4 +1,4 @@
-//! Responses in Redis.
+//! Fuzzes stored responses in Redis.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cachify_core::testing::fuzzing::stored(bytes));

@@ -1,4 +1,4 @@
-//! A hit in memory of an async function, through cachify and through other libraries:
+//! Measures a hit in memory of an async function, through cachify and through other libraries:
 //! `cargo bench --bench functions`.
 #![allow(missing_docs)]
 
@@ -45,7 +45,8 @@ async fn sharded_bounded(id: u64) -> String {
     value(id)
 }
 
-/// Less work than cachify: no expiry, no bound, no rendered key. Its fastest way to coalesce.
+/// The fastest way of `cached` to coalesce. Less work than cachify: no expiry, no bound, no
+/// rendered key.
 #[cached::cached(sync_writes = "by_key", unsync_reads = true)]
 async fn by_key(id: u64) -> String {
     value(id)

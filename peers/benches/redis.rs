@@ -1,4 +1,4 @@
-//! A hit in Redis, from 64 concurrent tasks, through cachify and through other libraries:
+//! Measures a hit in Redis, from 64 concurrent tasks, through cachify and through other libraries:
 //! `cargo bench --bench redis`.
 #![allow(missing_docs)]
 
@@ -28,13 +28,13 @@ fn value(id: u64) -> String {
     format!("{id:>256}")
 }
 
-/// One `GET`.
+/// Costs one `GET`.
 #[cachify_core::cached(key = "row-{id}", ttl = "1h")]
 async fn ours(id: u64) -> String {
     value(id)
 }
 
-/// One `GET`. Less work than cachify: no coalescing.
+/// Costs one `GET`. Less work than cachify: no coalescing.
 #[cached::concurrent_cached(
     ty = "AsyncRedisCache<u64, String>",
     create = {
@@ -47,7 +47,7 @@ async fn through_cached(id: u64) -> Result<String, RedisCacheError> {
     Ok(value(id))
 }
 
-/// `HMGET` and `PTTL` in one pipeline. As configured here, it does not coalesce.
+/// Costs `HMGET` and `PTTL` in one pipeline. As configured here, it does not coalesce.
 #[hitbox_fn::cached]
 async fn through_hitbox(id: u64) -> String {
     value(id)
@@ -58,7 +58,7 @@ fn main() {
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     let server = redis_fixture::Server::start();
     let url = URL.get_or_init(|| server.url());
-    // On a busy machine, a late hit is still a hit.
+    // On a busy machine, a late hit must still count as a hit.
     let cachify = Cachify::builder().redis(url).backend_timeout(Duration::from_secs(5));
     cachify_core::init(runtime.block_on(cachify.connect()).unwrap()).unwrap();
     let mode = ConnectionMode::single(url);

@@ -1,5 +1,5 @@
-//! A hit of a cached axum route, without a socket, through cachify and through other libraries:
-//! `cargo bench --bench routes`.
+//! Measures a hit of a cached axum route, without a socket, through cachify and through other
+//! libraries: `cargo bench --bench routes`.
 #![allow(missing_docs)]
 
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn response_cache() -> Router {
     Router::new().route("/users/{user_id}", get(read_user.layer(layer)))
 }
 
-/// As configured here, it does not coalesce, and no predicates look at request or response. It
+/// As configured here, it does not coalesce, and no predicate looks at request or response. It
 /// decodes the response on every hit.
 fn hitbox_tower() -> Router {
     let config = Config::builder()

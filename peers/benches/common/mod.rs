@@ -10,7 +10,7 @@ pub(crate) use ratio::Comparison;
 
 static COMPUTED: AtomicUsize = AtomicUsize::new(0);
 
-/// Counts a computation. Everything that a hit avoids calls it.
+/// Counts a computation. Every function calls it, and a hit does not run the function.
 pub(crate) fn compute() {
     COMPUTED.fetch_add(1, Ordering::Relaxed);
 }
