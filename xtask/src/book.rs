@@ -1,4 +1,4 @@
-//! The book, built with a program that is fetched if need be.
+//! Builds the book, with a program that is fetched if needed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use crate::run::{Failure, ask, on_path, run};
 use crate::workspace::{self, cargo};
 
-/// The versions whose output has been looked at.
+/// The versions of mdBook whose output was checked.
 const VERSION: &str = "0.5";
 
-/// Builds the book and returns where it is.
+/// Builds the book, and returns its path.
 pub(crate) fn build() -> Result<String, Failure> {
     let (_, target) = workspace::load()?;
     let mdbook = provide(&target)?;
-    // Absolute: mdbook takes a relative one from the book's directory.
+    // An absolute path: mdbook resolves a relative one against the book's directory.
     let book = target.join("book").display().to_string();
     run(&mdbook, &["build", "docs", "--dest-dir", &book])?;
     Ok(format!("{book}/index.html"))
 }
 
-/// As a step of `ci`, which fetches nothing for it: links and code are tests anyway.
+/// Builds the book as a step of `ci`. It fetches no mdBook: tests check links and code anyway.
 pub(crate) fn step() -> Result<String, Failure> {
     let (_, target) = workspace::load()?;
     match found(&target) {
@@ -58,7 +58,7 @@ fn provide(target: &Path) -> Result<String, Failure> {
     found(target).ok_or_else(|| "mdbook was installed and does not run".into())
 }
 
-/// An mdbook of the right version: what an earlier run has installed, or else the machine's.
+/// Finds an mdbook of the right version: one that an earlier run installed, or else the machine's.
 fn found(target: &Path) -> Option<String> {
     let own = target.join("tools/bin/mdbook").display().to_string();
     let fits = |mdbook: &String| {
@@ -68,7 +68,7 @@ fn found(target: &Path) -> Option<String> {
     std::iter::once(own).chain(on_path("mdbook")).find(fits)
 }
 
-/// Of `mdbook v0.5.1`.
+/// Returns whether a version, such as `mdbook v0.5.1`, is the right one.
 fn is_right(version: &str) -> bool {
     let number = version.trim().trim_start_matches("mdbook ");
     number

@@ -1,12 +1,12 @@
-//! A browser to look at the load test's page with.
+//! A browser for the tests of the load test's page.
 
 use std::time::Duration;
 
 use crate::packages::install;
 use crate::run::{ask, on_path};
 
-/// As `loadtest/tests/page.rs` knows them, which this crate does not depend on to be built in no
-/// time.
+/// The names of browsers, as in `loadtest/tests/page.rs`. This crate does not depend on it, to
+/// build quickly.
 const NAMES: [&str; 4] = [
     "chromium",
     "chromium-browser",
@@ -19,7 +19,7 @@ pub(crate) fn provide() -> Option<String> {
     let named = std::env::var("CACHIFY_BROWSER").ok();
     let program = named.or_else(installed).or_else(|| {
         println!("Browser: none found, so installing one");
-        // A machine without a screen may be without a font.
+        // A machine without a screen may have no font.
         let done = install(&["chromium", "fonts-dejavu-core"], &["--cask", "chromium"]);
         done.then(installed).flatten()
     });

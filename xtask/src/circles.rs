@@ -64,7 +64,7 @@ struct Crate {
 struct Module {
     name: String,
     file: PathBuf,
-    /// Written out in its parent's file, of which it is a part.
+    /// Set if it is written in its parent's file, and so is a part of it.
     is_inline: bool,
     parent: usize,
     children: HashMap<String, usize>,
@@ -75,7 +75,7 @@ struct Module {
 
 struct Import {
     path: Vec<String>,
-    /// The name it has here; nothing for a glob.
+    /// The name in this module; `None` for a glob.
     name: Option<String>,
     exported: bool,
     line: usize,
@@ -159,7 +159,7 @@ impl Crate {
         Ok(at)
     }
 
-    /// Without the crate itself: `cached::read`.
+    /// Returns the path of a module without the crate, such as `cached::read`.
     fn name(&self, at: usize) -> String {
         let module = &self.modules[at];
         match (at, module.parent) {
@@ -200,7 +200,7 @@ impl Crate {
             let used: HashSet<&String> = module.words.iter().map(|word| &word.path[0]).collect();
             for import in &module.imports {
                 let to = self.resolve(at, &import.path, &mut Seen::new());
-                // A parent that only shows its child's items does not depend on them.
+                // A parent that only re-exports its child's items does not depend on them.
                 let shown = import.exported
                     && matches!(to, Some(Place::Item(to)) if self.is_below(to, at))
                     && !import.name.as_ref().is_some_and(|name| used.contains(name));
@@ -238,7 +238,8 @@ impl Crate {
         false
     }
 
-    /// Follows a path from module `from`, through re-exports; nothing if it leads out of the crate.
+    /// Follows a path from module `from`, through re-exports. Returns `None` if it leads out of the
+    /// crate.
     fn resolve(&self, from: usize, path: &[String], seen: &mut Seen) -> Option<Place> {
         let (first, mut rest) = path.split_first()?;
         let mut at = match first.as_str() {
@@ -259,7 +260,7 @@ impl Crate {
                 name => match self.look_up(at, name, rest.is_empty(), seen) {
                     Some(Place::Module(module)) => module,
                     Some(item) => return Some(item),
-                    // A macro of ours makes items that are not in the source.
+                    // A macro of this workspace makes items that are not in the source.
                     None => return Some(Place::Item(at)),
                 },
             };
@@ -279,7 +280,7 @@ impl Crate {
         let named = |import: &&Import| import.name.as_deref() == Some(name);
         let import = module.imports.iter().find(named);
         match import {
-            // `use redis::Cmd` in a crate with a module `redis` of its own ends here, too.
+            // `use redis::Cmd` in a crate that has its own module `redis` ends here, too.
             Some(import) if seen.insert((at, name.to_owned(), false)) => {
                 self.resolve(at, &import.path, seen)
             }
@@ -309,7 +310,7 @@ impl Module {
     }
 }
 
-/// The names that were looked up on the way, by module and by import or glob: some lead back.
+/// The names looked up so far, by module and by import or glob. Some lead back to each other.
 type Seen = HashSet<(usize, String, bool)>;
 
 /// The end of a path: a module, or an item of one.
@@ -319,7 +320,7 @@ enum Place {
     Item(usize),
 }
 
-/// Takes test modules, and methods for tests, out of a file.
+/// Removes test modules, and methods for tests, from a file.
 struct WithoutTests;
 
 impl VisitMut for WithoutTests {
@@ -343,7 +344,7 @@ impl VisitMut for WithoutTests {
     }
 }
 
-/// Of `#[cfg(test)]` and `#[cfg(all(test, ..))]`, not of `#[cfg(any(test, ..))]`.
+/// Matches `#[cfg(test)]` and `#[cfg(all(test, ..))]`, but not `#[cfg(any(test, ..))]`.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let text = attribute.meta.to_token_stream().to_string();
@@ -384,7 +385,7 @@ fn name_of(item: &Item) -> Option<String> {
     Some(name.to_string())
 }
 
-/// Gathers the imports of an item, those inside of functions included.
+/// Gathers the imports of an item, including those inside functions.
 struct Imports<'a>(&'a mut Vec<Import>);
 
 impl<'ast> Visit<'ast> for Imports<'_> {
@@ -427,7 +428,7 @@ impl Imports<'_> {
     }
 }
 
-/// Finds the paths in code, also in the arguments of macros; imports are not code.
+/// Finds the paths in code, including the arguments of macros. Imports do not count as code.
 fn words(tokens: TokenStream, found: &mut Vec<Word>) {
     let is = |token: &TokenTree, mark| match token {
         TokenTree::Punct(punct) => punct.as_char() == mark,
@@ -438,7 +439,7 @@ fn words(tokens: TokenStream, found: &mut Vec<Word>) {
     while let Some(token) = tokens.next() {
         match token {
             TokenTree::Ident(ident) => {
-                // In `impl Trait + use<'a>`, it is no import.
+                // In `impl Trait + use<'a>`, `use` is not an import.
                 if ident == "use" && !tokens.peek().is_some_and(|next| is(next, '<')) {
                     while tokens.next_if(|next| !is(next, ';')).is_some() {}
                     continue;
@@ -471,7 +472,7 @@ fn words(tokens: TokenStream, found: &mut Vec<Word>) {
     }
 }
 
-/// Modules that can all be reached from one another.
+/// Returns the groups of modules that can all be reached from one another.
 fn groups(edges: &Edges) -> Vec<BTreeSet<usize>> {
     let ends: BTreeSet<usize> = edges.keys().flat_map(|(from, to)| [*from, *to]).collect();
     let reach: BTreeMap<usize, BTreeSet<usize>> = ends
@@ -486,7 +487,7 @@ fn groups(edges: &Edges) -> Vec<BTreeSet<usize>> {
     groups.into_iter().filter(|group| group.len() > 1).collect()
 }
 
-/// The shortest circles of a group that have no import in common.
+/// Returns the shortest circles of a group that have no import in common.
 fn circles(edges: &Edges, group: &BTreeSet<usize>) -> Vec<Vec<(usize, usize)>> {
     let mut left = edges.clone();
     left.retain(|(from, to), _| group.contains(from) && group.contains(to));
@@ -513,7 +514,7 @@ fn circles(edges: &Edges, group: &BTreeSet<usize>) -> Vec<Vec<(usize, usize)>> {
     }
 }
 
-/// All that can be reached by at least one step, with the step before it.
+/// Returns everything that can be reached by at least one step, with the step before it.
 fn paths(edges: &Edges, within: &BTreeSet<usize>, start: usize) -> BTreeMap<usize, usize> {
     let mut before = BTreeMap::new();
     let mut queue = VecDeque::from([start]);
@@ -534,7 +535,7 @@ mod tests {
     use super::{Crate, circles, groups};
     use std::path::Path;
 
-    /// Circles in a crate of these files, as `a:1 b:2`.
+    /// Returns the circles in a crate of these files, as `a:1 b:2`.
     fn found(files: &[(&str, &str)]) -> Vec<String> {
         let source = |path: &Path| {
             let file = files.iter().find(|(name, _)| Path::new(name) == path);

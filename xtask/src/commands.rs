@@ -1,5 +1,5 @@
-//! The commands of READMEs and book, run in a clean clone as a reader would, and their output
-//! compared with what is printed there.
+//! Runs the commands of READMEs and book in a clean clone, as a reader would, and compares their
+//! output with the printed output.
 
 mod page;
 mod script;
@@ -15,7 +15,7 @@ use crate::run::{Failure, run};
 use crate::workspace;
 use page::Page;
 
-/// Pages that a reader goes through one after the other, in one shell.
+/// The pages that a reader follows one after the other, in one shell.
 fn sessions(root: &Path) -> Result<Vec<Vec<String>>, Failure> {
     let summary = root.join("docs/src/SUMMARY.md");
     let summary =
@@ -41,12 +41,12 @@ fn sessions(root: &Path) -> Result<Vec<Vec<String>>, Failure> {
     Ok(sessions)
 }
 
-/// Runs what takes seconds, in debug builds; or, with `all`, everything as it is written.
+/// Runs the commands that take seconds, in debug builds. With `all`, runs everything as written.
 pub(crate) fn check(all: bool) -> Result<String, Failure> {
     let start = Instant::now();
     let (_, target) = workspace::load()?;
-    // Outside of the workspace, or `cargo new` would make members of it; always the same, so that
-    // builds are found again.
+    // Outside of the workspace, so that `cargo new` adds no members to it. The path is always the
+    // same, so that later runs find earlier builds.
     let dir = std::env::temp_dir().join("cachify-commands");
     fs::remove_dir_all(&dir).ok();
     fs::create_dir_all(dir.join("out")).map_err(|error| error.to_string())?;
@@ -127,7 +127,7 @@ impl Session<'_> {
             .env("OUT", &self.out)
             .env("SERVER", self.server)
             .env("CARGO_TARGET_DIR", self.target)
-            // Cargo sets these for what it runs, and they would name the wrong package.
+            // Cargo sets these for its child processes, and they would name the wrong package.
             .env_remove("CARGO_MANIFEST_DIR")
             .env_remove("CACHIFY_URL")
             .status()
@@ -151,7 +151,7 @@ impl Session<'_> {
     }
 }
 
-/// In place of those that the pages name: another program may be there.
+/// Free ports in place of those that the pages name, which another program may use.
 fn free_ports() -> Result<Vec<(&'static str, String)>, Failure> {
     let listeners = script::PORTS.map(|port| (port, TcpListener::bind("127.0.0.1:0")));
     let mut ports = Vec::new();

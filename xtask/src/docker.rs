@@ -1,4 +1,4 @@
-//! Containers for the tests, with no registry in reach too.
+//! Containers for the tests, even if no registry is reachable.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,17 +8,16 @@ use crate::run::{Failure, ask, run};
 
 /// The image that [`build`] makes.
 const OWN: &str = "cachify-redis:local";
-/// As `redis_fixture::IMAGE`, which this crate does not depend on to be built in no time.
+/// The same as `redis_fixture::IMAGE`. This crate does not depend on it, to build quickly.
 const OFFICIAL: &str = "redis:7.2-bookworm";
 
-/// The version of the Docker engine, if one answers.
+/// Returns the version of the Docker engine, if one answers.
 pub(crate) fn engine() -> Option<String> {
     let format = ["version", "--format", "{{.Server.Version}}"];
     ask("docker", &format, Duration::from_secs(10)).map(|version| version.trim().to_owned())
 }
 
-/// Returns an image to test with: one that is here, else the official one, else one made of
-/// `server`.
+/// Returns an image to test with: a local one, else the official one, else one built from `server`.
 pub(crate) fn image(server: Option<String>) -> Result<String, Failure> {
     if let Ok(named) = std::env::var("CACHIFY_REDIS_IMAGE") {
         return Ok(named);
@@ -40,7 +39,7 @@ pub(crate) fn image(server: Option<String>) -> Result<String, Failure> {
     }
 }
 
-/// Builds an image of a server and the libraries it needs, nothing else.
+/// Builds an image with only a server and the libraries that it needs.
 pub(crate) fn build(server: Option<String>) -> Result<String, Failure> {
     let program = server.ok_or("no Redis on this machine to make an image of")?;
     let libraries = ask("ldd", &[&program], Duration::from_secs(10))
@@ -74,7 +73,7 @@ fn assemble(dir: &Path, program: &str, libraries: &[&str]) -> Result<(), Failure
     )
 }
 
-/// The files that `ldd` names.
+/// Returns the files that `ldd` names.
 fn paths(ldd: &str) -> Vec<&str> {
     ldd.split_whitespace()
         .filter(|word| word.starts_with('/'))

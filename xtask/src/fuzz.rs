@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: every target of `fuzz/`, for some time each.
+//! Runs every target of `fuzz/` for some time each: `cargo xtask fuzz`.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::run::{Failure, exists, run, run_with};
 use crate::workspace::cargo;
 
 const TARGETS: &[&str] = &["template", "envelope", "stored", "fields", "message"];
-/// The seconds for which each target runs, unless the command line says otherwise.
+/// The default time for each target, in seconds.
 const SECONDS: u32 = 60;
 
 pub(crate) fn run_all(seconds: Option<&str>) -> Result<String, Failure> {
@@ -21,8 +21,7 @@ pub(crate) fn run_all(seconds: Option<&str>) -> Result<String, Failure> {
         run(cargo(), &["install", "--locked", "cargo-fuzz"])?;
     }
     for target in TARGETS {
-        // The crates are free of `unsafe`, so that a sanitizer, which needs a nightly compiler,
-        // finds nothing.
+        // A sanitizer needs a nightly compiler, and finds nothing in crates without `unsafe`.
         let time = format!("-max_total_time={seconds}");
         let args = [
             "fuzz",
@@ -35,7 +34,7 @@ pub(crate) fn run_all(seconds: Option<&str>) -> Result<String, Failure> {
             "-rss_limit_mb=2048",
             "-print_final_stats=1",
         ];
-        // cargo-fuzz looks for its folder below the present one, wherever this was started.
+        // cargo-fuzz looks for `fuzz` below the current directory, which is the root.
         if !Path::new("fuzz/fuzz_targets")
             .join(format!("{target}.rs"))
             .is_file()

@@ -1,4 +1,4 @@
-//! Checks that must hold besides the tests.
+//! The checks that must pass besides the tests.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn circles() -> Result<String, Failure> {
     circles::check(&names.collect::<Vec<_>>())
 }
 
-/// Checks the folders whose prose has been edited.
+/// Checks the files and folders whose prose has been edited.
 fn prose() -> Result<String, Failure> {
     const DONE: &[&str] = &[
         "cachify-core/src/clock.rs",
@@ -76,7 +76,8 @@ fn doc() -> Result<String, Failure> {
     Ok(String::new())
 }
 
-/// Every feature of every published crate compiles alone and without a warning, and so does none.
+/// Checks that every published crate compiles without warnings, with each feature alone and with
+/// none.
 fn features() -> Result<String, Failure> {
     let (packages, _) = workspace::load()?;
     let mut checked = 0;
@@ -97,7 +98,7 @@ fn features() -> Result<String, Failure> {
 
 fn deny() -> Result<String, Failure> {
     let mut args = vec!["deny", "check", "bans", "licenses", "sources"];
-    // The database of advisories is on a code host, which not every machine reaches.
+    // The database of advisories is on a code host that not every machine can reach.
     let fetched = exists("cargo-deny")
         && ask(cargo(), &["deny", "fetch", "db"], Duration::from_mins(1)).is_some();
     if fetched {
@@ -112,7 +113,7 @@ fn deny() -> Result<String, Failure> {
 }
 
 fn machete() -> Result<String, Failure> {
-    // By its own name: below a `cargo run`, it would take `machete` for a folder.
+    // Run by its own name: below `cargo run`, `cargo machete` would take `machete` for a folder.
     optional("cargo-machete", "cargo-machete", &["."])
 }
 

@@ -1,4 +1,4 @@
-//! The workspace's own commands: `cargo xtask`.
+//! The commands of this workspace: `cargo xtask`.
 #![allow(clippy::print_stdout)]
 
 mod book;
@@ -100,7 +100,7 @@ fn command(args: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// Changes that are not committed yet are packaged too.
+/// Packages the published crates, including changes that are not committed yet.
 fn package() -> Result<String, Failure> {
     let (packages, _) = workspace::load()?;
     let mut args = vec!["package", "--allow-dirty"];

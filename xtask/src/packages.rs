@@ -1,10 +1,10 @@
-//! Programs from the system's own packages.
+//! Programs from the system's packages.
 
 use std::time::Duration;
 
 use crate::run::{ask, exists, run};
 
-/// Installs packages, where that needs no password.
+/// Installs packages if that needs no password.
 pub(crate) fn install(apt: &[&str], brew: &[&str]) -> bool {
     let root = ask("id", &["-u"], Duration::from_secs(5)).is_some_and(|id| id.trim() == "0");
     let sudo = || ask("sudo", &["-n", "true"], Duration::from_secs(5)).is_some();

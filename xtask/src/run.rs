@@ -10,12 +10,12 @@ pub(crate) type Failure = String;
 /// A step of a longer run: its name, and its work, which returns a remark for the summary.
 pub(crate) type Step = (&'static str, fn() -> Result<String, Failure>);
 
-/// Runs a command before the person's eyes.
+/// Runs a command with its output on the terminal.
 pub(crate) fn run(program: &str, args: &[&str]) -> Result<(), Failure> {
     run_with(program, args, &[])
 }
 
-/// The same with environment variables.
+/// Runs a command with environment variables, and its output on the terminal.
 pub(crate) fn run_with(program: &str, args: &[&str], envs: &[(&str, &str)]) -> Result<(), Failure> {
     let line = announce(program, args);
     let status = Command::new(program)
@@ -30,7 +30,7 @@ pub(crate) fn run_with(program: &str, args: &[&str], envs: &[(&str, &str)]) -> R
     }
 }
 
-/// Says what is about to run, and returns it.
+/// Prints the command, and returns it.
 pub(crate) fn announce(program: &str, args: &[&str]) -> String {
     let name = program.rsplit('/').next().unwrap_or(program);
     let line = format!("{name} {}", args.join(" "));
@@ -38,8 +38,8 @@ pub(crate) fn announce(program: &str, args: &[&str]) -> String {
     line
 }
 
-/// Returns the output of a command that succeeds within `limit`; nothing if it fails, hangs or does
-/// not exist.
+/// Returns the output of a command that succeeds within `limit`, or `None` if it fails, hangs or
+/// does not exist.
 pub(crate) fn ask(program: &str, args: &[&str], limit: Duration) -> Option<String> {
     let mut child = Command::new(program)
         .args(args)
@@ -80,7 +80,7 @@ pub(crate) fn on_path(program: &str) -> Option<String> {
         .map(|file| file.display().to_string())
 }
 
-/// Steps that are timed and summed up; the first failure ends them.
+/// Steps that are timed and summarized. The first failure ends them.
 #[derive(Default)]
 pub(crate) struct Steps {
     rows: Vec<(&'static str, Duration, Result<String, Failure>)>,
@@ -102,7 +102,7 @@ impl Steps {
         Ok(())
     }
 
-    /// One line per step: its time, and how it went.
+    /// Returns one line for each step, with its time and outcome.
     pub(crate) fn table(&self) -> String {
         let mut table = String::new();
         for (name, time, result) in &self.rows {

@@ -1,4 +1,4 @@
-//! Every test of the workspace, against a real Redis and a real browser.
+//! Runs every test of the workspace, against a real Redis and a real browser.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ struct Count {
     ignored: usize,
 }
 
-/// `cargo test` with arguments of the person's, and a Redis.
+/// Runs `cargo test` with the given arguments and a Redis.
 pub(crate) fn some(args: &[String]) -> Result<(), Failure> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut envs = match redis::provide()? {
@@ -39,8 +39,8 @@ pub(crate) fn some(args: &[String]) -> Result<(), Failure> {
     cargo_test(&args, &envs, &mut Count::default())
 }
 
-/// Runs everything: all packages, features, targets and doctests; containers too where an engine
-/// answers.
+/// Runs everything: all packages, features, targets and doctests. If a Docker engine answers, also
+/// tests containers.
 pub(crate) fn all() -> Result<String, Failure> {
     let start = Instant::now();
     let redis = redis::provide()?;
@@ -104,7 +104,7 @@ pub(crate) fn all() -> Result<String, Failure> {
     }
 }
 
-/// The image to test containers with, or nothing where containers cannot be tested.
+/// Returns the image to test containers with, or `None` if containers cannot be tested.
 fn image(redis: &Redis) -> Result<Option<String>, Failure> {
     let Some(version) = docker::engine() else {
         println!("Docker: no engine answers, so servers in containers are not tested here");
@@ -127,7 +127,7 @@ fn image(redis: &Redis) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Runs `cargo test` before the person's eyes and adds up what its runners say.
+/// Runs `cargo test` with its output on the terminal, and adds up the results of its runners.
 fn cargo_test(args: &[&str], envs: &[(&str, String)], count: &mut Count) -> Result<(), Failure> {
     let line = announce("cargo", args);
     let mut command = Command::new(workspace::cargo());
@@ -151,7 +151,8 @@ fn cargo_test(args: &[&str], envs: &[(&str, String)], count: &mut Count) -> Resu
 }
 
 impl Count {
-    /// Takes `test result: ok. 3 passed; 0 failed; 1 ignored; ...` and leaves other lines alone.
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; ...`, and ignores other
+    /// lines.
     fn add(&mut self, line: &str) {
         let Some(result) = line.trim_start().strip_prefix("test result: ") else {
             return;

@@ -1,4 +1,4 @@
-//! The cost of depending on an adapter: crates, the oldest compiler, and the time of a first build.
+//! The cost of an adapter: its dependencies, its oldest compiler, and the time of a first build.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::run::{Failure, ask, run};
 use crate::workspace::{self, cargo};
 
-/// One build for all: what is compiled differs a little from platform to platform.
+/// The platform that is counted everywhere, since dependencies differ a little between platforms.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 struct Adapter {
     name: &'static str,
-    /// The most crates that may come along beyond the framework's own, with default features.
+    /// The most crates that may be added to the framework's own, with default features.
     crates: usize,
-    /// The most that a cold build with us may take, in cold builds of the framework alone.
+    /// The most time for a cold build, in cold builds of the framework alone.
     build: f64,
 }
 
@@ -38,7 +38,7 @@ const ADAPTERS: [Adapter; 3] = [
     },
 ];
 
-/// As a step of `lint`: counts, and that README.md says what was counted.
+/// Counts as a step of `lint`, and checks that README.md has the same counts.
 pub(crate) fn count() -> Result<String, Failure> {
     let readme = fs::read_to_string("README.md").map_err(|error| error.to_string())?;
     let mut counted = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) fn count() -> Result<String, Failure> {
     ))
 }
 
-/// Builds each framework and each adapter from nothing, and compares.
+/// Builds each framework and each adapter from scratch, and compares the times.
 pub(crate) fn cold() -> Result<String, Failure> {
     let (_, target) = workspace::load()?;
     let dir = target.join("cold");
@@ -102,7 +102,7 @@ pub(crate) fn cold() -> Result<String, Failure> {
     }
 }
 
-/// Returns the packages that one is compiled of, itself included: `name v1.2.3`.
+/// Returns the packages that a package is compiled from, including itself: `name v1.2.3`.
 fn tree(package: &str, features: &[&str]) -> Result<BTreeSet<String>, Failure> {
     let args = [
         "tree",
@@ -123,7 +123,7 @@ fn tree(package: &str, features: &[&str]) -> Result<BTreeSet<String>, Failure> {
     Ok(crates(&printed))
 }
 
-/// Without what follows the version: `(proc-macro)`, a path, `(*)`.
+/// Removes everything after the version: `(proc-macro)`, a path, `(*)`.
 fn crates(printed: &str) -> BTreeSet<String> {
     printed
         .lines()
@@ -134,7 +134,7 @@ fn crates(printed: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The compiler that all published crates promise, if everything that they depend on does with it.
+/// Returns the compiler that all published crates promise, if all their dependencies support it.
 fn oldest_compiler() -> Result<String, Failure> {
     let args = ["metadata", "--format-version=1", "--all-features"];
     let printed = ask(cargo(), &args, Duration::from_mins(5));

@@ -12,7 +12,7 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) published: bool,
     pub(crate) features: Vec<String>,
-    /// The files where its library and programs begin.
+    /// The root files of its library and programs.
     pub(crate) roots: Vec<PathBuf>,
 }
 
@@ -24,21 +24,22 @@ impl Package {
     }
 }
 
-/// The Cargo that runs us, toolchain included.
+/// Returns the Cargo that runs this program, including its toolchain.
 pub(crate) fn cargo() -> &'static str {
     static CARGO: LazyLock<String> =
         LazyLock::new(|| std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     &CARGO
 }
 
-/// Asked when run, not when built: checkouts that share a build directory share this program.
+/// Returns the root of the workspace. Asks at run time, because checkouts that share a build
+/// directory share this program.
 pub(crate) fn root() -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR");
     let here = here.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     here.parent().map_or(here.clone(), Path::to_path_buf)
 }
 
-/// The packages of this workspace, and where it builds.
+/// Returns the packages of this workspace, and its build directory.
 pub(crate) fn load() -> Result<(Vec<Package>, PathBuf), Failure> {
     let output = Command::new(cargo())
         .args(["metadata", "--no-deps", "--format-version=1"])
@@ -56,7 +57,7 @@ pub(crate) fn load() -> Result<(Vec<Package>, PathBuf), Failure> {
 fn packages(metadata: &Value) -> Vec<Package> {
     let package = |value: &Value| Package {
         name: value["name"].as_str().unwrap_or_default().to_owned(),
-        // `publish = false` is an empty list of registries, anything goes is null.
+        // `publish = false` becomes an empty list of registries, and no restriction becomes null.
         published: value["publish"].as_array().is_none_or(|to| !to.is_empty()),
         features: value["features"]
             .as_object()

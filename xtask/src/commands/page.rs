@@ -3,21 +3,21 @@ use std::path::Path;
 
 use crate::run::Failure;
 
-/// A page's blocks, in order.
+/// The blocks of a page, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) blocks: Vec<Block>,
 }
 
-/// A fenced block that has to do with commands.
+/// A fenced block with commands or their output, or a comment about one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// `docs/src/page.md:12`
+    /// The place of the block: `docs/src/page.md:12`.
     pub(crate) place: String,
-    /// `sh`, `console` or `rust`; nothing for a comment by itself.
+    /// The language: `sh`, `console` or `rust`; empty for a comment alone.
     pub(crate) kind: String,
     pub(crate) lines: Vec<String>,
-    /// The comment before it, as in `<!-- try: serve -->`.
+    /// The comment before the block, as in `<!-- try: serve -->`.
     pub(crate) how: String,
 }
 
@@ -59,7 +59,7 @@ impl Page {
                 .strip_prefix("<!-- try: ")
                 .and_then(|rest| rest.strip_suffix(" -->"))
             {
-                // `FILE = PATH`: what the page has in parts, as a whole.
+                // `FILE = PATH` names the whole file that the page shows in parts.
                 match comment.split_once(" = ") {
                     Some((file, what)) => blocks.push(Block {
                         place: place(),
@@ -83,7 +83,7 @@ impl Page {
     }
 }
 
-/// The lines of `PATH` or `PATH:ANCHOR`, as mdBook has them.
+/// Returns the lines of `PATH` or `PATH:ANCHOR`, as mdBook does.
 fn expand(directory: &Path, include: &str) -> Result<Vec<String>, Failure> {
     let (path, anchor) = match include.split_once(':') {
         Some((path, anchor)) => (path, Some(anchor)),

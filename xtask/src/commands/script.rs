@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use super::page::{Block, Page};
 use crate::run::Failure;
 
-/// The ports that pages name.
+/// The ports that the pages name.
 pub(crate) const PORTS: [&str; 4] = ["8000", "8001", "8002", "6379"];
 
 /// Commands that take minutes.
 const LONG: [&str; 4] = ["cargo bench", "cargo test", "cargo xtask", "-p loadtest"];
 
-/// A shell script of what a reader types.
+/// A shell script of the commands that a reader types.
 pub(crate) struct Script {
     all: bool,
     text: String,
@@ -68,7 +68,7 @@ impl Script {
         Ok(())
     }
 
-    /// The first part of a page replaces a file, the next ones are added to it.
+    /// Writes a file. Its first part on a page replaces it, and later parts are appended.
     fn file(&mut self, file: &str, lines: &[String], is_first: bool) {
         let how = if is_first { ">" } else { ">>" };
         let _ = writeln!(
@@ -78,7 +78,7 @@ impl Script {
         );
     }
 
-    /// Each line is a program that goes on running until the next ones are started.
+    /// Starts each line as a program that runs until the next ones start.
     fn serve(&mut self, lines: &[String]) {
         let _ = writeln!(self.text, "stop");
         if lines.iter().any(|line| line.contains("6379")) {
@@ -104,7 +104,7 @@ impl Script {
                 continue;
             };
             match command.strip_suffix(" &") {
-                // Long enough for it to come first.
+                // Long enough for this program to start first.
                 Some(command) => {
                     let _ = writeln!(
                         self.text,
@@ -129,7 +129,7 @@ impl Script {
         Ok(())
     }
 
-    /// The whole, with `ports` in place of those that the pages name.
+    /// Returns the whole script, with `ports` in place of those that the pages name.
     pub(crate) fn text(&self, ports: &[(&str, String)]) -> String {
         let redis = "redis() { \"$SERVER\" --port 6379 --save '' >\"$OUT/redis\" 2>&1 & \
                      answers 6379 $! \"$OUT/redis\"; }\nREDIS_PORT=6379\n";
@@ -159,12 +159,12 @@ pub(crate) fn file_of(place: &str) -> String {
     place.replace(['/', ':'], "-")
 }
 
-/// As one word of a shell.
+/// Quotes a text as one word of a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Fails with the difference, apart from what differs each time.
+/// Fails with the difference between two outputs, ignoring parts that vary between runs.
 pub(crate) fn compare(expected: &str, printed: &str) -> Result<(), String> {
     let same = |text: &str| {
         text.lines()
@@ -180,7 +180,7 @@ pub(crate) fn compare(expected: &str, printed: &str) -> Result<(), String> {
     ))
 }
 
-/// Without hashes, fractions, and the seconds that an entry has left or is old.
+/// Removes hashes, fractions, and the seconds that an entry has left or is old.
 fn masked(line: &str) -> String {
     let line = line.trim_end();
     let mut masked = String::new();
