@@ -302,7 +302,7 @@ const fn is_human(encoding: Encoding) -> bool {
     }
 }
 
-/// Leaves out the message of the type's `Serialize`, which may contain the value.
+/// Returns an error without the message of the type's `Serialize`, which may contain the value.
 fn not_encoded<T>() -> Error {
     Error::new(
         ErrorKind::Codec,

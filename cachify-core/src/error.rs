@@ -179,7 +179,7 @@ impl Error {
         self
     }
 
-    /// Turns the refusal of a lock into that of run-once.
+    /// Turns the refusal of a lock into that of once.
     #[must_use]
     pub(crate) fn of_once(mut self) -> Self {
         if self.kind() == ErrorKind::Held {

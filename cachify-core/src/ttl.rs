@@ -27,7 +27,7 @@ impl Ttl {
     /// Never expires: the entry stays until it is reset, replaced or evicted.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// Is not stored.
+    /// Zero: the value is not stored.
     pub const ZERO: Self = Self(0);
 
     /// The longest time, 200 years, which a server's clock in milliseconds can still add to the

@@ -150,7 +150,7 @@ impl<R> HoldRules<R> {
         Ok(output)
     }
 
-    /// Acquires a lock or run-once, and leaves its release to the handler.
+    /// Acquires the key of a lock or of once, and leaves its release to the handler.
     ///
     /// # Errors
     ///

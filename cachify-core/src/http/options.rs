@@ -95,9 +95,9 @@ macro_rules! __cachify_cache_options {
 ///
 /// | group | options |
 /// |---|---|
-/// | `hold` | those of all routes |
-/// | `wait` | for a route whose requests can wait |
-/// | `locked`, `running`, `full` | the answer while a lock, run-once or pool is contended |
+/// | `hold` | the options of all routes |
+/// | `wait` | the wait, for routes whose requests can wait |
+/// | `locked`, `running`, `full` | the response while a lock, once or a pool is contended |
 /// | `body` | reading bodies; needs a `fn body(self, impl FnOnce(&mut BodyRules)) -> Self` |
 #[doc(hidden)]
 #[macro_export]

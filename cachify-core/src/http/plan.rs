@@ -117,10 +117,11 @@ pub struct Plan(pub(super) Step);
 
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Run the inner service.
+    /// Calls the inner service.
     Forward(Fwd),
-    /// Run the inner service, and reset the key unless it answers with an error.
+    /// Calls the inner service, and resets the key unless the response is an error.
     Change(Key),
+    /// Looks for a stored response.
     Look(Look),
 }
 

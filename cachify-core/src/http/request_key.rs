@@ -113,8 +113,8 @@ impl RequestKey {
             .any(|name| matches!(RequestPart::of(name), RequestPart::Path(_)))
     }
 
-    /// Renders the key of a request whose route does not run without it. Wildcards are decoded, as
-    /// handlers see them, so that a handler can make the same key.
+    /// Renders the key of a request, for a route that must not run without one. Wildcards are
+    /// decoded, as handlers see them, so that a handler can make the same key.
     ///
     /// # Errors
     ///

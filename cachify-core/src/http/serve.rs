@@ -1,4 +1,4 @@
-//! The way of one request through the cache.
+//! The path of one request through the cache.
 
 use std::borrow::Cow;
 use std::convert::Infallible;

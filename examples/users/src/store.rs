@@ -158,7 +158,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the database fails. The user is unchanged then.
+    /// Returns an error if the database fails. The user is unchanged then.
     ///
     /// # Cancel safety
     ///
