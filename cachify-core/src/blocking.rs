@@ -1,15 +1,15 @@
-//! Feature `blocking`: cachify in functions that are not async.
+//! Support for functions that are not async (feature `blocking`).
 //!
-//! The caller's thread runs the function's body and waits; timers, connections and renewals run on
-//! a thread of their own. So a synchronous function works with and without a tokio runtime around
-//! it.
+//! The caller's thread runs the function's body and waits, while timers, connections and renewals
+//! run on a separate thread. A synchronous function therefore works both inside and outside a tokio
+//! runtime.
 //!
-//! | called | |
+//! | call | result |
 //! |---|---|
-//! | without a runtime, or through `tokio::task::spawn_blocking` | works |
-//! | by a task of a multi-thread runtime | works; another thread takes the worker's tasks over, as by `block_in_place` |
-//! | by a task of a current-thread runtime, over memory | works; all other tasks stand still meanwhile |
-//! | the same, over a connection that this runtime drives | fails: the answer cannot arrive while the thread is blocked |
+//! | outside a runtime, or through `tokio::task::spawn_blocking` | works |
+//! | in a task of a multi-thread runtime | works; another thread takes over the worker's tasks, as with `block_in_place` |
+//! | in a task of a current-thread runtime, over memory | works; all other tasks of the runtime stop meanwhile |
+//! | in a task of a current-thread runtime, over a connection that this runtime drives | fails: the answer cannot arrive while the thread is blocked |
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -24,17 +24,17 @@ use tokio::task::block_in_place;
 
 use crate::runtime::blocked::{Blocked, runtime};
 
-/// Waits for `future` on this thread.
+/// Runs `future` to completion on this thread.
 ///
 /// Unlike tokio's `block_on`, it may be called anywhere. On the only thread of a current-thread
-/// runtime it keeps all tasks from running, those included that `future` waits for: an operation
-/// that waits for a connection of that runtime fails with
-/// [`Configuration`](crate::ErrorKind::Configuration). Use `tokio::task::spawn_blocking` there, or
-/// an `async fn`.
+/// runtime, however, it stops all tasks of that runtime, even those that `future` waits for. An
+/// operation that waits for a connection of that runtime fails with
+/// [`Configuration`](crate::ErrorKind::Configuration). Use `tokio::task::spawn_blocking` or an
+/// `async fn` there.
 ///
 /// # Panics
 ///
-/// If the operating system refuses a thread, at the first call.
+/// If the operating system refuses to start the thread, which the first call does.
 ///
 /// # Examples
 ///
@@ -47,7 +47,7 @@ use crate::runtime::blocked::{Blocked, runtime};
 /// # Ok::<(), cachify_core::Error>(())
 /// ```
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    // A call within a call finds the runtime of this module, and is part of the outer one.
+    // A nested call finds the runtime of this module, and is part of the outer call.
     let around = Handle::try_current().ok();
     let Some(around) = around.filter(|around| around.id() != runtime().id()) else {
         return wait(future);
@@ -57,24 +57,24 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     if flavor == RuntimeFlavor::CurrentThread {
         return wait(future);
     }
-    // What this thread wakes would otherwise stay in the worker's own slot, out of the reach of
-    // other workers.
+    // Without `block_in_place`, a task that this thread wakes would stay in the worker's own slot,
+    // where other workers cannot take it.
     let mut future = Some(future);
     let waited = catch_unwind(AssertUnwindSafe(|| {
         block_in_place(|| future.take().map(wait))
     }));
     match (waited, future) {
         (Ok(Some(output)), _) => output,
-        // In a `LocalSet`, tokio refuses by a panic.
+        // In a `LocalSet`, `block_in_place` panics before it takes the future.
         (_, Some(future)) => wait(future),
         (Err(panic), None) => resume_unwind(panic),
-        (Ok(None), None) => unreachable!("it is taken once"),
+        (Ok(None), None) => unreachable!("the future is taken once"),
     }
 }
 
 fn wait<F: Future>(future: F) -> F::Output {
     let _runtime = runtime().enter();
-    // A budget that a surrounding task has used up would never be filled again here.
+    // A cooperative budget that the surrounding task has used up would never be refilled here.
     let mut future = pin!(tokio::task::unconstrained(future));
     let wake = Arc::new(Unpark {
         thread: thread::current(),
@@ -86,8 +86,8 @@ fn wait<F: Future>(future: F) -> F::Output {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return output;
         }
-        // A call within the future parks the same thread, and may use up the token that was meant
-        // for this one.
+        // A nested call within the future parks the same thread, and may consume the wake-up that
+        // was meant for this call.
         while !wake.woken.swap(false, Ordering::Acquire) {
             thread::park();
         }
@@ -135,6 +135,6 @@ mod tests {
             done.send(told.is_ok()).unwrap();
         });
         let outcome = outcome.recv_timeout(Duration::from_secs(10));
-        assert!(outcome.expect("nobody waits for ever"));
+        assert!(outcome.expect("the calls end"));
     }
 }

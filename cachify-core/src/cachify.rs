@@ -1,4 +1,4 @@
-//! The handle, and how to get one.
+//! The public handle and its builder.
 
 mod builder;
 mod handle;

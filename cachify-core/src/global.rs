@@ -1,4 +1,5 @@
-//! The handle that a macro without `with = ..` uses: that of the scope, else the global one.
+//! The current handle, which macros without `with = ..` use: the handle of the scope, or else the
+//! global one.
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -11,13 +12,13 @@ tokio::task_local! {
     static SCOPE: Cachify;
 }
 
-/// Makes `cachify` the handle of every function whose macro names none, in the whole program.
+/// Makes `cachify` the handle of every function in the program whose macro does not name one.
 ///
-/// Tests that run side by side want a handle each: see [`Cachify::scope`].
+/// Tests that run in parallel should use a handle each; see [`Cachify::scope`].
 ///
 /// # Errors
 ///
-/// [`Configuration`](ErrorKind::Configuration) when called a second time: the first handle stays.
+/// [`Configuration`](ErrorKind::Configuration) if called a second time; the first handle stays.
 ///
 /// # Examples
 ///
@@ -33,16 +34,17 @@ pub fn init(cachify: Cachify) -> Result<(), Error> {
     GLOBAL.set(cachify).map_err(|_| {
         Error::new(
             ErrorKind::Configuration,
-            "`init` was called before, and its handle stays: call it once, or use `Cachify::scope` for a part of the program",
+            "`init` was called before, and its handle stays: call it once, or use \
+             `Cachify::scope` for a part of the program",
         )
     })
 }
 
 impl Cachify {
-    /// Runs `future` with this as the handle of every function whose macro names none.
+    /// Runs `future` with this handle as the one of every function whose macro does not name one.
     ///
-    /// It holds for `future` and all that it awaits, but not for tasks that it spawns: give those a
-    /// scope of their own.
+    /// The scope covers `future` and everything it awaits, but not the tasks that it spawns; give
+    /// those a scope of their own.
     ///
     /// # Examples
     ///
@@ -59,12 +61,13 @@ impl Cachify {
     ///
     /// # Cancel safety
     ///
-    /// As safe as `future`.
+    /// As for `future`.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         SCOPE.scope(self.clone(), future)
     }
 
-    /// Runs `work` as [`scope`](Self::scope) does: for functions that are not async.
+    /// Runs `work` with this handle as the current one. This is [`scope`](Self::scope) for
+    /// functions that are not async.
     ///
     /// # Examples
     ///
@@ -77,14 +80,14 @@ impl Cachify {
         SCOPE.sync_scope(self.clone(), work)
     }
 
-    /// Returns the handle of the [`scope`](Self::scope) that this runs in, else the one given to
-    /// [`init`].
+    /// Returns the current handle: the one of the surrounding [`scope`](Self::scope), or else the
+    /// one given to [`init`].
     pub fn current() -> Option<Self> {
         with(Self::clone)
     }
 }
 
-/// Gives `work` the current handle without a clone; `None` if there is none.
+/// Calls `work` with the current handle, without a clone. Returns `None` if there is no handle.
 fn with<T>(work: impl FnOnce(&Cachify) -> T) -> Option<T> {
     let mut work = Some(work);
     let scoped = SCOPE.try_with(|cachify| work.take().map(|work| work(cachify)));
@@ -94,16 +97,17 @@ fn with<T>(work: impl FnOnce(&Cachify) -> T) -> Option<T> {
     }
 }
 
-/// Gives `work` the current handle.
+/// Calls `work` with the current handle.
 ///
 /// # Panics
 ///
-/// If there is none.
+/// If there is no current handle.
 pub(crate) fn with_current<T>(work: impl FnOnce(&Cachify) -> T) -> T {
     with(work).unwrap_or_else(|| {
         panic!(
-            "no cachify handle: call `init(cachify)` when the program starts, run this inside of `cachify.scope(..)` \
-             (a spawned task does not inherit one), or name a handle in the macro: `with = ..`"
+            "no cachify handle: call `init(cachify)` when the program starts, run this inside \
+             `cachify.scope(..)` (a spawned task does not inherit the scope), or name a handle in \
+             the macro: `with = ..`"
         )
     })
 }

@@ -1,4 +1,4 @@
-//! Locks, run-once and pools: a key with one or several holders.
+//! Locks, run-once and pools: keys with one or several holders.
 
 pub(crate) mod hold;
 mod lock;

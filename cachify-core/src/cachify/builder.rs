@@ -1,4 +1,4 @@
-//! Builds handles.
+//! The builder of a handle.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::engine::Settings;
 use crate::key::Prefix;
 use crate::{Error, ErrorKind, IntoTime, Ttl};
 
-/// Builds a [`Cachify`]. Without a backend named, it is this process's memory.
+/// Builds a [`Cachify`]. The default backend is this process's memory.
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ pub struct CachifyBuilder {
     allow_evicting_locks: bool,
     #[cfg_attr(
         not(feature = "redis"),
-        allow(dead_code, reason = "only Redis shows it")
+        allow(dead_code, reason = "only Redis names its connections")
     )]
     client_name: Option<String>,
     #[cfg(feature = "redis")]
@@ -93,24 +93,24 @@ impl Default for CachifyBuilder {
 }
 
 impl Cachify {
-    /// Starts to build a handle.
+    /// Returns a builder with the default settings.
     pub fn builder() -> CachifyBuilder {
         CachifyBuilder::default()
     }
 
-    /// Connects to where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or
-    /// `unix://`.
+    /// Connects to the backend that `url` names: `memory://`, `redis://`, `rediss://` (feature
+    /// `tls`) or `unix://`.
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if the URL is not understood or the server is
-    /// not fit for use, with the fix; [`Unavailable`](ErrorKind::Unavailable) or
-    /// [`Timeout`](ErrorKind::Timeout) if it cannot be reached. To start while it is away, use
-    /// [`CachifyBuilder::connect_lazy`].
+    /// [`Configuration`](ErrorKind::Configuration) if the URL is not valid or the server is not fit
+    /// for use; the message names the fix. [`Unavailable`](ErrorKind::Unavailable) or
+    /// [`Timeout`](ErrorKind::Timeout) if the server cannot be reached. To start while the server
+    /// is away, use [`CachifyBuilder::connect_lazy`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves nothing behind.
+    /// Safe: dropping the future leaves nothing behind.
     ///
     /// # Examples
     ///
@@ -127,8 +127,8 @@ impl Cachify {
         Self::builder().url(url).connect().await
     }
 
-    /// Makes a handle over this process's memory, with the defaults: at most 100 000 entries and
-    /// 256 MiB, which live for 5 minutes. Each call makes a new and empty one.
+    /// Creates a handle over this process's memory, with the default settings: at most 100 000
+    /// entries and 256 MiB, and a time to live of 5 minutes. Each call creates a new, empty memory.
     pub fn memory() -> Self {
         Self::over(
             Arc::new(Memory::default()),
@@ -153,66 +153,69 @@ impl CachifyBuilder {
         self.url(url)
     }
 
-    /// Keeps everything where `url` says: `memory://`, `redis://`, `rediss://` (feature `tls`) or
-    /// `unix://`.
+    /// Keeps everything in the backend that `url` names: `memory://`, `redis://`, `rediss://`
+    /// (feature `tls`) or `unix://`.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.backend_choice = BackendChoice::Url(url.into());
         self
     }
 
-    /// Keeps everything in a backend of your own, which several handles may share. What configures
-    /// a backend of ours, such as [`prefix`](Self::prefix) and [`capacity`](Self::capacity), does
-    /// not reach it: handles that share it share its keys, unless
-    /// [`with_prefix`](Cachify::with_prefix) made them.
+    /// Keeps everything in a backend of your own, which several handles may share.
+    ///
+    /// Settings of the built-in backends, such as [`prefix`](Self::prefix) and
+    /// [`capacity`](Self::capacity), have no effect on it. Handles that share a backend therefore
+    /// share its keys, unless they were made by [`with_prefix`](Cachify::with_prefix).
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.backend_choice = BackendChoice::Backend(backend);
         self
     }
 
-    /// Sets the prefix of all names in Redis, so that several programs can share a server. Default
-    /// `cachify`; one or more of letters, digits and `_.:-`, or else connecting fails with
+    /// Sets the prefix of all names in Redis, so that several programs can share a server. Default:
+    /// `cachify`.
+    ///
+    /// A prefix consists of one or more letters, digits and `_.:-`; otherwise connecting fails with
     /// [`Configuration`](ErrorKind::Configuration).
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Sets the name of this process as a lock's owner. Default: the process's id.
+    /// Sets the name of this process as the owner of a lock. Default: `pid-` and the process id.
     pub fn owner(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Sets the default time to live of entries. Default: 5 minutes. Counted in
-    /// milliseconds; [`Ttl::NEVER`] keeps them until they are reset.
+    /// Sets the default time to live of entries, to the millisecond. Default: 5 minutes.
+    /// [`Ttl::NEVER`] keeps entries until they are reset.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn default_ttl(mut self, ttl: impl IntoTime<Ttl>) -> Self {
         self.default_ttl = ttl.time();
         self
     }
 
-    /// Sets the default time to live of locks and permits without renewal, which is how long a dead
-    /// process blocks the others. Default: 30 s; at least 1 s.
+    /// Sets the default time to live of locks and permits: how long a dead process blocks the
+    /// others. Default: 30 s; at least 1 s.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn lock_ttl(mut self, ttl: impl IntoTime<Duration>) -> Self {
         self.lock_ttl = ttl.time();
         self
     }
 
-    /// Sets the most time that a call may lose to a failing backend, over all its requests. Default
-    /// 250 ms; at least 1 ms, at most an hour.
+    /// Sets the most time that one call may lose to a failing backend, over all its requests.
+    /// Default: 250 ms; at least 1 ms, at most 1 hour.
     ///
-    /// A backend that is farther away than a few milliseconds, or that stores large values, needs
-    /// more: an answer that takes longer counts as a failure, and three in a row open the
-    /// circuit breaker until the backend answers a probe.
+    /// Choose more for a backend that is more than a few milliseconds away, or that stores large
+    /// values. An answer that takes longer counts as a failure, and three failures in a row open
+    /// the circuit breaker until the backend answers a probe.
     pub fn backend_timeout(mut self, timeout: Duration) -> Self {
         self.backend_timeout = timeout;
         self
@@ -221,37 +224,37 @@ impl CachifyBuilder {
     /// Sets how long a cached call waits for another caller's computation of the same key before it
     /// may compute too. Default: 30 s, at most 100 years.
     ///
-    /// Choose more time than the slowest computation takes. One caller starts when that time has
-    /// passed, two more when it has passed again, then four, and so on; see
-    /// [`Cached`](crate::Cached). No caller waits longer than 16 times that.
+    /// Choose more time than the slowest computation takes. One caller starts after this time, two
+    /// more after the same time again, then four, and so on; see [`Cached`](crate::Cached). No
+    /// caller waits for longer than 16 times this time.
     pub fn compute_wait(mut self, wait: Duration) -> Self {
         self.compute_wait = wait;
         self
     }
 
-    /// Sets how values are encoded for Redis. Default: [`Encoding::MessagePack`].
+    /// Sets the encoding of values in Redis. Default: [`Encoding::MessagePack`].
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
         self
     }
 
-    /// Sets the most entries that the memory backend keeps; the least used ones are evicted first.
-    /// Default: 100 000, at least 1.
+    /// Sets the most entries that the memory backend keeps. The least used entries are evicted
+    /// first. Default: 100 000; at least 1.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.memory = self.memory.capacity(entries);
         self
     }
 
-    /// Sets the most bytes that the entries of the memory backend take, by an estimate; the least
-    /// used ones are evicted first. Default: 256 MiB. See
+    /// Sets the most bytes that the entries of the memory backend take, by an estimate. The least
+    /// used entries are evicted first. Default: 256 MiB. See
     /// [`MemoryBuilder::capacity_bytes`](crate::backend::memory::MemoryBuilder::capacity_bytes).
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.memory = self.memory.capacity_bytes(bytes);
         self
     }
 
-    /// Allows locks and pools on a server whose `maxmemory-policy` may evict them, at the price
-    /// that two may hold one lock.
+    /// Allows locks and pools on a server whose `maxmemory-policy` may evict them. If it does, two
+    /// callers may hold one lock. Default: such a server's locks and pools are refused.
     #[cfg(feature = "redis")]
     pub fn allow_evicting_locks(mut self) -> Self {
         self.allow_evicting_locks = true;
@@ -294,8 +297,8 @@ impl CachifyBuilder {
         self
     }
 
-    /// Presents these certificates, the client's own first, with their private key, if a
-    /// `rediss://` server asks for them.
+    /// Presents these certificates, the client's own first, and their private key to a `rediss://`
+    /// server that asks for them.
     #[cfg(feature = "tls")]
     pub fn tls_identity(
         mut self,
@@ -306,7 +309,7 @@ impl CachifyBuilder {
         self
     }
 
-    /// Reads the time from `clock`: for tests.
+    /// Reads the time from `clock`, so that tests can control it.
     #[cfg(any(test, feature = "testing"))]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -317,13 +320,13 @@ impl CachifyBuilder {
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if a setting or the server cannot work, with the
-    /// fix; [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the
-    /// server cannot be reached within 5 s.
+    /// [`Configuration`](ErrorKind::Configuration) if a setting is not valid or the server is not
+    /// fit for use; the message names the fix. [`Unavailable`](ErrorKind::Unavailable) or
+    /// [`Timeout`](ErrorKind::Timeout) if the server cannot be reached within 5 s.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves nothing behind.
+    /// Safe: dropping the future leaves nothing behind.
     ///
     /// # Examples
     ///
@@ -352,13 +355,15 @@ impl CachifyBuilder {
         Ok(cachify)
     }
 
-    /// Makes a handle that connects when it is first used, so that a program can start while its
-    /// Redis is down. Nothing is checked before: a server that is not fit for use shows in the
-    /// first calls, as errors and in the log.
+    /// Creates a handle that connects when it is first used, so that a program can start while its
+    /// Redis is down.
+    ///
+    /// The server is not checked here. If it is not fit for use, the first calls report that, in
+    /// their errors and in the log.
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if a setting cannot work.
+    /// [`Configuration`](ErrorKind::Configuration) if a setting is not valid.
     pub fn connect_lazy(self) -> Result<Cachify, Error> {
         let settings = self.settings();
         if self.lock_ttl < Duration::from_secs(1) {
@@ -421,7 +426,8 @@ impl CachifyBuilder {
     fn remote(&self, _: &str, _: &Node) -> Result<Arc<dyn Backend>, Error> {
         Err(Error::new(
             ErrorKind::Configuration,
-            "the URL names a server, but cachify was built without its feature `redis`; turn it on or use `memory://`",
+            "the URL names a server, but cachify was built without its feature `redis`; turn it on or \
+             use `memory://`",
         ))
     }
 
@@ -430,12 +436,12 @@ impl CachifyBuilder {
             prefix: self.prefix.clone(),
             default_ttl: self.default_ttl,
             lock_ttl: self.lock_ttl,
-            // None, and retries would never rest; forever, and they would have no time in which to
-            // come.
+            // With a timeout of zero, retries would never pause; with an endless one, they would
+            // never come.
             backend_timeout: self
                 .backend_timeout
                 .clamp(Duration::from_millis(1), Duration::from_hours(1)),
-            // What the clock can add to the present.
+            // A longer time could overflow the clock.
             compute_wait: self.compute_wait.min(Duration::from_hours(24 * 366 * 100)),
             encoding: self.encoding,
         }
@@ -444,7 +450,7 @@ impl CachifyBuilder {
 
 impl fmt::Debug for CachifyBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the URL: it may hold a password.
+        // The URL is left out: it may hold a password.
         f.debug_struct("CachifyBuilder")
             .field("prefix", &self.prefix)
             .field("default_ttl", &self.default_ttl)

@@ -1,4 +1,4 @@
-//! The handle.
+//! The public handle.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,19 +18,18 @@ use crate::slot::waiting::Lines;
 use crate::slot::{Lock, Once, Pool};
 use crate::{Error, Key, Keys};
 
-/// A handle to entries, locks and pools: cheap to clone, safe to share.
+/// A handle to entries, locks and pools. It is cheap to clone and safe to share.
 ///
-/// All clones are one handle. When the last one is dropped, with all that
-/// [`with_prefix`](Self::with_prefix) made of them and the last guard and permit, its background
-/// tasks end.
+/// Clones share everything. The background tasks end when the last clone is dropped, along with all
+/// handles that [`with_prefix`](Self::with_prefix) made and all guards and permits.
 #[derive(Clone)]
 pub struct Cachify {
     pub(crate) inner: Arc<Inner>,
-    /// `None`: the one that the handle was built with.
+    /// The prefix of this handle; `None` is the prefix that the handle was built with.
     pub(crate) prefix: Option<Prefix>,
 }
 
-/// What all clones of a handle share.
+/// The state that all clones of a handle share.
 pub(crate) struct Inner {
     pub(crate) engine: Arc<Engine>,
     pub(crate) entries: Arc<Entries>,
@@ -38,22 +37,22 @@ pub(crate) struct Inner {
 }
 
 impl Cachify {
-    /// Makes a handle whose keys begin with `prefix`: its entries, locks and pools never meet those
-    /// of another prefix.
+    /// Returns a handle whose keys begin with `prefix`. Its entries, locks and pools never collide
+    /// with those of another prefix.
     ///
-    /// It costs a look-up, so that a handle can be made for each request of a tenant. Everything
-    /// but the names is shared: the connections to the server, the circuit breaker, the settings,
-    /// the capacity of memory and the background tasks. Handles with the same prefix share their
-    /// entries and locks, in this process and in others, however they were made:
-    /// [`CachifyBuilder::prefix`](crate::CachifyBuilder::prefix) names the same place.
+    /// The call is cheap enough to make a handle for each request of a tenant. Both handles share
+    /// the connections to the server, the circuit breaker, the settings, the capacity of memory and
+    /// the background tasks. Handles of the same prefix share their entries and locks, in this
+    /// process and in others, even if one of them got its prefix from
+    /// [`CachifyBuilder::prefix`](crate::CachifyBuilder::prefix).
     ///
-    /// The prefix takes the place of the one that this handle has; it is not appended to it. A user
-    /// of Redis with limited rights needs `~PREFIX:*` and `&PREFIX:*` for each prefix.
+    /// The new prefix replaces the prefix of this handle; it is not appended to it. A Redis user
+    /// with limited rights needs `~PREFIX:*` and `&PREFIX:*` for each prefix.
     ///
     /// # Errors
     ///
-    /// [`Configuration`](crate::ErrorKind::Configuration) if the prefix is not one or more of
-    /// letters, digits and `_.:-`.
+    /// [`Configuration`](crate::ErrorKind::Configuration) if the prefix does not consist of one or
+    /// more letters, digits and `_.:-`.
     ///
     /// # Examples
     ///
@@ -81,7 +80,7 @@ impl Cachify {
         })
     }
 
-    /// Starts a cached read (or write) of `key`.
+    /// Starts a cached read or write of `key`.
     ///
     /// # Examples
     ///
@@ -102,12 +101,13 @@ impl Cachify {
         Cached::new(&self.inner.entries, self.own(key).into_owned())
     }
 
-    /// Makes a lock on `key`. Of all callers that share the backend, one holds it at a time.
+    /// Returns the lock of `key`. At most one of all callers that share the backend holds it at a
+    /// time.
     ///
-    /// It is a lease: a holder who dies, hangs or is cut off loses it when its time to live ends,
-    /// so that others can go on. A holder who lives renews it, and [learns](crate::Guard::lost)
-    /// when it cannot. What must not happen twice in any case is protected by the [fencing
-    /// token](crate::Guard::fencing_token).
+    /// The lock is a lease: a holder that dies, hangs or is cut off loses it when its time to live
+    /// ends, so that other callers can go on. A live holder renews the lock, and
+    /// [learns](crate::Guard::lost) when that fails. Where two holders at once would do harm, use
+    /// the [fencing token](crate::Guard::fencing_token) too.
     ///
     /// # Examples
     ///
@@ -131,10 +131,10 @@ impl Cachify {
         Lock(self.request(SlotKind::Lock, key, 1))
     }
 
-    /// Makes a handle that runs work unless another caller is running it at the same moment, in any
-    /// process.
+    /// Returns a handle that runs work unless another caller, in any process, is running the same
+    /// key.
     ///
-    /// It uses the [lock](Self::lock) of the same key, without waiting for it.
+    /// It uses the [lock](Self::lock) of `key`, without waiting for it.
     ///
     /// # Examples
     ///
@@ -148,7 +148,7 @@ impl Cachify {
     ///
     ///     match cachify.once(&key).run(async { "sent" }).await? {
     ///         Some(done) => assert_eq!(done, "sent"),
-    ///         None => println!("another caller is at it"),
+    ///         None => println!("another caller is running it"),
     ///     }
     ///     Ok(())
     /// }
@@ -157,10 +157,10 @@ impl Cachify {
         Once(self.lock(key))
     }
 
-    /// Makes a pool of `max` permits on `key`, for all callers that share the backend together.
+    /// Returns the pool of `key`, with `max` permits for all callers that share the backend.
     ///
-    /// Each caller brings its own `max`; a caller with a smaller one waits until fewer permits are
-    /// out. Pools and locks never meet, even under one key.
+    /// Each caller gives its own `max`; a caller that gives a smaller one waits until fewer permits
+    /// are in use. A pool and a lock never collide, even under the same key.
     ///
     /// # Examples
     ///
@@ -183,26 +183,28 @@ impl Cachify {
         Pool(self.request(SlotKind::Pool, key, max))
     }
 
-    /// Removes the entry, as if it had never been cached: no read that starts after this returned
-    /// `Ok`, in any process, returns a value whose computation started before.
+    /// Removes the entry, as if it had never been cached.
     ///
-    /// Takes one key or [several](Keys). Several are reset at the same time, up to 128 at once, and
-    /// a reset that fails does not keep the others from happening.
+    /// After this has returned `Ok`, no read that starts later, in any process, returns a value
+    /// whose computation started before the reset.
+    ///
+    /// It takes one key or [several](Keys). Several keys are reset concurrently, up to 128 at a
+    /// time, and a reset that fails does not stop the others.
     ///
     /// # Errors
     ///
-    /// [`Unconfirmed`](crate::ErrorKind::Unconfirmed) if the backend did not acknowledge it within
-    /// the backend timeout. It is then retried until it is, and this process reads past the
-    /// backend's copy of the key meanwhile; other processes may still see the old value.
-    /// [`NotQueued`](crate::ErrorKind::NotQueued) if there are too many such resets already (10 000
-    /// keys): reset again later; or if the handle was closed.
+    /// [`Unconfirmed`](crate::ErrorKind::Unconfirmed) if the backend did not acknowledge the reset
+    /// within the backend timeout. The reset is then retried until it is acknowledged. Meanwhile
+    /// this process ignores the backend's copy of the entry, but other processes may still see the
+    /// old value. [`NotQueued`](crate::ErrorKind::NotQueued) if the reset is not retried, because
+    /// 10 000 keys wait for a retry already (reset again later), or because the handle was closed.
     ///
-    /// Of several resets, the error says how many were not acknowledged, and names their templates.
-    /// It is `NotQueued` if at least one of them is not retried.
+    /// If several keys were reset, the error says how many resets were not acknowledged, and names
+    /// their templates. It is `NotQueued` if at least one of them is not retried.
     ///
     /// # Cancel safety
     ///
-    /// Once the future was polled, every reset happens, even if the future is dropped.
+    /// Once the future has been polled, every reset happens, even if the future is dropped.
     ///
     /// # Examples
     ///
@@ -215,7 +217,7 @@ impl Cachify {
     ///     let id = 7;
     ///     match cachify.reset([&key!("read_user-{id}"), &key!("list_users")]).await {
     ///         Ok(()) => {}
-    ///         // It is repeated until it succeeds; nothing is left to do.
+    ///         // The reset is repeated until it succeeds; there is nothing left to do.
     ///         Err(error) if error.kind() == ErrorKind::Unconfirmed => eprintln!("{error}"),
     ///         Err(error) => return Err(error),
     ///     }
@@ -230,32 +232,32 @@ impl Cachify {
             .await
     }
 
-    /// Runs `change`, and resets the key, or [several](Keys), afterwards: whether `change`
+    /// Runs `change`, and then resets the key, or [several](Keys), no matter whether `change`
     /// succeeds, fails, panics or is dropped halfway.
     ///
-    /// This is the way to write an update. The reset is part of it even when the client goes away
-    /// between the database's commit and the answer. A reset that the backend did not acknowledge
-    /// is logged and retried.
+    /// Use this for every update of a cached value: the reset happens even if the client
+    /// disconnects between the database's commit and the response. A reset that the backend did not
+    /// acknowledge is logged and retried.
     ///
     /// # Cancel safety
     ///
     /// If this future is dropped after its first poll, `change` is dropped and every reset happens.
-    /// But a `change` that was dropped may still be running: a database that was sent a statement
-    /// carries it out, whether or not the client waits for the answer. It may then commit *after*
-    /// the reset, and a read in between keeps the old value until it expires. Where clients go
-    /// away, run the whole update in a task of its own (`tokio::spawn`), or give the entry a `ttl`
-    /// that you can live with.
+    /// However, the effect of a dropped `change` may still be under way: a database executes a
+    /// statement that it has received, even if nobody waits for the answer. It may then commit
+    /// *after* the reset, and a read in between stores the old value until it expires. If clients
+    /// may disconnect, run the whole update in a task of its own (`tokio::spawn`), or give the
+    /// entry a `ttl` for which you can accept an old value.
     ///
     /// # Panics
     ///
-    /// If `change` does, after the resets were queued.
+    /// If `change` panics. The resets happen all the same.
     ///
     /// # Examples
     ///
     /// ```
     /// use cachify_core::{Cachify, key};
     ///
-    /// # async fn rename(id: i64, name: &str) -> Result<(), std::io::Error> { let _ = (id, name); Ok(()) }
+    /// # async fn rename(id: i64, name: &str) -> std::io::Result<()> { let _ = (id, name); Ok(()) }
     ///
     /// #[tokio::main]
     /// async fn main() -> Result<(), std::io::Error> {
@@ -270,7 +272,7 @@ impl Cachify {
         let keys = self.own_all(keys.list());
         let late = self.inner.entries.late_resets(&keys);
         let output = change.await;
-        // From here on `reset_each` itself sees to it that they happen.
+        // From here on, `reset_each` itself makes sure that the resets happen.
         let reset = self.inner.entries.reset_each(&keys);
         late.disarm();
         if let Err(error) = reset.await {
@@ -282,7 +284,7 @@ impl Cachify {
     /// Checks that the backend answers and is fit for use, as [`connect`](Self::connect) does.
     ///
     /// An app that connects with [`connect_lazy`](crate::CachifyBuilder::connect_lazy) calls this
-    /// to report the state of its backend. It waits for the answer for one second, or for the
+    /// to report the state of its backend. The call waits for the answer for up to 1 s, or for the
     /// backend timeout if that is longer.
     ///
     /// # Errors
@@ -291,7 +293,7 @@ impl Cachify {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves nothing behind.
+    /// Safe: dropping the future leaves nothing behind.
     ///
     /// # Examples
     ///
@@ -315,24 +317,26 @@ impl Cachify {
         limit(within, engine.backend.check()).await
     }
 
-    /// Waits until what this handle still has to do is done: locks to release, resets to repeat.
-    /// Then the handle is closed: locks and pools answer
-    /// [`Unavailable`](crate::ErrorKind::Unavailable), and cached calls compute what is not in this
-    /// process's memory.
+    /// Finishes the pending work of this handle, which is releases of locks and permits and
+    /// repeated resets, and then closes it.
     ///
-    /// The handle that was built waits for all that [`with_prefix`](Self::with_prefix) made of it,
-    /// and closes them, too: a program that ends needs to close only that one. A handle with a
-    /// prefix of its own waits for what is left to do under its prefix, and closes nothing, since
-    /// other handles may have the same prefix.
+    /// On a closed handle, locks and pools fail with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), and cached calls compute every value that is
+    /// not in this process's memory.
+    ///
+    /// Closing the handle that was built also finishes and closes all handles that
+    /// [`with_prefix`](Self::with_prefix) made of it, so a program that ends needs to close only
+    /// that one. On a handle made by `with_prefix`, this finishes the pending work of its prefix
+    /// and closes nothing, since other handles may have the same prefix.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](crate::ErrorKind::Timeout) if `timeout` passes before; the message says what is
-    /// left. The handle is closed all the same.
+    /// [`Timeout`](crate::ErrorKind::Timeout) if work is left after `timeout`; the message says how
+    /// much. The handle is closed all the same.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future closes nothing; call again.
+    /// If the future is dropped, the handle is not closed; call again.
     ///
     /// # Examples
     ///
@@ -343,7 +347,7 @@ impl Cachify {
     /// #[tokio::main]
     /// async fn main() {
     ///     let cachify = Cachify::memory();
-    ///     // When the last request was answered:
+    ///     // After the last request was answered:
     ///     if let Err(error) = cachify.close(Duration::from_secs(5)).await {
     ///         eprintln!("{error}");
     ///     }
@@ -385,20 +389,20 @@ impl Cachify {
         keys.iter().map(|key| self.own(key).into_owned()).collect()
     }
 
-    /// Returns the value, if it is at hand without waiting: what a hit in memory costs, and nothing
-    /// more.
+    /// Returns the value if it is in this process's memory, without waiting. This is the whole cost
+    /// of a hit in memory.
     #[inline]
     pub(crate) fn local<T: Cacheable>(&self, key: &Key) -> Option<T> {
         self.at_hand(key)?.downcast_ref::<T>().cloned()
     }
 
-    /// As [`local`](Self::local), of any type.
+    /// Returns the value, of any type, if it is in this process's memory.
     #[inline]
     pub(crate) fn at_hand(&self, key: &Key) -> Option<Typed> {
         self.inner.entries.local(&self.own(key))
     }
 
-    /// Makes a request for a lock or a permit.
+    /// Creates a request for a lock or a permit.
     pub(crate) fn request(&self, kind: SlotKind, key: &Key, max: u32) -> Request {
         let slot = Slot {
             kind,

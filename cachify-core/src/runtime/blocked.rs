@@ -1,4 +1,4 @@
-//! The runtime around a call that blocks its thread.
+//! Detects a blocking call that waits for the runtime whose thread it blocks.
 
 use std::cell::RefCell;
 use std::sync::{Once, OnceLock};
@@ -13,14 +13,14 @@ thread_local! {
     static BLOCKED: RefCell<Option<Blocked>> = const { RefCell::new(None) };
 }
 
-/// The runtime around a call that blocks.
+/// The runtime around a blocking call.
 pub(crate) struct Blocked {
     runtime: Handle,
-    /// An answer was waited for that this runtime must deliver.
+    /// Set when the call waits for an answer that this runtime must deliver.
     awaited: bool,
 }
 
-/// Restores what [`BLOCKED`] was before.
+/// Restores the earlier value of [`BLOCKED`] on drop.
 pub(crate) struct Restore(Option<Blocked>);
 
 impl Blocked {
@@ -39,7 +39,7 @@ impl Drop for Restore {
     }
 }
 
-/// Takes note that the caller waits for what `runtime` must deliver.
+/// Takes note that the caller waits for an answer that `runtime` must deliver.
 #[cfg(feature = "redis")]
 pub(crate) fn awaits(runtime: &Handle) {
     BLOCKED.with_borrow_mut(|blocked| {
@@ -49,7 +49,7 @@ pub(crate) fn awaits(runtime: &Handle) {
     });
 }
 
-/// The runtime around a call that blocks, if the call waited for it.
+/// Returns the runtime around the blocking call, if the call waited for an answer from it.
 pub(crate) fn awaited() -> Option<Handle> {
     BLOCKED.with_borrow(|blocked| {
         let blocked = blocked.as_ref().filter(|blocked| blocked.awaited);
@@ -57,17 +57,18 @@ pub(crate) fn awaited() -> Option<Handle> {
     })
 }
 
-/// How long a runtime may take to run a task before it counts as blocked.
+/// The longest time that a runtime may take to run a task before it counts as blocked.
 const WITHIN: Duration = Duration::from_millis(100);
 
-/// Returns whether the runtime runs a task at present.
+/// Returns whether the runtime can run a task at present.
 pub(crate) async fn runs(awaited: Handle) -> bool {
-    // Spawned from elsewhere, or it would stay with this thread.
+    // Spawned from another thread, or the task would stay in the queue of this one.
     let task = runtime().spawn(async move { awaited.spawn(async {}).await });
     timeout(WITHIN, task).await.is_ok()
 }
 
-/// Explains why an operation got no answer, if this thread itself keeps the answer from arriving.
+/// Returns the error of an operation whose answer cannot arrive because it blocks this thread, if
+/// that is why no answer came.
 pub(crate) async fn explain() -> Option<Error> {
     static WARNED: Once = Once::new();
     let awaited = awaited()?;
@@ -76,14 +77,15 @@ pub(crate) async fn explain() -> Option<Error> {
     }
     let error = Error::new(
         ErrorKind::Configuration,
-        "a function that is not async waits for the backend on the only thread of a current-thread tokio runtime, whose task must \
-         deliver the answer; call it through `tokio::task::spawn_blocking`, or make it an `async fn`, or use a multi-thread runtime",
+        "a function that is not async waits for the backend on the only thread of a current-thread \
+         tokio runtime, whose task must deliver the answer; call it through \
+         `tokio::task::spawn_blocking`, or make it an `async fn`, or use a multi-thread runtime",
     );
     WARNED.call_once(|| tracing::warn!(%error, "a blocking call blocks itself"));
     Some(error)
 }
 
-/// Returns the runtime of blocking calls: their timers and connections run on its thread.
+/// Returns the runtime of blocking calls, whose thread runs their timers and connections.
 pub(crate) fn runtime() -> &'static Handle {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {

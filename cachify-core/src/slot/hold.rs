@@ -1,8 +1,8 @@
-//! A slot that is held: to keep it, to know when it is lost, to give it back.
+//! A slot that is held: renews it, notices its loss, and releases it.
 //!
-//! A hold is believed in until its deadline, which counts from before the request was sent and by a
-//! clock that goes on while the machine is suspended; so it ends here before it ends in the
-//! backend. Once it is lost it stays lost.
+//! A hold is valid until its deadline. The deadline counts from before the request was sent, by a
+//! clock that keeps running while the machine is suspended, so a hold ends here before it ends in
+//! the backend. Once it is lost, it stays lost.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -22,7 +22,7 @@ use crate::engine::renewal::{Renewable, Ticket};
 use crate::observe::{self, Contest};
 use crate::{Error, ErrorKind, Key};
 
-/// How long a hold sleeps at most before it looks at the clock again.
+/// The longest time that a hold sleeps before it reads the clock again.
 const CHECK: Duration = Duration::from_secs(1);
 
 impl From<SlotKind> for observe::Kind {
@@ -34,21 +34,21 @@ impl From<SlotKind> for observe::Kind {
     }
 }
 
-/// Returns when a hold that was asked for at `sent` can no longer be relied on: a hundredth earlier
-/// than the backend ends it, since two clocks do not run at the same speed, and two milliseconds,
-/// since backends round.
+/// Returns the end of a hold that was requested at `sent`. It lies before the end in the backend:
+/// by a hundredth, because two clocks differ in speed, and by two milliseconds, because backends
+/// round.
 fn deadline(sent: Moment, ttl: Duration) -> Moment {
     sent + ttl.saturating_sub(ttl / 100 + Duration::from_millis(2))
 }
 
-/// Held, as far as is known.
+/// Held, as far as this process knows.
 const HELD: u8 = 0;
-/// Being given back, or given back.
+/// Released, or being released.
 const RELEASED: u8 = 1;
-/// The backend said that it is no longer ours, or the deadline passed.
+/// The backend refused a renewal, or the deadline passed.
 const LOST: u8 = 2;
 
-/// A slot that is held, shared with the task that renews it.
+/// A held slot, shared with the task that renews it.
 struct Hold {
     engine: Arc<Engine>,
     slot: Slot,
@@ -73,7 +73,7 @@ impl Hold {
         self.state.load(Ordering::Acquire) == LOST
     }
 
-    /// Unless it was given back before.
+    /// Marks the hold as lost, unless it was released before.
     fn lose(&self) {
         let was_held = self
             .state
@@ -96,7 +96,7 @@ impl Hold {
             if self.is_lost(now) {
                 return;
             }
-            // In slices: timers stand still while the machine is suspended, the clock does not.
+            // In slices: timers stop while the machine is suspended, but the clock does not.
             let slice = self.deadline().since(now).min(CHECK);
             let _ = tokio::time::timeout(slice.max(Duration::from_millis(1)), changed).await;
         }
@@ -120,8 +120,9 @@ impl Renewable for Hold {
                 Ok(true) => {
                     self.deadline
                         .store(deadline(sent, ttl).as_micros(), Ordering::Release);
-                    // A shortened one is the last that `max_hold` allows. It stays registered until
-                    // its end, so that it is asked for again if the backend is disturbed.
+                    // A shortened renewal is the last that `max_hold` allows. The hold stays
+                    // registered until its end, so that it is renewed again if the backend is
+                    // disturbed.
                     Some(if ttl == self.ttl { ttl / 3 } else { ttl })
                 }
                 Ok(false) => {
@@ -130,7 +131,7 @@ impl Renewable for Hold {
                 }
                 Err(error) => {
                     let template = self.slot.key.template();
-                    tracing::debug!(%error, template, "a renewal failed and is tried again");
+                    tracing::debug!(%error, template, "a renewal failed; retrying");
                     Some(engine.settings.backend_timeout.min(self.ttl / 3))
                 }
             }
@@ -138,18 +139,18 @@ impl Renewable for Hold {
     }
 }
 
-/// Owns a [`Hold`]: its drop gives the slot back.
+/// An owned [`Hold`], whose drop releases the slot.
 pub(crate) struct Holding {
-    /// As the caller gave it.
+    /// The key as the caller gave it, without a prefix.
     key: Key,
     hold: Arc<Hold>,
-    /// The backend acknowledged it.
+    /// Set when the backend has acknowledged the release.
     released: bool,
 }
 
 impl Holding {
-    /// Begins to renew a slot that was granted for `ttl`, for `max_hold` at most. It was asked for
-    /// at `sent`, when there had been `disturbances`.
+    /// Begins to renew a slot that was granted for `ttl`, until `max_hold` is over. The slot was
+    /// requested at `sent`, when the backend had counted `disturbances`.
     pub(super) fn new(
         engine: &Arc<Engine>,
         slot: Slot,
@@ -197,7 +198,7 @@ impl Holding {
     }
 
     /// Runs `work` until it is done or the hold is lost. The clock is read before each poll, so
-    /// that a process that was stopped does not go on with what it lost meanwhile.
+    /// that a process that was suspended does not continue `work` after the hold expired.
     pub(crate) async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         let mut work = pin!(work);
         let mut lost = pin!(self.lost());
@@ -213,12 +214,12 @@ impl Holding {
         .await
     }
 
-    /// Gives the slot back, and says whether that is certain. If it is not, the drop goes on
-    /// trying.
+    /// Releases the slot. If the backend does not acknowledge it, the drop leaves the release to
+    /// the background.
     pub(crate) async fn release(mut self) -> Result<(), Error> {
         let hold = &self.hold;
         let was_lost = self.is_lost();
-        // From here on it is neither renewed nor lost.
+        // From here on, the hold is neither renewed nor lost.
         hold.state.store(RELEASED, Ordering::Release);
         let release = hold.engine.backend.release(&hold.slot, &hold.token);
         let result = hold.engine.insist(release).await;
@@ -230,21 +231,22 @@ impl Holding {
         }
     }
 
-    /// Like [`release`](Self::release), for work whose result must not be lost to a failed release,
-    /// which is logged and goes on in the background.
+    /// Releases the slot, and logs a failure instead of returning it, so that the caller's result
+    /// is not lost. A failed release is repeated in the background.
     pub(crate) async fn finish(self) {
         let key = self.key().clone();
         if let Err(error) = self.release().await {
             let template = key.template();
-            tracing::warn!(%error, template, "released late, or lost at the end of the work");
+            tracing::warn!(%error, template, "a release failed or came too late");
         }
     }
 
     fn lost_error(&self) -> Error {
         Error::new(
             ErrorKind::Lost,
-            "the lock or permit is no longer held: it was taken by force, the backend forgot it, or it could not be renewed in time; \
-             check what was done meanwhile, or use the fencing token",
+            "the lock or permit is no longer held: it was released by force, the backend forgot \
+             it, or it was not renewed in time; check what was done meanwhile, or use the fencing \
+             token",
         )
         .with_template(self.key().template())
     }

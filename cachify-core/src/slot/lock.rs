@@ -8,65 +8,66 @@ use super::request::Request;
 use crate::{Error, IntoTime, Key};
 
 /// A handle for a lock, made by [`Cachify::lock`](crate::Cachify::lock).
-#[must_use = "a lock is taken by `acquire` or `run`"]
+#[must_use = "a `Lock` does nothing until `acquire` or `run`"]
 #[derive(Debug, Clone)]
 #[doc(alias = "mutex")]
 pub struct Lock(pub(crate) Request);
 
 impl Lock {
-    /// Sets how long the lock outlives a holder that died. Default: the handle's `lock_ttl`, 30 s.
-    /// At least 1 s.
+    /// Sets the time to live: how long the lock stays taken after its holder died. Default: the
+    /// handle's `lock_ttl`, 30 s. At least 1 s.
     ///
-    /// A holder that lives renews the lock at every third of it.
+    /// A live holder renews the lock every third of this time.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn ttl(mut self, ttl: impl IntoTime<Duration>) -> Self {
         self.0.ttl = ttl.time();
         self
     }
 
-    /// Sets how long to wait for the lock. Default: not at all.
+    /// Sets how long to wait for the lock. Default: no wait.
     ///
-    /// Waiters get it in the order in which they came, and no new caller overtakes them.
+    /// Waiters get the lock in order of arrival, and no newcomer overtakes them.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn wait(mut self, wait: impl IntoTime<Duration>) -> Self {
         self.0.wait = wait.time();
         self
     }
 
-    /// Sets how long the lock is renewed; then it is lost, even if its holder is alive. Default:
-    /// without end. At least 1 s.
+    /// Limits how long the lock is held: after this time it is lost, even if its holder is alive.
+    /// Default: no limit. At least 1 s.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn max_hold(mut self, max_hold: impl IntoTime<Duration>) -> Self {
         self.0.max_hold = Some(max_hold.time());
         self
     }
 
-    /// Takes the lock.
+    /// Acquires the lock.
     ///
     /// # Errors
     ///
-    /// [`Held`](crate::ErrorKind::Held) if another caller has it, also after waiting; `retry_after`
-    /// says when its time to live ends. [`Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's
-    /// backend timeout (default 250 ms): without the backend, no caller gets a lock.
-    /// [`Configuration`](crate::ErrorKind::Configuration) for a `ttl` or `max_hold` under 1 s.
+    /// [`Held`](crate::ErrorKind::Held) if another caller still holds the lock when the wait is
+    /// over; `retry_after` says when its time to live ends.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
+    /// the backend fails to answer within the handle's backend timeout (default 250 ms): without
+    /// the backend, no caller gets a lock. [`Configuration`](crate::ErrorKind::Configuration) for a
+    /// `ttl` or `max_hold` under 1 s.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves nothing behind for longer than a round trip: neither the lock nor a
-    /// place in the queue.
+    /// If the future is dropped, neither a lock nor a place in the queue stays behind for longer
+    /// than a round trip.
     ///
     /// # Examples
     ///
@@ -84,7 +85,7 @@ impl Lock {
     ///     let error = lock.acquire().await.unwrap_err();
     ///     assert_eq!(error.kind(), ErrorKind::Held);
     ///
-    ///     // With it, the caller gets the lock as soon as the holder gives it back.
+    ///     // With `wait`, the caller gets the lock as soon as the holder releases it.
     ///     let patient = lock.clone().wait("5s");
     ///     let (next, released) = tokio::join!(patient.acquire(), guard.release());
     ///     released?;
@@ -97,10 +98,10 @@ impl Lock {
         Ok(Guard { holding, fence })
     }
 
-    /// Takes the lock, runs `work` under it, and gives it back.
+    /// Acquires the lock, runs `work` under it, and releases it.
     ///
-    /// A release that the backend does not acknowledge is logged and repeated in the background: it
-    /// does not cost the result.
+    /// If the backend does not acknowledge the release, the result is returned all the same; the
+    /// failure is logged, and the release is repeated in the background.
     ///
     /// # Examples
     ///
@@ -117,7 +118,7 @@ impl Lock {
     ///     match lock.run(async { "charged" }).await {
     ///         Ok(done) => assert_eq!(done, "charged"),
     ///         Err(error) if error.kind() == ErrorKind::Held => println!("try again later"),
-    ///         Err(error) if error.kind() == ErrorKind::Lost => println!("it was stopped halfway"),
+    ///         Err(error) if error.kind() == ErrorKind::Lost => println!("stopped halfway"),
     ///         Err(error) => return Err(error),
     ///     }
     ///     Ok(())
@@ -127,15 +128,15 @@ impl Lock {
     /// # Errors
     ///
     /// Those of [`acquire`](Self::acquire), and [`Lost`](crate::ErrorKind::Lost) if the lock was
-    /// lost; `work` was dropped then.
+    /// lost; `work` has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `work` and releases.
+    /// If the future is dropped, `work` is dropped and the lock is released in the background.
     ///
     /// # Panics
     ///
-    /// If `work` does; and outside a tokio runtime.
+    /// If `work` panics, or if called outside a tokio runtime.
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Error> {
         let guard = self.acquire().await?;
         let output = guard.run(work).await?;
@@ -143,16 +144,16 @@ impl Lock {
         Ok(output)
     }
 
-    /// Returns whether a caller holds it.
+    /// Returns whether a caller holds the lock.
     ///
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
-    /// the backend cannot say.
+    /// the backend fails to answer within the backend timeout.
     ///
     /// # Cancel safety
     ///
-    /// It only looks.
+    /// Safe: it changes nothing.
     ///
     /// # Examples
     ///
@@ -174,7 +175,7 @@ impl Lock {
         Ok(self.0.inspect().await?.holders != 0)
     }
 
-    /// Returns the lock's holder, if there is one, and the number of waiters.
+    /// Returns the holder of the lock, if there is one, and the number of waiters.
     ///
     /// # Examples
     ///
@@ -198,11 +199,11 @@ impl Lock {
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
-    /// the backend cannot say.
+    /// the backend fails to answer within the backend timeout.
     ///
     /// # Cancel safety
     ///
-    /// It only looks.
+    /// Safe: it changes nothing.
     pub async fn status(&self) -> Result<LockStatus, Error> {
         let inspection = self.0.inspect().await?;
         let holder = inspection.first.map(|(token, ttl_left)| LockHolder {
@@ -218,18 +219,20 @@ impl Lock {
         })
     }
 
-    /// Takes the lock from its holder and hands it to the first waiter. The holder
-    /// [learns](Guard::lost) of it at its next renewal (within a third of its time to live).
-    /// Returns `false` if there was no holder.
+    /// Takes the lock from its holder and hands it to the first waiter. Returns `false` if there
+    /// was no holder.
+    ///
+    /// The holder [learns](Guard::lost) of it at its next renewal, within a third of its time to
+    /// live.
     ///
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
-    /// the backend did not acknowledge it.
+    /// the backend did not acknowledge the release.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, it may have happened or not.
+    /// If the future is dropped, the lock may or may not have been released.
     ///
     /// # Examples
     ///
@@ -242,7 +245,7 @@ impl Lock {
     ///     let import = cachify.lock(&key!("import"));
     ///     let _stuck = import.acquire().await?;
     ///
-    ///     // An operator knows that the holder does nothing any more.
+    ///     // An operator knows that the holder is stuck.
     ///     assert!(import.force_release().await?);
     ///     let _next = import.acquire().await?;
     ///     Ok(())
@@ -259,7 +262,7 @@ impl Lock {
 pub struct LockStatus {
     /// The caller that holds the lock; `None` if it is free.
     pub holder: Option<LockHolder>,
-    /// The number of callers in the queue.
+    /// The number of callers that wait for the lock.
     pub waiters: usize,
 }
 
@@ -267,18 +270,18 @@ pub struct LockStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LockHolder {
-    /// The name that the holder's process set with
+    /// The name of the holder's process, set by
     /// [`CachifyBuilder::owner`](crate::CachifyBuilder::owner), with a unique suffix.
     pub owner: String,
     /// The time until the lock expires unless the holder renews it.
     pub ttl_left: Duration,
 }
 
-/// A lock that is held. Dropping it gives the lock back, in the background.
+/// A lock that is held. Dropping the guard releases the lock in the background.
 ///
-/// Bind it to a name: `let _ = lock.acquire().await?` drops it at once, and the compiler says so
-/// only with `#![warn(let_underscore_drop)]`.
-#[must_use = "the lock is given back when the guard is dropped: bind it to a name, such as `_guard`"]
+/// Bind the guard to a name: `let _ = lock.acquire().await?` drops it at once, and the compiler
+/// warns of that only with `#![warn(let_underscore_drop)]`.
+#[must_use = "dropping the guard releases the lock: bind it to a name, such as `_guard`"]
 #[derive(Debug)]
 pub struct Guard {
     pub(crate) holding: Holding,
@@ -286,37 +289,40 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Returns a number that is larger than that of every earlier holder of the same key.
+    /// Returns the fencing token: a number greater than that of every earlier holder of the same
+    /// key.
     ///
-    /// Send it along with what the lock protects, and have the receiver refuse numbers that are
-    /// smaller than the last it saw: then a holder that was stopped and does not know yet that it
-    /// lost the lock does no harm.
+    /// Send it with every write that the lock protects, and have the receiver refuse a number that
+    /// is smaller than the largest it has seen. Then a holder that was suspended, and does not know
+    /// yet that it lost the lock, does no harm.
     pub fn fencing_token(&self) -> u64 {
         self.fence
     }
 
-    /// Returns the key that is locked.
+    /// Returns the locked key.
     pub fn key(&self) -> &Key {
         self.holding.key()
     }
 
     /// Returns whether the lock was lost: released by force, forgotten by the backend, or not
-    /// renewed in time. The time counts from before the lock was requested, by a clock that runs on
-    /// while the machine is suspended. So the loss is known here before another caller gets the
-    /// lock.
+    /// renewed in time.
+    ///
+    /// The time counts from before the lock was requested, by a clock that keeps running while the
+    /// machine is suspended. A holder whose lease expires therefore learns of it before another
+    /// caller can acquire the lock.
     pub fn is_lost(&self) -> bool {
         self.holding.is_lost()
     }
 
-    /// Waits until the lock is lost; forever if it is not.
+    /// Waits until the lock is lost, or forever if that never happens.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost if the future is dropped.
+    /// Safe: dropping the future does not affect the lock.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// If called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -343,19 +349,19 @@ impl Guard {
         self.holding.lost().await;
     }
 
-    /// Runs `work` as long as the lock is held.
+    /// Runs `work`, and drops it if the lock is lost meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Lost`](crate::ErrorKind::Lost) if the lock was lost; `work` was dropped then.
+    /// [`Lost`](crate::ErrorKind::Lost) if the lock was lost; `work` has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `work`; the guard goes on holding the lock.
+    /// If the future is dropped, `work` is dropped; the guard still holds the lock.
     ///
     /// # Panics
     ///
-    /// If `work` does; and outside a tokio runtime.
+    /// If `work` panics, or if called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -368,7 +374,8 @@ impl Guard {
     ///     let cachify = Cachify::memory();
     ///     let guard = cachify.lock(&key!("import")).acquire().await?;
     ///
-    ///     // Several steps under one lock. If it is lost, the step stops and no other begins.
+    ///     // Several steps under one lock. If the lock is lost, the current step stops, and no
+    ///     // further one begins.
     ///     let mut rows = 0;
     ///     for page in 1..=3 {
     ///         rows += guard.run(import(page)).await?;
@@ -382,20 +389,20 @@ impl Guard {
         self.holding.run(work).await
     }
 
-    /// Gives the lock back, and waits for the acknowledgement.
+    /// Releases the lock, and waits until the backend has acknowledged it.
     ///
     /// # Errors
     ///
-    /// [`Lost`](crate::ErrorKind::Lost) if the lock was no longer held: another caller may already
-    /// have got it. [`Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge it: the release is
-    /// then repeated in the background until the time to live ends. `Unavailable` also if the
+    /// [`Lost`](crate::ErrorKind::Lost) if the lock was no longer held: another caller may have
+    /// acquired it already. [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge the release, which
+    /// is then repeated in the background until the time to live ends. `Unavailable` also if the
     /// connection broke after the request was sent and the repeated release no longer finds the
     /// lock: the first request may have released it, or the lock was lost before.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the lock is given back in the background.
+    /// If the future is dropped, the lock is released in the background.
     ///
     /// # Examples
     ///
@@ -411,7 +418,7 @@ impl Guard {
     ///     lock.acquire().await?.release().await?;
     ///     assert!(!lock.is_locked().await?);
     ///
-    ///     // It also tells a holder that it was not alone all the time.
+    ///     // It also tells a holder that it lost the lock meanwhile.
     ///     let guard = lock.acquire().await?;
     ///     lock.force_release().await?;
     ///     let error = guard.release().await.unwrap_err();
@@ -423,12 +430,14 @@ impl Guard {
         self.holding.release().await
     }
 
-    /// Gives the lock back after work whose result must not be lost to a failed release: that is
-    /// logged, and repeated in the background.
+    /// Releases the lock, and never fails: a failed release is logged and repeated in the
+    /// background.
+    ///
+    /// Use it after work whose result must be returned even if the release fails.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the lock is given back in the background.
+    /// If the future is dropped, the lock is released in the background.
     ///
     /// # Examples
     ///

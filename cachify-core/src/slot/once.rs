@@ -1,4 +1,4 @@
-//! Run only if no other caller is running the same key.
+//! Run-once: work that is skipped while another caller runs the same key.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,29 +6,32 @@ use std::time::Duration;
 use super::lock::{Guard, Lock, LockStatus};
 use crate::{Error, ErrorKind, IntoTime};
 
-/// A handle for running something once at a time, made by [`Cachify::once`](crate::Cachify::once).
-#[must_use = "nothing runs before `run` or `acquire`"]
+/// A handle for work that at most one caller runs at a time, made by
+/// [`Cachify::once`](crate::Cachify::once).
+#[must_use = "a `Once` does nothing until `run` or `acquire`"]
 #[derive(Debug, Clone)]
 pub struct Once(pub(crate) Lock);
 
 impl Once {
-    /// Sets how long a run that died blocks the next one. Default: the handle's `lock_ttl`, 30 s.
-    /// At least 1 s. A run that lives keeps the lock, however long it takes.
+    /// Sets the time to live of the lock: how long a run whose process died blocks the next one.
+    /// Default: the handle's `lock_ttl`, 30 s. At least 1 s.
+    ///
+    /// A live run renews the lock, however long it takes.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn ttl(self, ttl: impl IntoTime<Duration>) -> Self {
         Self(self.0.ttl(ttl))
     }
 
-    /// Sets how long a run may take at most before it is cancelled and the next one may start.
-    /// Default: without end. At least 1 s.
+    /// Limits how long a run takes: after this time it is cancelled, and the next one may start.
+    /// Default: no limit. At least 1 s.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn max_hold(self, max_hold: impl IntoTime<Duration>) -> Self {
         Self(self.0.max_hold(max_hold))
@@ -39,16 +42,20 @@ impl Once {
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
-    /// cannot say whether another caller is: then nothing runs. [`Lost`](ErrorKind::Lost) if the
-    /// lock was lost halfway; `work` was dropped then. What `work` returns passes through as it is.
+    /// fails to answer whether the key is running; `work` does not run then.
+    /// [`Lost`](ErrorKind::Lost) if the lock was lost halfway; `work` has been dropped. The output
+    /// of `work` is returned unchanged, even if it is an error.
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) for a `ttl` or `max_hold` under 1 s.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `work`, and the next run may start.
+    /// If the future is dropped, `work` is dropped and the lock is released in the background; then
+    /// the next run may start.
     ///
     /// # Panics
     ///
-    /// If `work` does; and outside a tokio runtime.
+    /// If `work` panics, or if called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -61,7 +68,7 @@ impl Once {
     ///     let cachify = Cachify::memory();
     ///     let report = cachify.once(&key!("daily-report"));
     ///
-    ///     // Two servers start the same job at the same time: one runs it.
+    ///     // Two servers start the same job at the same time, and one of them runs it.
     ///     let (one, other) = tokio::join!(report.run(send()), report.run(send()));
     ///     assert_eq!([one?, other?], [Some("sent"), None]);
     ///     Ok(())
@@ -83,12 +90,12 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning) if another caller is running the key;
-    /// otherwise those of [`Lock::acquire`].
+    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning) if another caller is running the key.
+    /// Otherwise those of [`Lock::acquire`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Lock::acquire`].
+    /// As for [`Lock::acquire`].
     ///
     /// # Examples
     ///
@@ -111,16 +118,16 @@ impl Once {
         self.0.acquire().await.map_err(Error::of_once)
     }
 
-    /// Returns whether a caller is running the key. See [`Lock::is_locked`].
+    /// Returns whether a caller is running the key, as [`Lock::is_locked`] does.
     ///
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
-    /// cannot say.
+    /// fails to answer within the backend timeout.
     ///
     /// # Cancel safety
     ///
-    /// It only looks.
+    /// Safe: it changes nothing.
     ///
     /// # Examples
     ///
@@ -142,16 +149,16 @@ impl Once {
         self.0.is_locked().await
     }
 
-    /// Returns the caller that is running the key, if there is one. See [`Lock::status`].
+    /// Returns the caller that is running the key, if there is one, as [`Lock::status`] does.
     ///
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
-    /// cannot say.
+    /// fails to answer within the backend timeout.
     ///
     /// # Cancel safety
     ///
-    /// It only looks.
+    /// Safe: it changes nothing.
     ///
     /// # Examples
     ///
@@ -175,17 +182,19 @@ impl Once {
         self.0.status().await
     }
 
-    /// Lets the next run start although the present one is not done; that one is cancelled as soon
-    /// as it notices. See [`Lock::force_release`].
+    /// Lets the next run start before the current one is done. Returns `false` if there was none.
+    ///
+    /// The current run is cancelled when it [learns](Guard::lost) of this at its next renewal, as
+    /// with [`Lock::force_release`].
     ///
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) if the backend
-    /// did not acknowledge it.
+    /// did not acknowledge the release.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, it may have happened or not.
+    /// If the future is dropped, the lock may or may not have been released.
     ///
     /// # Examples
     ///
@@ -198,7 +207,7 @@ impl Once {
     ///     let report = cachify.once(&key!("daily-report"));
     ///     let _stuck = report.acquire().await?;
     ///
-    ///     // An operator lets the report start anew.
+    ///     // An operator lets the report start again.
     ///     assert!(report.force_release().await?);
     ///     assert_eq!(report.run(async { "sent" }).await?, Some("sent"));
     ///     Ok(())

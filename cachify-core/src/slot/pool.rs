@@ -8,59 +8,66 @@ use super::request::Request;
 use crate::{Error, IntoTime, Key};
 
 /// A handle for a pool, made by [`Cachify::pool`](crate::Cachify::pool).
-#[must_use = "a permit is taken by `acquire` or `run`"]
+#[must_use = "a `Pool` does nothing until `acquire` or `run`"]
 #[derive(Debug, Clone)]
 #[doc(alias = "semaphore")]
 pub struct Pool(pub(crate) Request);
 
 impl Pool {
-    /// Sets how long a permit outlives a holder that died. Default: the handle's `lock_ttl`, 30 s.
-    /// At least 1 s. A holder that lives renews it.
+    /// Sets the time to live: how long a permit stays taken after its holder died. Default: the
+    /// handle's `lock_ttl`, 30 s. At least 1 s.
+    ///
+    /// A live holder renews its permit every third of this time.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn ttl(mut self, ttl: impl IntoTime<Duration>) -> Self {
         self.0.ttl = ttl.time();
         self
     }
 
-    /// Sets how long to wait for a permit, first come, first served. Default: not at all.
+    /// Sets how long to wait for a permit. Default: no wait.
+    ///
+    /// Waiters get permits in order of arrival, and no newcomer overtakes them.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn wait(mut self, wait: impl IntoTime<Duration>) -> Self {
         self.0.wait = wait.time();
         self
     }
 
-    /// Sets how long a permit is renewed; then it is lost. Default: without end. At least 1 s.
+    /// Limits how long a permit is held: after this time it is lost, even if its holder is alive.
+    /// Default: no limit. At least 1 s.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn max_hold(mut self, max_hold: impl IntoTime<Duration>) -> Self {
         self.0.max_hold = Some(max_hold.time());
         self
     }
 
-    /// Takes a permit.
+    /// Acquires a permit.
     ///
     /// # Errors
     ///
-    /// [`Full`](crate::ErrorKind::Full) if all are taken, also after waiting; `retry_after` says
-    /// when the first one's time to live ends. [`Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend cannot say, within the handle's
-    /// backend timeout. [`Configuration`](crate::ErrorKind::Configuration) for a pool of no
-    /// permits, or a `ttl` or `max_hold` under 1 s.
+    /// [`Full`](crate::ErrorKind::Full) if no permit is free when the wait is over; `retry_after`
+    /// says when the first permit's time to live ends.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
+    /// the backend fails to answer within the handle's backend timeout (default 250 ms): without
+    /// the backend, no caller gets a permit. [`Configuration`](crate::ErrorKind::Configuration) for
+    /// a pool of zero permits, or a `ttl` or `max_hold` under 1 s.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves nothing behind for longer than a round trip.
+    /// If the future is dropped, neither a permit nor a place in the queue stays behind for longer
+    /// than a round trip.
     ///
     /// # Examples
     ///
@@ -77,7 +84,7 @@ impl Pool {
     ///     let error = vendor.acquire().await.unwrap_err();
     ///     assert_eq!(error.kind(), ErrorKind::Full);
     ///
-    ///     // With `wait`, the caller gets the first permit that is given back.
+    ///     // With `wait`, the caller gets the first permit that is released.
     ///     let patient = vendor.clone().wait("5s");
     ///     let (third, released) = tokio::join!(patient.acquire(), first.release());
     ///     released?;
@@ -90,21 +97,23 @@ impl Pool {
         Ok(Permit { holding })
     }
 
-    /// Takes a permit, runs `work` under it, and gives it back.
+    /// Acquires a permit, runs `work` under it, and releases it.
+    ///
+    /// If the backend does not acknowledge the release, the result is returned all the same; the
+    /// failure is logged, and the release is repeated in the background.
     ///
     /// # Errors
     ///
     /// Those of [`acquire`](Self::acquire), and [`Lost`](crate::ErrorKind::Lost) if the permit was
-    /// lost; `work` was dropped then. A release that fails is logged and repeated: it does not cost
-    /// the result.
+    /// lost; `work` has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `work` and gives the permit back.
+    /// If the future is dropped, `work` is dropped and the permit is released in the background.
     ///
     /// # Panics
     ///
-    /// If `work` does; and outside a tokio runtime.
+    /// If `work` panics, or if called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -115,7 +124,7 @@ impl Pool {
     /// #[tokio::main]
     /// async fn main() -> Result<(), cachify_core::Error> {
     ///     let cachify = Cachify::memory();
-    ///     // The vendor takes two requests at a time from all our servers together.
+    ///     // The vendor accepts two requests at a time from all our servers together.
     ///     let vendor = cachify.pool(&key!("vendor"), 2).wait("5s");
     ///
     ///     let prices = tokio::join!(
@@ -139,11 +148,11 @@ impl Pool {
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
-    /// the backend cannot say.
+    /// the backend fails to answer within the backend timeout.
     ///
     /// # Cancel safety
     ///
-    /// It only looks.
+    /// Safe: it changes nothing.
     ///
     /// # Examples
     ///
@@ -176,21 +185,21 @@ impl Pool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStatus {
-    /// The number of permits that callers hold. It may be larger than `max`, if other callers allow
-    /// more.
+    /// The number of permits in use. It may be greater than `max` if other callers gave a greater
+    /// maximum.
     pub in_use: usize,
-    /// The number of callers in the queue.
+    /// The number of callers that wait for a permit.
     pub waiters: usize,
-    /// The maximum that was given to [`Cachify::pool`](crate::Cachify::pool). Other callers may
-    /// have given another one.
+    /// The maximum given to [`Cachify::pool`](crate::Cachify::pool). Other callers may give another
+    /// maximum for the same key.
     pub max: u32,
 }
 
-/// A permit that is held. Dropping it gives it back, in the background.
+/// A permit that is held. Dropping it releases the permit in the background.
 ///
-/// Bind it to a name: `let _ = pool.acquire().await?` drops it at once, and the compiler says so
-/// only with `#![warn(let_underscore_drop)]`.
-#[must_use = "the permit is given back when it is dropped: bind it to a name, such as `_permit`"]
+/// Bind it to a name: `let _ = pool.acquire().await?` drops it at once, and the compiler warns of
+/// that only with `#![warn(let_underscore_drop)]`.
+#[must_use = "dropping the permit releases it: bind it to a name, such as `_permit`"]
 #[derive(Debug)]
 pub struct Permit {
     pub(crate) holding: Holding,
@@ -202,20 +211,21 @@ impl Permit {
         self.holding.key()
     }
 
-    /// Returns whether the permit was lost. See [`Guard::is_lost`](crate::Guard::is_lost).
+    /// Returns whether the permit was lost, as [`Guard::is_lost`](crate::Guard::is_lost) does for a
+    /// lock.
     pub fn is_lost(&self) -> bool {
         self.holding.is_lost()
     }
 
-    /// Waits until the permit is lost; forever if it is not.
+    /// Waits until the permit is lost, or forever if that never happens.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost if the future is dropped.
+    /// Safe: dropping the future does not affect the permit.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// If called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -232,7 +242,7 @@ impl Permit {
     ///
     ///     tokio::select! {
     ///         () = tokio::time::sleep(Duration::from_secs(60)) => {} // the vendor hangs
-    ///         () = permit.lost() => println!("someone else may use the permit now"),
+    ///         () = permit.lost() => println!("another caller may use the permit now"),
     ///     }
     ///     assert!(permit.is_lost());
     ///     Ok(())
@@ -242,19 +252,19 @@ impl Permit {
         self.holding.lost().await;
     }
 
-    /// Runs `work` as long as the permit is held.
+    /// Runs `work`, and drops it if the permit is lost meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Lost`](crate::ErrorKind::Lost) if the permit was lost; `work` was dropped then.
+    /// [`Lost`](crate::ErrorKind::Lost) if the permit was lost; `work` has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops `work`; the permit stays.
+    /// If the future is dropped, `work` is dropped; the permit is still held.
     ///
     /// # Panics
     ///
-    /// If `work` does; and outside a tokio runtime.
+    /// If `work` panics, or if called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -267,7 +277,7 @@ impl Permit {
     ///     let cachify = Cachify::memory();
     ///     let permit = cachify.pool(&key!("vendor"), 10).acquire().await?;
     ///
-    ///     // Two requests by one permit. A request stops if another caller got the permit.
+    ///     // Two requests under one permit. If the permit is lost, the request stops.
     ///     let price = permit.run(ask_vendor(1)).await? + permit.run(ask_vendor(2)).await?;
     ///     permit.release().await?;
     ///     assert_eq!(price, 30);
@@ -278,19 +288,18 @@ impl Permit {
         self.holding.run(work).await
     }
 
-    /// Gives the permit back, and waits for the acknowledgement.
+    /// Releases the permit, and waits until the backend has acknowledged it.
     ///
     /// # Errors
     ///
-    /// [`Lost`](crate::ErrorKind::Lost) if it was no longer held;
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) if
-    /// the backend did not acknowledge it: it is then repeated in the background. `Unavailable`
-    /// also if the connection broke after the request was sent and the repeated release no longer
-    /// finds the permit: the first request may have released it, or the permit was lost before.
+    /// As [`Guard::release`](crate::Guard::release): [`Lost`](crate::ErrorKind::Lost) if the permit
+    /// was no longer held; [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`Timeout`](crate::ErrorKind::Timeout) if the backend did not acknowledge the release, which
+    /// is then repeated in the background.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the permit is given back in the background.
+    /// If the future is dropped, the permit is released in the background.
     ///
     /// # Examples
     ///
@@ -312,12 +321,14 @@ impl Permit {
         self.holding.release().await
     }
 
-    /// Gives the permit back after work whose result must not be lost to a failed release: that is
-    /// logged, and repeated in the background.
+    /// Releases the permit, and never fails: a failed release is logged and repeated in the
+    /// background.
+    ///
+    /// Use it after work whose result must be returned even if the release fails.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the permit is given back in the background.
+    /// If the future is dropped, the permit is released in the background.
     ///
     /// # Examples
     ///

@@ -1,7 +1,7 @@
-//! Acquiring a slot: what locks and pools have in common.
+//! Requests for a slot, which locks and pools share.
 //!
-//! From before a slot is requested from the backend until it is known to be free again, some value
-//! exists whose drop releases it.
+//! Some value whose drop releases the slot exists from before the slot is requested from the
+//! backend until it is known to be free again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::engine::debts::Debt;
 use crate::observe::{self, Contest};
 use crate::{Error, ErrorKind, runtime};
 
-/// The shortest time to live: shorter ones could not be renewed reliably.
+/// The shortest time to live: a shorter one could not be renewed reliably.
 const MIN_TTL: Duration = Duration::from_secs(1);
 
 /// A request for a slot.
@@ -43,7 +43,7 @@ impl Request {
         }
     }
 
-    /// Takes the slot, waiting for it if that was asked for. Also returns the fencing token.
+    /// Acquires the slot, waiting for up to `wait`, and returns the fencing token with it.
     pub(crate) async fn acquire(&self) -> Result<(Holding, u64), Error> {
         let start = Instant::now();
         let result = self.contend(start).await;
@@ -59,7 +59,7 @@ impl Request {
 
     async fn contend(&self, start: Instant) -> Result<(Holding, u64), Error> {
         let ttl = self.ttl()?;
-        // A hold that nothing renews would be lost.
+        // Without a runtime, nothing would renew the hold.
         runtime::current()?;
         let engine = &self.engine;
         let mut attempt = AcquireGuard {
@@ -137,8 +137,8 @@ impl Request {
                     }
                 },
                 Err(error) => {
-                    // A waiter in the queue survives one hiccup of the backend, unless its time is
-                    // over anyway.
+                    // A queued waiter survives one brief failure of the backend, unless its wait is
+                    // over.
                     let survives = error.is_unavailable()
                         && wait.is_some()
                         && (waiter.as_mut())
@@ -150,7 +150,7 @@ impl Request {
             }
             if let Some(waiter) = &mut waiter {
                 let end = end.unwrap_or_else(|| Instant::now() + PLACE);
-                // On the heap: callers that do not wait keep a smaller future.
+                // Boxed, so that the future of a caller that does not wait stays small.
                 Box::pin(waiter.turn(end)).await;
             }
         }
@@ -161,7 +161,8 @@ impl Request {
         if self.ttl < MIN_TTL || max_hold < MIN_TTL {
             return Err(Error::new(
                 ErrorKind::Configuration,
-                "the `ttl` and the `max_hold` of a lock or permit must be at least 1 s, so that it can be renewed in time",
+                "the `ttl` and the `max_hold` of a lock or permit must be at least 1 s, so that \
+                 it can be renewed in time",
             ));
         }
         if self.slot.max == 0 {
@@ -211,8 +212,8 @@ impl fmt::Debug for Request {
     }
 }
 
-/// A slot, or a place in the queue, that the backend may have given to a caller that does not know
-/// yet.
+/// A slot or a place in the queue that the backend may have given to a caller that has not seen the
+/// answer yet.
 struct AcquireGuard<'a> {
     request: &'a Request,
     token: Token,

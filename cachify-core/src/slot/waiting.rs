@@ -1,10 +1,10 @@
-//! The waiters of this process, slot by slot.
+//! The waiters of this process, by slot.
 //!
-//! A message wakes the waiter whose turn it is. Besides, the first waiter of each slot *looks*: it
-//! asks again at the holder's expiry, after a second at the latest, and when messages may have been
-//! lost. If a look finds that a message or a place was lost, the next waiter looks at once, and so
-//! on until one finds its place as it was. Since a backend takes waiters from the head of its queue
-//! only, the places behind that one are as they were, too.
+//! A message wakes the waiter whose turn has come. In addition, the first waiter of each slot
+//! *looks*: it asks the backend again at the holder's expiry, after a second at the latest, and
+//! when messages may have been lost. If a look finds that a message or a place was lost, the next
+//! waiter looks at once, and so on until a waiter finds its place unchanged. A backend takes
+//! waiters only from the head of its queue, so the places behind that waiter are unchanged too.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -20,16 +20,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backend::{Listener, Slot, SlotKind};
 
-/// How long the first waiter sleeps at most before it looks.
+/// The longest time that the first waiter sleeps before it looks.
 pub(crate) const RECHECK: Duration = Duration::from_secs(1);
-/// For how long a waiter asks for a place in the queue. One that waits for longer asks anew after
-/// half of it.
+/// The lifetime of a place in the queue. A waiter that waits for longer asks for it again after
+/// half of this time.
 pub(crate) const PLACE: Duration = Duration::from_mins(10);
-/// How many waiters of a slot know their position. If the first is a future that is not polled, the
-/// second one looks, and so on. The others look too, if all those before them may have had their
-/// time: few of these timers fire.
+/// The number of waiters of a slot that know their exact position. If the first waiter is a future
+/// that nobody polls, the second one looks, and so on. The waiters behind these look too, but only
+/// after all waiters ahead of them have had time to; few of those timers fire.
 const DEPUTIES: usize = 8;
-/// How long after one waiter's time to look the next one takes over.
+/// The delay after which the next waiter looks, if the one before it has not.
 const STAGGER: Duration = Duration::from_millis(300);
 
 /// The lines of waiters of one handle.
@@ -38,7 +38,8 @@ pub(crate) struct Lines(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    /// An ordered map, because growing a hash map takes a time in proportion to what it holds.
+    /// An ordered map, because a hash map that grows stalls for as long as it takes to move all its
+    /// lines.
     lines: BTreeMap<Name, Line>,
     last: u64,
 }
@@ -47,13 +48,13 @@ type Name = (SlotKind, SmolStr);
 
 /// The waiters for one slot.
 struct Line {
-    /// By place in the backend's queue. The second number keeps them apart.
+    /// The waiters by place in the backend's queue, and by a number that is unique in this process.
     waiters: BTreeMap<(u64, u64), Arc<Notify>>,
-    /// When the first one looks.
+    /// The time at which the first waiter looks.
     due: Instant,
-    /// When asking failed first, since it succeeded last.
+    /// The time of the first failed request since the last one that succeeded.
     failed: Option<Instant>,
-    /// How often messages had been lost at the last look.
+    /// The count of lost messages at the last look.
     losses: u64,
 }
 
@@ -70,7 +71,7 @@ impl Line {
         }
     }
 
-    /// Returns the position in the line, if it is one of the first.
+    /// Returns the position in the line, if it is among the first [`DEPUTIES`].
     fn rank(&self, key: (u64, u64)) -> Option<usize> {
         self.waiters
             .keys()
@@ -78,11 +79,11 @@ impl Line {
             .position(|other| *other == key)
     }
 
-    /// Returns how many waiters stand before this one: exactly for the first, at most for the
-    /// others.
+    /// Returns the number of waiters ahead of this one. It is exact for the first [`DEPUTIES`], and
+    /// an upper bound for the others.
     fn ahead(&self, key: (u64, u64)) -> usize {
         self.rank(key).unwrap_or_else(|| {
-            // Waiters were numbered as they came.
+            // Waiters are numbered in order of arrival.
             let first = self.waiters.keys().next().map_or(key.1, |first| first.1);
             let ahead = usize::try_from(key.1.saturating_sub(first)).unwrap_or(usize::MAX);
             ahead.min(self.waiters.len()).max(DEPUTIES)
@@ -97,25 +98,27 @@ impl Line {
     }
 }
 
-/// One waiter, which stands in the backend's queue. It leaves the line when it is dropped.
+/// A waiter with a place in the backend's queue. Dropping it removes it from the line.
 pub(crate) struct Waiter<'a> {
     lines: &'a Lines,
-    /// How long an answer may take.
+    /// The longest time that an answer may take.
     timeout: Duration,
     listener: &'a Listener,
     name: Name,
     key: (u64, u64),
     moved: Arc<Notify>,
     losses: watch::Receiver<u64>,
-    /// When it asks whatever the others do: to keep its place, or after a failure.
+    /// The time at which this waiter asks no matter what the others do: to keep its place, or after
+    /// a failure.
     own: Instant,
-    /// It asks without having been told. Until the answer shows that nothing was lost, its drop
-    /// makes the next one look.
+    /// Set while the waiter asks without a message. Until the answer shows that nothing was lost,
+    /// dropping the waiter makes the next one look.
     looking: bool,
 }
 
 impl<'a> Waiter<'a> {
-    /// Lines up at the place that the backend gave it. `losses` was subscribed to before it asked.
+    /// Adds a waiter to the line, at the place that the backend gave it. The caller subscribed to
+    /// `losses` before it asked.
     pub(crate) fn join(
         lines: &'a Lines,
         timeout: Duration,
@@ -144,10 +147,11 @@ impl<'a> Waiter<'a> {
         waiter
     }
 
-    /// The backend keeps it waiting at `place`; a look is due after `recheck`.
+    /// Takes note that the backend keeps the caller waiting at `place`, and that a look is due
+    /// after `recheck`.
     pub(crate) fn queued(&mut self, place: u64, recheck: Duration) {
         let now = Instant::now();
-        // Never at once: a backend that says so again and again must not keep a core busy.
+        // Never at once: a backend that answers zero again and again must not keep a core busy.
         let due = now + recheck.clamp(Duration::from_millis(1), RECHECK);
         let looked = std::mem::take(&mut self.looking);
         let moved = self.key.0 != place;
@@ -177,7 +181,8 @@ impl<'a> Waiter<'a> {
         }
     }
 
-    /// Asking failed. Whether to ask again after `pause`: one hiccup of the backend is forgiven.
+    /// Takes note of a failed request, and returns whether to ask again after `pause`. One brief
+    /// failure of the backend is forgiven.
     pub(crate) fn forgives(&mut self, pause: Duration) -> bool {
         let now = Instant::now();
         self.own = now + pause;
@@ -189,21 +194,20 @@ impl<'a> Waiter<'a> {
         now <= failed + pause
     }
 
-    /// The backend granted the slot, or answered that it is still taken when the time to wait was
-    /// over.
+    /// Ends the wait: the backend granted the slot, or it was still taken at the end of the wait.
     pub(crate) fn answered(mut self, granted: bool) {
-        // What was granted without a message was handed over by one that got lost.
+        // A slot that was granted without a message means that the message got lost.
         self.looking &= granted;
         if let Some(line) = self.lines.table().lines.get_mut(&self.name) {
             line.failed = None;
         }
     }
 
-    /// Waits until it must ask: it was told to, must look, or the time until `end` is over.
+    /// Waits until the waiter must ask: when a message comes, when a look is due, or at `end`.
     ///
     /// # Cancel safety
     ///
-    /// A message is not lost when this future is dropped before it is ready.
+    /// No message is lost if the future is dropped before it is ready.
     pub(crate) async fn turn(&mut self, end: Instant) {
         while let Some((at, first)) = self.next_look(end) {
             let told = pin!(self.listener.signalled());
@@ -224,8 +228,8 @@ impl<'a> Waiter<'a> {
         self.looking = true;
     }
 
-    /// Returns when to see whether to look, and whether it is the first in line; `None`: it must
-    /// look now.
+    /// Returns the time of the next check, and whether this waiter is the first in line. Returns
+    /// `None` if it must look now.
     fn next_look(&mut self, end: Instant) -> Option<(Instant, bool)> {
         let now = Instant::now();
         let own = self.own.min(end);
@@ -233,7 +237,7 @@ impl<'a> Waiter<'a> {
             return None;
         }
         let losses = *self.losses.borrow_and_update();
-        // Until there is an answer.
+        // Nobody else looks until the answer is here.
         let looked = now + self.timeout + RECHECK;
         let mut table = self.lines.table();
         let line = table
@@ -246,7 +250,7 @@ impl<'a> Waiter<'a> {
                 losses,
             });
         if let Entry::Vacant(spot) = line.waiters.entry(self.key) {
-            // Others took it for one that is not polled.
+            // Waiters behind this one looked in its place and removed it.
             spot.insert(Arc::clone(&self.moved));
             return None;
         }
@@ -255,7 +259,7 @@ impl<'a> Waiter<'a> {
         if now < at && (ahead > 0 || line.losses == losses) {
             return Some((at.min(own), ahead == 0));
         }
-        // Those before it had their time.
+        // The waiters ahead of this one did not look in time.
         while (line.waiters.first_key_value()).is_some_and(|(first, _)| *first < self.key) {
             line.waiters.pop_first();
         }
