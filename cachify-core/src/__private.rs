@@ -1,5 +1,5 @@
-//! Items that the macros' expansions name. Not public API; adapters re-export it, so that an
-//! expansion finds it in whichever cachify crate the user depends on.
+//! Items that the expansions of macros name. This is not public API. Adapters re-export the module,
+//! so that an expansion finds it in every cachify crate.
 
 mod cached;
 mod handle;
@@ -29,15 +29,16 @@ pub use http::StatusCode;
 #[cfg(feature = "blocking")]
 pub use crate::blocking::block_on;
 
-/// Never reached: [`needs_blocking`] does not compile.
+/// Stands in for the real one. It is never called: without the feature, [`needs_blocking`] is a
+/// compile error.
 #[cfg(not(feature = "blocking"))]
 pub fn block_on<F: Future>(_: F) -> F::Output {
-    unreachable!("a synchronous function without feature `blocking`")
+    unreachable!("a function that is not async needs the feature `blocking`")
 }
 
 pub use crate::__cachify_needs_blocking as needs_blocking;
 
-/// Refuses synchronous functions without feature `blocking`.
+/// Refuses functions that are not async without the feature `blocking`.
 #[doc(hidden)]
 #[macro_export]
 #[cfg(feature = "blocking")]
@@ -45,14 +46,15 @@ macro_rules! __cachify_needs_blocking {
     () => {};
 }
 
-/// Refuses synchronous functions without feature `blocking`.
+/// Refuses functions that are not async without the feature `blocking`.
 #[doc(hidden)]
 #[macro_export]
 #[cfg(not(feature = "blocking"))]
 macro_rules! __cachify_needs_blocking {
     () => {
         compile_error!(
-            "this function is not async: make it an `async fn`, or turn on the feature `blocking` of the cachify crate in your Cargo.toml"
+            "this function is not async: make it an `async fn`, or turn on the feature `blocking` \
+             of the cachify crate in your Cargo.toml"
         );
     };
 }

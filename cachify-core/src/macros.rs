@@ -1,11 +1,11 @@
-//! The macros, with what they do told where their examples can run.
+//! The macros. They are documented here, where their examples can run.
 
-/// Renders a [`Key`](crate::Key): a template whose placeholders are filled as in `format!`, checked
-/// when it is compiled.
+/// Renders a [`Key`](crate::Key) from a template that is checked at compile time, with placeholders
+/// as in `format!`.
 ///
-/// A placeholder takes the value of that name where the macro stands, or the expression given for
-/// it. `{order.id}` takes a field. What a template may say, and why different values never make the
-/// same key, is told at [`KeyTemplate`](crate::KeyTemplate).
+/// A placeholder takes the value of the variable of that name, or of the expression given for it.
+/// `{order.id}` takes a field. [`KeyTemplate`](crate::KeyTemplate) describes the syntax of
+/// templates, and why different values never make the same key.
 ///
 /// # Examples
 ///
@@ -25,8 +25,9 @@
 #[doc(inline)]
 pub use cachify_macros::key;
 
-/// Makes a struct with named fields a [`CacheKey`](trait@crate::CacheKey):
-/// `#[key("update-user-{user_id}")]` says which of its fields make the key.
+/// Implements [`CacheKey`](trait@crate::CacheKey) for a struct with named fields.
+///
+/// The attribute `#[key("update-user-{user_id}")]` names the fields that make the key.
 ///
 /// # Examples
 ///
@@ -44,52 +45,53 @@ pub use cachify_macros::key;
 #[doc(inline)]
 pub use cachify_macros::CacheKey;
 
-/// Caches what a function returns, under a key made of its arguments.
+/// Caches the return value of a function, under a key made of its arguments.
 ///
-/// A `Result` caches only its `Ok`; any other value, `None` included, is cached as it is. An error
-/// goes to all who waited for it where it is `Clone + Send + Sync + 'static`. Everything else is as
-/// with [`Cached`](crate::Cached): one computation for all callers, and none that fails because the
-/// backend is away.
+/// Of a `Result`, only the `Ok` is cached; any other value, `None` included, is cached as it is. An
+/// error is returned to all callers that waited for it if its type is `Clone + Send + Sync +
+/// 'static`. Otherwise a call behaves as [`Cached`](crate::Cached) describes: concurrent callers
+/// share one computation, and no call fails because the backend is away.
 ///
-/// The type must write all of its fields with serde, or a hit over Redis lacks some; see
+/// The type must serialize all of its fields, or a value read from Redis lacks some; see
 /// [`Cacheable`](crate::Cacheable#types-that-drop-fields).
 ///
 /// # Options
 ///
 /// | option | meaning | default |
 /// |---|---|---|
-/// | `key = "user-{user_id}"` | The key's template. A placeholder names a parameter, a field of one (`{order.id}`) or a name in a parameter's pattern (`Path(user_id): Path<i64>`). | required |
-/// | `page = page.unwrap_or(1)` | The value of the placeholder `{page}`: an expression that may use the arguments, as in [`key!`](macro@crate::key). It may not take what the body needs: `name.as_deref()`, not `name`. A placeholder that has the name of an option cannot be given one. | the parameter of that name |
-/// | `ttl = "5m"` | How long a value lives: a whole number of `ms`, `s`, `m`, `h` or `d` in quotes, `300` (seconds), `"never"`, or an expression of what [`Cached::ttl`](crate::Cached::ttl) takes. | the handle's `default_ttl`: 5 minutes |
-/// | `ttl_with = \|value\| ..` | Decides it by the value, instead of `ttl`. | |
-/// | `cache_if = \|value\| ..` | Stores only values for which it holds. | all are stored |
-/// | `jitter = 0.1` | Shortens each life by a random share of up to this much, from `0.0` to `1.0`. | `0.0` |
-/// | `with = state.cachify` | The handle, an expression that may use the arguments. | that of the [scope](crate::Cachify::scope), else of [`init`](crate::init()); without either, the function panics |
-/// | `companion = name` | Calls the companions by another name; `none` leaves them out, as a trait's methods must. | the function's name |
-/// | `method` | Says of an associated function without `self` that it is one. | |
-/// | `crate = "path"` | Where cachify is. | the cachify crate in your `Cargo.toml`; with several, an adapter before the core: name one if that is optional or for tests only |
+/// | `key = "user-{user_id}"` | The key template. A placeholder names a parameter, a field of a parameter (`{order.id}`), or a name in a parameter's pattern (`Path(user_id): Path<i64>`). | required |
+/// | `page = page.unwrap_or(1)` | The value of the placeholder `{page}`: an expression that may use the arguments, as in [`key!`](macro@crate::key). It must not move an argument that the body needs: write `name.as_deref()`, not `name`. A placeholder with the name of an option cannot be given a value. | the parameter of that name |
+/// | `ttl = "5m"` | The time to live of a value: a whole number and a unit (`ms`, `s`, `m`, `h` or `d`) in quotes, `300` (seconds), `"never"`, or an expression of a type that [`Cached::ttl`](crate::Cached::ttl) takes. | the handle's `default_ttl`: 5 minutes |
+/// | `ttl_with = \|value\| ..` | Computes the time to live from the value, instead of `ttl`. | |
+/// | `cache_if = \|value\| ..` | Stores only the values for which the closure returns `true`. | all values are stored |
+/// | `jitter = 0.1` | Shortens each time to live by a random share of up to this much, from `0.0` to `1.0`. | `0.0` |
+/// | `with = state.cachify` | The handle: an expression that may use the arguments. | the handle of the [scope](crate::Cachify::scope), or else of [`init`](crate::init()); without either, the function panics |
+/// | `companion = name` | Gives the companions another name; `none` leaves them out, which a trait's methods require. | the function's name |
+/// | `method` | Marks an associated function without `self`. | |
+/// | `crate = "path"` | The path of the cachify crate. | the cachify crate in your `Cargo.toml`, an adapter before the core; name it if that crate is optional or a dev-dependency |
 ///
 /// # Companions
 ///
-/// `reset`, `set` and `get` belong to a type by the name of the function, which one `use` imports
-/// along with it. They take the parameters that the key names, by reference and in their order; if
-/// `with` uses the arguments, the handle comes first. A parameter that an expression of the key
-/// uses is taken as the function takes it: `list::reset(None)`. If the parameter is a pattern, they
-/// take the value of the placeholder instead, by reference. Beside a method they are methods:
-/// `find_reset(&self, ..)`. There is no `set` where `ttl`, `ttl_with`, `cache_if` or `jitter` uses
-/// an argument.
+/// `reset`, `set` and `get` are functions of a type that has the name of the function, so one `use`
+/// imports both. They take the parameters that the key names, by reference and in the function's
+/// order. If `with` uses the arguments, they take the handle first. A parameter that an expression
+/// of the key uses is taken as the function takes it: `list::reset(None)`. If a parameter is a
+/// pattern, they take the value of the placeholder instead, by reference.
+///
+/// The companions of a method are methods beside it: `find_reset(&self, ..)`. There is no `set` if
+/// `ttl`, `ttl_with`, `cache_if` or `jitter` uses an argument.
 ///
 /// # Several attributes
 ///
 /// `#[cached]`, [`#[once]`](macro@once), [`#[locked]`](macro@locked) and
-/// [`#[pooled]`](macro@pooled) can stand on one function; the first is the outermost. Their
-/// companions are one set, and `reset` clears every layer, the inner one first. They have to be
-/// written by their own names.
+/// [`#[pooled]`](macro@pooled) can be combined on one function; the first is the outermost. They
+/// share one set of companions, and `reset` resets every layer, the inner one first. Write the
+/// attributes by their own names, not by those of a `use .. as ..`.
 ///
 /// # Functions that are not async
 ///
-/// They need feature `blocking`, see [`blocking`](crate::blocking). Their companions are not async
-/// either.
+/// They need the feature `blocking`; see [`blocking`](crate::blocking). Their companions are not
+/// async either.
 ///
 /// # Examples
 ///
@@ -118,44 +120,51 @@ pub use cachify_macros::CacheKey;
 #[doc(alias("memoize", "single flight", "singleflight", "stampede", "dogpile"))]
 pub use cachify_macros::cached;
 
-/// Runs a function unless another caller is running it for the same key, in any process.
+/// Runs a function unless another caller, in any process, is running it for the same key.
 ///
-/// It is the [lock](crate::Cachify::lock) of its key, and never waits for it. If the lock is lost,
-/// the body is cancelled at its next `.await`. What the body returns passes through as it is, an
-/// error about another lock included.
+/// The function holds the [lock](crate::Cachify::lock) of its key while it runs, and never waits
+/// for it. If the lock is lost, the body is cancelled at its next `.await`. The body's return value
+/// passes through unchanged, even if it is an error about another lock.
 ///
 /// # Options
 ///
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `key = "user-{user_id}"` | The lock's key, as in [`#[cached]`](macro@cached). | required |
-/// | `on_locked = expression` | What to return when another caller is running it. | an error |
-/// | `on_unavailable = expression` | What to return when the backend is away; it is logged. A type that cannot report other errors (the lock was lost, the handle is not fit for locks) gets it for those too. | an error |
-/// | `on_error = \|error\| ..` | Makes what to return of every [`Error`](crate::Error) that has no answer of its own. | `From<Error>` of the error type |
-/// | `map_err = path` | Makes the error to return of it, or what that error is `From`: for error types that are not yours. | `From<Error>` of the error type |
-/// | `ttl = "30s"` | How long a run that died blocks the next one: a time as in [`#[cached]`](macro@cached), at least 1 s. A living one renews it. | the handle's `lock_ttl`: 30 s |
-/// | `max_hold = "10m"` | How long a run may take at most, at least 1 s. | without end |
+/// | `on_locked = expression` | The value to return when another caller is running the key. | an error |
+/// | `on_unavailable = expression` | The value to return when the backend is away, which is logged. A return type that cannot report other errors (the lock was lost, the handle is not fit for locks) gets this value for those too. | an error |
+/// | `on_error = \|error\| ..` | Turns every [`Error`](crate::Error) that no other option answers into the value to return. | `From<Error>` of the error type |
+/// | `map_err = path` | Turns the [`Error`](crate::Error) into the function's error type, or into a type that it implements `From` for. For error types that are not yours. | `From<Error>` of the error type |
+/// | `ttl = "30s"` | The time to live of the lock: how long a run whose process died blocks the next one. A time as in [`#[cached]`](macro@cached), at least 1 s. A live run renews it. | the handle's `lock_ttl`: 30 s |
+/// | `max_hold = "10m"` | The longest time that a run may take, at least 1 s. | no limit |
 /// | `with`, `companion`, `method`, `crate` | As in [`#[cached]`](macro@cached). | |
 ///
-/// An answer may use the arguments; but `on_unavailable`, `on_error` and `map_err` may be asked
-/// after the body has run, so none that it takes by value.
+/// The expressions may use the arguments. But `on_unavailable`, `on_error` and `map_err` may be
+/// evaluated after the body has run, so they must not use an argument that the body moves.
 ///
-/// Without `on_error` and `map_err`, errors are returned by `From<cachify_core::Error>`; a function
-/// that cannot has to have `on_error`, or both `on_locked` and `on_unavailable`, or it does not
-/// compile.
+/// Without `on_error` and `map_err`, errors are converted by `From<cachify_core::Error>`. If the
+/// function's type has no such conversion, it needs `on_error`, or both `on_locked` and
+/// `on_unavailable`; otherwise it does not compile.
 ///
-/// Below `#[cached]`, the cache stores what these options return, unless it is an `Err`.
+/// Below `#[cached]`, the cache stores the values that these options return, unless they are an
+/// `Err`.
 ///
 /// # Companions
 ///
-/// `is_locked` and `force_release`, as those of [`#[cached]`](macro@cached).
+/// `is_locked` and `force_release`, which take the same arguments as those of
+/// [`#[cached]`](macro@cached).
 ///
 /// # Examples
 ///
 /// ```
 /// use cachify_core::{Cachify, once};
 ///
-/// #[once(key = "daily-report", ttl = "10m", on_locked = (), on_error = |e| eprintln!("report skipped: {e}"))]
+/// #[once(
+///     key = "daily-report",
+///     ttl = "10m",
+///     on_locked = (),
+///     on_error = |e| eprintln!("report skipped: {e}")
+/// )]
 /// async fn daily_report() { /* .. */ }
 ///
 /// #[tokio::main]
@@ -169,7 +178,7 @@ pub use cachify_macros::cached;
 #[doc(inline)]
 pub use cachify_macros::once;
 
-/// Runs a function under the lock of a key: for one caller at a time, in all processes.
+/// Runs a function under the lock of a key, for one caller at a time across all processes.
 ///
 /// If the lock is lost, the body is cancelled at its next `.await`, and the error is
 /// [`Lost`](crate::ErrorKind::Lost). See [`Lock`](crate::Lock).
@@ -179,21 +188,22 @@ pub use cachify_macros::once;
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `key = "user-{user_id}"` | The lock's key, as in [`#[cached]`](macro@cached). | required |
-/// | `wait = "2s"` | How long to wait for the lock, first come, first served: a time as in [`#[cached]`](macro@cached). | not at all |
-/// | `on_locked = expression` | What to return when the lock is held, and was for as long as `wait`. | an error |
-/// | `on_unavailable = expression` | What to return when the backend is away; it is logged. A type that cannot report other errors (the lock was lost, the handle is not fit for locks) gets it for those too. | an error |
-/// | `on_error = \|error\| ..` | Makes what to return of every [`Error`](crate::Error) that has no answer of its own. | `From<Error>` of the error type |
-/// | `map_err = path` | Makes the error to return of it, or what that error is `From`: for error types that are not yours. | `From<Error>` of the error type |
-/// | `ttl = "30s"` | How long a holder that died blocks the next one: a time as in [`#[cached]`](macro@cached), at least 1 s. A living one renews it. | the handle's `lock_ttl`: 30 s |
-/// | `max_hold = "10m"` | How long a holder may take at most, at least 1 s. | without end |
+/// | `wait = "2s"` | How long to wait for the lock, first come, first served: a time as in [`#[cached]`](macro@cached). | no wait |
+/// | `on_locked = expression` | The value to return when the lock is still held after `wait`. | an error |
+/// | `on_unavailable = expression` | The value to return when the backend is away, which is logged. A return type that cannot report other errors (the lock was lost, the handle is not fit for locks) gets this value for those too. | an error |
+/// | `on_error = \|error\| ..` | Turns every [`Error`](crate::Error) that no other option answers into the value to return. | `From<Error>` of the error type |
+/// | `map_err = path` | Turns the [`Error`](crate::Error) into the function's error type, or into a type that it implements `From` for. For error types that are not yours. | `From<Error>` of the error type |
+/// | `ttl = "30s"` | The time to live of the lock: how long a dead holder blocks the next one. A time as in [`#[cached]`](macro@cached), at least 1 s. A live holder renews it. | the handle's `lock_ttl`: 30 s |
+/// | `max_hold = "10m"` | The longest time that a holder may take, at least 1 s. | no limit |
 /// | `with`, `companion`, `method`, `crate` | As in [`#[cached]`](macro@cached). | |
 ///
-/// Without `on_error` and `map_err`, errors are returned as in [`#[once]`](macro@once). Below
-/// `#[cached]`, the cache stores what these options return, unless it is an `Err`.
+/// Without `on_error` and `map_err`, errors are converted as in [`#[once]`](macro@once). Below
+/// `#[cached]`, the cache stores the values that these options return, unless they are an `Err`.
 ///
 /// # Companions
 ///
-/// `is_locked` and `force_release`, as those of [`#[cached]`](macro@cached).
+/// `is_locked` and `force_release`, which take the same arguments as those of
+/// [`#[cached]`](macro@cached).
 ///
 /// # Examples
 ///
@@ -222,7 +232,8 @@ pub use cachify_macros::once;
 #[doc(alias = "mutex")]
 pub use cachify_macros::locked;
 
-/// Limits how many callers of a key run a function at a time, in all processes together.
+/// Limits the number of callers that run a function for the same key at a time, across all
+/// processes.
 ///
 /// If the permit is lost, the body is cancelled at its next `.await`, and the error is
 /// [`Lost`](crate::ErrorKind::Lost). See [`Pool`](crate::Pool).
@@ -232,22 +243,23 @@ pub use cachify_macros::locked;
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `key = "user-{user_id}"` | The pool's key, as in [`#[cached]`](macro@cached). | required |
-/// | `max = 10` | How many may run at a time: an expression of type `u32` that may use the arguments, at least 1. | required |
-/// | `wait = "2s"` | How long to wait for a permit, first come, first served: a time as in [`#[cached]`](macro@cached). | not at all |
-/// | `on_full = expression` | What to return when all permits are out, and were for as long as `wait`. | an error |
-/// | `on_unavailable = expression` | What to return when the backend is away; it is logged. A type that cannot report other errors (the permit was lost, the handle is not fit for locks) gets it for those too. | an error |
-/// | `on_error = \|error\| ..` | Makes what to return of every [`Error`](crate::Error) that has no answer of its own. | `From<Error>` of the error type |
-/// | `map_err = path` | Makes the error to return of it, or what that error is `From`: for error types that are not yours. | `From<Error>` of the error type |
-/// | `ttl = "30s"` | How long a holder that died keeps its permit: a time as in [`#[cached]`](macro@cached), at least 1 s. A living one renews it. | the handle's `lock_ttl`: 30 s |
-/// | `max_hold = "10m"` | How long a holder may take at most, at least 1 s. | without end |
+/// | `max = 10` | The number of callers that may run at a time: an expression of type `u32` that may use the arguments, at least 1. | required |
+/// | `wait = "2s"` | How long to wait for a permit, first come, first served: a time as in [`#[cached]`](macro@cached). | no wait |
+/// | `on_full = expression` | The value to return when no permit is free after `wait`. | an error |
+/// | `on_unavailable = expression` | The value to return when the backend is away, which is logged. A return type that cannot report other errors (the permit was lost, the handle is not fit for locks) gets this value for those too. | an error |
+/// | `on_error = \|error\| ..` | Turns every [`Error`](crate::Error) that no other option answers into the value to return. | `From<Error>` of the error type |
+/// | `map_err = path` | Turns the [`Error`](crate::Error) into the function's error type, or into a type that it implements `From` for. For error types that are not yours. | `From<Error>` of the error type |
+/// | `ttl = "30s"` | The time to live of a permit: how long a dead holder keeps it. A time as in [`#[cached]`](macro@cached), at least 1 s. A live holder renews it. | the handle's `lock_ttl`: 30 s |
+/// | `max_hold = "10m"` | The longest time that a holder may take, at least 1 s. | no limit |
 /// | `with`, `companion`, `method`, `crate` | As in [`#[cached]`](macro@cached). | |
 ///
-/// Without `on_error` and `map_err`, errors are returned as in [`#[once]`](macro@once). Below
-/// `#[cached]`, the cache stores what these options return, unless it is an `Err`.
+/// Without `on_error` and `map_err`, errors are converted as in [`#[once]`](macro@once). Below
+/// `#[cached]`, the cache stores the values that these options return, unless they are an `Err`.
 ///
 /// # Companions
 ///
-/// `in_use`: the number of permits that callers hold. It takes arguments as those of [`#[cached]`](macro@cached) do.
+/// `in_use` returns the number of permits in use. It takes the same arguments as the companions of
+/// [`#[cached]`](macro@cached).
 ///
 /// # Examples
 ///

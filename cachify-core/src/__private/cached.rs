@@ -1,4 +1,4 @@
-//! Functions that `#[cached]` calls.
+//! Functions that expansions of `#[cached]` call.
 
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -9,8 +9,8 @@ use super::returned::Returned;
 use crate::observe::{self, ReadOutcome};
 use crate::{CacheIf, Cacheable, Cached, Error, IntoTime, Key, Policy, Ttl, TtlWith};
 
-/// Returns the tag. It comes first wherever a tag is used, so that all complaints of a type that
-/// cannot be cached are the same, and are told once.
+/// Returns the tag unchanged, and checks its type. Every use of a tag goes through this first, so
+/// that a type that cannot be cached gives one error, once.
 pub fn cacheable<R>(tag: R) -> R
 where
     R: Returned,
@@ -19,17 +19,18 @@ where
     tag
 }
 
-/// Types that are named like a response but can be cached.
+/// A type that has the name of a response, and that can be cached.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a response, which cannot be cached",
-    note = "cache the value that the response is made of, in a function of its own; or put the cache layer of the adapter on the route"
+    note = "cache the value that the response is made of, in a function of its own; or put the \
+            cache layer of the adapter on the route"
 )]
 pub trait CacheableResponse: Cacheable {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Cacheable> CacheableResponse for T {}
 
-/// Like [`cacheable`], for a type that is named like a response.
+/// Does the same as [`cacheable`], for a type that has the name of a response.
 pub fn cacheable_response<R>(tag: R) -> R
 where
     R: Returned,
@@ -38,10 +39,10 @@ where
     tag
 }
 
-/// Returns the value if it is in memory; otherwise how to get it. Takes the key, so that the
-/// function's future does not keep it.
+/// Returns the value if it is in memory, or otherwise the `Cached` for [`finish`]. It takes the key
+/// by value, so that the function's future does not hold it.
 #[inline]
-#[expect(clippy::needless_pass_by_value, reason = "see above")]
+#[expect(clippy::needless_pass_by_value, reason = "the future must not hold it")]
 pub fn begin<R>(_: R, source: impl HandleSource, key: Key) -> ControlFlow<R::Returned, Cached>
 where
     R: Returned,
@@ -56,8 +57,8 @@ where
     })
 }
 
-/// Gets a value that was not in memory. Boxed, so that the function's future stays as small as a
-/// hit needs it.
+/// Reads or computes a value that was not in memory. The future is boxed, so that the function's
+/// own future is only as large as a hit needs.
 pub fn finish<R, P, F, Fut>(
     _: R,
     cached: Cached<P>,
@@ -77,7 +78,7 @@ where
     })
 }
 
-/// [`Cached::ttl_with`] with the type that the closure gets.
+/// Calls [`Cached::ttl_with`], and fixes the type of the closure's argument.
 pub fn ttl_with<R, P, F, L>(_: R, cached: Cached<P>, ttl: F) -> Cached<TtlWith<P, F>>
 where
     R: Returned,
@@ -87,7 +88,7 @@ where
     cached.ttl_with(ttl)
 }
 
-/// [`Cached::cache_if`] with the type that the closure gets.
+/// Calls [`Cached::cache_if`], and fixes the type of the closure's argument.
 pub fn cache_if<R, P, F>(_: R, cached: Cached<P>, condition: F) -> Cached<CacheIf<P, F>>
 where
     R: Returned,
@@ -105,7 +106,7 @@ where
     cached.set(value).await
 }
 
-/// Stores what the function might have returned; an error is not stored, and leaves nothing.
+/// Stores a return value of the function. An error is not stored; it resets the entry.
 pub async fn set_returned<R, P>(tag: R, cached: Cached<P>, value: R::Returned) -> Result<(), Error>
 where
     R: Returned,

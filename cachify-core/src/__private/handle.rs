@@ -1,15 +1,15 @@
-//! The handle that a macro uses.
+//! The handle that the function of a macro uses.
 
 use std::borrow::Borrow;
 
 use crate::{Cachify, global};
 
-/// The source of a macro's handle.
+/// The source of the handle.
 pub trait HandleSource {
     fn using<T>(self, work: impl FnOnce(&Cachify) -> T) -> T;
 }
 
-/// Without `with = ..`: from the scope, or the global one.
+/// The source without `with = ..`: the current handle.
 #[derive(Debug)]
 pub struct Ambient;
 
@@ -19,7 +19,7 @@ impl HandleSource for Ambient {
     }
 }
 
-/// With `with = ..`.
+/// The source with `with = ..`: the given handle.
 #[derive(Debug)]
 pub struct Given<'a, H: ?Sized>(pub &'a H);
 
@@ -31,8 +31,9 @@ impl<H: Handle + ?Sized> HandleSource for Given<'_, H> {
 
 /// A handle, owned or not.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no handle: `with` takes a `Cachify`, a reference to one or an `Arc` of one",
-    label = "is no `Cachify`"
+    message = "`{Self}` is not a handle: `with` takes a `Cachify`, a reference to one or an `Arc` \
+               of one",
+    label = "is not a `Cachify`"
 )]
 pub trait Handle {
     fn cachify(&self) -> &Cachify;
@@ -45,7 +46,7 @@ impl<H: Borrow<Cachify> + ?Sized> Handle for H {
     }
 }
 
-/// Makes a handle of its own.
+/// Clones the handle.
 pub fn handle(source: impl HandleSource) -> Cachify {
     source.using(Cachify::clone)
 }

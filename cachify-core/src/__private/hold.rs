@@ -1,4 +1,4 @@
-//! Functions that `#[once]`, `#[locked]` and `#[pooled]` call.
+//! Functions that expansions of `#[once]`, `#[locked]` and `#[pooled]` call.
 
 use std::future::Future;
 
@@ -24,14 +24,14 @@ pub async fn in_use(pool: Pool) -> Result<usize, Error> {
 
 macro_rules! hold {
     ($($name:ident($holder:ty);)*) => {$(
-        /// Runs `work` under it, and gives it back: a failed release is logged and costs no result.
-        /// The error is that it was lost.
+        /// Runs `work` under the guard or permit, and then releases it. A failed release is logged
+        /// and does not affect the result. The only error is that it was lost.
         pub async fn $name<F, Fut>(holder: $holder, work: F) -> Result<Fut::Output, Error>
         where
             F: FnOnce() -> Fut,
             Fut: Future,
         {
-            // In a box, so that stacked attributes do not multiply the size of the body's future.
+            // Boxed, so that stacked attributes do not multiply the size of the body's future.
             let output = holder.run(Box::pin(work())).await?;
             holder.finish().await;
             Ok(output)
@@ -44,12 +44,13 @@ hold! {
     under_permit(Permit);
 }
 
-/// A function that can return what went wrong with its lock.
+/// A return type that can report an error of a lock or pool.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot say that the lock is held, or that the backend is away",
-    label = "returns no `Result`",
-    note = "return a `Result` whose error implements `From<cachify_core::Error>`, or give the attribute `on_error = |error| ..`, \
-            or both `on_locked = ..` (`on_full = ..` for a pool) and `on_unavailable = ..`"
+    message = "`{Self}` cannot report that the lock is held or that the backend is away",
+    label = "is not a `Result`",
+    note = "return a `Result` whose error implements `From<cachify_core::Error>`, or give the \
+            attribute `on_error = |error| ..`, or both `on_locked = ..` (`on_full = ..` for a \
+            pool) and `on_unavailable = ..`"
 )]
 pub trait Report {
     fn report(error: Error) -> Self;
@@ -61,12 +62,13 @@ impl<T, E: Takes> Report for Result<T, E> {
     }
 }
 
-/// An error that an [`Error`] can become.
+/// An error type that an [`Error`] converts into.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot say that the lock is held, or that the backend is away",
+    message = "`{Self}` cannot report that the lock is held or that the backend is away",
     label = "does not implement `From<cachify_core::Error>`",
-    note = "implement `From<cachify_core::Error>` for it, or give the attribute `map_err = path::to::function` (for an error type that is not yours), \
-            or `on_error = |error| ..`, or both `on_locked = ..` (`on_full = ..` for a pool) and `on_unavailable = ..`"
+    note = "implement `From<cachify_core::Error>` for it, or give the attribute `map_err = \
+            path::to::function` (for an error type that is not yours), or `on_error = |error| \
+            ..`, or both `on_locked = ..` (`on_full = ..` for a pool) and `on_unavailable = ..`"
 )]
 pub trait Takes {
     fn take(error: Error) -> Self;
@@ -83,11 +85,13 @@ pub fn report<R: Report>(error: Error) -> R {
     R::report(error)
 }
 
-/// Like [`Report`], but with `on_locked` or `on_full` given: asks for the missing option.
+/// A [`Report`] where `on_locked` or `on_full` is given: its diagnostic asks for the missing option
+/// only.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot say that the backend is away",
+    message = "`{Self}` cannot report that the backend is away",
     label = "has no error that implements `From<cachify_core::Error>`",
-    note = "give the attribute `on_unavailable = ..`, or `map_err = ..` or `on_error = ..`, or return a `Result` whose error implements `From<cachify_core::Error>`"
+    note = "give the attribute `on_unavailable = ..`, or `map_err = ..` or `on_error = ..`, or \
+            return a `Result` whose error implements `From<cachify_core::Error>`"
 )]
 pub trait ReportAway: Report {}
 
@@ -98,11 +102,13 @@ pub fn report_away<R: ReportAway>(error: Error) -> R {
     R::report(error)
 }
 
-/// Like [`Report`], but with `on_unavailable` given: asks for the missing option.
+/// A [`Report`] where `on_unavailable` is given: its diagnostic asks for the missing option only.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot say that the lock is held, or the pool full",
+    message = "`{Self}` cannot report that the lock is held or that the pool is full",
     label = "has no error that implements `From<cachify_core::Error>`",
-    note = "give the attribute `on_locked = ..` (`on_full = ..` for a pool), or `map_err = ..` or `on_error = ..`, or return a `Result` whose error implements `From<cachify_core::Error>`"
+    note = "give the attribute `on_locked = ..` (`on_full = ..` for a pool), or `map_err = ..` or \
+            `on_error = ..`, or return a `Result` whose error implements \
+            `From<cachify_core::Error>`"
 )]
 pub trait ReportHeld: Report {}
 
@@ -113,17 +119,18 @@ pub fn report_held<R: ReportHeld>(error: Error) -> R {
     R::report(error)
 }
 
-/// `on_error = ..`, with the type that the closure gets.
+/// Calls the closure of `on_error`, and fixes the type of its argument.
 pub fn on_error<R>(answer: impl FnOnce(Error) -> R, error: Error) -> R {
     answer(error)
 }
 
-/// `map_err = ..`.
+/// Calls the function of `map_err`.
 pub fn map_err<T, M, E: From<M>>(map: impl FnOnce(Error) -> M, error: Error) -> Result<T, E> {
     Err(map(error).into())
 }
 
-/// Returns whether `on_unavailable` answers: then the error is reported nowhere else.
+/// Returns whether `on_unavailable` answers this error. If so, the error is logged, since it is
+/// reported nowhere else.
 pub fn is_unavailable(error: &Error) -> bool {
     let is_unavailable = error.is_unavailable();
     if is_unavailable {
@@ -133,12 +140,12 @@ pub fn is_unavailable(error: &Error) -> bool {
 }
 
 fn log(error: &Error) {
-    tracing::warn!(%error, "returned what the function has for a backend that is away");
+    tracing::warn!(%error, "`on_unavailable` answered an error");
 }
 
 pub trait ViaReport {
     type Returned;
-    /// Other errors than those of `on_unavailable`: reported by a type that can.
+    /// Reports an error that `on_unavailable` is not for, since the type can.
     fn report_or(&self, error: Error, answer: impl FnOnce() -> Self::Returned) -> Self::Returned;
 }
 
@@ -152,7 +159,7 @@ impl<T, E: From<Error>> ViaReport for &Returns<Result<T, E>> {
 
 pub trait ViaAnswer {
     type Returned;
-    /// Other errors than those of `on_unavailable`: all the same for a type that cannot tell them.
+    /// Answers with `on_unavailable` an error that it is not for, since the type cannot report it.
     fn report_or(&self, error: Error, answer: impl FnOnce() -> Self::Returned) -> Self::Returned;
 }
 

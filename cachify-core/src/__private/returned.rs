@@ -1,7 +1,7 @@
-//! What a function returns, decided by its type and not by that type's name: an alias of `Result`
-//! is a `Result`.
+//! The kind of a function's return type. It is decided by the type and not by its name, so an alias
+//! of `Result` is a `Result`.
 //!
-//! `(&&&Returns::<R>::NEW).returned()` finds the most special of three traits, since a method call
+//! `(&&&Returns::<R>::NEW).returned()` finds the most specific of three traits, since a method call
 //! prefers the one that needs the fewest dereferences.
 
 use std::convert::Infallible;
@@ -20,11 +20,11 @@ pub trait Returned: Copy {
 
     fn split(returned: Self::Returned) -> Result<Self::Value, Self::Error>;
     fn join(result: Result<Self::Value, Self::Error>) -> Self::Returned;
-    /// Returns how errors go to the callers that waited; `None`: not at all.
+    /// Returns how errors are shared with the callers that waited, or `None` if they are not.
     fn sharing() -> Option<Sharing<Self::Error>>;
 }
 
-/// Stands for the type that a function returns.
+/// Stands for the return type of a function.
 pub struct Returns<R>(PhantomData<fn() -> R>);
 
 impl<R> Returns<R> {
@@ -53,15 +53,15 @@ macro_rules! tag {
 }
 
 tag! {
-    /// The whole is the value.
+    /// A type that is cached as a whole.
     Plain<T>
 }
 tag! {
-    /// A `Result` whose errors stay with who computed them.
+    /// A `Result` whose errors go only to the caller that computed them.
     Fallible<T, E>
 }
 tag! {
-    /// A `Result` whose errors go to all who waited.
+    /// A `Result` whose errors go to all callers that waited.
     Shared<T, E>
 }
 
