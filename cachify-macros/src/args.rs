@@ -13,22 +13,22 @@ use syn::{Expr, ExprLit, ExprUnary, Ident, Lit, LitFloat, LitInt, LitStr, Path, 
 use crate::krate;
 use crate::template::Template;
 
-/// Which attribute it is.
+/// One of the four attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Kind {
     Cached,
     Once,
     Locked,
     Pooled,
 }
 
-impl What {
+impl Kind {
     const ALL: [Self; 4] = [Self::Cached, Self::Once, Self::Locked, Self::Pooled];
 
-    /// The attribute by the last segment of its path.
+    /// Returns the attribute that the last segment of `path` names.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let last = &path.segments.last()?.ident;
-        Self::ALL.into_iter().find(|what| last == what.name())
+        Self::ALL.into_iter().find(|kind| last == kind.name())
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -40,7 +40,7 @@ impl What {
         }
     }
 
-    /// Those of its own. All have [`COMMON`] as well.
+    /// Returns the options that the attribute has besides [`COMMON`].
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::Cached => &["ttl", "ttl_with", "cache_if", "jitter"],
@@ -77,15 +77,15 @@ impl What {
 
 const COMMON: [&str; 5] = ["key", "with", "companion", "method", "crate"];
 
-impl fmt::Display for What {
+impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#[{}]", self.name())
     }
 }
 
-/// One attribute.
+/// One attribute with its options.
 pub(crate) struct Layer {
-    pub(crate) what: What,
+    pub(crate) kind: Kind,
     pub(crate) span: Span,
     pub(crate) template: Template,
     /// Expressions for placeholders: `page = page.unwrap_or(1)`.
@@ -106,7 +106,7 @@ pub(crate) struct Layer {
     pub(crate) function: FunctionOptions,
 }
 
-/// What concerns the function as a whole, whichever of its attributes says it.
+/// Options of the function as a whole. Any of its attributes may give them.
 #[derive(Default)]
 pub(crate) struct FunctionOptions {
     pub(crate) companion: Option<Companion>,
@@ -116,7 +116,7 @@ pub(crate) struct FunctionOptions {
 
 pub(crate) struct Companion {
     pub(crate) span: Span,
-    /// `None` for `none`.
+    /// The name of the companions; `None` if `companion = none` leaves them out.
     pub(crate) name: Option<Ident>,
 }
 
@@ -128,7 +128,7 @@ pub(crate) enum Time {
 }
 
 impl Layer {
-    pub(crate) fn parse(what: What, span: Span, input: ParseStream<'_>) -> syn::Result<Self> {
+    pub(crate) fn parse(kind: Kind, span: Span, input: ParseStream<'_>) -> syn::Result<Self> {
         let mut key: Option<LitStr> = None;
         let mut seen: Vec<String> = Vec::new();
         let (mut with, mut ttl, mut ttl_with, mut cache_if, mut jitter) =
@@ -145,11 +145,11 @@ impl Layer {
                 )
             })?;
             let text = name.to_string();
-            let is_option = what.options().contains(&&*text) || COMMON.contains(&&*text);
+            let is_option = kind.options().contains(&&*text) || COMMON.contains(&&*text);
             if !is_option && !input.peek(Token![=]) {
                 let template = key.clone().map(Template::new).transpose()?;
                 if template.is_none_or(|template| !template.has(&name)) {
-                    return Err(unknown(what, &name));
+                    return Err(unknown(kind, &name));
                 }
             }
             if seen.contains(&text) {
@@ -181,7 +181,7 @@ impl Layer {
                     "on_error" => on_error = Some(Expr::parse(input)?),
                     "on_unavailable" => on_unavailable = Some(Expr::parse(input)?),
                     "map_err" => map_err = Some(Expr::parse(input)?),
-                    _ => return Err(unknown(what, &name)),
+                    _ => return Err(unknown(kind, &name)),
                 }
             }
             seen.push(text);
@@ -193,16 +193,16 @@ impl Layer {
         let Some(key) = key else {
             return Err(syn::Error::new(
                 span,
-                format!("`{what}` needs a key: `key = \"user-{{user_id}}\"`"),
+                format!("`{kind}` needs a key: `key = \"user-{{user_id}}\"`"),
             ));
         };
-        // Only now, since the key need not come first.
+        // Checked last, since the key need not come first.
         let template = Template::new(key)?;
         if let Some((name, _)) = values.iter().find(|(name, _)| !template.has(name)) {
-            return Err(unknown(what, name));
+            return Err(unknown(kind, name));
         }
         Ok(Self {
-            what,
+            kind,
             span,
             template,
             values,
@@ -223,7 +223,7 @@ impl Layer {
     }
 }
 
-/// Takes the `=` between a name and its value.
+/// Parses the `=` between a name and its value.
 pub(crate) fn value_follows(name: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
     let sign = input.parse::<Option<Token![=]>>()?;
     sign.map(drop).ok_or_else(|| {
@@ -232,19 +232,19 @@ pub(crate) fn value_follows(name: &Ident, input: ParseStream<'_>) -> syn::Result
     })
 }
 
-fn unknown(what: What, name: &Ident) -> syn::Error {
-    if what == What::Cached && name == "stale" {
+fn unknown(kind: Kind, name: &Ident) -> syn::Error {
+    if kind == Kind::Cached && name == "stale" {
         return syn::Error::new(
             name.span(),
-            "`stale` is not there yet: no value is served after its `ttl`, so leave it out",
+            "`stale` does not exist yet: no value is served after its `ttl`, so leave it out",
         );
     }
-    let names = what.options().iter().chain(&COMMON);
+    let names = kind.options().iter().chain(&COMMON);
     let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     syn::Error::new(
         name.span(),
         format!(
-            "`{what}` has no option `{name}`, and the key no `{{{name}}}`: the options are {}",
+            "`{kind}` has no option `{name}`, and the key no `{{{name}}}`: the options are {}",
             names.join(", ")
         ),
     )
@@ -303,7 +303,7 @@ impl Time {
         }
     }
 
-    /// An expression of type `Duration`, or `Ttl` where it may be forever.
+    /// Returns an expression of type `Duration`, or of type `Ttl` if the time is `"never"`.
     pub(crate) fn tokens(&self, private: &TokenStream) -> TokenStream {
         match self {
             Self::Never(_) => quote!(#private::Ttl::NEVER),
@@ -321,13 +321,14 @@ pub(crate) fn ungrouped(value: &Expr) -> &Expr {
     }
 }
 
-const NEGATIVE: &str =
-    "a time is not negative: write, say, \"5m\"; an entry that is to stay has `ttl = \"never\"`";
+const NEGATIVE: &str = "a time cannot be negative: write, say, \"5m\", or `ttl = \"never\"` for an \
+                        entry that does not expire";
 
-const MALFORMED: &str = "this is not a time: write a whole number and one of `ms`, `s`, `m`, `h`, `d`, such as \"250ms\" or \"5m\"";
+const MALFORMED: &str = "this is not a time: write a whole number and one of `ms`, `s`, `m`, `h`, \
+                         `d`, such as \"250ms\" or \"5m\"";
 
-const TOO_LONG: &str =
-    "this time is too long: write, say, \"365d\"; an entry that is to stay has `ttl = \"never\"`";
+const TOO_LONG: &str = "this time is too long: write, say, \"365d\", or `ttl = \"never\"` for an \
+                        entry that does not expire";
 
 fn millis(text: &str) -> Result<u64, String> {
     time::millis(text).map_err(|error| match error {

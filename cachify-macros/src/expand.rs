@@ -1,4 +1,4 @@
-//! Expands the macros.
+//! The expansions of the macros.
 
 pub(crate) mod key;
 
@@ -13,38 +13,39 @@ use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
 use syn::{AttrStyle, Attribute, ItemFn, Meta, ReturnType};
 
-use crate::args::{FunctionOptions, Layer, What};
+use crate::args::{FunctionOptions, Kind, Layer};
 use crate::function::{Function, names_in};
 use crate::{krate, validate};
 use context::Context;
 
-/// Begins what an attribute is given that another one has taken along already, so that it does
-/// nothing and its import is used. Behind it stands what it was taken for.
+/// The prefix of the option that marks an attribute as already expanded by another one. Such an
+/// attribute expands to nothing; it stays only so that its import counts as used. The prefix is
+/// followed by the name under which the attribute was recognized.
 const SEEN: &str = "__cachify_seen_";
 
-/// One of the four attributes, with those below it.
-pub(crate) fn attribute(what: What, options: TokenStream, item: &TokenStream) -> TokenStream {
+/// Expands an attribute along with the attributes below it.
+pub(crate) fn attribute(kind: Kind, options: TokenStream, item: &TokenStream) -> TokenStream {
     if let Some(taken_for) = options.to_string().strip_prefix(SEEN) {
-        return if taken_for == what.name() {
+        return if taken_for == kind.name() {
             TokenStream::new()
         } else {
             let message =
-                format!("`use .. as ..` gave this the name of another attribute: write `{what}`");
+                format!("`use .. as ..` gave this the name of another attribute: write `{kind}`");
             syn::Error::new(Span::call_site(), message).into_compile_error()
         };
     }
     let Ok(item) = syn::parse2::<ItemFn>(item.clone()) else {
-        let message = format!("`{what}` goes on a function that has a body");
+        let message = format!("`{kind}` goes on a function that has a body");
         let error = syn::Error::new(Span::call_site(), message).into_compile_error();
         return quote!(#error #item);
     };
     let (inner, attrs): (Vec<_>, _) = item
         .attrs
         .into_iter()
-        .partition(|attr| What::of(attr.path()).is_some());
+        .partition(|attr| Kind::of(attr.path()).is_some());
     let item = ItemFn { attrs, ..item };
-    expand(what, options, &inner, item.clone()).unwrap_or_else(|error| {
-        // With the function as it is, so that its callers are no further mistakes.
+    expand(kind, options, &inner, item.clone()).unwrap_or_else(|error| {
+        // The function stays, so that its callers do not cause further errors.
         let error = error.into_compile_error();
         let statements = &item.block.stmts;
         let function = function(&item, &inner, &quote!(#(#statements)*));
@@ -53,12 +54,12 @@ pub(crate) fn attribute(what: What, options: TokenStream, item: &TokenStream) ->
 }
 
 fn expand(
-    what: What,
+    kind: Kind,
     options: TokenStream,
     inner: &[Attribute],
     item: ItemFn,
 ) -> syn::Result<TokenStream> {
-    let outer = |input: ParseStream<'_>| Layer::parse(what, Span::call_site(), input);
+    let outer = |input: ParseStream<'_>| Layer::parse(kind, Span::call_site(), input);
     let mut written = names_in(options.clone());
     let mut layers = vec![outer.parse2(options)?];
     for attr in inner {
@@ -120,13 +121,13 @@ fn body(context: &Context, layers: &[Layer], sync: bool) -> TokenStream {
         }
     };
     let work = quote!(async move || #returns { #inner });
-    match layer.what {
-        What::Cached => cached::body(context, layer, &work, sync),
-        What::Once | What::Locked | What::Pooled => hold::body(context, layer, &work, sync),
+    match layer.kind {
+        Kind::Cached => cached::body(context, layer, &work, sync),
+        Kind::Once | Kind::Locked | Kind::Pooled => hold::body(context, layer, &work, sync),
     }
 }
 
-/// Gives the function another body. `inner` are the attributes that were taken from it.
+/// Returns the function with another body. `inner` are the attributes that were removed from it.
 fn function(item: &ItemFn, inner: &[Attribute], body: &TokenStream) -> TokenStream {
     let ItemFn {
         attrs, vis, sig, ..
@@ -135,8 +136,8 @@ fn function(item: &ItemFn, inner: &[Attribute], body: &TokenStream) -> TokenStre
         .iter()
         .partition(|attr| matches!(attr.style, AttrStyle::Outer));
     let seen = inner.iter().filter_map(|attr| {
-        let what = What::of(attr.path())?;
-        let seen = format_ident!("{SEEN}{}", what.name());
+        let kind = Kind::of(attr.path())?;
+        let seen = format_ident!("{SEEN}{}", kind.name());
         let path = attr.path();
         Some(quote!(#[#path(#seen)] const _: () = ();))
     });
@@ -151,15 +152,15 @@ fn function(item: &ItemFn, inner: &[Attribute], body: &TokenStream) -> TokenStre
 }
 
 fn inner_layer(attr: &Attribute) -> syn::Result<Layer> {
-    let what = What::of(attr.path()).unwrap_or(What::Cached);
+    let kind = Kind::of(attr.path()).unwrap_or(Kind::Cached);
     let tokens = match &attr.meta {
         Meta::List(list) => list.tokens.clone(),
         _ => TokenStream::new(),
     };
-    (|input: ParseStream<'_>| Layer::parse(what, attr.path().span(), input)).parse2(tokens)
+    (|input: ParseStream<'_>| Layer::parse(kind, attr.path().span(), input)).parse2(tokens)
 }
 
-/// Merges what the attributes say about the function as a whole. They must agree.
+/// Merges the options of the function as a whole. The attributes must agree on them.
 fn merge(layers: &mut [Layer]) -> syn::Result<FunctionOptions> {
     let mut merged = FunctionOptions::default();
     for layer in layers {
@@ -175,7 +176,7 @@ fn merge(layers: &mut [Layer]) -> syn::Result<FunctionOptions> {
         {
             return Err(syn::Error::new(
                 other.span,
-                "a function has one set of companions: say `companion` once",
+                "a function has one set of companions: give `companion` once",
             ));
         }
         merged.companion = merged.companion.or(companion);

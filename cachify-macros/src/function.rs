@@ -1,4 +1,4 @@
-//! The function that an attribute stands on, taken apart.
+//! The annotated function: its parameters, its generics and its return type.
 
 use std::collections::BTreeSet;
 
@@ -22,10 +22,10 @@ pub(crate) struct Function {
 
 /// A name that the parameters bind.
 pub(crate) struct Binding {
-    /// Without `r#`.
+    /// The name without `r#`.
     pub(crate) name: String,
     pub(crate) ident: Ident,
-    /// `None` for a name inside a pattern.
+    /// The type; `None` for a name inside a pattern.
     pub(crate) ty: Option<Type>,
 }
 
@@ -63,7 +63,7 @@ impl Function {
         self.bindings.iter().find(|binding| binding.name == name)
     }
 
-    /// A name that no argument has: `wanted`, or the next best.
+    /// Returns a name that no argument has: `wanted`, with as many `_` appended as needed.
     pub(crate) fn free_name(&self, mut wanted: String) -> String {
         while self.binding_of(&wanted).is_some() {
             wanted.push('_');
@@ -71,9 +71,9 @@ impl Function {
         wanted
     }
 
-    /// Returns the argument that a placeholder begins with. It is found by its text, although the
-    /// template and the arguments may come from different macros; errors are to point at the
-    /// template.
+    /// Returns the argument that a placeholder begins with. It is found by its text, because the
+    /// template and the arguments may come from different macros. Its location is that of the
+    /// template, so that errors point there.
     pub(crate) fn argument(&self, template: &Template, placeholder: &Placeholder) -> Ident {
         let mut argument = match (self.binding(&placeholder.root), self.item.sig.receiver()) {
             (Some(binding), _) => binding.ident.clone(),
@@ -97,7 +97,7 @@ impl Function {
         self.bindings.iter().filter(is_used)
     }
 
-    /// Returns the type that it returns, with `_` for an `impl Trait`.
+    /// Returns the return type, with `_` for an `impl Trait`.
     pub(crate) fn returns(&self) -> Type {
         match &self.item.sig.output {
             ReturnType::Default => parse_quote!(()),
@@ -113,8 +113,8 @@ impl Function {
         names_in(self.item.sig.output.to_token_stream()).contains("impl")
     }
 
-    /// Returns the function's generics as far as `tokens` mention them, with those of their bounds
-    /// that mention nothing else.
+    /// Returns the generics of the function that `tokens` mention, with those bounds that mention
+    /// no other generics.
     pub(crate) fn generics_of(&self, tokens: TokenStream) -> Generics {
         let generics = &self.item.sig.generics;
         let used = names_in(tokens);
@@ -162,7 +162,7 @@ impl Function {
         kept
     }
 
-    /// Takes the function's own lifetimes out of a type.
+    /// Replaces the function's own lifetimes in a type by `'_`.
     pub(crate) fn elide(&self, ty: &mut Type) {
         Elide(&self.item.sig.generics).visit_type_mut(ty);
     }
@@ -186,7 +186,7 @@ fn ungrouped(ty: &Type) -> &Type {
     }
 }
 
-/// As a token: `'a` is told from `a`.
+/// Returns the name of a generic parameter. Lifetimes keep their tick, which tells `'a` from `a`.
 fn name(param: &GenericParam) -> String {
     match param {
         GenericParam::Lifetime(param) => param.lifetime.to_string(),
@@ -205,7 +205,8 @@ fn retain(
         .collect();
 }
 
-/// All names in `tokens`, groups and macro calls included: without `r#`, lifetimes with their tick.
+/// Returns all names in `tokens`, including those in groups and macro calls. They are without `r#`;
+/// lifetimes keep their tick.
 pub(crate) fn names_in(tokens: TokenStream) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     collect_names(tokens, &mut names);
@@ -229,7 +230,7 @@ fn collect_names(tokens: TokenStream, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The names that the literals of a macro call may capture, as in `format!("{page:>3}")`.
+/// Collects the names that the literals of a macro call may capture, as in `format!("{page:>3}")`.
 fn collect_captures(tokens: TokenStream, into: &mut BTreeSet<String>) {
     for token in tokens {
         match token {
@@ -247,8 +248,8 @@ fn collect_captures(tokens: TokenStream, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The names that an expression uses as values: not those of fields, methods, types or its own
-/// closures' parameters.
+/// The names that an expression uses as values. Names of fields, methods, types and the parameters
+/// of its own closures do not count.
 #[derive(Default)]
 struct Values {
     used: BTreeSet<String>,
@@ -285,7 +286,7 @@ struct Names<'a>(&'a mut Vec<Binding>);
 impl<'ast> Visit<'ast> for Names<'_> {
     fn visit_pat_ident(&mut self, pat: &'ast PatIdent) {
         let text = pat.ident.to_string();
-        // `None` and other constants look like names here, and each side of `A(x) | B(x)` has the
+        // `None` and other constants look like names here, and both sides of `A(x) | B(x)` bind the
         // same ones.
         let known = self.0.iter().any(|binding| binding.ident == pat.ident);
         if !known && !text.starts_with(char::is_uppercase) {

@@ -29,22 +29,22 @@ pub fn derive_cache_key(input: TokenStream) -> TokenStream {
 
 #[proc_macro_attribute]
 pub fn cached(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(args::What::Cached, options.into(), &item.into()).into()
+    expand::attribute(args::Kind::Cached, options.into(), &item.into()).into()
 }
 
 #[proc_macro_attribute]
 pub fn once(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(args::What::Once, options.into(), &item.into()).into()
+    expand::attribute(args::Kind::Once, options.into(), &item.into()).into()
 }
 
 #[proc_macro_attribute]
 pub fn locked(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(args::What::Locked, options.into(), &item.into()).into()
+    expand::attribute(args::Kind::Locked, options.into(), &item.into()).into()
 }
 
 #[proc_macro_attribute]
 pub fn pooled(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(args::What::Pooled, options.into(), &item.into()).into()
+    expand::attribute(args::Kind::Pooled, options.into(), &item.into()).into()
 }
 
 fn output(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

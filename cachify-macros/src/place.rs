@@ -1,7 +1,8 @@
-//! Where in its file an attributed function stands.
+//! Finds out in what kind of block an annotated function is.
 //!
-//! A macro does not see what encloses it, so this reads the source. It serves messages alone: where
-//! the answer is not certain there is none, and the compiler complains about the expansion instead.
+//! A macro cannot see what encloses it, so this reads the source file. The result only improves
+//! error messages. If it is not certain, there is none, and the compiler reports an error in the
+//! expansion instead.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Ident, ImplItemFn, ItemFn, ItemImpl};
 
-use crate::args::What;
+use crate::args::Kind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -22,11 +23,15 @@ pub(crate) enum Place {
     Trait,
 }
 
-/// Where the function of this name stands; `None` if the file does not say, or says several things.
+/// The annotated functions of a file by name; `None` for a name in several places.
+type Places = HashMap<String, Option<Place>>;
+
+/// Returns the place of the function of this name, or `None` if the file has no such function or
+/// several in different places.
 pub(crate) fn of(name: &Ident) -> Option<Place> {
     let file = name.span().unwrap().local_file()?;
     thread_local! {
-        static FILES: RefCell<HashMap<PathBuf, HashMap<String, Option<Place>>>> = RefCell::default();
+        static FILES: RefCell<HashMap<PathBuf, Places>> = RefCell::default();
     }
     FILES.with_borrow_mut(|files| {
         let places = files
@@ -36,7 +41,7 @@ pub(crate) fn of(name: &Ident) -> Option<Place> {
     })
 }
 
-fn read(file: &Path) -> Option<HashMap<String, Option<Place>>> {
+fn read(file: &Path) -> Option<Places> {
     let source = std::fs::read_to_string(file).ok()?;
     let mut finder = Finder {
         block: Place::Free,
@@ -47,14 +52,14 @@ fn read(file: &Path) -> Option<HashMap<String, Option<Place>>> {
 }
 
 struct Finder {
-    /// What encloses the functions that come next.
+    /// The kind of block that is being visited.
     block: Place,
-    found: HashMap<String, Option<Place>>,
+    found: Places,
 }
 
 impl Finder {
     fn note(&mut self, name: &Ident, attrs: &[Attribute], place: Place) {
-        if attrs.iter().any(|attr| What::of(attr.path()).is_some()) {
+        if attrs.iter().any(|attr| Kind::of(attr.path()).is_some()) {
             let known = self.found.entry(name.to_string()).or_insert(Some(place));
             *known = known.filter(|known| *known == place);
         }

@@ -8,7 +8,7 @@ use syn::parse::Parser as _;
 use syn::spanned::Spanned as _;
 use syn::{Expr, Ident, Index, LitStr, Member};
 
-/// A template that is well-formed. What its placeholders name is still to be checked.
+/// A well-formed template. Whether its placeholders name anything is still to be checked.
 pub(crate) struct Template {
     pub(crate) lit: LitStr,
     head: String,
@@ -16,16 +16,16 @@ pub(crate) struct Template {
 }
 
 pub(crate) struct Placeholder {
-    /// As it was written, without the braces.
+    /// The placeholder as written, without the braces.
     pub(crate) name: String,
-    /// What stands before the first dot.
+    /// The name before the first dot.
     pub(crate) root: Ident,
-    /// What stands behind it.
+    /// The fields after the first dot.
     pub(crate) fields: Vec<Member>,
     then: String,
 }
 
-/// Values that placeholders are given by name, as in `page = page.unwrap_or(1)`.
+/// The values that are given to placeholders by name, as in `page = page.unwrap_or(1)`.
 #[derive(Default)]
 pub(crate) struct Given<'a>(Vec<(&'a Ident, &'a Expr)>);
 
@@ -72,8 +72,8 @@ impl Template {
         self.lit.span()
     }
 
-    /// An error at the template about a placeholder that names nothing. `place` is what should have
-    /// it, `names` are those it has.
+    /// Returns the error about a placeholder that names nothing. `place` should have the name;
+    /// `names` are the names that it has.
     pub(crate) fn unknown(
         &self,
         placeholder: &Placeholder,
@@ -90,8 +90,7 @@ impl Template {
         syn::Error::new(self.span(), message)
     }
 
-    /// Returns the items of a block that make up the template, as a `static` by the name of
-    /// `__CACHIFY_TEMPLATE`.
+    /// Expands to the template, as a `static` named `__CACHIFY_TEMPLATE`.
     pub(crate) fn statics(&self, private: &TokenStream) -> TokenStream {
         let Self {
             lit,
@@ -105,12 +104,13 @@ impl Template {
             .map(|Placeholder { name, then, .. }| quote!(#private::Segment::new(#name, #then)));
         quote! {
             static __CACHIFY_SEGMENTS: [#private::Segment; #count] = [#(#placeholders),*];
-            static __CACHIFY_TEMPLATE: #private::KeyTemplate = #private::KeyTemplate::from_macro(#text, #head, &__CACHIFY_SEGMENTS);
+            static __CACHIFY_TEMPLATE: #private::KeyTemplate =
+                #private::KeyTemplate::from_macro(#text, #head, &__CACHIFY_SEGMENTS);
         }
     }
 
-    /// An expression that renders the template. `value` gives an expression for each placeholder
-    /// that `given` has no value for.
+    /// Expands to an expression that renders the template. `value` returns an expression for each
+    /// placeholder that `given` has no value for.
     pub(crate) fn render(
         &self,
         private: &TokenStream,
@@ -127,7 +127,8 @@ impl Template {
                 let value = value(placeholder);
                 return quote_spanned!(self.span()=> &#value);
             };
-            // At the expression, for the compiler to point there at what has no text.
+            // At the expression, so that the compiler's error about a value without `KeyPart`
+            // points there.
             let (name, span) = (&names[at], given.0[at].1.span());
             let value = placeholder.value(&quote_spanned!(span=> (*#name)), span);
             quote_spanned!(span=> &#value)
@@ -136,12 +137,13 @@ impl Template {
         let render = if names.is_empty() {
             render
         } else {
-            // Bound once, so that an expression whose name stands twice is evaluated once.
+            // Bound by a `match`, so that an expression whose name occurs twice in the template is
+            // evaluated once.
             let expressions = given.0.iter().map(|(_, expression)| expression);
             quote!(match (#(&(#expressions),)*) { (#(#names,)*) => #render })
         };
-        // The key is finished in a statement of its own: the references, which may not be `Send`,
-        // end there.
+        // The key gets a statement of its own, at whose end the references are dropped: they may
+        // not be `Send`.
         quote!({
             #statics
             let __cachify_key = #render;
@@ -160,9 +162,9 @@ impl Placeholder {
                 .and_then(|ident| escaped(&ident, span))
                 .ok_or_else(|| {
                     let why = if part.contains('-') {
-                        "`-` in a name is for templates of HTTP layers".to_owned()
+                        "`-` in a name is only for templates of HTTP layers".to_owned()
                     } else {
-                        format!("`{part}` is no name of a value")
+                        format!("`{part}` is not the name of a value")
                     };
                     syn::Error::new(
                         span,
@@ -193,15 +195,15 @@ impl Placeholder {
         self.root.unraw() == name.unraw()
     }
 
-    /// Returns the value that the placeholder names, if `root` is what its first name stands for.
+    /// Expands to the value that the placeholder names; `root` is the value of its first name.
     pub(crate) fn value(&self, root: &TokenStream, span: Span) -> TokenStream {
         let fields = &self.fields;
         quote_spanned!(span=> #root #(.#fields)*)
     }
 }
 
-/// Keywords are written without `r#` in a template. `None` for those that cannot be names even with
-/// it.
+/// Adds `r#` to a keyword, which a template writes without it. Returns `None` for keywords that
+/// cannot be names even with `r#`.
 fn escaped(ident: &Ident, span: Span) -> Option<Ident> {
     let text = ident.to_string();
     if syn::parse_str::<Ident>(&text).is_ok() {

@@ -1,5 +1,4 @@
-//! Checks input that parses. Each mistake is reported once, at its place, with what to write
-//! instead.
+//! Checks of input that parses. Each mistake is reported once, at its place, with the fix.
 
 use quote::ToTokens as _;
 use syn::visit::{self, Visit};
@@ -8,12 +7,12 @@ use syn::{
     TypePath, TypeReference,
 };
 
-use crate::args::{Layer, Time, What, ungrouped};
+use crate::args::{Kind, Layer, Time, ungrouped};
 use crate::function::{Function, names_in};
 use crate::place::{self, Place};
 use crate::template::Placeholder;
 
-/// Begins every name that an expansion puts into a function's body.
+/// The prefix of every name that an expansion adds to a function's body.
 pub(crate) const MARK: &str = "__cachify_";
 
 pub(crate) fn function(
@@ -31,8 +30,8 @@ pub(crate) fn function(
             .as_ref()
             .map(|abi| (abi.extern_token.span, "an `extern` function")),
     ];
-    if let Some((span, kind)) = refused.into_iter().flatten().next() {
-        let message = format!("`{}` cannot be on {kind}", first.what);
+    if let Some((span, item)) = refused.into_iter().flatten().next() {
+        let message = format!("`{}` cannot be on {item}", first.kind);
         return Err(syn::Error::new(span, message));
     }
     let names = names_in(function.item.block.to_token_stream());
@@ -40,9 +39,9 @@ pub(crate) fn function(
         return Err(syn::Error::new(
             first.span,
             format!(
-                "this attribute stands below another one of cachify, which did not recognize it by its name: \
-                 write `{}` here instead of a name that `use .. as ..` gave it",
-                first.what
+                "this attribute is below another one of cachify, which did not recognize its name: \
+                 write `{}` here instead of the name that `use .. as ..` gave it",
+                first.kind
             ),
         ));
     }
@@ -50,14 +49,15 @@ pub(crate) fn function(
         return Err(syn::Error::new_spanned(
             &sig.output,
             format!(
-                "`{}` cannot be on a function that returns a future: make it an `async fn`, or, where `#[async_trait]` made this of one, \
-                 have the method call a function that has the attribute",
-                first.what
+                "`{}` cannot be on a function that returns a future: make it an `async fn`, or, if \
+                 `#[async_trait]` turned it into this, have the method call a function that has \
+                 the attribute",
+                first.kind
             ),
         ));
     }
     let is_without_self = !is_method && !function.has_receiver();
-    // Only what may be wrong is looked up in the file.
+    // The file is read only if the function may be in the wrong place.
     let indented = sig.fn_token.span.unwrap().start().column() > 1;
     let place = (has_companions && (function.has_receiver() || is_method || indented))
         .then(|| place::of(&sig.ident))
@@ -67,7 +67,7 @@ pub(crate) fn function(
             first.span,
             format!(
                 "`{}` cannot add companions to the methods of a trait: add `companion = none`",
-                first.what
+                first.kind
             ),
         ));
     }
@@ -78,15 +78,16 @@ pub(crate) fn function(
         return Err(syn::Error::new(
             first.span,
             format!(
-                "`{}` cannot see that this function is in an `impl` block, since it has no `self`: add `method`",
-                first.what
+                "`{}` cannot see that this function is in an `impl` block, since it has no `self`: \
+                 add `method`",
+                first.kind
             ),
         ));
     }
     Ok(())
 }
 
-/// Returns whether the function must be in an `impl` block.
+/// Returns whether the function names `Self`, and so must be in an `impl` block.
 fn names_self_type(function: &Function) -> bool {
     struct Finder(bool);
     impl<'ast> Visit<'ast> for Finder {
@@ -130,16 +131,16 @@ pub(crate) fn layer(function: &Function, layer: &Layer) -> syn::Result<()> {
     if let (Some(_), Some(ttl_with)) = (&layer.ttl, &layer.ttl_with) {
         return Err(syn::Error::new_spanned(
             ttl_with,
-            "`ttl_with` decides alone how long a value lives: leave out `ttl`",
+            "`ttl_with` sets the time to live of every value: leave out `ttl`",
         ));
     }
-    if layer.what == What::Cached {
+    if layer.kind == Kind::Cached {
         return value(function);
     }
     Ok(())
 }
 
-/// Refuses values that cannot be cached, as far as the name of the type tells.
+/// Refuses return types that cannot be cached, as far as their names show it.
 fn value(function: &Function) -> syn::Result<()> {
     let output = &function.item.sig.output;
     if function.returns_impl() {
@@ -148,9 +149,11 @@ fn value(function: &Function) -> syn::Result<()> {
             .iter()
             .any(|name| names.contains(*name));
         let message = if is_response {
-            "a response cannot be cached: cache the value that it is made of, in a function of its own, or put the cache layer of the adapter on the route"
+            "a response cannot be cached: cache the value that it is made of, in a function of its \
+             own, or put the cache layer of the adapter on the route"
         } else {
-            "a cached value needs a type with a name, since it outlives the function: name it instead of `impl ..`"
+            "a cached value needs a type with a name, since it outlives the function: name it \
+             instead of `impl ..`"
         };
         return Err(syn::Error::new_spanned(output, message));
     }
@@ -175,8 +178,8 @@ fn value(function: &Function) -> syn::Result<()> {
     }
 }
 
-/// A reference in what is cached of a type: the type itself, what a `Result` has as its `Ok`, what
-/// the usual containers hold.
+/// Finds a reference in the cached part of a type: the type itself, the `Ok` of a `Result`, or the
+/// items of the usual containers.
 fn reference(ty: &Type) -> Option<&TypeReference> {
     match ty {
         Type::Reference(reference) => Some(reference),
@@ -205,22 +208,23 @@ fn reference(ty: &Type) -> Option<&TypeReference> {
     }
 }
 
-/// Which attributes go together, and what they must not say twice.
+/// Refuses attributes that cannot be combined on one function.
 pub(crate) fn stack(layers: &[Layer]) -> syn::Result<()> {
-    let of = |what| layers.iter().filter(move |layer| layer.what == what);
-    if let (Some(once), Some(locked)) = (of(What::Once).next(), of(What::Locked).next()) {
+    let of = |kind| layers.iter().filter(move |layer| layer.kind == kind);
+    if let (Some(once), Some(locked)) = (of(Kind::Once).next(), of(Kind::Locked).next()) {
         return Err(syn::Error::new(
             once.span,
             format!(
                 "`{}` refuses where `{}` waits, so they cannot be on one function: use one of them",
-                once.what, locked.what
+                once.kind, locked.kind
             ),
         ));
     }
-    if let Some(second) = of(What::Pooled).nth(1) {
+    if let Some(second) = of(Kind::Pooled).nth(1) {
         return Err(syn::Error::new(
             second.span,
-            "two `#[pooled]` on one function, and `in_use` could mean either: take the second permit inside, by `cachify.pool(..)`",
+            "two `#[pooled]` on one function, and `in_use` could mean either: acquire the second \
+             permit in the body, by `cachify.pool(..)`",
         ));
     }
     Ok(())
@@ -253,16 +257,16 @@ fn placeholders(function: &Function, layer: &Layer) -> syn::Result<()> {
     Ok(())
 }
 
-/// Checks what a lock layer says about failures, and how many callers a pool admits.
+/// Checks the options of a lock or pool about failures, and the size of a pool.
 fn holds(layer: &Layer) -> syn::Result<()> {
-    if layer.what == What::Pooled {
+    if layer.kind == Kind::Pooled {
         match &layer.max {
             None => {
-                let message = format!("`{}` needs to know how many: `max = 10`", layer.what);
+                let message = format!("`{}` needs the number of permits: `max = 10`", layer.kind);
                 return Err(syn::Error::new(layer.span, message));
             }
             Some(max) if is_zero(max) => {
-                let message = "a pool of no permits admits nobody: give it at least 1";
+                let message = "a pool without permits admits no caller: give it at least 1";
                 return Err(syn::Error::new_spanned(max, message));
             }
             Some(_) => {}
@@ -271,7 +275,7 @@ fn holds(layer: &Layer) -> syn::Result<()> {
     match (&layer.on_error, &layer.map_err) {
         (Some(_), Some(map_err)) => Err(syn::Error::new_spanned(
             map_err,
-            "`on_error` and `map_err` answer the same question: say one of them",
+            "`on_error` and `map_err` exclude each other: give one of them",
         )),
         _ => Ok(()),
     }
@@ -289,15 +293,17 @@ fn is_zero(value: &Expr) -> bool {
 }
 
 fn times(layer: &Layer) -> syn::Result<()> {
-    let is_lock = layer.what != What::Cached;
+    let is_lock = layer.kind != Kind::Cached;
     match &layer.ttl {
         Some(Time::Never(span)) if is_lock => Err(syn::Error::new(
             *span,
-            "a lock that never ends outlives a holder that died: give it a time, it is renewed while its holder lives",
+            "a lock that never expires would outlive a dead holder: give a time, which a live \
+             holder renews",
         )),
         Some(Time::Millis(0, span)) if !is_lock => Err(syn::Error::new(
             *span,
-            "a `ttl` of zero stores nothing: give a time, or \"never\" for an entry that does not expire",
+            "a `ttl` of zero stores nothing: give a time, or \"never\" for an entry that does not \
+             expire",
         )),
         ttl => {
             if is_lock {
@@ -319,11 +325,13 @@ fn at_least_a_second(name: &str, time: Option<&Time>) -> syn::Result<()> {
     match time {
         Some(Time::Millis(0..1000, span)) => Err(syn::Error::new(
             *span,
-            format!("the `{name}` of a lock is at least 1 s, so that it can be renewed in time"),
+            format!(
+                "the `{name}` of a lock must be at least 1 s, so that it can be renewed in time"
+            ),
         )),
         Some(Time::Never(span)) => Err(syn::Error::new(
             *span,
-            format!("`{name}` takes a length of time, such as \"30s\"; leave it out for no end"),
+            format!("`{name}` takes a length of time, such as \"30s\"; leave it out for no limit"),
         )),
         _ => Ok(()),
     }

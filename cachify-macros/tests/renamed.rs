@@ -1,4 +1,4 @@
-//! What the macros expand to finds the crate by whatever name the user's `Cargo.toml` gives it.
+//! Expansions find the crate by the name that the user's `Cargo.toml` gives it.
 #![allow(clippy::expect_used)]
 
 use renamed::{CacheKey, Cachify, cached, key, locked};

@@ -1,4 +1,5 @@
-//! Mistakes that only show without a feature of `cachify-core`; the others are in `cachify-core/tests/ui`.
+//! Mistakes that only show without a feature of `cachify-core`. The others are in
+//! `cachify-core/tests/ui`.
 
 #[test]
 fn mistakes_are_compile_errors() {

@@ -1,4 +1,4 @@
-//! `#[cached]`.
+//! The expansion of `#[cached]`.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -6,7 +6,8 @@ use quote::quote;
 use super::context::Context;
 use crate::args::Layer;
 
-/// Looks into memory first: a hit there costs no more than the key and the value's clone.
+/// Expands to a body that looks in memory first. A hit there costs only the key and a clone of the
+/// value.
 pub(super) fn body(
     context: &Context,
     layer: &Layer,
@@ -37,7 +38,7 @@ pub(super) fn body(
     }
 }
 
-/// Adds the layer's options to a `Cached`.
+/// Adds the options of a layer to a `Cached`.
 pub(super) fn policy(
     layer: &Layer,
     private: &TokenStream,

@@ -1,5 +1,4 @@
-//! `reset`, `set`, `get`, `is_locked`, `force_release`, `in_use`: what belongs to a function and is
-//! reached by its name.
+//! The companions of a function: `reset`, `set`, `get`, `is_locked`, `force_release` and `in_use`.
 
 mod signature;
 
@@ -9,10 +8,11 @@ use syn::{Ident, Type};
 
 use super::cached;
 use super::context::{Context, ok_of};
-use crate::args::{Layer, Time, What};
+use crate::args::{Kind, Layer, Time};
 use crate::function::names_in;
 
-/// All companions: an empty enum by the function's name, or methods beside it.
+/// Expands to all companions: functions of an empty enum with the function's name, or methods
+/// beside a method.
 pub(super) fn expand(context: &Context, layers: &[Layer]) -> syn::Result<TokenStream> {
     let item = &context.function.item;
     let name = match &context.options.companion {
@@ -22,7 +22,7 @@ pub(super) fn expand(context: &Context, layers: &[Layer]) -> syn::Result<TokenSt
         },
         None => &item.sig.ident,
     };
-    // Companions are there and in the docs where the function is.
+    // Companions exist, and are documented, under the same conditions as the function.
     let cfgs = item.attrs.iter().filter(|attr| {
         let is_hidden = || names_in(attr.meta.to_token_stream()).contains("hidden");
         attr.path().is_ident("cfg") || attr.path().is_ident("doc") && is_hidden()
@@ -40,10 +40,10 @@ pub(super) fn expand(context: &Context, layers: &[Layer]) -> syn::Result<TokenSt
     }
     let vis = &item.vis;
     let doc = format!(
-        "What belongs to the function [`{0}`](fn@{0}): it takes the arguments that the key names.",
+        "The companions of the function [`{0}`](fn@{0}). They take the arguments that the key names.",
         item.sig.ident
     );
-    // The type that poem's `#[handler]` makes has the function's name already.
+    // Poem's `#[handler]` already makes a type with the function's name.
     let is_handler = item.attrs.iter().any(|attr| {
         let last = attr.path().segments.last();
         last.is_some_and(|last| last.ident == "handler")
@@ -65,20 +65,20 @@ pub(super) fn expand(context: &Context, layers: &[Layer]) -> syn::Result<TokenSt
 
 struct Companions<'a> {
     context: &'a Context,
-    /// The outer one first.
+    /// The layers, the outermost first.
     layers: &'a [Layer],
     name: &'a Ident,
     cfgs: &'a TokenStream,
 }
 
-/// What one companion is made of.
+/// The parts of one companion.
 struct Method<'a> {
     name: &'static str,
     doc: &'a str,
-    /// What it takes besides the key's arguments.
+    /// The parameter besides the key's arguments.
     value: Option<(&'a Ident, &'a Type)>,
     output: TokenStream,
-    /// What else the signature depends on.
+    /// Further tokens whose generics the signature needs.
     mentions: TokenStream,
     body: TokenStream,
 }
@@ -99,24 +99,24 @@ impl<'a> Method<'a> {
 impl Companions<'_> {
     fn methods(&self) -> syn::Result<TokenStream> {
         let mut methods = TokenStream::new();
-        let of = |wanted: &[What]| -> Vec<&Layer> {
+        let of = |wanted: &[Kind]| -> Vec<&Layer> {
             self.layers
                 .iter()
-                .filter(|layer| wanted.contains(&layer.what))
+                .filter(|layer| wanted.contains(&layer.kind))
                 .collect()
         };
-        let cached = of(&[What::Cached]);
+        let cached = of(&[Kind::Cached]);
         if !cached.is_empty() {
             methods.extend(self.reset(&cached)?);
             methods.extend(self.set(&cached)?);
             methods.extend(self.get(&cached)?);
         }
-        let locks = of(&[What::Once, What::Locked]);
+        let locks = of(&[Kind::Once, Kind::Locked]);
         if !locks.is_empty() {
             methods.extend(self.is_locked(&locks)?);
             methods.extend(self.force_release(&locks)?);
         }
-        let pools = of(&[What::Pooled]);
+        let pools = of(&[Kind::Pooled]);
         if !pools.is_empty() {
             methods.extend(self.in_use(&pools)?);
         }
@@ -125,8 +125,8 @@ impl Companions<'_> {
 
     fn reset(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
         let private = &self.context.private;
-        // A reader between two resets must not find the old value in an inner layer and put it back
-        // into an outer one.
+        // The inner layer first: a reader between two resets must not find the old value in an
+        // inner layer and store it in an outer one.
         let body = self.each(
             layers.iter().rev(),
             "all",
@@ -182,7 +182,7 @@ impl Companions<'_> {
     fn set(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
         let private = &self.context.private;
         let function = &self.context.function;
-        // What decides by the function's arguments cannot decide without them.
+        // An option that uses the function's arguments cannot be evaluated here.
         let decides_by_argument = layers.iter().any(|layer| {
             let ttl = layer.ttl.as_ref().and_then(Time::expression);
             let options = [
@@ -220,7 +220,7 @@ impl Companions<'_> {
             layers,
             Method {
                 name: "set",
-                doc: "Stores a value for these arguments, whatever was there: see `Cached::set`.",
+                doc: "Stores a value for these arguments, replacing any other: see `Cached::set`.",
                 value: Some((&value, &stored.ty)),
                 output: quote!(()),
                 mentions: stored.mentions,
@@ -251,7 +251,8 @@ impl Companions<'_> {
         }
         self.method(layers, Method {
             name: "get",
-            doc: "The cached value for these arguments, if there is one; computes nothing: see `Cached::get`.",
+            doc: "Returns the cached value for these arguments, if any. It computes nothing: see \
+                  `Cached::get`.",
             value: None,
             output: quote!(::core::option::Option<#ty>),
             mentions: stored.mentions,
@@ -259,8 +260,8 @@ impl Companions<'_> {
         })
     }
 
-    /// One operation for each layer, on its handle and key. All are carried out before the first
-    /// error is returned.
+    /// Expands to one operation for each layer, on its handle and key. All of them run before the
+    /// first error is returned.
     fn each<'l>(
         &self,
         layers: impl Iterator<Item = &'l &'l Layer>,
@@ -287,7 +288,7 @@ impl Companions<'_> {
         }
     }
 
-    /// Returns what `set` takes and `get` returns.
+    /// Returns the type of the value that `set` takes and `get` returns.
     fn stored(&self) -> Stored {
         let context = self.context;
         let private = &context.private;
@@ -301,7 +302,7 @@ impl Companions<'_> {
                 suffix: "returned",
             };
         };
-        // A parameter that only the error has could not be inferred.
+        // A generic parameter that only the error uses could not be inferred.
         let own = |tokens: TokenStream| context.function.generics_of(tokens).params.len();
         let tag = if own(quote!(#returns)) == own(quote!(#ok)) {
             context.tag(&returns)
@@ -319,9 +320,9 @@ impl Companions<'_> {
 
 struct Stored {
     ty: Type,
-    /// An expression for the kind of type that the function returns.
+    /// An expression for the tag of the return type.
     tag: TokenStream,
-    /// `value` for the type in `Ok`, `returned` for the whole.
+    /// `value` for the type in `Ok`, `returned` for the whole return type.
     suffix: &'static str,
     mentions: TokenStream,
 }

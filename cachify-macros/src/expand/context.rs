@@ -1,4 +1,4 @@
-//! The context of an expansion.
+//! The state that all parts of one expansion share.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -9,10 +9,10 @@ use crate::args::{FunctionOptions, Layer};
 use crate::function::{Function, names_in};
 use crate::template::{Given, Placeholder};
 
-/// The knowledge that all parts of one expansion share.
+/// The function, the options and the paths of one expansion.
 pub(super) struct Context {
     pub(super) function: Function,
-    /// The path of `__private`.
+    /// The path of the module `__private`.
     pub(super) private: TokenStream,
     /// The type that the function returns, with `_` for an `impl Trait`.
     pub(super) returns: Type,
@@ -24,12 +24,12 @@ impl Context {
         self.function.item.sig.asyncness.is_none()
     }
 
-    /// Companions are siblings of the function.
+    /// Returns whether the function is a method, whose companions are methods beside it.
     pub(super) fn is_method(&self) -> bool {
         self.options.method.is_some() || self.function.has_receiver()
     }
 
-    /// Returns the outcome of a future, in a function that may not be async.
+    /// Expands to the output of a future: by `.await`, or by blocking if `sync`.
     pub(super) fn outcome(&self, future: &TokenStream, sync: bool) -> TokenStream {
         let private = &self.private;
         if sync {
@@ -39,13 +39,14 @@ impl Context {
         }
     }
 
-    /// Calls a function of ours, for the compiler to point at the function's type if it does not
-    /// do.
+    /// Expands to a call of a function in `__private`. If it does not compile, the error points at
+    /// the return type of the function.
     pub(super) fn call(&self, name: &str, arguments: &TokenStream) -> TokenStream {
         self.call_at(self.returns_span(), name, arguments)
     }
 
-    /// Calls a function of ours, for the compiler to point at `span` if something does not do.
+    /// Expands to a call of a function in `__private`. If it does not compile, the error points at
+    /// `span`.
     pub(super) fn call_at(&self, span: Span, name: &str, arguments: &TokenStream) -> TokenStream {
         let span = span.resolved_at(Span::call_site());
         let name = Ident::new(name, span);
@@ -57,7 +58,7 @@ impl Context {
         quote_spanned!(span=> #path::#name(#arguments))
     }
 
-    /// Where the function says what it returns.
+    /// Returns the place of the return type, or of the name if there is no return type.
     pub(super) fn returns_span(&self) -> Span {
         let sig = &self.function.item.sig;
         let span = match &sig.output {
@@ -67,7 +68,7 @@ impl Context {
         span.resolved_at(Span::call_site())
     }
 
-    /// Returns the handle that a layer uses, in the function itself.
+    /// Expands to the source of a layer's handle, in the function itself.
     pub(super) fn source(&self, layer: &Layer) -> TokenStream {
         let private = &self.private;
         if let Some(with) = &layer.with {
@@ -77,7 +78,7 @@ impl Context {
         }
     }
 
-    /// A layer's key, in the function itself.
+    /// Expands to a layer's key, in the function itself.
     pub(super) fn key(&self, layer: &Layer) -> TokenStream {
         let template = &layer.template;
         let given = Given::new(&layer.values);
@@ -87,7 +88,7 @@ impl Context {
         })
     }
 
-    /// A tag of what can be cached.
+    /// Expands to a tag whose type is checked to be cacheable.
     pub(super) fn cacheable(&self, tag: &TokenStream) -> TokenStream {
         let tagged = self.tagged();
         let check = if self.is_named_like_a_response() {
@@ -102,8 +103,8 @@ impl Context {
         })
     }
 
-    /// Returns whether what is cached has the name of a response of one of the frameworks. Then the
-    /// complaint about a type that cannot be cached is another one.
+    /// Returns whether the cached type has the name of a response of one of the frameworks. If such
+    /// a type cannot be cached, the compiler's error is a different one.
     pub(super) fn is_named_like_a_response(&self) -> bool {
         const RESPONSES: [&str; 9] = [
             "Form",
@@ -124,17 +125,18 @@ impl Context {
         last.is_some_and(|last| RESPONSES.iter().any(|name| last.ident == name))
     }
 
-    /// Returns the variable that has the tag. It is at the type, like the calls: there the compiler
-    /// is to point if it cannot be cached.
+    /// Returns the variable that holds the tag. Its span is that of the return type, as with the
+    /// calls, so that errors point there.
     pub(super) fn tagged(&self) -> Ident {
         Ident::new("__cachify_tag", self.returns_span())
     }
 
-    /// Tells what kind of type a function returns, by that type, and that it can be cached.
+    /// Expands to the tag of a return type, which is decided by the type itself, and checks that
+    /// the type can be cached.
     pub(super) fn tag(&self, returns: &Type) -> TokenStream {
         let private = &self.private;
-        // Only what owns itself can be shared, and the search for a method does not look at
-        // lifetimes.
+        // Only an error that is `'static` can be shared, but method lookup ignores lifetimes. A
+        // type with a lifetime therefore skips `ViaShared`.
         let mut names = names_in(returns.to_token_stream());
         names.remove("'static");
         let levels = if names.iter().any(|name| name.starts_with('\'')) {
@@ -150,8 +152,8 @@ impl Context {
     }
 }
 
-/// The type in the `Ok` of what is written as a `Result`. An alias of another name is taken and
-/// given whole.
+/// Returns the type in the `Ok` of a type that is written as a `Result`. An alias of another name
+/// has none: its companions take and return the whole type.
 pub(super) fn ok_of(returns: &Type) -> Option<Type> {
     let Type::Path(TypePath { path, .. }) = returns else {
         return None;

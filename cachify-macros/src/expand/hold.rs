@@ -1,4 +1,5 @@
-//! `#[once]`, `#[locked]` and `#[pooled]`: one shape, since a permit is held as a lock is.
+//! The expansions of `#[once]`, `#[locked]` and `#[pooled]`. They have one shape, since a permit is
+//! held as a lock is.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -6,9 +7,9 @@ use syn::spanned::Spanned as _;
 use syn::{Expr, Ident};
 
 use super::context::Context;
-use crate::args::{Layer, What};
+use crate::args::{Kind, Layer};
 
-/// Runs the work under the lock or permit.
+/// Expands to a body that runs the work under the lock or permit.
 pub(super) fn body(
     context: &Context,
     layer: &Layer,
@@ -20,7 +21,11 @@ pub(super) fn body(
     let acquired = context.outcome(&quote!(__cachify_request.acquire()), sync);
     let held = context.outcome(&quote!(#private::#under(__cachify_holder, #work)), sync);
     let contended = contended(context, layer).map(|answer| {
-        quote!(::core::result::Result::Err(__cachify_error) if __cachify_error.is_contended() => { #answer })
+        quote! {
+            ::core::result::Result::Err(__cachify_error) if __cachify_error.is_contended() => {
+                #answer
+            }
+        }
     });
     let failed = failed(context, layer);
     quote! {
@@ -37,15 +42,16 @@ pub(super) fn body(
     }
 }
 
-/// Returns what an option says. In a statement of its own, since a `()` after `return` is a
-/// warning.
+/// Expands to returning the value of an option. The value gets a statement of its own, since
+/// `return ()` causes a warning.
 fn answer(answer: &Expr) -> TokenStream {
     let span = answer.span().resolved_at(Span::call_site());
     let name = Ident::new("__cachify_answer", span);
     quote!(let #name = #answer; return #name;)
 }
 
-/// Expands to how the lock or permit is taken, and the function that works under it.
+/// Expands to the lock or pool with its options, and names the function that runs the work under
+/// it.
 fn request(context: &Context, layer: &Layer) -> (TokenStream, TokenStream) {
     let private = &context.private;
     let (source, key) = (context.source(layer), context.key(layer));
@@ -59,23 +65,23 @@ fn request(context: &Context, layer: &Layer) -> (TokenStream, TokenStream) {
         let time = time.as_ref()?.tokens(private);
         Some(quote!(.#name(#time)))
     });
-    let (request, under) = match layer.what {
-        What::Pooled => {
+    let (request, under) = match layer.kind {
+        Kind::Pooled => {
             let max = &layer.max;
             (quote!(pool(#source, &#key, #max)), quote!(under_permit))
         }
-        What::Once => (quote!(once(#source, &#key)), quote!(under_guard)),
+        Kind::Once => (quote!(once(#source, &#key)), quote!(under_guard)),
         _ => (quote!(lock(#source, &#key)), quote!(under_guard)),
     };
     (quote!(#private::#request #(#options)*), under)
 }
 
-/// Expands to what happens when the lock is held or the pool is full, unless that is an error like
-/// others.
+/// Expands to the answer when the lock is held or the pool is full; `None` if that is an error like
+/// any other.
 fn contended(context: &Context, layer: &Layer) -> Option<TokenStream> {
     match &layer.on_contended {
         Some(on_contended) => Some(answer(on_contended)),
-        // A lost lock is always reported: an answer for an unavailable backend must not hide it.
+        // A held lock is reported as such: the answer for an unavailable backend must not hide it.
         None => layer.on_unavailable.as_ref().map(|_| {
             let told = told(context, layer);
             quote!(return #told)
@@ -83,7 +89,7 @@ fn contended(context: &Context, layer: &Layer) -> Option<TokenStream> {
     }
 }
 
-/// Expands to what is returned for every other error.
+/// Expands to the answer to every other error.
 fn failed(context: &Context, layer: &Layer) -> TokenStream {
     let private = &context.private;
     let Some(on_unavailable) = &layer.on_unavailable else {
@@ -106,7 +112,7 @@ fn failed(context: &Context, layer: &Layer) -> TokenStream {
         };
     }
     let returns = &context.returns;
-    // Once, so that an error in it is reported once.
+    // In a closure, so that a mistake in the expression is reported once.
     quote! {
         #[allow(unused_imports)]
         use #private::{ViaAnswer as _, ViaReport as _};
@@ -118,7 +124,7 @@ fn failed(context: &Context, layer: &Layer) -> TokenStream {
     }
 }
 
-/// The error, made into what the function returns.
+/// Expands to the error as the function's return type.
 fn told(context: &Context, layer: &Layer) -> TokenStream {
     if let Some(on_error) = &layer.on_error {
         let arguments = quote!(#on_error, __cachify_error);

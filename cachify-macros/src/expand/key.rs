@@ -1,4 +1,4 @@
-//! `key!` and `#[derive(CacheKey)]`.
+//! The expansions of `key!` and `#[derive(CacheKey)]`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
@@ -12,7 +12,7 @@ use crate::args::value_follows;
 use crate::krate;
 use crate::template::{Given, Placeholder, Template};
 
-/// `"template", name = expression, ..`
+/// The input of `key!`: `"template", name = expression, ..`
 pub(crate) struct KeyInput {
     template: Template,
     values: Vec<(Ident, Expr)>,
@@ -58,7 +58,8 @@ impl Parse for KeyInput {
     }
 }
 
-/// The template. The compiler suggests a bare name where a placeholder is misspelt.
+/// Parses the template. A bare name gets an error of its own, because the compiler suggests it
+/// where a placeholder is misspelt.
 fn literal(input: ParseStream<'_>) -> syn::Result<LitStr> {
     let name = input.fork().call(Ident::parse_any);
     input.parse().map_err(|error| {
@@ -70,7 +71,7 @@ fn literal(input: ParseStream<'_>) -> syn::Result<LitStr> {
     })
 }
 
-/// `crate = ".."`
+/// Parses `crate = ".."`.
 pub(crate) fn crate_option(input: ParseStream<'_>) -> syn::Result<Path> {
     input.parse::<Token![crate]>()?;
     input.parse::<Token![=]>()?;
@@ -126,7 +127,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
         }
     }
     let statics = template.statics(&private);
-    // At the template, for the compiler to point there at what has no text.
+    // At the template, so that the compiler's error about a field without `KeyPart` points there.
     let this = Ident::new("self", template.span());
     let values = template.placeholders.iter().map(|placeholder| {
         let root = &placeholder.root;
@@ -149,7 +150,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     })
 }
 
-/// `#[key("template", crate = "..")]`
+/// Parses `#[key("template", crate = "..")]`.
 fn key_attribute(attrs: &[Attribute], span: Span) -> syn::Result<(Template, Option<Path>)> {
     let mut found = attrs.iter().filter(|attr| attr.path().is_ident("key"));
     let Some(attr) = found.next() else {

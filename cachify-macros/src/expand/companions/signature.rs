@@ -1,4 +1,4 @@
-//! The signatures of companions: which of the function's parameters they take, and how.
+//! The signatures of companions: the parameters of the function that they take, and their types.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,14 @@ use crate::args::Layer;
 use crate::function::Binding;
 use crate::template::{Given, Placeholder};
 
-/// Where a companion has the value of a placeholder from.
+/// The source of a placeholder's value in a companion.
 enum Part<'a> {
     /// The argument that the placeholder names.
     Argument(&'a Placeholder),
-    /// An expression of these arguments.
+    /// An expression that uses these arguments.
     Of(Vec<&'a Binding>),
-    /// The caller: the expression uses an argument whose type is inside a pattern.
+    /// The caller of the companion, because the expression uses a name inside a pattern, whose type
+    /// is unknown.
     Whole(&'a Placeholder, Vec<&'a Binding>),
 }
 
@@ -62,21 +63,25 @@ impl Companions<'_> {
         } else {
             (Some(quote!(async)), body)
         };
-        // Siblings of a function carry its conditions themselves.
+        // Methods carry the conditions of the function themselves; the enum carries them for the
+        // others.
         let cfgs = context.is_method().then_some(cfgs);
         Ok(quote! {
             #cfgs
             #[doc = #doc]
             #[allow(dead_code, clippy::needless_pass_by_value, clippy::too_many_arguments)]
-            #vis #asyncness fn #ident #impl_generics (#(#params),*) -> ::core::result::Result<#output, #private::Error> #where_clause {
+            #vis #asyncness fn #ident #impl_generics (#(#params),*)
+                -> ::core::result::Result<#output, #private::Error>
+            #where_clause
+            {
                 #body
             }
         })
     }
 
-    /// Returns the parameters that the layers' templates name, in the order of the signature: by
-    /// reference, but as the function takes them where an expression uses them, so that it means
-    /// the same here.
+    /// Returns the parameters that the layers' templates name, in the order of the signature. They
+    /// are taken by reference. A parameter that an expression uses is taken as the function takes
+    /// it, so that the expression means the same here.
     fn params(&self, layers: &[&Layer]) -> Vec<TokenStream> {
         let function = &self.context.function;
         let private = &self.context.private;
@@ -126,7 +131,7 @@ impl Companions<'_> {
         found.is_some_and(|found| found.name == binding.name)
     }
 
-    /// Where a companion has the values of a layer's placeholders from.
+    /// Returns the sources of the values of a layer's placeholders.
     fn parts<'l>(&'l self, layer: &'l Layer) -> impl Iterator<Item = Part<'l>> {
         layer.template.placeholders.iter().map(|placeholder| {
             let given = layer
@@ -154,7 +159,7 @@ impl Companions<'_> {
                 quote!(&#ty)
             }
             Type::ImplTrait(_) | Type::TraitObject(_) => quote!(&(#ty)),
-            // So that `reset("acme")` works as well.
+            // So that `reset("acme")` compiles too.
             Type::Path(path) if path.path.is_ident("String") => quote!(&::core::primitive::str),
             _ => quote!(&#ty),
         }
@@ -165,8 +170,8 @@ impl Companions<'_> {
         format_ident!("{name}")
     }
 
-    /// Returns whether the handle comes out of the function's arguments, so that a companion has to
-    /// be given it.
+    /// Returns whether the handle comes from the function's arguments, so that a companion must
+    /// take a handle.
     fn takes_handle(&self, layers: &[&Layer]) -> syn::Result<bool> {
         let mut by_argument = layers.iter().filter_map(|layer| self.with_argument(layer));
         let Some(first) = by_argument.next() else {
@@ -176,7 +181,8 @@ impl Companions<'_> {
         match by_argument.find(|with| text(with) != text(first)) {
             Some(other) => Err(syn::Error::new_spanned(
                 other,
-                "two attributes take different handles from the arguments, but a companion takes one: say `companion = none`",
+                "two attributes take different handles from the arguments, but a companion takes \
+                 one: add `companion = none`",
             )),
             None => Ok(true),
         }
@@ -217,7 +223,7 @@ impl Companions<'_> {
         })
     }
 
-    /// Returns the parameter for a placeholder whose type is inside a pattern.
+    /// Returns the parameter for a placeholder that names a part of a pattern.
     fn part(&self, placeholder: &Placeholder, root: &Ident) -> Ident {
         if placeholder.fields.is_empty() {
             return root.clone();
