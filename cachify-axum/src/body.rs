@@ -1,4 +1,4 @@
-//! Request bodies that are read first.
+//! Request bodies that are read before the handler runs.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,12 +14,15 @@ use tower_service::Service;
 use crate::problem::Problem;
 use crate::service::{ResponseFuture, take_ready};
 
-/// Reads the body of a request before the inner service runs: up to 2 MiB and for up to 10 s, or
-/// else answers 413 or 408.
+/// Reads the body of a request before the inner service runs.
 ///
-/// A handler that takes a lock or a permit as an argument needs it where clients are not trusted.
-/// axum reads the body last, so a client that stalls halfway would keep the lock. The layers that
-/// hold, such as [`LockLayer`](crate::LockLayer), do the same by themselves.
+/// By default, a body may have up to 2 MiB and take up to 10 s. A longer body is answered 413, a
+/// slower one 408.
+///
+/// A handler that takes a lock or a permit as an argument needs this layer if clients are not
+/// trusted: axum reads the body last, so a client that stalls halfway would keep the lock.
+/// [`LockLayer`](crate::LockLayer), [`OnceLayer`](crate::OnceLayer) and
+/// [`PoolLayer`](crate::PoolLayer) read the body first by themselves.
 ///
 /// # Examples
 ///
@@ -47,22 +50,22 @@ use crate::service::{ResponseFuture, take_ready};
 pub struct BodyLayer(BodyRules);
 
 impl BodyLayer {
-    /// Makes a layer with the defaults.
+    /// Creates a layer with the default limits.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the longest body that is read, in bytes.
+    /// Sets the longest body that is read, in bytes. Default: 2 MiB.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.0.limit(bytes);
         self
     }
 
-    /// Sets how long a body may take to arrive.
+    /// Sets the longest time that a body may take to arrive. Default: 10 s.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn time(mut self, time: impl IntoTime<Duration>) -> Self {
         self.0.time(time.time());
@@ -79,7 +82,7 @@ impl<S> Layer<S> for BodyLayer {
     }
 }
 
-/// The service made by [`BodyLayer`].
+/// The service of a [`BodyLayer`].
 #[derive(Debug, Clone)]
 pub struct BodyService<S> {
     inner: S,

@@ -15,25 +15,25 @@ use crate::service::{ResponseFuture, take_ready};
 
 /// Caches the responses of a route.
 ///
-/// It goes onto a handler, a method router, a router or a fallback. [What is
-/// cached](cachify_core::http) follows from HTTP: GET requests without `Authorization` or `Cookie`,
-/// successful answers that set no cookie and forbid no storing, `Vary` honoured.
+/// Add it to a handler, a method router, a router or a fallback. HTTP decides [what is
+/// cached](cachify_core::http): successful responses to GET requests without `Authorization` or
+/// `Cookie`, unless they set a cookie or forbid storing. `Vary` is honoured.
 ///
 /// # The key
 ///
 /// In the template, `{name}` is a path parameter, `{path}`, `{host}`, `{query.page}`,
 /// `{header.accept-language}` and `{cookie.session}` are other parts of the request, and `{query}`
-/// is the whole query, sorted: see [`RequestKey`](cachify_core::http::RequestKey). A request that
-/// does not fill the key passes through uncached, and the log says so once.
+/// is the whole query, sorted; see [`RequestKey`](cachify_core::http::RequestKey). A request that
+/// lacks a part of the key passes through uncached, and the log says so once.
 ///
-/// The path itself is not part of the key, unless the template names `{path}`: two routes need two
-/// templates. Where one layer covers several routes, the first is cached. The others pass through
-/// with a warning, and so does what axum does not route: a fallback or a nested service.
+/// The path is not part of the key unless the template names `{path}`, so two routes need two
+/// templates. If one layer covers several routes, only the first requested route is cached. The
+/// others pass through with a warning, and so do requests that axum does not route, as in a
+/// fallback or a nested service.
 ///
-/// A parameter is the text of the path: to a handler that reads a number, `/users/7` and
-/// `/users/07` are the same, to the cache and to locks they are not, and a reset of the one leaves
-/// the other. Where a client gains by that, refuse other spellings, or take a [typed
-/// key](crate::Locked).
+/// A parameter in a key is the text of the path. To a handler that parses a number, `/users/7` and
+/// `/users/07` are the same, but they make two keys, and a reset of one leaves the other. If a
+/// client could gain by that, refuse other spellings, or use a [typed key](crate::Locked).
 ///
 /// # Examples
 ///
@@ -65,7 +65,7 @@ impl<S> Layer<S> for CacheLayer {
     }
 }
 
-/// The service made by [`CacheLayer`].
+/// The service of a [`CacheLayer`].
 #[derive(Debug, Clone)]
 pub struct CacheService<S> {
     inner: S,

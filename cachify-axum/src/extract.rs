@@ -8,12 +8,14 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
 
-/// The lock of a key that the request makes; 423 if another caller holds it, 400 if the request
-/// lacks a part of the key.
+/// Acquires the lock of a key that the request makes, as a handler's argument.
 ///
-/// The fields of `K` come from the path and the query, of which the path wins; the [`Cachify`]
-/// comes from the state. The lock is held until the handler drops this, at its end, or when the
-/// client goes away. It does not wait: [`LockLayer`](crate::LockLayer) can.
+/// If another caller holds the lock, the answer is 423. If the request lacks a part of the key, it
+/// is 400.
+///
+/// The fields of `K` come from the path, or otherwise from the query; the [`Cachify`] comes from
+/// the state. The lock is held until this is dropped: by the handler, at its end, or because the
+/// client disconnects. It is never waited for; [`LockLayer`](crate::LockLayer) can wait.
 ///
 /// # Examples
 ///
@@ -39,18 +41,19 @@ use crate::problem::Problem;
 ///
 /// # Bodies
 ///
-/// axum reads the body last, so the lock is held meanwhile. [`BodyLayer`](crate::BodyLayer) reads
-/// it first: without it, a client that stalls halfway keeps the lock.
+/// axum reads the body after all other arguments, which means while the lock is held. Add a
+/// [`BodyLayer`](crate::BodyLayer), which reads the body first; without it, a client that stalls
+/// halfway keeps the lock.
 ///
 /// # When the lock is lost
 ///
-/// The handler goes on, unless it asks: [`Guard::run`] stops what it is given.
+/// The handler continues, but a future that it runs by [`Guard::run`] is stopped.
 /// [`LockLayer`](crate::LockLayer) stops the whole handler.
 #[derive(Debug)]
 pub struct Locked<K> {
     /// The key made from the request.
     pub key: K,
-    /// Gives the lock back when it is dropped.
+    /// The guard of the lock; dropping it releases the lock.
     pub guard: Guard,
 }
 
@@ -69,9 +72,11 @@ where
     }
 }
 
-/// The exclusive right to run the handler for a key; 409 if another caller has it.
+/// Acquires the exclusive right to run the handler for a key.
 ///
-/// It is the lock of that key; all else is as with [`Locked`].
+/// If another caller is running it, the answer is 409.
+///
+/// It uses the lock of the key. Everything else is as with [`Locked`].
 ///
 /// # Examples
 ///
@@ -98,7 +103,7 @@ where
 pub struct RunOnce<K> {
     /// The key made from the request.
     pub key: K,
-    /// Lets the next one run when it is dropped.
+    /// The guard of the run; dropping it lets the next request run.
     pub guard: Guard,
 }
 
@@ -117,9 +122,9 @@ where
     }
 }
 
-/// One of `MAX` permits of a key; 429 if all are out.
+/// Acquires one of `MAX` permits of a key.
 ///
-/// All else is as with [`Locked`].
+/// If no permit is free, the answer is 429. Everything else is as with [`Locked`].
 ///
 /// # Examples
 ///
@@ -146,7 +151,7 @@ where
 pub struct Pooled<K, const MAX: u32> {
     /// The key made from the request.
     pub key: K,
-    /// Goes back to the pool when it is dropped.
+    /// The permit; dropping it releases the permit.
     pub permit: cachify_core::Permit,
 }
 
@@ -166,7 +171,7 @@ where
     }
 }
 
-/// Reads a value whose fields are path parameters, or else query parameters.
+/// Reads a value whose fields are path parameters, or otherwise query parameters.
 async fn read<K, S>(parts: &mut Parts, state: &S) -> Result<K, Error>
 where
     K: DeserializeOwned,

@@ -1,4 +1,4 @@
-//! Routes that run under a lock, once at a time, or a limited number at a time.
+//! Routes that run under a lock, once at a time, or under a permit.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,16 +15,16 @@ use crate::problem::Problem;
 use crate::routed::{RoutedRequest, path_params};
 use crate::service::{ResponseFuture, take_ready};
 
-/// Runs a route under a lock: of the requests with one key, one at a time, in all processes.
+/// Runs a route under a lock, so that one request of each key runs at a time, across all processes.
 ///
-/// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then
-/// answered 423. The [key](crate::CacheLayer#the-key) is as for a cached route, and the lock
-/// the same as that of a guard, a macro or an extractor of that key. A request that lacks a
-/// part of the key is answered 400.
+/// Other requests wait for up to [`wait`](Self::wait), first come, first served, and are then
+/// answered 423. By default, they do not wait. The [key](crate::CacheLayer#the-key) is that of a
+/// cached route. Guards, macros and extractors of the same key use the same lock. A request that
+/// lacks a part of the key is answered 400.
 ///
 /// # Bodies
 ///
-/// The body of a request is read before the lock is taken, so a stalled client does not block
+/// The body of a request is read before the lock is acquired, so a stalled client does not block
 /// others. The default limits are 2 MiB ([`body_limit`](Self::body_limit)) and 10 s
 /// ([`body_time`](Self::body_time)). A longer body is answered 413, a slower one 408. With
 /// [`stream_body`](Self::stream_body) the handler reads the body itself.
@@ -33,7 +33,7 @@ use crate::service::{ResponseFuture, take_ready};
 ///
 /// The handler is dropped, and the answer is 503. The same happens after
 /// [`max_hold`](Self::max_hold), 1 minute by default. If the client disconnects, the handler is
-/// dropped too, and the lock is free at once.
+/// dropped too, and the lock is released.
 ///
 /// # Examples
 ///
@@ -56,10 +56,9 @@ pub struct LockLayer(Arc<HeldRoute<Response>>);
 
 cachify_core::__cachify_held_route!(LockLayer, IntoResponse: lock);
 
-/// Runs a route unless the same is running already: of the requests with one key, the second is
-/// answered 409.
+/// Runs a route unless a request of the same key is running already, in any process.
 ///
-/// All else is as with [`LockLayer`].
+/// A second request is answered 409. Everything else is as with [`LockLayer`].
 ///
 /// # Examples
 ///
@@ -82,10 +81,10 @@ pub struct OnceLayer(Arc<HeldRoute<Response>>);
 
 cachify_core::__cachify_held_route!(OnceLayer, IntoResponse: once);
 
-/// Limits how many requests of a key run at a time, in all processes together.
+/// Limits the number of requests of each key that run at a time, across all processes.
 ///
-/// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is
-/// as with [`LockLayer`].
+/// Other requests wait for up to [`wait`](Self::wait), and are then answered 429. Everything else
+/// is as with [`LockLayer`].
 ///
 /// # Examples
 ///
@@ -107,7 +106,7 @@ pub struct PoolLayer(Arc<HeldRoute<Response>>);
 
 cachify_core::__cachify_held_route!(PoolLayer, IntoResponse: pool);
 
-/// Implements the trait for layers of [`HoldService`].
+/// Implements [`Layer`] for the layers that make a [`HoldService`].
 macro_rules! layer {
     ($($Layer:ident)+) => {$(
         impl<S> Layer<S> for $Layer {
@@ -123,7 +122,7 @@ macro_rules! layer {
 
 layer!(LockLayer OnceLayer PoolLayer);
 
-/// The service made by [`LockLayer`], [`OnceLayer`] and [`PoolLayer`].
+/// The service of a [`LockLayer`], [`OnceLayer`] or [`PoolLayer`].
 #[derive(Debug, Clone)]
 pub struct HoldService<S> {
     inner: S,

@@ -1,20 +1,20 @@
-//! The route that axum chose for a request.
+//! The route that axum matched for a request.
 
 use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, RawPathParams};
 use axum::http::request::Parts;
 use cachify_core::http::{RequestKey, Routed};
 use futures_util::FutureExt as _;
 
-/// A request that axum routed.
+/// A request with the route that axum matched.
 pub(crate) struct RoutedRequest<'a>(pub(crate) &'a Parts, pub(crate) Option<RawPathParams>);
 
-/// Returns the path parameters; `None` if the key needs none, or if there are none, as on a
+/// Returns the path parameters, or `None` if the key needs none or if there are none, as in a
 /// fallback.
 pub(crate) fn path_params(parts: &mut Parts, key: Option<&RequestKey>) -> Option<RawPathParams> {
     if !key?.reads_path() {
         return None;
     }
-    // It waits for nothing.
+    // This extractor never waits.
     let params = RawPathParams::from_request_parts(parts, &()).now_or_never()?;
     params.ok()
 }

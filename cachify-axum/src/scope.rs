@@ -1,4 +1,4 @@
-//! The scope of a handle.
+//! Requests in the scope of a handle.
 
 use std::task::{Context, Poll};
 
@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Sets the handle of each request. All functions inside it whose macro names no handle use it, in
-/// any task of the server.
+/// Sets the current handle of each request: the handle of every function whose macro does not name
+/// one.
 ///
 /// # Examples
 ///
@@ -30,7 +30,7 @@ use tower_service::Service;
 pub struct ScopeLayer(Cachify);
 
 impl ScopeLayer {
-    /// Makes the layer of a handle.
+    /// Creates a layer that sets `cachify`.
     pub fn new(cachify: &Cachify) -> Self {
         Self(cachify.clone())
     }
@@ -47,7 +47,7 @@ impl<S> Layer<S> for ScopeLayer {
     }
 }
 
-/// The service made by [`ScopeLayer`].
+/// The service of a [`ScopeLayer`].
 #[derive(Debug, Clone)]
 pub struct ScopeService<S> {
     inner: S,

@@ -1,4 +1,4 @@
-//! Parts of every service of this crate.
+//! The parts that the services of this crate share.
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, Either};
 /// The future returned by the services of this crate.
 pub struct ResponseFuture<E>(Progress<Result<Response, E>>);
 
-/// A hit is ready, and not put in a box.
+/// A hit is ready at once, and is not boxed.
 type Progress<T> = Either<Ready<T>, BoxFuture<'static, T>>;
 
 impl<E> ResponseFuture<E> {
@@ -41,8 +41,8 @@ impl<E> fmt::Debug for ResponseFuture<E> {
     }
 }
 
-/// Returns the service that was polled ready, and leaves a clone in its place: only the former may
-/// be called.
+/// Takes the service that was polled ready, and leaves a clone in its place. Only the service that
+/// was polled may be called.
 pub(crate) fn take_ready<S: Clone>(service: &mut S) -> S {
     let clone = service.clone();
     mem::replace(service, clone)

@@ -1,4 +1,4 @@
-//! The promises about HTTP.
+//! The conformance suite over axum.
 
 use std::time::Duration;
 

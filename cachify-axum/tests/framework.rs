@@ -1,4 +1,4 @@
-//! What axum alone has: places for a layer, nested routers, fallbacks, rejections and trailers.
+//! Features of axum alone: places for a layer, nested routers, fallbacks, rejections and trailers.
 #![allow(clippy::unwrap_used)]
 
 use std::future::IntoFuture as _;
@@ -155,7 +155,7 @@ fn k1_a_malformed_template_panics_when_the_layer_is_built() {
     let _ = page("user-{id");
 }
 
-/// Without a server, since HTTP/1.1 sends none with a body of a known length.
+/// Without a server, since HTTP/1.1 sends no trailers with a body of a known length.
 #[tokio::test]
 async fn h1_trailers_are_not_lost() {
     let handler = async || -> Response {

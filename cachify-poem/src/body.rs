@@ -1,4 +1,4 @@
-//! Bodies as poem has them.
+//! Conversion of bodies.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use cachify_core::http::ReadBody;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::BoxBody;
 
-/// Makes a body of poem.
+/// Converts a body that was read into one of poem.
 pub(crate) fn boxed(read: ReadBody) -> BoxBody<Bytes, io::Error> {
     let io_error = |error: Box<dyn std::error::Error + Send + Sync>| {
         let error = error.downcast();

@@ -16,41 +16,42 @@ use crate::routed::{RoutedRequest, put_head, take_head};
 
 /// Caches the responses of a route.
 ///
-/// It goes onto a handler, a method router or whatever else is inside a route. [What is
-/// cached](cachify_core::http) follows from HTTP: GET requests without `Authorization` or `Cookie`,
-/// successful answers that set no cookie and forbid no storing, `Vary` honoured.
+/// Add it to a handler, a method router or any other endpoint inside a route. HTTP decides [what is
+/// cached](cachify_core::http): successful responses to GET requests without `Authorization` or
+/// `Cookie`, unless they set a cookie or forbid storing. `Vary` is honoured.
 ///
 /// # The key
 ///
 /// In the template, `{name}` is a path parameter, `{path}`, `{host}`, `{query.page}`,
 /// `{header.accept-language}` and `{cookie.session}` are other parts of the request, and `{query}`
-/// is the whole query, sorted: see [`RequestKey`](cachify_core::http::RequestKey). A request that
-/// does not fill the key passes through uncached, and the log says so once.
+/// is the whole query, sorted; see [`RequestKey`](cachify_core::http::RequestKey). A request that
+/// lacks a part of the key passes through uncached, and the log says so once.
 ///
-/// The path itself is not part of the key, unless the template names `{path}`: two routes need two
-/// templates. Where one middleware covers several routes, the first is cached. The others pass
-/// through with a warning, and so does what it sees around a [`Route`](poem::Route).
+/// The path is not part of the key unless the template names `{path}`, so two routes need two
+/// templates. If one middleware covers several routes, only the first requested route is cached.
+/// The others pass through with a warning, and so do all requests if the middleware is around a
+/// [`Route`](poem::Route).
 ///
-/// A parameter is the text of the path: to a handler that reads a number, `/users/7` and
-/// `/users/07` are the same, to the cache and to locks they are not, and a reset of the one leaves
-/// the other. Where a client gains by that, refuse other spellings, or take a [typed
-/// key](crate::Locked).
+/// A parameter in a key is the text of the path. To a handler that parses a number, `/users/7` and
+/// `/users/07` are the same, but they make two keys, and a reset of one leaves the other. If a
+/// client could gain by that, refuse other spellings, or use a [typed key](crate::Locked).
 ///
-/// Only the route makes path parameters, so a middleware that names one goes inside:
+/// The route makes the path parameters, so a middleware that names one goes inside the route:
 /// `.at(path, endpoint.with(..))`. Around a [`Route`](poem::Route), no parameter is known yet. In
-/// an operation of poem-openapi they are called `{param0}`, `{param1}`, in their order.
+/// an operation of poem-openapi, the parameters are called `{param0}`, `{param1}` and so on, in
+/// their order.
 ///
 /// # HEAD
 ///
-/// It is answered from GET's entry. On a miss it fills nothing around the methods, as in
-/// `get(endpoint).with(..)`; inside them, as in `get(endpoint.with(..))`, poem shows a HEAD as a
-/// GET, which fills.
+/// A HEAD request is answered from the entry of GET. A middleware around the methods, as in
+/// `get(endpoint).with(..)`, stores nothing on a miss. Inside a method, as in
+/// `get(endpoint.with(..))`, poem shows a HEAD request as a GET, whose response is stored.
 ///
 /// # Errors
 ///
-/// An error of the endpoint passes through as it is, for a `catch_error` further out, and is not
-/// shared. Only one whose status is [cached](Self::statuses) is made a response here. The others
-/// have no `Cache-Status`: an error has no headers yet.
+/// An error of the endpoint passes through unchanged, so that an outer `catch_error` can handle it,
+/// and is not shared. It has no `Cache-Status`, since an error has no headers yet. Only an error
+/// whose status is [cached](Self::statuses) is converted into a response here.
 ///
 /// # Examples
 ///
@@ -83,7 +84,7 @@ impl<E: Endpoint + 'static> Middleware<E> for CacheMiddleware {
     }
 }
 
-/// The endpoint made by [`CacheMiddleware`].
+/// The endpoint of a [`CacheMiddleware`].
 #[derive(Debug)]
 pub struct CacheEndpoint<E> {
     inner: Arc<E>,
@@ -110,7 +111,7 @@ impl<E: Endpoint + 'static> Endpoint for CacheEndpoint<E> {
                 Err(error) => passing(error),
             })
         };
-        // In a box, so that a hit does not carry the state of a miss around.
+        // Boxed, so that the future of a hit does not have room for the state of a miss.
         let served = Box::pin(async move { rules.serve(plan, parts, boxed, call).await });
         Either::Right(served.map(|served| response_of(served?)))
     }
@@ -118,18 +119,18 @@ impl<E: Endpoint + 'static> Endpoint for CacheEndpoint<E> {
 
 type BoxedResponse = http::Response<BoxBody<Bytes, io::Error>>;
 
-/// An error on its way through the cache.
+/// An error that passes through the cache.
 #[derive(Clone)]
 struct Passing(Arc<Error>);
 
-/// Makes the bare response that the rules judge in place of an error.
+/// Returns a bare response that stands for the error while the rules judge it.
 fn passing(error: Error) -> BoxedResponse {
     let mut response = BoxedResponse::from(Response::from(error.status()));
     response.extensions_mut().insert(Passing(Arc::new(error)));
     response
 }
 
-/// Makes a response of poem, or the error that passed.
+/// Converts a response into one of poem, or returns the error that it stands for.
 fn response_of(mut response: BoxedResponse) -> Result<Response> {
     if let Some(Passing(error)) = response.extensions_mut().remove()
         && let Ok(error) = Arc::try_unwrap(error)

@@ -10,13 +10,16 @@ use crate::body::boxed;
 use crate::problem::Problem;
 use crate::routed::path_params;
 
-/// The lock of a key that the request makes; 423 if another caller holds it.
+/// Acquires the lock of a key that the request makes, as a handler's argument.
 ///
-/// The fields of `K` come from the path and the query, of which the path wins. The [`Cachify`]
-/// comes from [`Data`](poem::web::Data), else from the [scope](crate::ScopeMiddleware) or
-/// [`init`](crate::init). The lock is held until the handler drops this, at its end, or when the
-/// client goes away, as far as [the server tells](crate::HangupListener). It does not wait:
-/// [`LockMiddleware`](crate::LockMiddleware) can.
+/// If another caller holds the lock, the answer is 423. If the request lacks a part of the key, it
+/// is 400.
+///
+/// The fields of `K` come from the path, or otherwise from the query. The [`Cachify`] comes from
+/// [`Data`](poem::web::Data), or otherwise from the [scope](crate::ScopeMiddleware) or
+/// [`init`](crate::init). The lock is held until this is dropped: by the handler, at its end, or
+/// because the client disconnects and [the server notices](crate::HangupListener). It is never
+/// waited for; [`LockMiddleware`](crate::LockMiddleware) can wait.
 ///
 /// # Examples
 ///
@@ -43,25 +46,24 @@ use crate::routed::path_params;
 ///
 /// # In poem-openapi
 ///
-/// It is an argument of an operation as well. But there path parameters are called `param0`,
-/// `param1` and so on, in their order, so that a field needs that name too:
-/// `#[serde(alias = "param0")]`.
+/// It can be an argument of an operation too. There, path parameters are called `param0`, `param1`
+/// and so on, in their order, so a field needs that name as an alias: `#[serde(alias = "param0")]`.
 ///
 /// # Bodies
 ///
-/// The body of the request is read before the lock is taken, up to 2 MiB and for up to 10 s, so a
-/// stalled client does not block others. For longer uploads, use
+/// The body of the request is read before the lock is acquired, up to 2 MiB and for up to 10 s, so
+/// a stalled client does not block others. For longer uploads, use
 /// [`LockMiddleware`](crate::LockMiddleware).
 ///
 /// # When the lock is lost
 ///
-/// The handler goes on, unless it asks: [`Guard::run`] stops what it is given.
+/// The handler continues, but a future that it runs by [`Guard::run`] is stopped.
 /// [`LockMiddleware`](crate::LockMiddleware) stops the whole handler.
 #[derive(Debug)]
 pub struct Locked<K> {
     /// The key made from the request.
     pub key: K,
-    /// Gives the lock back when it is dropped.
+    /// The guard of the lock; dropping it releases the lock.
     pub guard: Guard,
 }
 
@@ -73,9 +75,11 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
     }
 }
 
-/// The exclusive right to run the handler for a key; 409 if another caller has it.
+/// Acquires the exclusive right to run the handler for a key.
 ///
-/// It is the lock of that key; all else is as with [`Locked`].
+/// If another caller is running it, the answer is 409.
+///
+/// It uses the lock of the key. Everything else is as with [`Locked`].
 ///
 /// # Examples
 ///
@@ -103,7 +107,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for Locked<K> {
 pub struct RunOnce<K> {
     /// The key made from the request.
     pub key: K,
-    /// Lets the next one run when it is dropped.
+    /// The guard of the run; dropping it lets the next request run.
     pub guard: Guard,
 }
 
@@ -115,9 +119,9 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for RunOnce<K> {
     }
 }
 
-/// One of `MAX` permits of a key; 429 if all are out.
+/// Acquires one of `MAX` permits of a key.
 ///
-/// All else is as with [`Locked`].
+/// If no permit is free, the answer is 429. Everything else is as with [`Locked`].
 ///
 /// # Examples
 ///
@@ -145,7 +149,7 @@ impl<'a, K: CacheKey + DeserializeOwned + Send> FromRequest<'a> for RunOnce<K> {
 pub struct Pooled<K, const MAX: u32> {
     /// The key made from the request.
     pub key: K,
-    /// Goes back to the pool when it is dropped.
+    /// The permit; dropping it releases the permit.
     pub permit: cachify_core::Permit,
 }
 
@@ -158,9 +162,9 @@ impl<'a, K: CacheKey + DeserializeOwned + Send, const MAX: u32> FromRequest<'a> 
     }
 }
 
-/// The handle, and a value whose fields are path parameters, or else query parameters.
+/// Returns the handle, and a value whose fields are path parameters, or otherwise query parameters.
 ///
-/// The body is in memory then, unless another argument took it.
+/// It also reads the body into memory, unless another argument took it.
 async fn read<K: DeserializeOwned>(
     request: &Request,
     body: &mut RequestBody,

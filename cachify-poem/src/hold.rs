@@ -1,4 +1,4 @@
-//! Routes that run under a lock, once at a time, or a limited number at a time.
+//! Routes that run under a lock, once at a time, or under a permit.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use crate::body::boxed;
 use crate::problem::Problem;
 use crate::routed::{RoutedRequest, put_head, take_head};
 
-/// Runs a route under a lock: of the requests with one key, one at a time, in all processes.
+/// Runs a route under a lock, so that one request of each key runs at a time, across all processes.
 ///
-/// The others wait as long as [`wait`](Self::wait) says, first come, first served, and are then
-/// answered 423. The [key](crate::CacheMiddleware#the-key) is as for a cached route, and the
-/// lock the same as that of a guard, a macro or an extractor of that key. A request that lacks
-/// a part of the key is answered 400.
+/// Other requests wait for up to [`wait`](Self::wait), first come, first served, and are then
+/// answered 423. By default, they do not wait. The [key](crate::CacheMiddleware#the-key) is that of
+/// a cached route. Guards, macros and extractors of the same key use the same lock. A request that
+/// lacks a part of the key is answered 400.
 ///
 /// # Bodies
 ///
-/// The body of a request is read before the lock is taken, so a stalled client does not block
+/// The body of a request is read before the lock is acquired, so a stalled client does not block
 /// others. The default limits are 2 MiB ([`body_limit`](Self::body_limit)) and 10 s
 /// ([`body_time`](Self::body_time)). A longer body is answered 413, a slower one 408. With
 /// [`stream_body`](Self::stream_body) the handler reads the body itself.
@@ -28,7 +28,7 @@ use crate::routed::{RoutedRequest, put_head, take_head};
 ///
 /// The handler is dropped, and the answer is 503. The same happens after
 /// [`max_hold`](Self::max_hold), 1 minute by default. If the client disconnects and [the server
-/// notices](crate::HangupListener), the handler is dropped too, and the lock is free at once.
+/// notices](crate::HangupListener), the handler is dropped too, and the lock is released.
 ///
 /// # Examples
 ///
@@ -52,10 +52,9 @@ pub struct LockMiddleware(Arc<HeldRoute<Response>>);
 
 cachify_core::__cachify_held_route!(LockMiddleware, IntoResponse: lock);
 
-/// Runs a route unless the same is running already: of the requests with one key, the second is
-/// answered 409.
+/// Runs a route unless a request of the same key is running already, in any process.
 ///
-/// All else is as with [`LockMiddleware`].
+/// A second request is answered 409. Everything else is as with [`LockMiddleware`].
 ///
 /// # Examples
 ///
@@ -79,10 +78,10 @@ pub struct OnceMiddleware(Arc<HeldRoute<Response>>);
 
 cachify_core::__cachify_held_route!(OnceMiddleware, IntoResponse: once);
 
-/// Limits how many requests of a key run at a time, in all processes together.
+/// Limits the number of requests of each key that run at a time, across all processes.
 ///
-/// The others wait as long as [`wait`](Self::wait) says and are then answered 429. All else is
-/// as with [`LockMiddleware`].
+/// Other requests wait for up to [`wait`](Self::wait), and are then answered 429. Everything else
+/// is as with [`LockMiddleware`].
 ///
 /// # Examples
 ///
@@ -105,7 +104,7 @@ pub struct PoolMiddleware(Arc<HeldRoute<Response>>);
 
 cachify_core::__cachify_held_route!(PoolMiddleware, IntoResponse: pool);
 
-/// Implements the trait for middleware with [`HoldEndpoint`].
+/// Implements [`Middleware`] for the types that make a [`HoldEndpoint`].
 macro_rules! middleware {
     ($($Middleware:ident)+) => {$(
         impl<E: Endpoint> Middleware<E> for $Middleware {
@@ -121,7 +120,7 @@ macro_rules! middleware {
 
 middleware!(LockMiddleware OnceMiddleware PoolMiddleware);
 
-/// The endpoint made by [`LockMiddleware`], [`OnceMiddleware`] and [`PoolMiddleware`].
+/// The endpoint of a [`LockMiddleware`], [`OnceMiddleware`] or [`PoolMiddleware`].
 #[derive(Debug)]
 pub struct HoldEndpoint<E> {
     inner: E,

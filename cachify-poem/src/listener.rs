@@ -1,4 +1,4 @@
-//! Clients that go away.
+//! Detection of clients that disconnect.
 
 use std::io;
 
@@ -7,11 +7,11 @@ use poem::http::uri::Scheme;
 use poem::listener::{Acceptor, Listener};
 use poem::web::{LocalAddr, RemoteAddr};
 
-/// A listener whose server drops a handler when its client goes away.
+/// A listener whose server drops a handler when its client disconnects.
 ///
 /// By itself, poem's server keeps running an HTTP/1 request after its client disconnects: its locks
-/// and permits stay held, and its computation continues for no one. With this listener, locks and
-/// permits are free at once, and a waiter takes over the computation.
+/// and permits stay held, and its computation continues for nobody. With this listener, locks and
+/// permits are released, and a waiter takes over the computation.
 ///
 /// Make it the outermost listener, around TLS. A client that shuts down its sending side counts as
 /// disconnected, even if it still reads.
@@ -32,7 +32,7 @@ use poem::web::{LocalAddr, RemoteAddr};
 pub struct HangupListener<L>(L);
 
 impl<L> HangupListener<L> {
-    /// Watches the connections of `listener`.
+    /// Creates a listener that watches the connections of `listener`.
     pub fn new(listener: L) -> Self {
         Self(listener)
     }
@@ -52,7 +52,7 @@ impl<L: Listener> Listener for HangupListener<L> {
 pub struct HangupAcceptor<A>(A);
 
 impl<A> HangupAcceptor<A> {
-    /// Watches the connections of `acceptor`: for
+    /// Creates an acceptor that watches the connections of `acceptor`, for
     /// [`Server::new_with_acceptor`](poem::Server::new_with_acceptor).
     pub fn new(acceptor: A) -> Self {
         Self(acceptor)

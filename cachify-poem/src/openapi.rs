@@ -1,4 +1,4 @@
-//! Documents refusals in the `OpenAPI` description of an operation.
+//! The documentation of refusals in the `OpenAPI` description of an operation.
 
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{
@@ -8,20 +8,26 @@ use poem_openapi::types::Type;
 
 use crate::problem::Problem;
 
-/// Status, description, and whether the answer says when to try again.
+/// The status of each refusal, its description, and whether it has `Retry-After`.
 const REFUSALS: [(u16, &str, bool); 7] = [
-    (400, "The path or the query does not make the key.", false),
+    (400, "The request lacks a part of the key.", false),
     (408, "The body does not arrive in time.", false),
-    (409, "The same is running already.", true),
-    (413, "The body is longer than what is accepted.", false),
+    (409, "The same request is running already.", true),
+    (413, "The body is longer than the limit.", false),
     (423, "Another request holds the lock.", true),
-    (429, "All permits are out.", true),
-    (503, "The backend is away, or what was held got lost.", true),
+    (429, "All permits are in use.", true),
+    (
+        503,
+        "The backend is away, or the lock or permit was lost.",
+        true,
+    ),
 ];
 
-/// An operation that returns it documents all that it can answer, except for 500, which only a
-/// mistake in the program causes. A guard among the arguments, or a middleware, can refuse with
-/// some of these, which the arguments do not show: return it there too.
+/// Documents the refusals of an operation that returns a [`Problem`]. 500 is left out, since only a
+/// mistake in the program causes it.
+///
+/// A guard among the arguments, or a middleware, can refuse with these responses too, but does not
+/// document them. Return a `Result` with a [`Problem`] from such an operation as well.
 ///
 /// # Examples
 ///
@@ -69,7 +75,8 @@ impl ApiResponse for Problem {
     fn register(_: &mut Registry) {}
 }
 
-/// Inline, so that its name meets none of the user's.
+/// Returns the schema of the document. It is inline, so that its name cannot collide with one of
+/// the user's.
 fn problem() -> MetaSchema {
     let properties = vec![
         ("type", String::schema_ref()),
@@ -87,7 +94,7 @@ fn problem() -> MetaSchema {
 fn retry_after() -> MetaHeader {
     MetaHeader {
         name: "Retry-After".to_owned(),
-        description: Some("When trying again may succeed, in seconds.".to_owned()),
+        description: Some("The time in seconds after which a retry may succeed.".to_owned()),
         required: true,
         deprecated: false,
         schema: u64::schema_ref(),

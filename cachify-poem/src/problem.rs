@@ -6,12 +6,15 @@ use poem::http::StatusCode;
 use poem::{Body, Response};
 
 cachify_core::__cachify_problem! {
-    /// An [`Error`](crate::Error) as a response: 423 for a lock that is held, 409 for what runs
-    /// already, 429 for a full pool, 400 for a request that makes no key, 503 while the backend is
-    /// away, with `Retry-After` and a problem document. See [`problem`] for the whole table.
+    /// An [`Error`](crate::Error) as a response: a problem document, with `Retry-After` if a retry
+    /// may succeed.
     ///
-    /// It is what guards and middleware of this crate return as their [`poem::Error`];
-    /// `catch_error` finds it there, to answer otherwise.
+    /// The status is 423 for a held lock, 409 for a key that is running already, 429 for a full
+    /// pool, 400 for a request that lacks a part of the key, and 503 while the backend is away. See
+    /// [`problem`] for the whole table.
+    ///
+    /// The guards and middleware of this crate return it inside their [`poem::Error`], where
+    /// `catch_error` finds it.
     ///
     /// # Examples
     ///

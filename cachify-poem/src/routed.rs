@@ -1,4 +1,4 @@
-//! The route that poem chose for a request.
+//! The route that poem matched for a request.
 
 use std::cell::OnceCell;
 use std::mem;
@@ -8,7 +8,7 @@ use poem::http::request::Parts;
 use poem::http::{self, Uri};
 use poem::{PathPattern, Request};
 
-/// Takes what the rules look at out of a request.
+/// Takes the method, the URI and the headers out of a request, for the rules to read.
 pub(crate) fn take_head(request: &mut Request) -> Parts {
     let (mut parts, ()) = http::Request::new(()).into_parts();
     parts.method = request.method().clone();
@@ -23,17 +23,17 @@ pub(crate) fn put_head(request: &mut Request, parts: Parts) {
     *request.headers_mut() = parts.headers;
 }
 
-/// Returns the path parameters.
+/// Returns the path parameters of a request.
 pub(crate) fn path_params(request: &Request) -> PathParams {
     request.path_params().unwrap_or_default()
 }
 
-/// A request that poem routed.
+/// A request with the route that poem matched.
 pub(crate) struct RoutedRequest<'a> {
     request: &'a Request,
     /// The URI as nested routes stripped it.
     uri: &'a Uri,
-    /// Not read before the key asks for one.
+    /// The path parameters, which are read when the key first needs one.
     params: OnceCell<PathParams>,
 }
 
@@ -47,16 +47,16 @@ impl<'a> RoutedRequest<'a> {
         }
     }
 
-    /// Returns the URI before nested routes stripped it; `None` for a request that was built, as by
-    /// poem's `TestClient`.
+    /// Returns the URI before nested routes stripped it, or `None` for a request that was built
+    /// without a server, as by poem's `TestClient`.
     fn original(&self) -> Option<&Uri> {
         Some(self.request.original_uri()).filter(|uri| uri.path() != "/")
     }
 }
 
 impl Routed for RoutedRequest<'_> {
-    /// `None` around a `Route` inside another: poem then shows the pattern of the outer one,
-    /// which covers a part of the path only.
+    /// Returns the pattern of the route, or `None` around a `Route` inside another. There, poem
+    /// shows the pattern of the outer one, which covers only a part of the path.
     fn route(&self) -> Option<&str> {
         let PathPattern(pattern) = self.request.data()?;
         let wild = pattern.rsplit('/').next()?.starts_with('*');
@@ -74,8 +74,8 @@ impl Routed for RoutedRequest<'_> {
     }
 }
 
-/// The number of segments of a path, or of a pattern, whose expressions in `<>` can have slashes of
-/// their own.
+/// Returns the number of segments of a path or a pattern. Slashes inside the `<>` of a pattern do
+/// not count.
 fn segments(path: &str) -> usize {
     let path = path.trim_matches('/');
     let mut inside = 0_usize;

@@ -1,10 +1,13 @@
-//! The scope of a handle.
+//! Requests in the scope of a handle.
 
 use cachify_core::Cachify;
 use poem::{Endpoint, Middleware, Request, Result};
 
-/// Sets the handle of each request. All functions inside it whose macro names no handle use it, in
-/// any task of the server, and so do the guards among its arguments.
+/// Sets the current handle of each request: the handle of every function whose macro does not name
+/// one.
+///
+/// The guards among a handler's arguments use it too, unless there is a handle in
+/// [`Data`](poem::web::Data).
 ///
 /// # Examples
 ///
@@ -27,7 +30,7 @@ use poem::{Endpoint, Middleware, Request, Result};
 pub struct ScopeMiddleware(Cachify);
 
 impl ScopeMiddleware {
-    /// Makes the middleware of a handle.
+    /// Creates a middleware that sets `cachify`.
     pub fn new(cachify: &Cachify) -> Self {
         Self(cachify.clone())
     }
@@ -42,7 +45,7 @@ impl<E: Endpoint> Middleware<E> for ScopeMiddleware {
     }
 }
 
-/// The endpoint made by [`ScopeMiddleware`].
+/// The endpoint of a [`ScopeMiddleware`].
 #[derive(Debug)]
 pub struct ScopeEndpoint<E> {
     inner: E,
@@ -53,7 +56,7 @@ impl<E: Endpoint> Endpoint for ScopeEndpoint<E> {
     type Output = E::Output;
 
     async fn call(&self, request: Request) -> Result<E::Output> {
-        // The call too is inside, not only the future that it makes.
+        // The call itself runs in the scope too, not only the future that it returns.
         let call = async { self.inner.call(request).await };
         self.cachify.scope(call).await
     }

@@ -1,4 +1,4 @@
-//! The promises about HTTP.
+//! The conformance suite over poem.
 #![allow(clippy::expect_used)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What poem alone has: places for a middleware, errors, `HEAD` as `GET`, trailers and data.
+//! Features of poem alone: places for a middleware, errors, `HEAD` as `GET`, trailers and data.
 #![allow(clippy::unwrap_used)]
 
 use std::convert::Infallible;
@@ -44,7 +44,7 @@ fn page(template: &str) -> CacheMiddleware {
     CacheMiddleware::new(&Cachify::memory(), template).ttl(Duration::from_mins(5))
 }
 
-/// Answers with its path parameters and which call this is.
+/// Answers with the path parameter and the number of the call.
 fn numbered() -> impl Endpoint<Output = String> {
     let count = Arc::new(AtomicUsize::new(0));
     make_sync(move |request| {
@@ -98,7 +98,7 @@ async fn h1_around_a_route_there_is_no_path_yet() {
         ("/a?page=1", "a 0", STORED),
         ("/a?page=2", "a 1", STORED),
         ("/a?page=1", "a 0", HIT),
-        // The path is no part of the key.
+        // The path is not part of the key.
         ("/b?page=1", "a 0", HIT),
     ];
     check(
@@ -110,7 +110,7 @@ async fn h1_around_a_route_there_is_no_path_yet() {
 
 #[tokio::test]
 async fn k2_a_parameter_that_is_named_twice_fills_nothing() {
-    // A nested route behind a parameter, which poem's own `nest` does not have.
+    // A nested route behind a parameter, which poem's own `nest` does not allow.
     let inner = Route::new().at("/:id", get(numbered().with(page("twice-{id}"))));
     let stripped = inner.before(|mut request: Request| async move {
         let path = request.uri().path()[1..].find('/').unwrap() + 1;
@@ -156,7 +156,7 @@ async fn h1_an_error_reaches_each_caller_as_it_is() {
     assert_eq!(probe.calls("e"), 10);
 }
 
-/// `get` makes a HEAD a GET, whose answer is whole.
+/// `get` turns a HEAD into a GET, whose answer is whole.
 #[tokio::test]
 async fn h3_a_head_inside_of_get_fills() {
     let server = serve(get(numbered().with(page("inside").same_on_every_route()))).await;
@@ -165,7 +165,7 @@ async fn h3_a_head_inside_of_get_fills() {
     assert_eq!((hit.text(), hit.cache()), ("none 0", HIT));
 }
 
-/// Without a server, since HTTP/1.1 sends none with a body of a known length.
+/// Without a server, since HTTP/1.1 sends no trailers with a body of a known length.
 #[tokio::test]
 async fn h1_trailers_are_not_lost() {
     let endpoint = make_sync(|_| {
@@ -190,7 +190,7 @@ async fn h1_trailers_are_not_lost() {
 async fn h9_one_middleware_over_several_routes_answers_each_with_its_own() {
     let original = || make_sync(|request| request.original_uri().to_string());
     let (row, one, path) = (page("row-{id}"), page("page"), page("path-{path}"));
-    // Around a `Route`, nothing tells its routes apart, but the path.
+    // Around a `Route`, only the path tells its routes apart.
     let inner = || Route::new().at("/a", original()).at("/b", original());
     let app = Route::new()
         .at("/users/:id", original().with(row.clone()))
@@ -274,7 +274,7 @@ struct Item {
     id: u64,
 }
 
-/// The guard has no name, and still holds.
+/// A handler whose guard has no name, which holds the lock all the same.
 #[handler]
 async fn unnamed(Data(probe): Data<&Probe>, _: Locked<Item>) {
     probe.call("unnamed", &HeaderMap::new()).await;

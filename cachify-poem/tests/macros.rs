@@ -1,4 +1,4 @@
-//! Everything of the core comes with this crate alone, macros included.
+//! This crate alone brings everything of the core, macros included.
 #![allow(clippy::unwrap_used)]
 
 use cachify_core::testing::adapter::{Probe, Server};
@@ -55,7 +55,7 @@ async fn h5_a_handler_that_runs_once_answers_409() {
     let first = server.send("GET /7", &[]).await;
     probe.until_called("report", 1).await;
     assert_eq!(server.get("/7").await.status, 409);
-    // Companions are on the type that poem makes.
+    // The companions belong to the type that poem makes.
     assert!(cachify.scope(report::is_locked(&7)).await.unwrap());
     probe.open("report", 1);
     assert_eq!(first.answer().await.brief(), (200, "report 7"));

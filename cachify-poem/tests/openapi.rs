@@ -1,4 +1,5 @@
-//! Operations of poem-openapi: guards among their arguments, middleware around them, refusals in their documentation.
+//! Operations of poem-openapi: guards among their arguments, middleware around them, and refusals
+//! in their documentation.
 #![cfg(feature = "openapi")]
 #![allow(clippy::unwrap_used)]
 
@@ -93,7 +94,7 @@ impl Api {
     }
 }
 
-/// Runs when the routes are made.
+/// Adds the cache to an operation. It runs when the routes are built.
 fn cached(endpoint: impl Endpoint + 'static) -> impl Endpoint {
     let cachify = Cachify::current().unwrap();
     endpoint.with(CacheMiddleware::new(&cachify, "{param0}/{param1}"))

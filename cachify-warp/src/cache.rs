@@ -14,8 +14,7 @@ use warp::{Rejection, Reply};
 
 use crate::handler::Handler;
 
-/// Configures how the responses of a route are cached; taken by
-/// [`FilterExt::cached`](crate::FilterExt::cached).
+/// Options of a cached route, for [`FilterExt::cached`](crate::FilterExt::cached).
 ///
 /// # Examples
 ///
@@ -26,22 +25,21 @@ use crate::handler::Handler;
 /// let cachify = Cachify::memory();
 /// let cache = CacheOptions::new(&cachify).ttl(Duration::from_mins(5)).finish_after_disconnect();
 /// ```
-#[must_use = "it does nothing until it is given to `cached`"]
+#[must_use = "options do nothing until they are given to `cached`"]
 #[derive(Debug, Clone)]
 pub struct CacheOptions(pub(crate) Arc<CacheRules>);
 
 impl CacheOptions {
-    /// Caches in `cachify`, with its default time to live.
+    /// Creates options that cache in `cachify`, with its default time to live.
     pub fn new(cachify: &Cachify) -> Self {
         Self(Arc::new(CacheRules::without_template(cachify)))
     }
 
-    /// Names the headers of the request that are in the key. Default: none.
+    /// Names the request headers that the key contains. Default: none.
     ///
-    /// Nothing checks that they are. Requests with `Authorization` or `Cookie` pass through
-    /// uncached unless the header is named here. If it is named but not in the key, one user gets
-    /// the response made for another. Answers that vary by a header named here are not looked up a
-    /// second time.
+    /// Requests with `Authorization` or `Cookie` pass through uncached unless the header is named
+    /// here. Nothing checks that the key contains a named header: if it does not, one user gets the
+    /// response made for another. A response with `Vary` on a named header needs no second lookup.
     ///
     /// # Examples
     ///
@@ -60,7 +58,7 @@ impl CacheOptions {
     ///     .cached(
     ///         cache,
     ///         |(token,)| {
-    ///             let user = hashed(token); // a key is a name in Redis
+    ///             let user = hashed(token); // keys are readable in Redis
     ///             key!("inbox-{user}")
     ///         },
     ///         inbox,
@@ -78,7 +76,7 @@ impl CacheOptions {
 
 cachify_core::__cachify_cache_options!(CacheOptions);
 
-/// A handler whose responses are cached.
+/// A handler with the rules and the key of its cached responses.
 pub(crate) struct CachedHandler<K, H>(pub(crate) Arc<CacheRules>, pub(crate) K, pub(crate) H);
 
 impl<K, H> CachedHandler<K, H> {
@@ -107,7 +105,7 @@ impl<K, H> CachedHandler<K, H> {
         let (this, rules) = (Arc::clone(self), Arc::clone(rules));
         let cachify = rules.cachify().clone();
         let call = move |_| cachify.scope(async move { this.2.call(args).await });
-        // In a box, so that a hit does not carry the state of a miss around.
+        // Boxed, so that the future of a hit does not have room for the state of a miss.
         Either::Right(Box::pin(async move {
             rules.serve(plan, request, body, call).await
         }))

@@ -1,4 +1,4 @@
-//! Extends filters.
+//! The extension trait of filters.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,42 +15,42 @@ use crate::hold::{LockOptions, OnceOptions, PoolOptions};
 use crate::problem::refuse;
 use crate::request::head;
 
-/// Caching, locks, run-once and pools on any filter.
+/// Adds caching, locks, run-once and pools to filters.
 ///
-/// Keys are made of what the filter extracted: a path parameter, [`query`](crate::query),
-/// [`warp::query()`], [`warp::header()`].
+/// Keys are made from the values that the filter extracted, such as a path parameter,
+/// [`query`](crate::query), [`warp::query()`] or [`warp::header()`].
 ///
-/// A filter that cannot reject, such as [`warp::any()`] alone, becomes one that could by
-/// [`boxed`](Filter::boxed).
+/// The methods are for filters that can reject. A filter that cannot, such as [`warp::any()`]
+/// alone, becomes one by [`boxed`](Filter::boxed).
 pub trait FilterExt: Route<Extract: Extracted> {
     /// Handles requests, and caches the responses.
     ///
-    /// The handler is what [`then`](Filter::then) or [`and_then`](Filter::and_then) take: an async
-    /// function of the extracted values, which returns a reply, or a result with a rejection. [What
-    /// is cached](cachify_core::http) follows from HTTP: responses to GET requests without
-    /// `Authorization` or `Cookie`, successful ones that set no cookie and forbid no storing,
-    /// `Vary` honoured. Rejections are not cached.
+    /// The handler is as for [`then`](Filter::then) or [`and_then`](Filter::and_then): an async
+    /// function of the extracted values that returns a reply, or a result with a rejection. HTTP
+    /// decides [what is cached](cachify_core::http): successful responses to GET requests without
+    /// `Authorization` or `Cookie`, unless they set a cookie or forbid storing. `Vary` is honoured.
+    /// Rejections are not cached.
     ///
-    /// [`warp::get()`] rejects HEAD requests; [`get_or_head`](crate::get_or_head) lets them in, and
-    /// GET's entry answers them. POST, PUT, PATCH and DELETE requests that a filter lets in run the
-    /// handler, and reset the key if it answers without an error.
+    /// [`warp::get()`] rejects HEAD requests. [`get_or_head`](crate::get_or_head) accepts them, and
+    /// they are answered from the entry of GET. POST, PUT, PATCH and DELETE requests that the
+    /// filter accepts run the handler, and reset the key if it answers without an error.
     ///
-    /// A filter of several paths, such as `a.or(b).unify()`, needs a key that tells them apart.
-    /// Nothing checks that, since warp does not tell which one matched: extract
-    /// [`warp::path::full()`], or cache each of them. For responses that depend on the host,
-    /// extract [`host`](crate::host) and say [`keyed_by([header::HOST])`](CacheOptions::keyed_by).
+    /// A filter with several paths, such as `a.or(b).unify()`, needs a key that distinguishes them.
+    /// Nothing checks that, since warp does not say which path matched: extract
+    /// [`warp::path::full()`], or cache each path by itself. If responses depend on the host,
+    /// extract [`host`](crate::host) and call [`keyed_by([header::HOST])`](CacheOptions::keyed_by).
     ///
-    /// # Two requests at once
+    /// # Concurrent requests
     ///
-    /// The second gets the response of the first. Filters that come before run for each of them,
-    /// the handler for one. If the first client goes away, its handler is dropped, and the second
-    /// request runs its own.
+    /// A second request of the same key gets the response of the first. The filters before this one
+    /// run for both requests, the handler for one. If the first client disconnects, its handler is
+    /// dropped, and the second request runs its own.
     ///
-    /// # What the handler sees
+    /// # The handler's view
     ///
-    /// It runs in the [scope](Cachify::scope) of the cache's handle. Conditions and ranges, as in
-    /// `If-None-Match`, are evaluated on its answer: it need not look for them. An answer of 304 or
-    /// 206 of its own goes to its client alone.
+    /// The handler runs in the [scope](Cachify::scope) of the cache's handle. It does not need to
+    /// evaluate conditions such as `If-None-Match`, or ranges: they are evaluated on its response.
+    /// If it answers 304 or 206 itself, that response goes only to its own client.
     ///
     /// # Examples
     ///
@@ -81,25 +81,26 @@ pub trait FilterExt: Route<Extract: Extracted> {
             .and_then(move |args, head| cached.serve(args, head))
     }
 
-    /// Handles one request at a time for each key, in all processes.
+    /// Handles one request of each key at a time, across all processes.
     ///
-    /// The others wait as long as [`LockOptions::wait`] says, first come, first served, and are
-    /// then rejected: [`recover`](crate::recover) answers 423. The lock is the same as that of a
-    /// guard, a macro or another filter of that key. It is released before the response is sent.
+    /// Other requests wait for up to [`LockOptions::wait`], first come, first served, and are then
+    /// rejected; [`recover`](crate::recover) answers 423. By default, they do not wait. Guards,
+    /// macros and other filters of the same key use the same lock. It is released before the
+    /// response is sent.
     ///
     /// The handler is as for [`cached`](Self::cached), and runs in the scope of the lock's handle.
     ///
     /// # Bodies
     ///
-    /// Filters that come before are done before the lock is taken: `.and(warp::body::json())` reads
-    /// the whole body first, so a stalled client does not block others. The handler reads the body
-    /// of [`warp::body::stream()`] under the lock, for at most [`LockOptions::max_hold`], 1 minute
-    /// by default. warp itself has no time limit for bodies.
+    /// The filters before this one run before the lock is acquired: `.and(warp::body::json())`
+    /// reads the whole body first, so a stalled client does not block others. The body of
+    /// [`warp::body::stream()`] is read by the handler, under the lock, for at most
+    /// [`LockOptions::max_hold`], 1 minute by default. warp itself has no time limit for bodies.
     ///
     /// # When the lock is lost
     ///
-    /// The handler is dropped, and the answer is 503. The same happens to it when its client goes
-    /// away; the lock is then free at once.
+    /// The handler is dropped, and the answer is 503. If the client disconnects, the handler is
+    /// dropped too, and the lock is released.
     ///
     /// # Examples
     ///
@@ -129,8 +130,9 @@ pub trait FilterExt: Route<Extract: Extracted> {
 
     /// Handles a request unless another one of its key is running, in any process.
     ///
-    /// The others are rejected at once: [`recover`](crate::recover) answers 409, or what
-    /// [`OnceOptions::on_locked`] says. All else is as with [`then_locked`](Self::then_locked).
+    /// Other requests are rejected at once; [`recover`](crate::recover) answers 409, or the
+    /// response of [`OnceOptions::on_locked`]. Everything else is as with
+    /// [`then_locked`](Self::then_locked).
     fn then_once<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,
         once: impl Into<OnceOptions>,
@@ -140,10 +142,10 @@ pub trait FilterExt: Route<Extract: Extracted> {
         then_held(self, once.into().0, key, handler)
     }
 
-    /// Limits how many requests of each key are handled at a time, in all processes together.
+    /// Limits the number of requests of each key that are handled at a time, across all processes.
     ///
-    /// The others wait as long as [`PoolOptions::wait`] says, first come, first served, and are
-    /// then rejected: [`recover`](crate::recover) answers 429. All else is as with
+    /// Other requests wait for up to [`PoolOptions::wait`], first come, first served, and are then
+    /// rejected; [`recover`](crate::recover) answers 429. Everything else is as with
     /// [`then_locked`](Self::then_locked).
     fn then_pooled<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,
@@ -154,28 +156,29 @@ pub trait FilterExt: Route<Extract: Extracted> {
         then_held(self, pool.0, key, handler)
     }
 
-    /// Lets one request at a time pass for each key, and appends the [`Guard`] to what is
-    /// extracted.
+    /// Lets one request of each key pass at a time, and appends the [`Guard`] to the extracted
+    /// values.
     ///
-    /// It is [`then_locked`](Self::then_locked) for handlers that want the guard: for its fencing
-    /// token, or to let go early.
+    /// Use it instead of [`then_locked`](Self::then_locked) if the handler needs the guard, for its
+    /// fencing token or to release it early.
     ///
-    /// # How long it is held
+    /// # When the lock is released
     ///
-    /// Until the handler drops the guard, at its end; or when a filter that comes later rejects, or
-    /// the client goes away. A guard that is dropped gives the lock back in the background, maybe
-    /// after the response was sent; [`Guard::finish`] and [`Guard::release`] wait for it, so that
-    /// the client can come again at once.
+    /// The lock is held until the guard is dropped: by the handler, at its end, because a later
+    /// filter rejects, or because the client disconnects. Dropping the guard releases the lock in
+    /// the background, possibly after the response was sent. [`Guard::finish`] and
+    /// [`Guard::release`] wait for the release, so that the client's next request finds the lock
+    /// free.
     ///
     /// # Bodies
     ///
-    /// Put the filter of the body before this one: `.and(warp::body::json()).locked(..)`. After it,
+    /// Put the filter of the body before this one: `.and(warp::body::json()).locked(..)`. Otherwise
     /// the body is read while the lock is held, and a client that stalls keeps the lock without
-    /// end, unless [`LockOptions::max_hold`] is set.
+    /// limit, unless [`LockOptions::max_hold`] is set.
     ///
     /// # When the lock is lost
     ///
-    /// The handler goes on, unless it asks: [`Guard::run`] stops what it is given.
+    /// The handler continues, but a future that it runs by [`Guard::run`] is stopped.
     ///
     /// # Examples
     ///
@@ -204,10 +207,10 @@ pub trait FilterExt: Route<Extract: Extracted> {
     }
 
     /// Lets a request pass unless another one of its key is running, and appends the [`Guard`] to
-    /// what is extracted.
+    /// the extracted values.
     ///
-    /// It is [`then_once`](Self::then_once) for handlers that want the guard. All else is as with
-    /// [`locked`](Self::locked).
+    /// Use it instead of [`then_once`](Self::then_once) if the handler needs the guard. Everything
+    /// else is as with [`locked`](Self::locked).
     fn once(
         self,
         once: impl Into<OnceOptions>,
@@ -216,11 +219,11 @@ pub trait FilterExt: Route<Extract: Extracted> {
         held(self, once.into().0, key, HoldRules::guard)
     }
 
-    /// Limits how many requests of each key pass at a time, and appends the [`Permit`] to what is
-    /// extracted.
+    /// Limits the number of requests of each key that pass at a time, and appends the [`Permit`] to
+    /// the extracted values.
     ///
-    /// It is [`then_pooled`](Self::then_pooled) for handlers that want the permit. All else is as
-    /// with [`locked`](Self::locked).
+    /// Use it instead of [`then_pooled`](Self::then_pooled) if the handler needs the permit.
+    /// Everything else is as with [`locked`](Self::locked).
     fn pooled(
         self,
         pool: PoolOptions,
@@ -229,8 +232,8 @@ pub trait FilterExt: Route<Extract: Extracted> {
         held(self, pool.0, key, HoldRules::permit)
     }
 
-    /// Handles requests in the [scope](Cachify::scope) of a handle, which is then that of all
-    /// functions whose macro names none.
+    /// Handles requests in the [scope](Cachify::scope) of a handle: the handle of every function
+    /// whose macro does not name one.
     ///
     /// The handler is as for [`cached`](Self::cached).
     ///
@@ -281,7 +284,7 @@ where
             async move {
                 let (rules, key, handler) = &*held;
                 let key = key(&args);
-                // In a box, so that it is moved at the price of a pointer.
+                // Boxed, so that moving it is cheap.
                 let work = Box::pin(async { handler.call(args).await });
                 let work = rules.cachify().scope(work);
                 let response = rules.run(&key, work).await;

@@ -1,5 +1,5 @@
-//! The types of handlers and of the values that filters extract: the traits behind
-//! [`FilterExt`](crate::FilterExt).
+//! The traits behind [`FilterExt`](crate::FilterExt): handlers, and the values that filters
+//! extract.
 
 use std::future::Future;
 
@@ -9,13 +9,13 @@ use warp::{Filter, Rejection, Reply};
 
 /// The result of a handler: a [`Reply`], or a [`Result`] with a [`warp::Rejection`].
 ///
-/// `Kind` tells the two apart, and is inferred.
+/// `Kind` distinguishes the two, and is inferred.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be answered with",
+    message = "`{Self}` cannot be the result of a handler",
     note = "a handler returns a `warp::Reply`, or a `Result` of one and a `warp::Rejection`"
 )]
 pub trait Answer<Kind>: Send {
-    /// The response, or why there is none.
+    /// Returns the response, or the rejection.
     ///
     /// # Errors
     ///
@@ -43,11 +43,11 @@ impl<R: Reply> Answer<Fallible> for Result<R, Rejection> {
     }
 }
 
-/// An async function of what a filter extracts.
+/// An async function of the values that a filter extracts.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle the extracted values `{Args}`",
-    note = "a handler is an async function of all extracted values, in their order, which returns a `warp::Reply`, or a `Result` of one and a \
-            `warp::Rejection`"
+    note = "a handler is an async function of all extracted values, in their order, which returns \
+            a `warp::Reply`, or a `Result` of one and a `warp::Rejection`"
 )]
 pub trait Handler<Args, Kind>: Send + Sync + 'static {
     /// Handles a request.
@@ -57,20 +57,20 @@ pub trait Handler<Args, Kind>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Response, Rejection>> + Send + 'static + use<Self, Args, Kind>;
 }
 
-/// A filter as warp wants one in every place: what rejects, and can be cloned and sent.
+/// A filter that can reject, and that can be cloned and sent to other threads.
 pub trait Route: Filter<Error = Rejection> + Clone + Send + Sync + 'static {}
 
 impl<F: Filter<Error = Rejection> + Clone + Send + Sync + 'static> Route for F {}
 
-/// The values that filters extract: tuples of up to 12 values.
+/// The values that a filter extracts: a tuple of up to 12 values.
 pub trait Extracted: Sized + Send + 'static {
-    /// The filter that extracts one more value.
+    /// A filter that extracts one more value.
     type Held<G: Send + 'static>: Route;
 
-    /// Makes the values one.
+    /// Turns the values into one value, a tuple.
     fn one<F: Route<Extract = Self>>(filter: F) -> impl Route<Extract = (Self,)>;
 
-    /// Makes them several again, and appends one.
+    /// Turns the tuple back into several values, and appends one.
     fn held<G: Send + 'static>(filter: impl Route<Extract = ((Self, G),)>) -> Self::Held<G>;
 }
 
@@ -86,7 +86,10 @@ macro_rules! tuples {
             fn call(
                 &self,
                 ($($T,)*): ($($T,)*),
-            ) -> impl Future<Output = Result<Response, Rejection>> + Send + 'static + use<$($T,)* H, Fut, Kind> {
+            ) -> impl Future<Output = Result<Response, Rejection>>
+            + Send
+            + 'static
+            + use<$($T,)* H, Fut, Kind> {
                 let answer = self($($T),*);
                 async { answer.await.answer() }
             }

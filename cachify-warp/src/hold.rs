@@ -1,12 +1,12 @@
-//! Options of routes that run under a lock, once at a time, or a limited number at a time.
+//! Options of routes that run under a lock, once at a time, or under a permit.
 
 use cachify_core::Cachify;
 use cachify_core::http::HoldRules;
 use warp::Reply;
 use warp::reply::Response;
 
-/// Configures how a route is locked; taken by [`then_locked`](crate::FilterExt::then_locked)
-/// and [`locked`](crate::FilterExt::locked). `&Cachify` is one with the defaults.
+/// Options of a locked route, for [`then_locked`](crate::FilterExt::then_locked) and
+/// [`locked`](crate::FilterExt::locked). `&Cachify` stands for the default options.
 ///
 /// # Examples
 ///
@@ -22,12 +22,12 @@ use warp::reply::Response;
 ///     .locked(lock, |(order,)| key!("charge-{order}"))
 ///     .map(|order, guard: Guard| format!("order {order} with token {}", guard.fencing_token()));
 /// ```
-#[must_use = "it does nothing until it is given to a filter"]
+#[must_use = "options do nothing until they are given to a filter"]
 #[derive(Debug, Clone)]
 pub struct LockOptions(pub(crate) HoldRules<Response>);
 
 impl LockOptions {
-    /// Makes a lock that does not wait.
+    /// Creates options of a lock in `cachify`, for which requests do not wait.
     pub fn new(cachify: &Cachify) -> Self {
         Self(HoldRules::lock(cachify))
     }
@@ -39,9 +39,8 @@ impl From<&Cachify> for LockOptions {
     }
 }
 
-/// Configures a route that runs once at a time; taken by
-/// [`then_once`](crate::FilterExt::then_once) and [`once`](crate::FilterExt::once). `&Cachify`
-/// is one with the defaults.
+/// Options of a route that runs once at a time, for [`then_once`](crate::FilterExt::then_once) and
+/// [`once`](crate::FilterExt::once). `&Cachify` stands for the default options.
 ///
 /// # Examples
 ///
@@ -58,12 +57,12 @@ impl From<&Cachify> for LockOptions {
 ///     .map(|month, _guard| format!("the report of {month}"))
 ///     .recover(cachify_warp::recover);
 /// ```
-#[must_use = "it does nothing until it is given to a filter"]
+#[must_use = "options do nothing until they are given to a filter"]
 #[derive(Debug, Clone)]
 pub struct OnceOptions(pub(crate) HoldRules<Response>);
 
 impl OnceOptions {
-    /// Runs once at a time.
+    /// Creates options of a run-once route in `cachify`.
     pub fn new(cachify: &Cachify) -> Self {
         Self(HoldRules::once(cachify))
     }
@@ -75,7 +74,7 @@ impl From<&Cachify> for OnceOptions {
     }
 }
 
-/// Configures how many requests a route runs at a time; taken by
+/// Options of a route that runs a limited number of requests at a time, for
 /// [`then_pooled`](crate::FilterExt::then_pooled) and [`pooled`](crate::FilterExt::pooled).
 ///
 /// # Examples
@@ -91,18 +90,19 @@ impl From<&Cachify> for OnceOptions {
 ///     .pooled(pool, |(name,)| key!("vendor-{name}"))
 ///     .map(|name, _permit| format!("one of ten for {name}"));
 /// ```
-#[must_use = "it does nothing until it is given to a filter"]
+#[must_use = "options do nothing until they are given to a filter"]
 #[derive(Debug, Clone)]
 pub struct PoolOptions(pub(crate) HoldRules<Response>);
 
 impl PoolOptions {
-    /// Runs at most `max` at a time, in all processes together.
+    /// Creates options of a pool in `cachify`. At most `max` requests of each key run at a time,
+    /// across all processes.
     pub fn new(cachify: &Cachify, max: u32) -> Self {
         Self(HoldRules::pool(cachify, max))
     }
 }
 
-/// Makes the options public.
+/// Adds the public methods that set the options.
 macro_rules! hold {
     ($($Options:ident: $($options:ident)+;)+) => {$(
         impl $Options {

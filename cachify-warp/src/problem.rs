@@ -10,12 +10,14 @@ use warp::reject::Reject;
 use warp::reply::Response;
 
 cachify_core::__cachify_problem! {
-    /// An [`Error`](crate::Error) as a rejection and as a reply: 423 for a lock that is held, 409
-    /// for what runs already, 429 for a full pool, 503 while the backend is away, with
-    /// `Retry-After` and a problem document. See [`problem`] for the whole table.
+    /// An [`Error`](crate::Error) as a rejection and as a reply: a problem document, with
+    /// `Retry-After` if a retry may succeed.
     ///
-    /// The guard filters reject with it; [`recover`] makes it a response. A handler returns it by
-    /// `?`, as a reply or as a [`warp::Rejection`].
+    /// The status is 423 for a held lock, 409 for a key that is running already, 429 for a full
+    /// pool, and 503 while the backend is away. See [`problem`] for the whole table.
+    ///
+    /// The filters of this crate reject with it, and [`recover`] turns it into a response. A
+    /// handler returns it by `?`, as a reply or as a [`warp::Rejection`].
     ///
     /// # Examples
     ///
@@ -46,11 +48,11 @@ impl Reply for Problem {
     }
 }
 
-/// The answer that the options of a route give in place of an error.
+/// The response that the options of a route give in place of an error.
 #[derive(Clone)]
 struct Refusal(Arc<dyn Fn() -> Response + Send + Sync>);
 
-/// Rejects a request that did not get hold of its key.
+/// Returns the rejection of a request that did not get its lock or permit.
 pub(crate) fn refuse(rules: &HoldRules<Response>, error: Error) -> warp::Rejection {
     match rules.refuse(error) {
         Ok(answer) => warp::reject::custom(Refusal(answer)),
@@ -60,21 +62,21 @@ pub(crate) fn refuse(rules: &HoldRules<Response>, error: Error) -> warp::Rejecti
 
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an answer that `cachify_warp::recover` gives")
+        f.write_str("a refusal for `cachify_warp::recover`")
     }
 }
 
 impl Reject for Refusal {}
 
-/// Answers the rejections of this crate's filters, and passes all others on.
+/// Answers the rejections of this crate's filters, and passes on all others.
 ///
-/// Without it, warp answers them 500. It goes onto all routes, or is the first thing that a
-/// function of your own asks. Onto a route of its own it goes where a later route would accept the
-/// requests that this one rejects.
+/// Without it, warp answers them 500. Add it to all routes together, or call it first in a recovery
+/// function of your own. If a later route would accept the requests that a route rejects, add it to
+/// that route itself.
 ///
 /// # Errors
 ///
-/// The rejections of others.
+/// Rejections of other filters.
 ///
 /// # Examples
 ///

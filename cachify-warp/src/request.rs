@@ -1,4 +1,4 @@
-//! Filters that extract what keys are made of.
+//! Filters that extract the parts of keys.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -10,7 +10,7 @@ use warp::http::request::Parts;
 use warp::http::{Request, Uri};
 use warp::{Filter, Rejection};
 
-/// Extracts the handle.
+/// Extracts a clone of the handle.
 ///
 /// # Examples
 ///
@@ -36,18 +36,17 @@ pub fn with_cachify(
     warp::any().map(move || cachify.clone())
 }
 
-/// Lets GET and HEAD requests pass: what a cached route can answer.
+/// Accepts GET and HEAD requests, which a cached route can answer.
 ///
-/// A server sends no bodies to HEAD requests, so that a handler can treat both alike.
-pub fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Copy + Send + Sync + 'static
-{
+/// A handler can treat both alike, since a server sends no body in response to HEAD.
+pub fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Copy + Send + Sync {
     warp::get().or(warp::head()).unify()
 }
 
-/// Extracts the [host](cachify_core::http::host) that a request was sent to, for a key: empty if
+/// Extracts the [host](cachify_core::http::host) of the request for a key, or an empty string if
 /// there is none.
 ///
-/// It is the same over all versions of HTTP, in lower case and without a default port.
+/// It is the same in all versions of HTTP, in lower case and without a default port.
 ///
 /// # Examples
 ///
@@ -65,15 +64,13 @@ pub fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Copy + Se
 ///     .and(host())
 ///     .cached(cache, |(host,)| key!("shop-{host}"), shop);
 /// ```
-pub fn host() -> impl Filter<Extract = (String,), Error = Rejection> + Copy + Send + Sync + 'static
-{
+pub fn host() -> impl Filter<Extract = (String,), Error = Rejection> + Copy + Send + Sync {
     let name = |host| cachify_core::http::host(&sent_to(host)).map(Cow::into_owned);
     warp::host::optional().map(move |host| name(host).unwrap_or_default())
 }
 
-/// Extracts what the rules look at.
-pub(crate) fn head()
--> impl Filter<Extract = (Parts,), Error = Rejection> + Copy + Send + Sync + 'static {
+/// Extracts the parts of the request that the rules read.
+pub(crate) fn head() -> impl Filter<Extract = (Parts,), Error = Rejection> + Copy + Send + Sync {
     let host = warp::host::optional().map(sent_to);
     let head = warp::method().and(host).and(warp::header::headers_cloned());
     head.map(|method, mut parts: Parts, headers| {
@@ -88,8 +85,8 @@ fn sent_to(host: Option<Authority>) -> Parts {
     parts
 }
 
-/// Extracts the whole query, sorted by the names of its parameters, for a key: empty if there is
-/// none.
+/// Extracts the whole query for a key, sorted by the names of its parameters, or an empty string if
+/// there is none.
 ///
 /// # Examples
 ///
@@ -107,8 +104,7 @@ fn sent_to(host: Option<Authority>) -> Parts {
 ///     list_users,
 /// );
 /// ```
-pub fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy + Send + Sync + 'static
-{
+pub fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy + Send + Sync {
     let none = warp::any().map(String::new);
     let query = warp::query::raw().or(none).unify();
     query.map(|query: String| sorted_query(&query).into_owned())

@@ -1,4 +1,4 @@
-//! The promises about HTTP.
+//! The conformance suite over warp.
 #![allow(clippy::too_many_lines)] // Lists of routes.
 
 use std::time::Duration;
@@ -48,7 +48,7 @@ async fn serve(app: TestApp) {
 
 type Routes = BoxedFilter<(Response,)>;
 
-/// Extracts what the handler of a request needs beside its name.
+/// Extracts the arguments of a handler besides its name.
 fn asked(probe: &Probe) -> BoxedFilter<(HeaderMap, Bytes, Probe)> {
     let probe = probe.clone();
     warp::header::headers_cloned()
@@ -91,7 +91,7 @@ fn cached(app: &TestApp) -> Routes {
             |(user, ..)| key!("mine-{user}", user = hashed(user)),
             async |_, headers, body, probe| answer("mine", headers, body, probe).await,
         );
-    // The cache cannot see which cookie the key names: a request has no other one.
+    // The cache cannot see which cookie the key names, so the requests have no other cookie.
     let session = warp::path!("session")
         .and(get_or_head())
         .and(warp::cookie::<String>("session"))

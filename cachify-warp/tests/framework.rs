@@ -1,4 +1,4 @@
-//! What warp alone has: places for a filter, rejections, arguments of handlers.
+//! Features of warp alone: places for a filter, rejections, and arguments of handlers.
 #![allow(clippy::unwrap_used)]
 
 use std::future::{Ready, ready};
@@ -22,12 +22,12 @@ const HIT: &str = "cachify; hit";
 
 type App = BoxedFilter<(Response,)>;
 
-/// Routes as an app has them: with the rejections of this crate answered.
+/// Completes routes as an app does: `recover` answers the rejections of this crate.
 fn app<R: Reply + 'static>(routes: impl Route<Extract = (R,)>) -> App {
     plain(routes.recover(recover))
 }
 
-/// Routes without more.
+/// Completes routes without `recover`.
 fn plain<R: Reply + 'static>(
     routes: impl Filter<Extract = (R,), Error: Into<warp::Rejection>> + Send + Sync + 'static,
 ) -> App {
@@ -38,7 +38,7 @@ async fn serve(app: App) -> Server {
     Server::start(|listener| warp::serve(app).incoming(listener).run()).await
 }
 
-/// Says which call this is.
+/// Returns a handler that answers with the number of the call.
 fn counter() -> impl Fn() -> Ready<String> + Clone + Send + Sync + 'static {
     let count = Arc::new(AtomicUsize::new(0));
     move || ready(count.fetch_add(1, Ordering::SeqCst).to_string())
@@ -170,7 +170,7 @@ async fn h1_rejections_are_shared_with_nobody() {
     }
 }
 
-/// A filter can extract what `cached` takes off no request: the handler then answers by itself.
+/// A filter can extract a condition before `cached` sees the request, so the handler may answer it.
 #[tokio::test]
 async fn h3_a_condition_that_the_handler_answers_is_its_clients_alone() {
     let handler = |known: Option<String>| {
@@ -258,12 +258,12 @@ async fn h5_a_refusal_survives_what_other_routes_say() {
     for app in [
         app(read().or(update())),
         app(update().or(read())),
-        // Where a later route takes what this one rejects, it is to be answered before.
+        // If a later route accepts the request, the rejection must be answered before.
         plain(update().recover(recover).or(warp::any().map(|| "any"))),
     ] {
         assert_problem(&ask(app, "PUT /7").await, 409);
     }
-    // An answer of one's own comes first or last.
+    // A recovery function of the app may come before `recover` or call it.
     let own = async |rejection: warp::Rejection| match rejection.find() {
         Some(Problem(error)) => Ok(error.kind().as_str().into_response()),
         None => recover(rejection).await,

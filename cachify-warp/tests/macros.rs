@@ -1,4 +1,4 @@
-//! Everything of the core comes with this crate alone, macros included.
+//! This crate alone brings everything of the core, macros included.
 #![allow(clippy::unwrap_used)]
 
 use cachify_core::testing::adapter::{Probe, Server};
