@@ -41,7 +41,8 @@ pub fn init(cachify: Cachify) -> Result<(), Error> {
 }
 
 impl Cachify {
-    /// Runs `future` with this handle as the one of every function whose macro does not name one.
+    /// Runs `future` with this handle as the current one: the handle of every function whose macro
+    /// does not name one.
     ///
     /// The scope covers `future` and everything it awaits, but not the tasks that it spawns; give
     /// those a scope of their own.

@@ -1,7 +1,6 @@
-//! Test support: a suite that proves that a backend keeps its promises, and a backend that breaks
-//! them on demand.
+//! Test support: conformance suites for backends and adapters, and a backend that fails on demand.
 //!
-//! [`conformance!`](crate::conformance) makes one test of each promise, for any
+//! [`conformance!`](crate::conformance) generates a test of each promise, for any
 //! [`Backend`](crate::backend::Backend):
 //!
 //! ```
@@ -47,7 +46,7 @@ pub mod fuzzing;
 
 pub use faulty::{Fault, Faulty, Gate, Op};
 
-/// The stage of a test: a backend on which every [`handle`](Self::handle) acts as another process.
+/// The backend of a test, shared by handles that act as separate processes.
 #[derive(Clone)]
 pub struct Stage {
     make: Arc<dyn Fn() -> Result<Cachify, Error> + Send + Sync>,
@@ -56,7 +55,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes a stage; `make` makes a new handle, as another process would that shares the backend.
+    /// Creates a stage. `make` creates a new handle of the shared backend, as another process
+    /// would.
     pub fn new(make: impl Fn() -> Result<Cachify, Error> + Send + Sync + 'static) -> Self {
         Self {
             make: Arc::new(make),
@@ -65,13 +65,13 @@ impl Stage {
         }
     }
 
-    /// Makes a stage over one memory.
+    /// Creates a stage over one memory backend.
     pub fn memory() -> Self {
         let memory = Arc::new(Memory::builder().build());
         Self::new(move || Cachify::builder().backend(memory.clone()).connect_lazy())
     }
 
-    /// Makes a stage over the Redis of this URL, under a prefix of its own.
+    /// Creates a stage over the Redis at `url`, under a random prefix.
     #[cfg(feature = "redis")]
     pub fn redis(url: impl Into<String>) -> Self {
         let (url, prefix) = (url.into(), format!("stage-{:016x}", fastrand::u64(..)));
@@ -81,11 +81,11 @@ impl Stage {
         })
     }
 
-    /// Makes a handle of its own, as another process would have it.
+    /// Creates a handle, which acts as another process.
     ///
     /// # Panics
     ///
-    /// If it cannot be made.
+    /// If the handle cannot be created.
     pub fn handle(&self) -> Cachify {
         match (self.make)() {
             Ok(cachify) => cachify,
@@ -93,12 +93,12 @@ impl Stage {
         }
     }
 
-    /// Makes a handle of its own whose backend fails on demand.
+    /// Creates a handle whose backend fails on demand.
     pub fn faulty(&self) -> (Cachify, Arc<Faulty>) {
         Faulty::wrap(&self.handle())
     }
 
-    /// Makes a key that no other test uses.
+    /// Returns a key that no other test uses.
     pub fn key(&self, name: &str) -> Key {
         let text = format!(
             "{name}-{}-{}",
@@ -118,15 +118,16 @@ impl fmt::Debug for Stage {
     }
 }
 
-/// Asserts that `value` comes back from Redis as it was stored, in every [`Encoding`].
+/// Asserts that `value` is equal after a round trip through Redis, in every [`Encoding`].
 ///
-/// In memory a value stays as it is; over Redis its type's `Serialize` and `Deserialize` decide.
-/// Test each type that you cache with values whose fields all differ from their defaults.
+/// The memory backend keeps a value as it is, but over Redis its type's `Serialize` and
+/// `Deserialize` decide. Test each type that you cache with values whose fields all differ from
+/// their defaults.
 ///
 /// # Panics
 ///
-/// If the value cannot be stored, cannot be read again, or is not equal to what is read. The
-/// message shows both values.
+/// If the value cannot be encoded, cannot be decoded, or differs after the round trip. The message
+/// shows both values.
 ///
 /// # Examples
 ///
@@ -143,7 +144,7 @@ impl fmt::Debug for Stage {
 /// assert_round_trips(&User { id: 7, nickname: Some(None) });
 /// ```
 ///
-/// A hit over Redis would have no password hash:
+/// This type fails, because a value read from Redis would lack the password hash:
 ///
 /// ```should_panic
 /// # use cachify_core::testing::assert_round_trips;
@@ -172,11 +173,11 @@ where
         let bytes = match codec::encode(encoding, value, Ttl::NEVER, Moment::from_micros(0)) {
             Ok(bytes) => bytes,
             Err(error) => {
-                panic!("`{name}` is not stored as {encoding:?}: {error}\nvalue: {value:?}")
+                panic!("`{name}` cannot be encoded as {encoding:?}: {error}\nvalue: {value:?}")
             }
         };
         let Some(read) = codec::decode::<T>(&bytes) else {
-            panic!("`{name}` cannot be read from its {encoding:?}\nvalue: {value:?}");
+            panic!("`{name}` cannot be decoded from {encoding:?}\nvalue: {value:?}");
         };
         assert!(
             read == *value,
@@ -186,7 +187,7 @@ where
     }
 }
 
-/// Returns how many callers wait for the lock of `key`.
+/// Returns the number of callers that wait for the lock or pool of `key`.
 pub(crate) async fn waiting(cachify: &Cachify, kind: SlotKind, key: &Key) -> usize {
     match cachify.request(kind, key, 1).inspect().await {
         Ok(inspection) => inspection.waiters,

@@ -1,4 +1,4 @@
-//! The core API without attribute macros, as the design specifies it.
+//! The core API without attribute macros.
 #![deny(warnings)]
 #![allow(clippy::unwrap_used)]
 

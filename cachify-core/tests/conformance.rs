@@ -1,4 +1,4 @@
-//! The promises, on all of our backends.
+//! The conformance suite over memory.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod memory {
@@ -39,7 +39,7 @@ mod memory {
     }
 }
 
-/// The promises, for handles with their own prefix.
+/// The conformance suite for handles with their own prefix.
 mod prefixed {
     use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! H3 and H6: conditions, ranges, HEAD, and clients that go away.
+//! H3 and H6: conditions, ranges, HEAD, and clients that disconnect.
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used)]
 
@@ -295,7 +295,7 @@ async fn h6_no_more_computations_outlive_their_clients_than_may() {
                 text("slow")
             }
         });
-        // Twice, since finished ones make room.
+        // Twice, since finished computations make room.
         for round in 1..=2 {
             let clients = (0..5).map(|n| route.ask(get(&format!("/?{round}{n}"), &[])));
             let clients = tokio::time::timeout(Duration::from_millis(50), join_all(clients));

@@ -141,7 +141,10 @@ proptest! {
     }
 
     #[test]
-    fn k2_text_and_bytes_render_alike(shape in shape(), values in vec("\\PC{0,6}|[%{}x2-]{0,9}", 4)) {
+    fn k2_text_and_bytes_render_alike(
+        shape in shape(),
+        values in vec("\\PC{0,6}|[%{}x2-]{0,9}", 4),
+    ) {
         let values = &values[..shape.literals.len() - 1];
         let parts: Vec<_> = values.iter().map(|value| value as &dyn KeyPart).collect();
         let bytes: Vec<_> = values.iter().map(|value| value.clone().into_bytes()).collect();
@@ -158,7 +161,10 @@ proptest! {
     }
 
     #[test]
-    fn s3_no_text_and_no_value_panics(text in "\\PC*|[{}a.%-]{0,12}|(\\{[a-z.]{1,3}\\}.){0,4}", value in any::<Vec<u8>>()) {
+    fn s3_no_text_and_no_value_panics(
+        text in "\\PC*|[{}a.%-]{0,12}|(\\{[a-z.]{1,3}\\}.){0,4}",
+        value in any::<Vec<u8>>(),
+    ) {
         if let Ok(template) = KeyTemplate::parse(&text) {
             let key = template.render_with(|_| Some(value.as_slice().into())).unwrap();
             prop_assert!((1..=MAX_LEN).contains(&key.as_str().len()));
@@ -171,7 +177,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn k5_keys_are_bounded_and_long_ones_unforgeable((shape, values) in prop_oneof![shape_and_values(800), plain_long()]) {
+    fn k5_keys_are_bounded_and_long_ones_unforgeable(
+        (shape, values) in prop_oneof![shape_and_values(800), plain_long()],
+    ) {
         let key = shape.render(&values);
         let text = key.as_str();
         prop_assert!(text.len() <= MAX_LEN);

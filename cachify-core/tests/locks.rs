@@ -82,7 +82,7 @@ async fn l4_the_deadline_counts_from_before_the_request_with_a_margin() {
     assert!(!guard.is_lost());
     clock.advance(Duration::from_millis(1));
     assert!(guard.is_lost(), "a hundredth and 2 ms early");
-    // Once lost it stays lost, no matter what a late renewal answers.
+    // A lost hold stays lost, even if a late renewal succeeds.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(guard.is_lost());
 }

@@ -20,7 +20,11 @@ async fn has(cachify: &Cachify, text: &str) -> bool {
 
 const FIRST: u32 = 1;
 
-#[cached(key = "list-{page}-{order}", page = page.unwrap_or(FIRST), order = order.as_deref().unwrap_or("name"))]
+#[cached(
+    key = "list-{page}-{order}",
+    page = page.unwrap_or(FIRST),
+    order = order.as_deref().unwrap_or("name")
+)]
 async fn list(page: Option<u32>, order: Option<String>, limit: u32) -> u32 {
     page.unwrap_or(FIRST) * 100 + limit + u32::from(order.is_some())
 }
@@ -198,7 +202,11 @@ mod hygiene {
 
     macro_rules! listed {
         ($name:ident, $page:ident, $default:expr) => {
-            #[cached(key = "listed-{page}-{default}", page = $page.unwrap_or($default), default = $default)]
+            #[cached(
+                                                    key = "listed-{page}-{default}",
+                                                    page = $page.unwrap_or($default),
+                                                    default = $default
+                                                )]
             pub(super) async fn $name($page: Option<u32>) -> u32 {
                 $page.unwrap_or($default)
             }

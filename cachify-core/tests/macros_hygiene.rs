@@ -92,7 +92,11 @@ async fn names_that_an_expansion_uses_may_be_taken() {
 mod parameters {
     use cachify_core::{Cachify, Error, cached, locked};
 
-    #[cached(key = "{key}-{value}-{new_value}-{cachify}-{handle}-{hit}-{miss}-{found}-{returned}-{error}", with = app)]
+    #[cached(
+        key = "{key}-{value}-{new_value}-{cachify}-{handle}-\
+               {hit}-{miss}-{found}-{returned}-{error}",
+        with = app
+    )]
     #[allow(clippy::too_many_arguments)]
     pub(super) async fn everything(
         app: &Cachify,
@@ -110,7 +114,12 @@ mod parameters {
         key + value + new_value + cachify + handle + hit + miss + found + returned + error
     }
 
-    #[locked(key = "{key}-{error}-{returned}", with = app, on_locked = Ok(*key), on_error = |_| Ok(error + returned))]
+    #[locked(
+        key = "{key}-{error}-{returned}",
+        with = app,
+        on_locked = Ok(*key),
+        on_error = |_| Ok(error + returned)
+    )]
     pub(super) async fn under_lock(
         app: &Cachify,
         key: &u8,
@@ -190,7 +199,11 @@ async fn k1_keywords_unicode_and_braces() {
 }
 
 macro_rules! readers {
-    ($($(#[$attr:meta])* $vis:vis fn $name:ident($param:ident: $ty:ty, $other:ident: $other_ty:ty) -> $returns:ty, $key:expr, $ttl:expr, $max:expr, $with:expr, $body:expr;)*) => {$(
+    ($(
+        $(#[$attr:meta])*
+        $vis:vis fn $name:ident($param:ident: $ty:ty, $other:ident: $other_ty:ty) -> $returns:ty,
+            $key:expr, $ttl:expr, $max:expr, $with:expr, $body:expr;
+    )*) => {$(
         $(#[$attr])*
         #[cachify_core::cached(key = $key, ttl = $ttl, jitter = 0.5, with = $with)]
         #[cachify_core::pooled(key = "pool", max = $max, with = $with)]

@@ -11,7 +11,7 @@ use cachify_core::clock::Clock;
 use cachify_core::{Cachify, Error, ErrorKind, key, locked, once, pooled};
 use tokio::sync::Semaphore;
 
-/// Lets bodies in, and counts those that are inside.
+/// A gate for bodies, which counts those that are inside.
 #[derive(Debug)]
 struct Gate {
     inside: AtomicUsize,
@@ -175,7 +175,14 @@ async fn forced(cachify: &Cachify, gate: &Gate) -> Result<(), ChargeError> {
     Ok(())
 }
 
-#[locked(key = "forced", ttl = "1s", max_hold = Duration::from_secs(5), on_unavailable = 7, on_locked = 8, with = cachify)]
+#[locked(
+    key = "forced",
+    ttl = "1s",
+    max_hold = Duration::from_secs(5),
+    on_unavailable = 7,
+    on_locked = 8,
+    with = cachify
+)]
 async fn bounded(cachify: &Cachify, gate: &Gate) -> u8 {
     let _ = cachify;
     gate.pass().await;
@@ -214,7 +221,13 @@ async fn p2_a_result_is_not_lost_to_a_release_that_fails() {
     assert_eq!(robbed(&Cachify::memory()).await, Ok("done"));
 }
 
-#[once(key = "daily-report", ttl = "10m", on_locked = (), on_error = |error| reported(&error), with = cachify)]
+#[once(
+    key = "daily-report",
+    ttl = "10m",
+    on_locked = (),
+    on_error = |error| reported(&error),
+    with = cachify
+)]
 async fn daily_report(cachify: &Cachify, gate: &Gate) {
     let _ = cachify;
     gate.pass().await;
@@ -352,7 +365,12 @@ async fn o1_py04_the_bodys_own_held_or_full_passes_through() {
     );
 }
 
-#[pooled(key = "vendor-{tenant}", max = u32::from(*max), on_full = Err(ChargeError::Busy(0)), with = cachify)]
+#[pooled(
+    key = "vendor-{tenant}",
+    max = u32::from(*max),
+    on_full = Err(ChargeError::Busy(0)),
+    with = cachify
+)]
 async fn call_vendor(
     cachify: &Cachify,
     gate: &Gate,

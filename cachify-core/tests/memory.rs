@@ -73,7 +73,7 @@ async fn c11_py21_what_replaced_an_expired_entry_stays() {
         .set(2)
         .await
         .unwrap();
-    // The first one expires, and takes nothing of the second along.
+    // The first entry expires, and the second one stays.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(cached.get::<i32>().await.unwrap(), Some(2));
 }

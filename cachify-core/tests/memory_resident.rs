@@ -47,7 +47,7 @@ async fn c11_memory_is_flat_however_many_keys_there_are() {
     assert!(grown < 80, "{grown} MiB");
     drop((cachify, memory));
 
-    // Large ones, with the defaults: 3 GB go through.
+    // Large values, with the default capacity: 3 GB are stored in all.
     let before = resident();
     let memory = Memory::default();
     let cachify = over(&memory);

@@ -70,7 +70,7 @@ async fn l6_a_clock_that_was_set_is_noticed_by_the_first_request() {
         .clock(clock.clone());
     let redis = Arc::new(Redis::lazy(options).unwrap());
     redis.check().await.unwrap();
-    // As if the server's clock had been set back, and then forward, which looks like a request that
+    // Simulates a server clock that was set back and then forward, which looks like a request that
     // comes too late.
     clock.advance(HOUR);
     let acquire = |token| Acquire::new(token, 30 * SECOND, 250 * MILLI);

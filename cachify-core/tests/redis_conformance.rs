@@ -1,4 +1,4 @@
-//! The promises, over Redis.
+//! The conformance suite over Redis.
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -17,7 +17,7 @@ fn stage() -> Stage {
 
 cachify_core::conformance!(tokio::test, stage());
 
-/// The promises, for handles with their own prefix.
+/// The conformance suite for handles with their own prefix.
 mod prefixed {
     use super::*;
 

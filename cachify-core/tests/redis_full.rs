@@ -112,7 +112,8 @@ async fn c7_a_server_that_cannot_store_is_unavailable_for_locks_and_goes_on_to_b
     let answers = async |command: &'static str, error: &'static str| {
         until(error, async || {
             server.command(&[command]);
-            matches!(server.command(&["SET", "probe", ""]), Reply::Error(text) if text.contains(error))
+            let answer = server.command(&["SET", "probe", ""]);
+            matches!(answer, Reply::Error(text) if text.contains(error))
         })
         .await;
     };
@@ -177,7 +178,7 @@ async fn l7_entries_leave_locks_their_share_of_the_memory() {
     let builder = common::builder(&server.url()).entries_share(0.5);
     let handle = builder.connect().await.unwrap();
     let value = || "x".repeat(100_000);
-    // Data that clients choose: twice as much as fits.
+    // Entries whose number a client chooses: twice as many as fit.
     for n in 0..1300 {
         let cached = handle.cached(&key(&format!("page-{n}")));
         assert_eq!(cached.get_or_compute(async || value()).await, value());

@@ -99,7 +99,7 @@ async fn c6_foreign_bytes_and_foreign_types_are_replaced() {
         assert_eq!(cached.get_or_compute(async || i).await, i);
         assert_eq!(cached.get::<usize>().await.unwrap(), Some(i));
     }
-    // Longer than its header says.
+    // The entry becomes longer than its header says.
     server.command(&["SETRANGE", name, "40", "more"]);
     assert_eq!(cached.get_or_compute(async || 9_usize).await, 9);
     assert_eq!(cached.get::<usize>().await.unwrap(), Some(9));

@@ -149,7 +149,11 @@ async fn s5_with_the_least_rights_nothing_else_works() {
         ],
     ] {
         let reply = client.command(command).unwrap();
-        let is_refused = matches!(&reply, Reply::Error(text) if ["NOPERM", "can't", "ACL"].iter().any(|word| text.contains(word)));
+        let words = ["NOPERM", "can't", "ACL"];
+        let is_refused = matches!(
+            &reply,
+            Reply::Error(text) if words.iter().any(|word| text.contains(word))
+        );
         assert!(is_refused, "{command:?}: {reply:?}");
     }
 }

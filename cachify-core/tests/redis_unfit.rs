@@ -229,7 +229,7 @@ fn older_server() -> String {
         for stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
                 let mut out = stream.try_clone().unwrap();
-                // Of `*1\r\n$5\r\nHELLO\r\n` the third line says what is asked.
+                // The third line of `*1\r\n$5\r\nHELLO\r\n` is the command.
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     let answer = match line.as_str() {
                         "HELLO" => "*2\r\n$7\r\nversion\r\n$6\r\n6.0.16\r\n",

@@ -426,8 +426,8 @@ impl CachifyBuilder {
     fn remote(&self, _: &str, _: &Node) -> Result<Arc<dyn Backend>, Error> {
         Err(Error::new(
             ErrorKind::Configuration,
-            "the URL names a server, but cachify was built without its feature `redis`; turn it on or \
-             use `memory://`",
+            "the URL names a server, but cachify was built without its feature `redis`; turn it \
+             on or use `memory://`",
         ))
     }
 

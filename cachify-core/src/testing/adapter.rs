@@ -1,17 +1,18 @@
-//! One test of each promise about HTTP, the same for every adapter, over real sockets.
+//! The conformance suite for adapters: a test of each promise about HTTP, over real sockets.
 //!
-//! [`adapter_conformance!`](crate::adapter_conformance) makes them for an adapter that serves the
-//! routes below: `adapter_conformance!(ATTRIBUTE, STAGE, SERVE, layers)`. `ATTRIBUTE` makes a test
-//! of an async function, `STAGE` is an expression for a [`Stage`], and `SERVE` is the path of an
-//! async function that serves a [`TestApp`]. The word `layers` adds the cases for adapters that wrap
-//! a handler, as a layer does: those make keys of requests and read bodies by themselves.
+//! [`adapter_conformance!`](crate::adapter_conformance) generates the tests for an adapter that
+//! serves the routes below: `adapter_conformance!(ATTRIBUTE, STAGE, SERVE, layers)`. `ATTRIBUTE`
+//! turns an async function into a test, `STAGE` is an expression for a [`Stage`], and `SERVE` is
+//! the path of an async function that serves a [`TestApp`]. The word `layers` is optional. It adds
+//! the cases for adapters that wrap a handler, as a layer does, and that therefore make keys of
+//! requests and read bodies themselves.
 //!
-//! # How to prove an adapter
+//! # Testing an adapter
 //!
-//! Write a function that serves the routes below, over the adapter, until it is dropped. All that it
-//! needs is in the [`TestApp`]: the listener, the handle, and the handlers. A handler passes its
-//! name, the headers and the body to [`Probe::answer`], and makes a response of the framework of
-//! what it gets:
+//! Write a function that serves the routes below with the adapter until it is dropped. The
+//! [`TestApp`] has everything it needs: the listener, the handle, and the handlers. A handler
+//! passes its name, the headers and the body to [`Probe::answer`], and converts the result into a
+//! response of the framework:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -43,13 +44,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! The adapters of this repository do that in `tests/conformance.rs`, in 200 to 300 lines. An
-//! adapter is proven once the cases pass over [memory](Stage::memory) and over
-//! [Redis](Stage::redis). A [`Server`] is of use beside them, for what only one framework has.
+//! The adapters of this repository do this in `tests/conformance.rs`, in 200 to 300 lines. Run the
+//! cases over [memory](Stage::memory) and over [Redis](Stage::redis). For features that only one
+//! framework has, write further tests with a [`Server`].
 //!
 //! # Routes
 //!
-//! Each handler returns what [`Probe::answer`] makes of its name, the request's headers and its
+//! Each handler returns the result of [`Probe::answer`] for its name, the request's headers and its
 //! body, and runs in the [scope](Cachify::scope) of the handle. All entries live for 5 minutes.
 //!
 //! | route | options | name of the handler |
@@ -79,9 +80,10 @@
 //! | PUT `/guard/pool/{name}` | the handler has a permit of pool `hold-{name}` of 2 as an argument | `{name}` |
 //! | PUT `/own/{kind}/{name}` | once `hold-{name}`, other answers; calls [`Probe::own`] and returns its error | |
 //!
-//! "Other answers" are the status 226 and the body `busy` to what is contended, and 502 and
-//! [`ErrorKind::as_str`](crate::ErrorKind::as_str) to other errors. Bodies are read before a lock or
-//! permit is taken, also where it is an argument. With `layers`, there are more:
+//! Routes with "other answers" answer contention with the status 226 and the body `busy`, and other
+//! errors with 502 and [`ErrorKind::as_str`](crate::ErrorKind::as_str). Bodies are read before a
+//! lock or permit is acquired, even if it is an argument of the handler. The word `layers` requires
+//! more routes:
 //!
 //! | route | options | name of the handler |
 //! |---|---|---|
@@ -92,37 +94,36 @@
 //! | PUT `/limited/{name}` | pool `hold-{name}` of 1, reads 100 bytes for up to 500 ms | `{name}` |
 //! | PUT `/item/{id}` | the handler has the lock of a typed key as an argument, with the fields `id: u64` and `part: String`; returns `{id} {part}` | |
 //!
-//! # Where adapters differ
+//! # Differences between adapters
 //!
-//! | what | axum | poem | warp |
+//! | | axum | poem | warp |
 //! |---|---|---|---|
-//! | cases of `layers` | all | all | none: filters make keys, read bodies and answer what is missing |
+//! | cases of `layers` | all | all | none: filters make keys, read bodies and reject requests without a part of the key |
 //! | routes that share one cache | the first is cached, the others bypass | the same | the key must tell them apart: warp does not say which route matched |
-//! | what a handler sees of conditions and ignored cookies | nothing | nothing | what a filter extracted before the cache |
-//! | `Cache-Status` of an error | there | none: errors have no headers yet | there, except for a rejection |
-//! | HEAD for what is not cached | fills nothing | fills where the middleware is inside of the method, since poem shows it as a GET | fills nothing |
+//! | conditions and ignored cookies that a handler sees | none | none | those that a filter extracted before the cache |
+//! | `Cache-Status` of an error | present | none: errors have no headers yet | present, except for a rejection |
+//! | HEAD of an uncached page | fills nothing | fills if the middleware is inside the method, since poem shows it as a GET | fills nothing |
 //! | body of a route with a guard argument | a `BodyLayer` reads it first | the argument reads it first | the order of the filters decides |
 //! | `Content-Length` of a HEAD miss | as of GET | none: poem removes the body | as of GET |
-//! | trailers | not lost; tested without a server, since HTTP/1.1 loses them | the same | none |
+//! | trailers | kept; tested without a server, since HTTP/1.1 drops them | the same | none |
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 
 use super::Stage;
 use crate::Cachify;
 
+mod limit;
 mod probe;
 mod server;
 
 pub use self::probe::{Content, Pieces, Probe};
 pub use self::server::{Answer, Call, Server};
 
-/// Makes a test of each promise about HTTP for an adapter: see
+/// Generates a test of each promise about HTTP for an adapter; see
 /// [`testing::adapter`](crate::testing::adapter).
 #[macro_export]
 macro_rules! adapter_conformance {
@@ -133,8 +134,8 @@ macro_rules! adapter_conformance {
         $crate::adapter_conformance! { @list @test $attribute, $stage, $serve }
         $crate::adapter_conformance! { @layers @test $attribute, $stage, $serve }
     };
-    // The only list of the cases. Only what it names is exported, so that the compiler reports a
-    // case that is missing here as dead code.
+    // The only list of the cases. Only the cases listed here are exported, so the compiler reports
+    // a missing one as dead code.
     (@list $($to:tt)*) => {
         $crate::adapter_conformance! { $($to)*;
             kept {
@@ -226,11 +227,11 @@ macro_rules! adapter_conformance {
 #[doc(hidden)]
 pub mod cases;
 
-/// What an adapter serves for the time of a test.
+/// The parts of an app that an adapter serves during a test.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TestApp {
-    /// Where requests come from.
+    /// The source of connections.
     pub listener: TcpListener,
     /// The handle of all routes.
     pub cachify: Cachify,
@@ -238,7 +239,7 @@ pub struct TestApp {
     pub probe: Probe,
 }
 
-/// An adapter, and where its entries and locks live.
+/// An adapter and the backend that it is tested over.
 #[derive(Clone)]
 pub struct Adapter {
     stage: Stage,
@@ -248,7 +249,7 @@ pub struct Adapter {
 type Serve = Arc<dyn Fn(TestApp) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 impl Adapter {
-    /// Makes an adapter; `serve` serves the routes until it is dropped.
+    /// Creates an adapter. `serve` serves the routes until it is dropped.
     pub fn new<F>(stage: Stage, serve: impl Fn(TestApp) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -257,7 +258,7 @@ impl Adapter {
         Self { stage, serve }
     }
 
-    /// Starts an app over a handle of its own, as another process would.
+    /// Starts an app with a handle of its own, which acts as another process.
     async fn start(&self) -> App {
         self.start_over(self.stage.handle()).await
     }
@@ -290,10 +291,4 @@ struct App {
     server: Server,
     cachify: Cachify,
     probe: Probe,
-}
-
-/// Fails rather than hangs.
-async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    let output = timeout(Duration::from_secs(30), future).await;
-    output.unwrap_or_else(|_| panic!("{what}: not within half a minute"))
 }

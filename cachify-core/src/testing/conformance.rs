@@ -1,5 +1,5 @@
-//! Tests of each promise, the same for every backend. [`conformance!`](crate::conformance) lists
-//! them.
+//! The conformance suite for backends: tests of each promise. [`conformance!`](crate::conformance)
+//! lists them.
 //!
 //! The tests sleep only where a promise is about time, and a little longer than the promised time.
 //! Gates order everything else. On a paused clock the tests take no time.
@@ -31,9 +31,10 @@ mod pools;
 mod prefixes;
 mod resets;
 
-/// Generates a test of each promise: `conformance!(ATTRIBUTE, STAGE)`, where `ATTRIBUTE` makes a
-/// test of an async function and `STAGE` is an expression for a [`Stage`](crate::testing::Stage).
-/// [`testing`](crate::testing) has an example.
+/// Generates a test of each promise: `conformance!(ATTRIBUTE, STAGE)`.
+///
+/// `ATTRIBUTE` turns an async function into a test, and `STAGE` is an expression for a
+/// [`Stage`](crate::testing::Stage). [`testing`](crate::testing) has an example.
 #[macro_export]
 macro_rules! conformance {
     ($attribute:meta, $stage:expr) => {
@@ -167,7 +168,7 @@ fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A limit for events that must happen without any timeout expiring.
+/// Awaits an event that must happen without any timeout expiring, and panics after 10 s.
 async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     let output = timeout(10 * SECOND, future).await;
     output.unwrap_or_else(|_| panic!("{what}: not within 10 s"))

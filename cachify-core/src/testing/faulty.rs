@@ -18,7 +18,7 @@ use crate::{Cachify, Error, ErrorKind, Key};
 /// An operation of [`Backend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "they are called like the methods")]
+#[allow(missing_docs, reason = "they have the names of the methods")]
 pub enum Op {
     Get,
     Begin,
@@ -55,7 +55,7 @@ impl Op {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The operation does not happen, and an error says so at once.
+    /// The operation does not happen, and an error arrives at once.
     Refuse,
     /// The operation does not happen, and no answer arrives.
     Hang,
@@ -212,7 +212,8 @@ impl Faulty {
         gate
     }
 
-    /// Calls nothing before the gate opens: a backend may do its work before its future is polled.
+    /// Calls `operation` only after the gate has opened: a backend may do its work before its
+    /// future is polled.
     async fn call<T, F: Future<Output = Result<T, Error>>>(
         &self,
         op: Op,

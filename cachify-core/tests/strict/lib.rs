@@ -73,7 +73,7 @@ pub async fn read_user(database: &[String], id: usize) -> Result<String, Error> 
 #[once(key = "report", on_locked = (), on_error = drop)]
 pub async fn report() {}
 
-/// Reports what there is.
+/// Returns the report of a day.
 #[once(key = "report-{day}", on_locked = None, on_unavailable = None, with = cachify)]
 pub async fn report_of(cachify: &Cachify, day: impl Display + Send + Sync) -> Option<String> {
     Some(day.to_string())

@@ -1,4 +1,4 @@
-//! One function for each promise. [`adapter_conformance!`](crate::adapter_conformance) lists them.
+//! The cases, a function each. [`adapter_conformance!`](crate::adapter_conformance) lists them.
 
 #![allow(
     missing_docs,
@@ -17,14 +17,16 @@ mod vary;
 
 use std::time::Duration;
 
-use super::{Adapter, Answer, App, soon};
+use super::limit::soon;
+use super::{Adapter, Answer, App};
 use crate::{Key, KeyTemplate};
 
 adapter_conformance! { @list @export }
 adapter_conformance! { @layers @export }
 
-/// A request line and headers; the status, the member of `Cache-Status` and the body that answer
-/// it; and some of the answer's headers, `None` for those that must not be there.
+/// A request and its expected response: the request's line and headers; the response's status,
+/// member of `Cache-Status` and body; and some of its headers, with `None` for those that must be
+/// absent.
 type Row<'a> = (
     &'a str,
     &'a [(&'a str, &'a str)],
@@ -53,7 +55,7 @@ async fn check(app: &App, rows: &[Row<'_>]) {
     }
 }
 
-/// A problem: its status, title and detail.
+/// A problem response: its status, title and detail.
 type Problem = (u16, &'static str, &'static str);
 
 const LOCKED: Problem = (
@@ -95,7 +97,7 @@ fn assert_problem(answer: &Answer, problem: Problem) {
     if [400, 408, 413, 500].contains(&status) {
         assert_eq!(again, None);
     } else {
-        let again = again.expect("it says when to try again").unwrap();
+        let again = again.expect("a Retry-After header").unwrap();
         assert!((1..=30).contains(&again), "{again}");
     }
 }
@@ -113,14 +115,14 @@ impl App {
         self.cachify.lock(&key(text)).is_locked().await.unwrap()
     }
 
-    /// Waits until the lock is free, and takes it for a moment.
+    /// Waits until the lock is free, by acquiring and releasing it.
     async fn until_free(&self, text: &str) {
         let lock = self.cachify.lock(&key(text)).wait(Duration::from_secs(10));
         let guard = lock.acquire().await.expect("it is given back");
         guard.release().await.unwrap();
     }
 
-    /// Waits until so many requests wait for a computation under way.
+    /// Waits until `n` requests wait for a computation that is under way.
     async fn until_waiting(&self, text: &str, n: usize) {
         let key = key(text);
         let key = self.cachify.own(&key);

@@ -1,4 +1,4 @@
-//! Handlers that respond as a request asks them to, and that wait until they are let through.
+//! Handlers that respond as the request tells them to, and that can be stopped at a gate.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,12 +12,10 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::{Notify, Semaphore};
 
-use super::soon;
+use super::limit::soon;
 use crate::{Cachify, Error, KeyTemplate};
 
-/// The handlers of a [`TestApp`](super::TestApp), each with a name.
-///
-/// Clones are the same handlers.
+/// The handlers of a [`TestApp`](super::TestApp), each with a name. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Probe(Arc<Shared>);
 
@@ -40,13 +38,13 @@ const SPLIT: &[u8] = b"helloHTTP/1.1 200 OK\r\nset-cookie: id=7\r\ncontent-lengt
 
 /// The body of a response.
 pub enum Content {
-    /// All of it.
+    /// The whole body.
     Whole(Bytes),
-    /// Pieces; their length is not known before.
+    /// Pieces of the body, whose length is not known in advance.
     Stream(Pieces),
 }
 
-/// The pieces of a body. An error breaks it off.
+/// The pieces of a body. An error ends the body early.
 pub type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>> + Send + Sync>>;
 
 impl fmt::Debug for Content {
@@ -61,7 +59,8 @@ impl fmt::Debug for Content {
 impl Probe {
     /// Returns the response of the handler `name` to a request with these headers and this body.
     ///
-    /// By default it is 200, `text/plain` and the name with the number of the call.
+    /// By default, the status is 200, the type `text/plain`, and the body the name with the number
+    /// of the call.
     ///
     /// | header of the request | effect |
     /// |---|---|
@@ -70,11 +69,11 @@ impl Probe {
     /// | `x-body: echo`, `empty`, `language` | repeats the body, sends none, repeats `accept-language` |
     /// | `x-body: large`, `stream` | sends 2 MiB, or several pieces |
     /// | `x-body: split` | sends what looks like the end of a response and a second one |
-    /// | `x-body: told`, `broken`, `endless` | sends pieces: of the announced length, or broken off before the end, or without an end |
+    /// | `x-body: told`, `broken`, `endless` | sends pieces: of an announced length, ended early by an error, or without an end |
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future is counted, for the cases that are about it.
+    /// Dropping the future is [counted](Self::until_dropped).
     pub async fn answer(&self, name: &str, request: &HeaderMap, body: Bytes) -> Response<Content> {
         let n = self.call(name, request).await;
         let field = |field: &str| request.get(field).and_then(|value| value.to_str().ok());
@@ -122,7 +121,7 @@ impl Probe {
         response
     }
 
-    /// Takes a lock of its own, of the key `own-{name}`, as a handler does that returns the error;
+    /// Acquires and releases a lock of the key `own-{name}`, for a handler that returns the error.
     /// `kind` is `lock` or `once`.
     ///
     /// # Errors
@@ -139,7 +138,7 @@ impl Probe {
     }
 
     /// Counts a call of the handler `name`, waits while its gate is [shut](Self::shut), and returns
-    /// the number of the call.
+    /// the number of the call, from 1.
     ///
     /// # Cancel safety
     ///
@@ -164,25 +163,25 @@ impl Probe {
         n
     }
 
-    /// Has the following calls of the handler `name` wait.
+    /// Makes later calls of the handler `name` wait.
     pub fn shut(&self, name: &str) {
         let gate = Some(Arc::new(Semaphore::new(0)));
         self.handlers().entry(name.to_owned()).or_default().gate = gate;
     }
 
-    /// Lets `n` calls of the handler `name` go on, those that come later included.
+    /// Lets `n` calls of the handler `name` continue. Later calls count too.
     pub fn open(&self, name: &str, n: usize) {
         if let Some(Some(gate)) = self.handlers().get(name).map(|handler| &handler.gate) {
             gate.add_permits(n);
         }
     }
 
-    /// Returns how often the handler `name` was called.
+    /// Returns the number of calls of the handler `name`.
     pub fn calls(&self, name: &str) -> usize {
         self.handlers().get(name).map_or(0, |handler| handler.calls)
     }
 
-    /// Returns the headers that the last call of the handler `name` saw.
+    /// Returns the request headers of the last call of the handler `name`.
     pub fn headers(&self, name: &str) -> HeaderMap {
         let handlers = self.handlers();
         let headers = handlers.get(name).map(|handler| handler.headers.clone());
@@ -199,7 +198,7 @@ impl Probe {
     ///
     /// # Panics
     ///
-    /// After half a minute.
+    /// After 30 s.
     pub async fn until_called(&self, name: &str, n: usize) {
         let what = format!("{n} calls of `{name}`");
         self.until(&what, || self.calls(name) >= n).await;
@@ -209,7 +208,7 @@ impl Probe {
     ///
     /// # Panics
     ///
-    /// After half a minute.
+    /// After 30 s.
     pub async fn until_dropped(&self, name: &str, n: usize) {
         let dropped = || {
             let handlers = self.handlers();
@@ -241,7 +240,7 @@ impl Probe {
     }
 }
 
-/// Counts a call that did not come to its end.
+/// Counts a call that is dropped before its end.
 struct Dropped<'a> {
     probe: &'a Probe,
     name: &'a str,

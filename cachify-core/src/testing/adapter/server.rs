@@ -1,6 +1,6 @@
-//! A running server, and a client that sends what it is told, byte by byte.
+//! A running server, and a client that sends requests byte by byte.
 
-#![allow(clippy::expect_used, reason = "what fails here fails a test")]
+#![allow(clippy::expect_used, reason = "a failure here fails the test")]
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::soon;
+use super::limit::soon;
 
-/// A server on a free port of this machine. It takes no more connections once this is dropped.
+/// A server on a free port of this machine. Dropping it ends the server.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -50,7 +50,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If there is none within half a minute.
+    /// If there is no response within 30 s.
     pub async fn ask(&self, line: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(line, headers).await.answer().await
     }
@@ -59,7 +59,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If there is none within half a minute.
+    /// If there is no response within 30 s.
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path}"), &[]).await
     }
@@ -68,7 +68,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If there is none within half a minute.
+    /// If there is no response within 30 s.
     pub async fn ask_with(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let length = body.len().to_string();
         let headers = [headers, &[("content-length", length.as_str())]].concat();
@@ -77,11 +77,12 @@ impl Server {
         call.answer().await
     }
 
-    /// Sends a request without a body. A client that goes away drops the call.
+    /// Sends a request without a body, and returns before its response. Drop the [`Call`] to
+    /// disconnect.
     ///
     /// # Panics
     ///
-    /// If the server takes no connection.
+    /// If the server does not accept the connection.
     pub async fn send(&self, line: &str, headers: &[(&str, &str)]) -> Call {
         let mut head = format!("{line} HTTP/1.1\r\nconnection: close\r\n");
         let host = headers.iter().any(|(name, _)| *name == "host");
@@ -95,18 +96,18 @@ impl Server {
         call
     }
 
-    /// Sends the head of a request, waits until the server asks for its body, and sends the first 8
-    /// bytes of that: of 40 in all, unless `framing` is another header.
+    /// Sends the head of a request, waits until the server asks for the body, and sends the first 8
+    /// bytes of the body. It has 40 bytes, unless `framing` is another header.
     ///
     /// # Panics
     ///
-    /// If the server does not ask for it.
+    /// If the server does not ask for the body.
     pub async fn upload(&self, line: &str, framing: Option<(&str, &str)>) -> Call {
         let framing = framing.unwrap_or(("content-length", "40"));
         let expect = ("expect", "100-continue");
         let mut call = self.send(line, &[framing, expect]).await;
         let mut said = [0; 25];
-        let read = soon("a question for the body", call.stream.read_exact(&mut said)).await;
+        let read = soon("a request for the body", call.stream.read_exact(&mut said)).await;
         read.expect("an interim response");
         assert!(said.starts_with(b"HTTP/1.1 100"), "{said:?}");
         let chunked = framing.0 == "transfer-encoding";
@@ -119,28 +120,29 @@ impl Server {
         call
     }
 
-    /// Sends `bytes` as they are, and returns all that comes back.
+    /// Sends `bytes` unchanged, and returns everything that the server sends back.
     ///
     /// # Panics
     ///
-    /// If the connection does not end within half a minute, or says something that is not text.
+    /// If the connection does not end within 30 s, or if the response is not UTF-8.
     pub async fn raw(&self, bytes: &str) -> String {
         let mut call = self.connect(false).await;
         call.write(bytes).await;
         String::from_utf8(call.rest().await).expect("text")
     }
 
-    /// Sends a GET request over HTTP/2, where the host is part of the URI, and returns the body of
-    /// its response.
+    /// Sends a GET request with one header over HTTP/2, where the host is part of the URI, and
+    /// returns the body of the response.
     ///
     /// # Panics
     ///
-    /// If there is none within half a minute, or a text has more than 126 bytes.
+    /// If there is no response within 30 s, or if an argument has more than 126 bytes.
     pub async fn get_over_http2(&self, host: &str, path: &str, field: (&str, &str)) -> String {
         const DATA: u8 = 0;
         const HEADERS: u8 = 1;
         const SETTINGS: u8 = 4;
-        // Literals, except for the method, the scheme, and the names of path and host (RFC 7541).
+        // Literal fields, except for the method, the scheme, and the names of path and host (RFC
+        // 7541).
         let mut block = vec![0x82, 0x86, 0x04];
         push_text(&mut block, path);
         block.push(0x01);
@@ -151,7 +153,7 @@ impl Server {
         let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         bytes.extend([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]);
         let length = u8::try_from(block.len()).expect("a short block");
-        // It ends the headers and the stream.
+        // The flags END_HEADERS and END_STREAM.
         bytes.extend([0, 0, length, HEADERS, 0x05, 0, 0, 0, 1]);
         bytes.extend(block);
         let mut stream = self.connect(false).await.stream;
@@ -178,7 +180,9 @@ impl Server {
     }
 
     async fn connect(&self, head: bool) -> Call {
-        let stream = TcpStream::connect(self.address).await.expect("it listens");
+        let stream = TcpStream::connect(self.address)
+            .await
+            .expect("the server listens");
         Call { stream, head }
     }
 }
@@ -189,11 +193,11 @@ fn push_text(block: &mut Vec<u8>, text: &str) {
     block.extend(text.as_bytes());
 }
 
-/// A request whose response is still to come. Dropping it closes the connection.
+/// A request whose response has not been read yet. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Call {
     stream: TcpStream,
-    /// Its response has no body.
+    /// Set for a HEAD request, whose response has no body.
     head: bool,
 }
 
@@ -212,17 +216,17 @@ impl Call {
     ///
     /// # Panics
     ///
-    /// If it does not end within half a minute.
+    /// If the response does not end within 30 s.
     pub async fn answer(mut self) -> Answer {
         let bytes = self.rest().await;
         Answer::parse(&bytes, self.head)
     }
 
-    /// Reads until `text` has come.
+    /// Reads until `text` has arrived.
     ///
     /// # Panics
     ///
-    /// If it does not come within half a minute, or the connection ends before.
+    /// If `text` does not arrive within 30 s, or if the connection ends first.
     pub async fn until(&mut self, text: &str) {
         let mut bytes = Vec::new();
         let read = soon(text, async {
@@ -236,7 +240,7 @@ impl Call {
         assert!(read.await, "no `{text}`");
     }
 
-    /// Reads to the end of the connection, be it a rude one.
+    /// Reads until the connection ends. A reset counts as an end.
     async fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let read = soon("a response", self.stream.read_to_end(&mut bytes)).await;
@@ -247,17 +251,17 @@ impl Call {
     }
 }
 
-/// A response, as it came over the wire.
+/// A response as it arrived.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Answer {
-    /// Its status; 0 if the connection ended without one.
+    /// The status; 0 if the connection ended without one.
     pub status: u16,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
-    /// Whether the body has the length that was announced, or its last chunk.
+    /// Set if the body has the announced length, or its last chunk.
     pub is_whole: bool,
 }
 
@@ -296,7 +300,7 @@ impl Answer {
     ///
     /// # Panics
     ///
-    /// If it is not text.
+    /// If it is not UTF-8.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("text")
     }
@@ -305,22 +309,22 @@ impl Answer {
     ///
     /// # Panics
     ///
-    /// If the body is not text.
+    /// If the body is not UTF-8.
     pub fn brief(&self) -> (u16, &str) {
         (self.status, self.text())
     }
 
-    /// Returns the first header of this name.
+    /// Returns the first header named `name`.
     ///
     /// # Panics
     ///
-    /// If it is not text.
+    /// If it is not UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         let value = self.headers.get(name)?;
         Some(value.to_str().expect("text"))
     }
 
-    /// Returns the last member of `Cache-Status`, without the time that is left; empty if there is
+    /// Returns the last member of `Cache-Status` without its `ttl`, or an empty string if there is
     /// none.
     pub fn cache(&self) -> &str {
         let lines = self.headers.get_all("cache-status");
@@ -329,7 +333,7 @@ impl Answer {
     }
 }
 
-/// Joins chunks, and returns whether the last one came.
+/// Joins the chunks, and returns whether the last one arrived.
 fn unchunked(mut chunks: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     while let Some(end) = chunks.windows(2).position(|bytes| bytes == b"\r\n") {

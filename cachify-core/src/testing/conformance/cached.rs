@@ -153,7 +153,7 @@ pub async fn c4_s1_no_joiner_gets_what_began_before_a_reset(stage: &Stage) {
     let joiner = Slow::spawn(&a, &key, 2);
     let joined = joiner.result;
     joiner.go_on.notify_one();
-    // Or it already computes, if the flight has learned of the reset.
+    // It joins the flight, or computes already if the flight has learned of the reset.
     until("it joins", async || {
         a.inner.entries.flights.waiting(&a.own(&key)) == 1 || joined.is_finished()
     })
@@ -309,7 +309,7 @@ pub async fn c12_s35_an_update_that_is_cancelled_resets(stage: &Stage) {
     );
 }
 
-/// Also over backends that encode: `nil` for `Some(None)` would be decoded as `None`.
+/// A hit is equal over backends that encode too: `nil` for `Some(None)` would be decoded as `None`.
 pub async fn c13_a_hit_equals_what_was_stored(stage: &Stage) {
     async fn check<T: Cacheable + PartialEq + std::fmt::Debug>(stage: &Stage, value: T) {
         let (a, b) = (stage.handle(), stage.handle());

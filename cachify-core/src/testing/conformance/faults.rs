@@ -206,7 +206,7 @@ pub async fn s4_close_waits_for_releases_and_resets(stage: &Stage) {
 }
 
 pub async fn s4_a_closed_handle_refuses_locks_and_computes_reads(stage: &Stage) {
-    // As when it was built.
+    // The handle as it was built, which `close` closes.
     let cachify = Cachify {
         prefix: None,
         ..stage.handle()

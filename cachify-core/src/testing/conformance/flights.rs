@@ -134,8 +134,8 @@ pub async fn c2_a_panicking_leader_is_replaced_at_once(stage: &Stage) {
     waiting_are(&a, &key, 1).await;
     let start = Instant::now();
     work.let_go();
-    assert_eq!(soon("who waited here", here).await.unwrap(), 2);
-    assert_eq!(soon("who waited elsewhere", there).await.unwrap(), 2);
+    assert_eq!(soon("the waiter here", here).await.unwrap(), 2);
+    assert_eq!(soon("the waiter elsewhere", there).await.unwrap(), 2);
     assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
     assert!(leader.await.unwrap_err().is_panic());
 }

@@ -655,7 +655,7 @@ pub async fn l8_a_lock_can_be_looked_at_and_forced(stage: &Stage) {
     queue_grows_to(&a, SlotKind::Lock, &key, 1).await;
     assert_eq!(lock.status().await.unwrap().waiters, 1);
     assert!(lock.force_release().await.unwrap());
-    let next = soon("the first who waits", waiter).await.unwrap();
+    let next = soon("the first waiter", waiter).await.unwrap();
     assert!(next.fencing_token() > guard.fencing_token());
     assert_eq!(kind(guard.release().await), Some(ErrorKind::Lost));
     assert!(!next.is_lost());

@@ -1,3 +1,5 @@
+//! Handles with prefixes: K3 and S4.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join;

@@ -61,7 +61,7 @@ pub async fn c8_of_several_resets_each_that_failed_is_queued_and_counted(stage: 
     let (a, backend) = stage.faulty();
     let b = stage.handle();
     let keys = stored(stage, &b, 3).await;
-    // It stays there for longer than the backend timeout.
+    // The reset stays at the gate for longer than the backend timeout.
     let gate = backend.before(Op::Reset);
     let error = a.reset(&keys).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unconfirmed, "{error}");
@@ -77,7 +77,7 @@ pub async fn c8_of_several_resets_each_that_failed_is_queued_and_counted(stage: 
         assert!(a.inner.engine.resets.contains(&a.own(key)));
         assert!(error.to_string().contains(key.template()), "{error}");
     }
-    // As when it was built.
+    // The handle as it was built, which `close` closes.
     let built = Cachify {
         prefix: None,
         ..a.clone()

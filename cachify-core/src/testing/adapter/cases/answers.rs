@@ -1,4 +1,4 @@
-//! What responses carry, conditions and ranges, and what is forged.
+//! Headers of responses, conditions, ranges, and forged entries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,10 +55,15 @@ pub async fn h3_conditions_and_ranges_are_answered_from_the_entry(adapter: &Adap
         ("etag", Some("W/\"v1\"")),
     ];
     let none = [("content-range", Some("bytes */3")), ("content-type", None)];
+    let end = [("content-range", Some("bytes 1-2/3"))];
+    let last = [("content-length", Some("1"))];
+    let (weak, date) = (("if-range", "W/\"v1\""), ("if-range", DATE));
+    let first = ("range", "bytes=0-0");
     check(
         &app,
         &[
-            // What the first client wants is evaluated on a response that was made for all.
+            // The first client's condition and range are evaluated on a response that was made for
+            // all.
             ("GET /page/c", &told, 206, STORED, "c", &stays),
             ("GET /page/c", &[], 200, HIT, "c 1", &stays),
             ("GET /page/c", &[("if-none-match", "\"v1\"")], 304, HIT, "", &bodiless),
@@ -66,13 +71,13 @@ pub async fn h3_conditions_and_ranges_are_answered_from_the_entry(adapter: &Adap
             ("GET /page/c", &[("if-none-match", "\"v2\"")], 200, HIT, "c 1", &stays),
             ("GET /page/c", &[("if-modified-since", DATE)], 304, HIT, "", &bodiless),
             ("GET /page/c", &[("if-modified-since", "never")], 200, HIT, "c 1", &stays),
-            ("GET /page/c", &[("range", "bytes=1-")], 206, HIT, " 1", &[("content-range", Some("bytes 1-2/3"))]),
-            ("GET /page/c", &[("range", "bytes=-1")], 206, HIT, "1", &[("content-length", Some("1"))]),
+            ("GET /page/c", &[("range", "bytes=1-")], 206, HIT, " 1", &end),
+            ("GET /page/c", &[("range", "bytes=-1")], 206, HIT, "1", &last),
             ("GET /page/c", &[("range", "bytes=0-0,2-2")], 200, HIT, "c 1", &stays),
             ("GET /page/c", &[("range", "bytes=9-")], 416, HIT, "", &none),
-            // A weak tag is no ground for sending a part.
-            ("GET /page/c", &[("range", "bytes=0-0"), ("if-range", "W/\"v1\"")], 200, HIT, "c 1", &stays),
-            ("GET /page/c", &[("range", "bytes=0-0"), ("if-range", DATE)], 206, HIT, "c", &[]),
+            // A weak tag must not match `If-Range`.
+            ("GET /page/c", &[first, weak], 200, HIT, "c 1", &stays),
+            ("GET /page/c", &[first, date], 206, HIT, "c", &[]),
         ],
     )
     .await;
@@ -163,9 +168,10 @@ pub async fn c6_forged_framing_splits_no_response(adapter: &Adapter) {
     assert!(other.ends_with("\r\n\r\nother 1"), "{answers}");
 }
 
-/// Renames headers of a stored response. What a backend keeps as values, no other program changes.
+/// Renames headers of a stored response. A backend that keeps values in memory is left alone, since
+/// no other program can change it.
 async fn forge(cachify: &Cachify, key: &Key) {
-    // Names of the same length, so that the bytes keep their places.
+    // Names of the same length, so that all offsets stay valid.
     const NAMES: [(&str, &str); 3] = [
         ("x-content-leng", "content-length"),
         ("x-transfer-encodi", "transfer-encoding"),

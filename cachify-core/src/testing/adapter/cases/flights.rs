@@ -1,4 +1,4 @@
-//! Computations under way: clients that go away, resets, other processes.
+//! Computations under way: clients that disconnect, resets, and other processes.
 
 use super::{Adapter, HIT, METHOD, MISS, STORED, check};
 

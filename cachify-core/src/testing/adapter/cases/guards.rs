@@ -51,7 +51,7 @@ pub async fn h5_a_guard_is_held_until_the_handler_is_done(adapter: &Adapter) {
             for holder in holders {
                 assert_eq!(holder.answer().await.status, 200);
             }
-            // The release goes on in the background.
+            // The release happens in the background.
             soon("a release", async {
                 while app.server.ask(&line, &[]).await.status != 200 {}
             })
@@ -73,7 +73,7 @@ pub async fn k3_a_guard_excludes_the_layers_of_its_key(adapter: &Adapter) {
     ] {
         assert_problem(&app.server.ask(line, &[]).await, problem);
     }
-    // A pool is another matter.
+    // A pool of the same key is independent of the lock.
     app.probe.open("k", 2);
     assert_eq!(app.server.ask("PUT /pool/k", &[]).await.status, 200);
     assert_eq!(holder.answer().await.status, 200);

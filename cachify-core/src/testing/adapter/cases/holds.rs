@@ -1,4 +1,4 @@
-//! Routes that run under a lock, once, or so many at a time.
+//! Routes that run under a lock, once, or under a permit.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{
 use crate::Cachify;
 use crate::testing::{Fault, Op};
 
-/// The routes, how many requests they run at a time, and how they refuse more.
+/// The routes, the number of requests that they run at a time, and the problem that refuses more.
 const KINDS: [(&str, usize, Problem); 3] =
     [("lock", 1, LOCKED), ("once", 1, RUNNING), ("pool", 2, FULL)];
 
@@ -29,12 +29,12 @@ pub async fn h5_what_is_taken_is_refused_in_the_same_words(adapter: &Adapter) {
         assert_problem(&app.server.ask(&line, &[]).await, problem);
         assert!(begin.elapsed() < Duration::from_secs(2), "it waits");
         let other = app.server.ask(&format!("PUT /{kind}/other"), &[]).await;
-        assert_eq!(other.status, 200, "another key is another matter");
+        assert_eq!(other.status, 200, "another key is independent");
         app.probe.open(kind, places + 1);
         for holder in holders {
             assert_eq!(holder.answer().await.status, 200);
         }
-        // It is given back before the answer.
+        // The lock or permit is released before the answer.
         assert_eq!(app.server.ask(&line, &[]).await.status, 200);
         assert_eq!(app.probe.calls(kind), places + 1, "a refused one ran");
     }
@@ -112,7 +112,7 @@ pub async fn h6_a_client_that_goes_away_releases_what_its_request_held(adapter: 
         holders.clear();
         app.probe.until_dropped(kind, places).await;
         app.probe.open(kind, 100);
-        // The release goes on in the background.
+        // The release happens in the background.
         soon("a release", async {
             while app.server.ask(&line, &[]).await.status != 200 {}
         })
@@ -168,9 +168,10 @@ pub async fn p1_l6_a_slow_upload_costs_others_nothing(adapter: &Adapter) {
             let other = app.server.ask(&line, &[("x-body", "echo")]).await;
             assert_eq!(other.brief(), (200, ""), "{line}");
             assert_eq!(app.probe.calls(&name), 1, "the slow ones have not begun");
-            // They are served when the rest arrives, one after the other.
+            // The slow requests are served when the rest of their bodies arrives, one after the
+            // other.
             for mut call in slow {
-                // A guard is given back in the background.
+                // A guard is released in the background.
                 app.until_free(&format!("hold-{name}")).await;
                 call.write(&"x".repeat(32)).await;
                 assert_eq!(call.answer().await.status, 200, "{line}");
@@ -197,7 +198,7 @@ pub async fn h5_o1_an_error_of_the_handlers_own_lock_is_its_answer(adapter: &Ada
     assert_eq!(app.server.ask("PUT /own/lock/x", &[]).await.status, 200);
     let _guard = app.cachify.lock(&key("own-x")).acquire().await.unwrap();
     for (kind, problem) in [("lock", LOCKED), ("once", RUNNING)] {
-        // It is not that of the route, whose answer is another.
+        // The error is the handler's own, not the route's, which has another answer.
         let answer = app.server.ask(&format!("PUT /own/{kind}/x"), &[]).await;
         assert_problem(&answer, problem);
     }

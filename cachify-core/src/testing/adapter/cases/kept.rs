@@ -7,21 +7,25 @@ use super::{Adapter, HIT, METHOD, STORED, check, soon};
 #[rustfmt::skip] // A row is a line.
 pub async fn h1_what_may_be_cached_is(adapter: &Adapter) {
     let app = adapter.start().await;
+    let cookie = "cachify; fwd=bypass; detail=cookie";
+    let user = "cachify; fwd=bypass; detail=authorization";
+    let changed = "cachify; fwd=bypass; detail=precondition";
+    let moved = [("x-status", "301"), ("x-answer-location", "/x")];
     check(
         &app,
         &[
             ("GET /page/a", &[], 200, STORED, "a 1", &[("age", None)]),
             ("GET /page/a", &[], 200, HIT, "a 1", &[("age", Some("0"))]),
             ("GET /page/a?x=1", &[], 200, HIT, "a 1", &[]),
-            ("GET /page/a", &[("cookie", "a=b")], 200, "cachify; fwd=bypass; detail=cookie", "a 2", &[]),
-            ("GET /page/a", &[("authorization", "x")], 200, "cachify; fwd=bypass; detail=authorization", "a 3", &[]),
-            ("GET /page/a", &[("if-match", "\"x\"")], 200, "cachify; fwd=bypass; detail=precondition", "a 4", &[]),
+            ("GET /page/a", &[("cookie", "a=b")], 200, cookie, "a 2", &[]),
+            ("GET /page/a", &[("authorization", "x")], 200, user, "a 3", &[]),
+            ("GET /page/a", &[("if-match", "\"x\"")], 200, changed, "a 4", &[]),
             ("POST /page/p", &[("x-http-method-override", "GET")], 200, METHOD, "p 1", &[]),
             ("GET /page/a", &[("x-http-method-override", "POST")], 200, HIT, "a 1", &[]),
             ("GET /page/a", &[("cache-control", "no-cache")], 200, HIT, "a 1", &[]),
             ("GET /page/a%20b", &[("x-body", "empty")], 200, STORED, "", &[]),
             ("GET /page/a%20b", &[], 200, HIT, "", &[]),
-            ("GET /page/m", &[("x-status", "301"), ("x-answer-location", "/x")], 301, STORED, "m 1", &[]),
+            ("GET /page/m", &moved, 301, STORED, "m 1", &[]),
             ("GET /page/m", &[], 301, HIT, "m 1", &[("location", Some("/x")), ("etag", None)]),
             ("GET /page/n", &[("x-status", "203")], 203, STORED, "n 1", &[]),
             ("GET /missing/o", &[("x-status", "404")], 404, STORED, "o 1", &[]),
@@ -111,7 +115,7 @@ pub async fn h1_s29_cookies_are_shared_with_nobody_and_slow_for_nobody(adapter: 
     }
     app.until_waiting("page-c", 49).await;
     app.probe.open("c", 1);
-    // One after the other, the second of them would have to end first.
+    // All run at once: in sequence, the second would have to end before the third is called.
     app.probe.until_called("c", 50).await;
     app.probe.open("c", 49);
     let mut cookies = HashSet::new();
@@ -151,7 +155,7 @@ pub async fn h7_c12_an_abandoned_change_resets_the_key_of_its_route(adapter: &Ad
     drop(change);
     app.probe.until_dropped("u", 1).await;
     app.probe.open("u", 100);
-    // The reset goes on in the background.
+    // The reset happens in the background.
     soon("a reset", async {
         while app.server.get("/page/u").await.text() == "u 1" {}
     })

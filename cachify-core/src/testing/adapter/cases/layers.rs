@@ -1,4 +1,4 @@
-//! What adapters do that wrap a handler: they make keys of requests, and read bodies.
+//! Adapters that wrap a handler, and so make keys of requests and read bodies themselves.
 
 use super::{Adapter, HIT, LOCKED, Problem, STORED, assert_problem, check, key};
 
@@ -48,7 +48,7 @@ pub async fn h3_s28_a_handler_sees_no_condition(adapter: &Adapter) {
 
 pub async fn h5_a_request_that_does_not_fill_the_key_is_refused(adapter: &Adapter) {
     let app = adapter.start().await;
-    // No request has what the last one wants.
+    // No request can fill the last one: the route has no such parameter.
     for (part, problem) in [("query", BAD), ("header", BAD), ("path", OURS)] {
         let line = format!("PUT /unfilled/{part}");
         assert_problem(&app.server.ask(&line, &[]).await, problem);
@@ -73,7 +73,7 @@ pub async fn h5_what_makes_no_typed_key_is_the_clients_mistake(adapter: &Adapter
         let answer = app.server.ask(&format!("PUT {path}"), &[]).await;
         assert_problem(&answer, BAD);
     }
-    // The path wins over the query, which a client makes up.
+    // The path takes precedence over the query, which a client chooses freely.
     let answer = app.server.ask("PUT /item/7?id=8&part=a%26b", &[]).await;
     assert_eq!(answer.brief(), (200, "7 a&b"));
 }
@@ -116,7 +116,7 @@ pub async fn p1_l6_a_stalled_or_long_upload_is_refused(adapter: &Adapter) {
     let chunked = ("transfer-encoding", "chunked");
     for framing in [None, Some(chunked)] {
         let stalled = app.server.upload(line, framing).await;
-        // Nothing was taken for it, so the pool of one has room.
+        // No permit was acquired for the stalled upload, so the pool of one has room.
         assert_eq!(app.server.ask(line, &[]).await.status, 200);
         assert_problem(&stalled.answer().await, SLOW);
     }
@@ -127,7 +127,7 @@ pub async fn p1_l6_a_stalled_or_long_upload_is_refused(adapter: &Adapter) {
     let mut long = app.server.upload(line, Some(chunked)).await;
     long.write(&format!("64\r\n{}\r\n", "x".repeat(100))).await;
     assert_problem(&long.answer().await, LONG);
-    // What arrives is what was sent.
+    // A body within the limit arrives unchanged.
     let body = "x".repeat(100);
     let whole = app.server.ask_with(line, &[("x-body", "echo")], &body);
     assert_eq!(whole.await.brief(), (200, body.as_str()));
