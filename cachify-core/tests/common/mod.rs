@@ -27,7 +27,7 @@ pub fn builder(url: &str) -> CachifyBuilder {
     Cachify::builder().redis(url).prefix("test")
 }
 
-/// Awaits an event that must happen without any timeout expiring, and panics after a limit.
+/// Awaits an event that must happen without any timeout expiring, and panics after 10 s.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     let output = tokio::time::timeout(10 * SECOND, future).await;
     output.unwrap_or_else(|_| panic!("{what}: not within 10 s"))
