@@ -201,14 +201,10 @@ mod hygiene {
     }
 
     macro_rules! listed {
-        ($name:ident, $page:ident, $default:expr) => {
-            #[cached(
-                                                    key = "listed-{page}-{default}",
-                                                    page = $page.unwrap_or($default),
-                                                    default = $default
-                                                )]
+        ($name:ident, $page:ident, $other:expr) => {
+            #[cached(key = "listed-{page}-{other}", page = $page.unwrap_or($other), other = $other)]
             pub(super) async fn $name($page: Option<u32>) -> u32 {
-                $page.unwrap_or($default)
+                $page.unwrap_or($other)
             }
         };
     }
