@@ -1,11 +1,15 @@
-//! The one seam: what a place for entries, locks and pools must be able to do.
+//! The trait that a store for entries, locks and pools implements.
 //!
-//! A backend speaks bytes and semantics, not Redis commands. Retries, time limits, the circuit
-//! breaker, single flight in the process, renewal and waiting are the handle's business and come
-//! for free. `testing::conformance` (feature `testing`) proves an implementation.
+//! The handle adds retries, time limits, circuit breakers, single flight, renewal and waiting to
+//! every backend. `testing::conformance` (feature `testing`) checks an implementation.
 //!
-//! Every operation is **atomic**, and **safe to drop**: a dropped future may or may not have taken
-//! effect, but never by half.
+//! Every operation is **atomic** and **safe to drop**: a dropped future took effect as a whole or
+//! not at all.
+//!
+//! A simple backend implements the required methods alone. A method with a default is for a backend
+//! that has a memory of its own in front ([`local`](Backend::local), [`keep`](Backend::keep)),
+//! several servers ([`shard`](Backend::shard)), or a cheaper way to
+//! [`expire`](Backend::expire).
 
 use std::fmt;
 use std::future::Future;
@@ -26,17 +30,18 @@ pub(crate) mod sharded;
 mod signals;
 mod slot;
 
-pub use entry::{Begin, Begun, Claim, Found, NewEntry, Typed};
-pub use node::{Node, Token};
+pub use crate::ttl::Life;
+pub use entry::{Begin, Begun, Claim, Found, Kept, Mark, NewEntry, Stored, Typed};
+pub use node::{Node, Shard, Token};
 pub use signals::{Listener, Signals};
 pub use slot::{Acquire, Acquired, Inspection, Slot, SlotKind};
 
 /// A boxed future, so that [`Backend`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A place where entries, locks and pools live.
+/// A store for entries, locks and pools.
 ///
-/// # What an implementation promises
+/// # Promises of an implementation
 ///
 /// 1. A lease is a right to [`fill`](Self::fill) one entry. [`begin`](Self::begin) gives it to one
 ///    token at a time, unless a caller [joins](Claim::Join) it. The first fill ends it for all its
@@ -49,27 +54,33 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///    by the token when a slot was handed over. A signal may be spurious. A lost signal only delays
 ///    the waiter until it checks again.
 pub trait Backend: Send + Sync + fmt::Debug + 'static {
-    /// A value that is at hand without waiting, asked for first on every read. Backends that live
-    /// elsewhere have none.
+    /// Returns a fresh value that is at hand without waiting. Every read asks for it first.
+    /// Default: none, as for a backend on another machine.
     fn local(&self, key: &Key) -> Option<Typed> {
         let _ = key;
         None
     }
 
-    /// Returns whether [`local`](Self::local) knows everything that [`get`](Self::get) knows, which
-    /// is then not asked.
+    /// Returns whether [`local`](Self::local) finds every fresh entry. Then [`get`](Self::get) is
+    /// asked for stale entries only. Default: `false`.
     fn is_local(&self) -> bool {
         false
     }
 
-    /// Returns the backend's time: what ages and deadlines count in, the same for all processes
-    /// that share the backend.
-    fn now(&self) -> Moment;
+    /// Returns the time of the server that `key` lives on. Ages and deadlines count in it. It is
+    /// the same for all processes that share the backend.
+    fn now(&self, key: &Key) -> Moment;
 
-    /// Whom to wake, and how to wait for it.
+    /// Returns the server that `key` lives on. Default: there is one.
+    fn shard(&self, key: &Key) -> Shard {
+        let _ = key;
+        Shard::default()
+    }
+
+    /// Returns the signals by which the backend wakes the waiters of this process.
     fn signals(&self) -> &Signals;
 
-    /// The entry, if there is one.
+    /// Returns the entry, fresh or stale, if there is one.
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Found>, Error>>;
 
     /// Asks for the right to fill an entry; see [`Claim`].
@@ -78,10 +89,10 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// later.
     fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>>;
 
-    /// Stores an entry if the lease still stands, ends the lease for all its tokens and tells those
-    /// who wait. `false`: it no longer stood, nothing was stored.
+    /// Stores an entry if the lease still stands, ends the lease for all its tokens, and wakes the
+    /// waiters. Returns `false` if the lease no longer stood; then nothing was stored.
     ///
-    /// The lease ends and those who wait are told even when storing fails.
+    /// The lease ends and the waiters are woken even if storing fails.
     fn fill<'a>(
         &'a self,
         key: &'a Key,
@@ -89,16 +100,17 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         entry: NewEntry<'a>,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Gives a token's part in a lease back without storing anything. `false`: it no longer stood.
+    /// Gives a token's part in a lease back without storing anything. Returns `false` if the lease
+    /// no longer stood.
     ///
-    /// With its last token the lease ends, and those who wait are told.
+    /// With its last token the lease ends, and the waiters are woken.
     fn release_lease<'a>(
         &'a self,
         key: &'a Key,
         token: &'a Token,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Gives a lease `ttl` from now. `false`: it no longer stood.
+    /// Extends a lease to `ttl` from now. Returns `false` if it no longer stood.
     fn extend_lease<'a>(
         &'a self,
         key: &'a Key,
@@ -106,22 +118,34 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Removes the entry and any lease, and tells those who wait. Removing what is not there
-    /// succeeds.
+    /// Removes the entry and any lease, and wakes the waiters. Resetting a missing entry succeeds.
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Ends any lease as [`reset`](Self::reset) does, but keeps the entry, stale from now on, until
+    /// its end. Default: resets.
+    fn expire<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
+        self.reset(key)
+    }
+
+    /// Keeps a value that the caller decoded, so that [`local`](Self::local) has it next time.
+    /// Called only for an entry with a [`mark`](Found::mark). Default: keeps nothing.
+    fn keep(&self, key: &Key, kept: Kept<'_>) {
+        let _ = (key, kept);
+    }
 
     /// Takes a slot, queues for it, or finds it taken.
     ///
-    /// Asking again with the same token is how a waiter looks again, claims what was handed to it,
-    /// and learns the outcome of a request whose answer got lost: who already holds the slot holds
-    /// it anew, with the full `ttl`.
+    /// A waiter asks again with the same token: to check its place, to claim a slot that was handed
+    /// to it, and to learn the outcome of a request whose answer was lost. A token that already
+    /// holds the slot holds it anew, with the full `ttl`.
     fn acquire<'a>(
         &'a self,
         slot: &'a Slot,
         acquire: Acquire<'a>,
     ) -> BoxFuture<'a, Result<Acquired, Error>>;
 
-    /// Gives a holder `ttl` from now. `false`: it no longer held the slot, and does not now.
+    /// Extends a hold to `ttl` from now. Returns `false` if the token no longer held the slot; it
+    /// does not hold it now.
     fn extend<'a>(
         &'a self,
         slot: &'a Slot,
@@ -129,8 +153,8 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Ends what `token` has of the slot, a hold or a place in the queue, and hands what got free
-    /// to those who wait. `false`: it held nothing.
+    /// Ends the hold of `token`, or its place in the queue, and hands a slot that became free to
+    /// the waiters. Returns `false` if it held nothing.
     fn release<'a>(
         &'a self,
         slot: &'a Slot,
@@ -141,24 +165,26 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// no holder.
     fn evict<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Returns who holds the slot.
+    /// Returns the holders and the number of waiters.
     fn inspect<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Result<Inspection, Error>>;
 
-    /// Checks at connect that the backend answers and is fit for everything it may be asked to do.
+    /// Checks that the backend answers and supports every operation. Called at connect.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Looks whether the backend's clock was set, and calls [`Signals::disturb`] if so. Called once
-    /// a second while this process holds anything.
+    /// Calls [`Signals::disturb`] if the backend's clock was set. Called once a second while this
+    /// process holds a lock, permit or lease. Default: does nothing.
     fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Checks that operations are answered again: the circuit breaker stays open until this
-    /// succeeds.
+    /// Checks that a server answers operations again. Its circuit breaker stays open until this
+    /// succeeds, which it does for a server that no key lives on any more. Default:
+    /// [`check`](Self::check).
     ///
-    /// It asks for no more than operations need. A backend that cannot do everything is better than
-    /// none.
-    fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
+    /// The probe needs no more rights than operations do: a backend that supports some operations
+    /// is better than none.
+    fn probe(&self, shard: Shard) -> BoxFuture<'_, Result<(), Error>> {
+        let _ = shard;
         self.check()
     }
 }

@@ -14,6 +14,9 @@ use std::time::Duration;
 pub struct Moment(u64);
 
 impl Moment {
+    /// The end of time: a deadline that never comes.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// Makes the moment `micros` microseconds after the clock's zero.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)

@@ -8,6 +8,8 @@
 //! | 8 | fingerprint of the type's name |
 //! | 8 | time of storing, in microseconds of the backend's clock |
 //! | 8 | time to live in milliseconds, all ones for never |
+//! | 8 | time for which it is kept, fresh and stale, in milliseconds, all ones for never |
+//! | 4 | duration of the computation in milliseconds |
 //! | 4 | length of the payload |
 //! | n | payload |
 //!
@@ -19,13 +21,17 @@
 //! they understand or refuse each other, but never mix up fields. Decoding runs no code but the
 //! type's own `Deserialize`.
 //!
-//! Envelopes of version 1 are unreadable, because their `nil` may have been a `Some(None)`.
+//! Envelopes of version 1 are unreadable, because their `nil` may have been a `Some(None)`. So are
+//! those of version 2, which lack two of the times.
+
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::tree::{MAX_DEPTH, Node};
 use crate::clock::Moment;
+use crate::ttl::Life;
 use crate::{Error, ErrorKind, Ttl};
 
 mod first;
@@ -36,8 +42,13 @@ mod tree;
 
 pub(crate) use self::first::check_first;
 
-const MAGIC: [u8; 2] = [0xCA, 2];
-const HEADER: usize = 32;
+const MAGIC: [u8; 2] = [0xCA, 3];
+pub(crate) const HEADER: usize = 44;
+/// Where the time of storing and the times that count from it stand.
+pub(crate) const STORED: usize = 12;
+pub(crate) const TTL: usize = 20;
+const KEPT: usize = 28;
+const COST: usize = 36;
 
 /// The encoding of values for a backend that stores bytes.
 ///
@@ -56,19 +67,43 @@ pub enum Encoding {
     Json,
 }
 
+/// How long an entry lives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) ttl: Ttl,
+    /// How long it is kept after that, to be served stale.
+    pub(crate) stale: Duration,
+    pub(crate) cost: Duration,
+}
+
+impl From<Ttl> for Times {
+    fn from(ttl: Ttl) -> Self {
+        Self {
+            ttl,
+            stale: Duration::ZERO,
+            cost: Duration::ZERO,
+        }
+    }
+}
+
 /// Encodes `value` with its envelope.
 pub(crate) fn encode<T: Serialize>(
     encoding: Encoding,
     value: &T,
-    ttl: Ttl,
+    times: impl Into<Times>,
     stored_at: Moment,
 ) -> Result<Vec<u8>, Error> {
+    let times = times.into();
     let mut out = Vec::with_capacity(HEADER + 128);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[format_of(encoding), 0]);
     out.extend_from_slice(&fingerprint::<T>().to_le_bytes());
     out.extend_from_slice(&stored_at.as_micros().to_le_bytes());
-    out.extend_from_slice(&ttl.as_millis().unwrap_or(u64::MAX).to_le_bytes());
+    for ttl in [times.ttl, times.ttl.extended(times.stale)] {
+        out.extend_from_slice(&ttl.as_millis().unwrap_or(u64::MAX).to_le_bytes());
+    }
+    let cost = u32::try_from(times.cost.as_millis()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&cost.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     if !write_plain(encoding, value, &mut out)? {
         out.truncate(HEADER);
@@ -115,7 +150,7 @@ fn write_plain<T: Serialize>(
 
 /// Replaces the time of storing.
 pub(crate) fn stamped(mut bytes: Vec<u8>, stored_at: Moment) -> Vec<u8> {
-    if let Some(stamp) = bytes.get_mut(12..20) {
+    if let Some(stamp) = bytes.get_mut(STORED..TTL) {
         stamp.copy_from_slice(&stored_at.as_micros().to_le_bytes());
     }
     bytes
@@ -168,8 +203,8 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (header, payload) = bytes.split_at_checked(HEADER)?;
     let (magic, rest) = header.split_at(2);
     let (format, rest) = rest.split_at(2);
-    let (type_print, rest) = rest.split_at(8);
-    let length = &rest[16..];
+    let (type_print, _) = rest.split_at(8);
+    let length = &header[HEADER - 4..];
     if magic != MAGIC
         || type_print != fingerprint::<T>().to_le_bytes()
         || length != u32::try_from(payload.len()).ok()?.to_le_bytes()
@@ -192,6 +227,25 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     }
 }
 
+/// Returns the times of the entry that is encoded in `bytes`, which [`decode`] could read.
+pub(crate) fn life(bytes: &[u8]) -> Option<Life> {
+    let number = |at: usize| {
+        let bytes = bytes.get(at..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes))
+    };
+    let stored = Moment::from_micros(number(STORED)?);
+    let after = |millis| match millis {
+        u64::MAX => Moment::NEVER,
+        millis => stored + Duration::from_millis(millis),
+    };
+    let cost = u32::from_le_bytes(*bytes.get(COST..)?.first_chunk()?);
+    Some(Life {
+        fresh_until: after(number(TTL)?),
+        until: after(number(KEPT)?),
+        cost: Duration::from_millis(cost.into()),
+    })
+}
+
 /// Wraps any payload in an envelope, as a `T`.
 #[cfg(feature = "testing")]
 pub(crate) fn sealed<T>(format: u8, payload: &[u8]) -> Vec<u8> {
@@ -199,7 +253,7 @@ pub(crate) fn sealed<T>(format: u8, payload: &[u8]) -> Vec<u8> {
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[format, 0]);
     out.extend_from_slice(&fingerprint::<T>().to_le_bytes());
-    out.extend_from_slice(&[0; 16]);
+    out.extend_from_slice(&[0; HEADER - STORED - 4]);
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(payload);
@@ -334,7 +388,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde::Deserialize;
-    use std::time::Duration;
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     struct User {

@@ -21,7 +21,7 @@ pub(crate) mod renewal;
 pub(crate) mod resets;
 
 use background::{Background, Context};
-use breaker::Breaker;
+use breaker::Breakers;
 use budget::{Budget, limit};
 use debts::Debts;
 use renewal::Renewal;
@@ -48,7 +48,7 @@ pub(crate) struct Engine {
     pub(crate) settings: Settings,
     pub(crate) node: Node,
     pub(crate) clock: Clock,
-    pub(crate) breaker: Arc<Breaker>,
+    pub(crate) breakers: Breakers,
     pub(crate) resets: Arc<Resets>,
     pub(crate) debts: Arc<Debts>,
     pub(crate) renewal: Renewal,
@@ -72,7 +72,7 @@ impl Engine {
             backend,
             settings,
             node,
-            breaker: Breaker::new(context.clone()),
+            breakers: Breakers::new(context.clone()),
             resets: Resets::new(context.clone(), RESETS),
             debts: Debts::new(context.clone(), clock.clone()),
             renewal: Renewal::new(context),
@@ -81,51 +81,57 @@ impl Engine {
         })
     }
 
-    /// Runs an operation that may be refused at once while the backend is known to be away.
+    /// Runs an operation on `key` that may be refused at once while the key's server is known to be
+    /// away.
     pub(crate) async fn attempt<T>(
         &self,
+        key: &Key,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.admit()?;
-        self.insist(operation).await
+        self.admit(key)?;
+        self.insist(key, operation).await
     }
 
     /// Like [`attempt`](Self::attempt), within what is left of `budget`.
     pub(crate) async fn spend<T>(
         &self,
+        key: &Key,
         budget: &mut Budget,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.admit()?;
+        self.admit(key)?;
         let left = budget.left()?;
         let start = Instant::now();
         let result = limit(left, operation).await;
         budget.take(start.elapsed());
-        self.settle(&result);
+        self.settle(key, &result);
         result
     }
 
-    /// Returns whether an operation may be tried. If not, there must be a probe: the last one may
-    /// have ended with its runtime.
-    pub(crate) fn admit(&self) -> Result<(), Error> {
-        self.breaker.admit().inspect_err(|_| self.kick())
+    /// Returns whether an operation on `key` may be tried. If not, makes sure that a probe runs: the
+    /// last one may have ended with its runtime.
+    pub(crate) fn admit(&self, key: &Key) -> Result<(), Error> {
+        let breaker = self.breakers.of(self.backend.shard(key));
+        breaker.admit().inspect_err(|_| self.kick())
     }
 
-    /// Runs an operation that is tried even while the backend is thought to be away: to release, to
-    /// renew, to replay.
+    /// Runs an operation on `key` that is tried even while the key's server is thought to be away:
+    /// to release, to renew, to replay.
     pub(crate) async fn insist<T>(
         &self,
+        key: &Key,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let result = limit(self.settings.backend_timeout, operation).await;
-        self.settle(&result);
+        self.settle(key, &result);
         result
     }
 
     /// Takes note of how an operation ended. Background work may be due although it succeeded: its
     /// task may have ended with a runtime.
-    fn settle<T>(&self, result: &Result<T, Error>) {
-        self.breaker.record(result.as_ref().err());
+    fn settle<T>(&self, key: &Key, result: &Result<T, Error>) {
+        let breaker = self.breakers.of(self.backend.shard(key));
+        breaker.record(result.as_ref().err());
         if result.is_err()
             || !self.resets.is_empty()
             || self.debts.are_left()
@@ -142,7 +148,7 @@ impl Engine {
             self.renewal.ensure();
         }
         self.debts.collect();
-        self.breaker.probe();
+        self.breakers.probe();
         self.resets.replay();
     }
 

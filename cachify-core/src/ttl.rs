@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cachify_syntax::time::{self, TimeError};
 
+use crate::clock::Moment;
 use crate::{Error, ErrorKind};
 
 /// The time to live of an entry: a number of milliseconds, or forever.
@@ -66,6 +67,16 @@ impl Ttl {
         self.0 == 0
     }
 
+    /// Returns the time to live with `more` time added.
+    #[must_use]
+    pub(crate) fn extended(self, more: Duration) -> Self {
+        let more = Self::new(more);
+        match self.0.saturating_add(more.0) {
+            millis if millis > Self::LONGEST => Self::NEVER,
+            millis => Self(millis),
+        }
+    }
+
     /// Shortens the time by a random share of up to `share` (0 to 1), so that entries that were
     /// made together don't expire together.
     #[must_use]
@@ -82,6 +93,30 @@ impl Ttl {
                 Self((millis - cut).max(1))
             }
             _ => self,
+        }
+    }
+}
+
+/// The times of an entry, by the backend's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Life {
+    /// When the entry stops being fresh.
+    pub fresh_until: Moment,
+    /// When the entry ends. Between the two moments it is stale: callers that ask for stale values
+    /// may get it.
+    pub until: Moment,
+    /// How long the computation of the value took.
+    pub cost: Duration,
+}
+
+impl Life {
+    /// Creates the times of an entry that is never stale.
+    pub fn new(until: Moment) -> Self {
+        Self {
+            fresh_until: until,
+            until,
+            cost: Duration::ZERO,
         }
     }
 }

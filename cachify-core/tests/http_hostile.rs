@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const NAME: &str = "test:cached:{page}";
 
 /// The bytes before the payload; the last four of them are its length.
-const ENVELOPE: usize = 32;
+const ENVELOPE: usize = 44;
 
 /// A route whose entry is in Redis, and that entry.
 async fn stored(server: &Server) -> (Cachify, Route, Vec<u8>) {

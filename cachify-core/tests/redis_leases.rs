@@ -4,7 +4,7 @@
 
 mod common;
 
-use cachify_core::backend::{Backend, Begun, Claim, Found};
+use cachify_core::backend::{Backend, Begun, Claim, Found, Stored};
 use cachify_core::{Error, ErrorKind, Ttl};
 use common::{MILLI, Process, SECOND, key, soon};
 use redis_fixture::{Reply, Server};
@@ -19,13 +19,16 @@ fn is_busy(begun: &Begun) -> bool {
 
 fn found(begun: Begun) -> Vec<u8> {
     match begun {
-        Begun::Found(Found::Bytes(bytes)) => bytes,
+        Begun::Found(Found {
+            value: Stored::Bytes(bytes),
+            ..
+        }) => bytes,
         other => panic!("{other:?}"),
     }
 }
 
 fn bytes(bytes: &[u8]) -> Found {
-    Found::Bytes(bytes.to_vec())
+    Found::bytes(bytes.to_vec())
 }
 
 #[tokio::test]
@@ -300,7 +303,7 @@ async fn the_backend_tells_the_servers_time() {
     let server = Server::start();
     let process = Process::new(&server.url());
     process.redis.check().await.unwrap();
-    let ours = process.redis.now().as_micros();
+    let ours = process.redis.now(&key("time")).as_micros();
     let reply = server.command(&["TIME"]);
     let [seconds, micros] = [0, 1].map(|i| reply.items()[i].text().parse::<u64>().unwrap());
     let theirs = seconds * 1_000_000 + micros;

@@ -7,15 +7,56 @@ use std::time::Duration;
 
 use super::node::Token;
 use crate::clock::Moment;
+use crate::ttl::Life;
 use crate::{Error, Ttl};
 
 /// A value as the program has it, its type erased.
 pub type Typed = Arc<dyn Any + Send + Sync>;
 
-/// An entry as a backend hands it out.
+/// A stored entry, as a backend returns it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Found {
+    /// The value.
+    pub value: Stored,
+    /// The times of the entry, if the backend keeps them; encoded values have them in their bytes.
+    pub life: Option<Life>,
+    /// What the backend must know to [`keep`](super::Backend::keep) the decoded value. `None` if it
+    /// does not keep it.
+    pub mark: Option<Mark>,
+}
+
+impl Found {
+    /// Creates an entry from an encoded value.
+    pub fn bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            value: Stored::Bytes(bytes),
+            life: None,
+            mark: None,
+        }
+    }
+
+    /// Creates an entry from a value that was kept as it is.
+    pub fn typed(value: Typed, life: Life) -> Self {
+        Self {
+            value: Stored::Typed(value),
+            life: Some(life),
+            mark: None,
+        }
+    }
+
+    /// Sets the mark. Default: `None`.
+    #[must_use]
+    pub fn mark(mut self, mark: Option<Mark>) -> Self {
+        self.mark = mark;
+        self
+    }
+}
+
+/// The value of an entry, in the form in which the backend keeps it.
 #[derive(Clone)]
 #[non_exhaustive]
-pub enum Found {
+pub enum Stored {
     /// The value itself.
     Typed(Typed),
     /// The encoded value.
@@ -23,12 +64,46 @@ pub enum Found {
 }
 
 // Not the value.
-impl fmt::Debug for Found {
+impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Typed(_) => f.write_str("Typed(..)"),
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
         }
+    }
+}
+
+/// The state of a backend's local memory when a read began.
+///
+/// A value that was read may be kept only if nothing invalidated it since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Changes when everything local is void.
+    pub epoch: u64,
+    /// Changes when the key, or another one that shares the counter, is invalidated.
+    pub generation: u64,
+}
+
+/// A decoded value for [`Backend::keep`](super::Backend::keep).
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Kept<'a> {
+    /// The value.
+    pub value: &'a Typed,
+    /// Estimates how many bytes the value takes in memory.
+    pub weigh: &'a (dyn Fn() -> usize + Send + Sync),
+    /// The times of the entry.
+    pub life: Life,
+    /// The mark of the entry that was found.
+    pub mark: Mark,
+}
+
+impl fmt::Debug for Kept<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("life", &self.life)
+            .field("mark", &self.mark)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,13 +113,17 @@ impl fmt::Debug for Found {
 pub struct NewEntry<'a> {
     /// The value, for a backend that keeps it as it is.
     pub value: &'a Typed,
-    /// Makes the bytes, for a backend that needs them; its argument is the backend's
+    /// Encodes the value, for a backend that stores bytes. The argument is the backend's
     /// [`now`](super::Backend::now).
     pub encode: &'a (dyn Fn(Moment) -> Result<Vec<u8>, Error> + Send + Sync),
     /// Estimates how many bytes the value takes in memory, for a backend that keeps it as it is.
     pub weigh: &'a (dyn Fn() -> usize + Send + Sync),
-    /// How long it lives; never zero.
+    /// How long the entry is fresh; never zero.
     pub ttl: Ttl,
+    /// How long the entry is kept after that, to be served stale.
+    pub stale: Duration,
+    /// How long the computation of the value took.
+    pub cost: Duration,
 }
 
 impl<'a> NewEntry<'a> {
@@ -60,6 +139,37 @@ impl<'a> NewEntry<'a> {
             encode,
             weigh,
             ttl,
+            stale: Duration::ZERO,
+            cost: Duration::ZERO,
+        }
+    }
+
+    /// Sets how long the entry is kept after its time to live. Default: zero.
+    #[must_use]
+    pub fn stale(mut self, stale: Duration) -> Self {
+        self.stale = stale;
+        self
+    }
+
+    /// Sets how long the computation of the value took. Default: zero.
+    #[must_use]
+    pub fn cost(mut self, cost: Duration) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// Returns how long the entry is kept, fresh and stale.
+    pub fn kept_for(&self) -> Ttl {
+        self.ttl.extended(self.stale)
+    }
+
+    /// Returns the times of the entry if it is stored at `now`.
+    pub fn life(&self, now: Moment) -> Life {
+        let after = |ttl: Ttl| ttl.as_duration().map_or(Moment::NEVER, |ttl| now + ttl);
+        Life {
+            fresh_until: after(self.ttl),
+            until: after(self.kept_for()),
+            cost: self.cost,
         }
     }
 }
@@ -82,9 +192,9 @@ pub struct Begin<'a> {
     pub ttl: Duration,
     /// The purpose of the lease.
     pub claim: Claim,
-    /// What was found and could not be read, bytes or a value of another type: an entry that is
-    /// still the same counts as missing.
-    pub unreadable: Option<&'a Found>,
+    /// An entry that the caller found and wants to replace, because it is unreadable, stale, or
+    /// of another type. If the stored entry is still this one, it counts as missing.
+    pub replaces: Option<&'a Found>,
 }
 
 impl<'a> Begin<'a> {
@@ -94,14 +204,14 @@ impl<'a> Begin<'a> {
             token,
             ttl,
             claim,
-            unreadable: None,
+            replaces: None,
         }
     }
 
-    /// Sets what was found and could not be read. Default: `None`.
+    /// Sets the entry that the caller wants to replace. Default: `None`.
     #[must_use]
-    pub fn unreadable(mut self, found: Option<&'a Found>) -> Self {
-        self.unreadable = found;
+    pub fn replaces(mut self, found: Option<&'a Found>) -> Self {
+        self.replaces = found;
         self
     }
 }
@@ -145,7 +255,10 @@ mod tests {
 
     #[test]
     fn s1_no_value_is_shown() {
-        let begun = Begun::Found(Found::Bytes(b"AB".to_vec()));
-        assert_eq!(format!("{begun:?}"), "Found(Bytes(2 bytes))");
+        let begun = Begun::Found(Found::bytes(b"AB".to_vec()));
+        assert_eq!(
+            format!("{begun:?}"),
+            "Found(Found { value: Bytes(2 bytes), life: None, mark: None })"
+        );
     }
 }

@@ -87,6 +87,12 @@ impl Node {
     }
 }
 
+/// Names the server of a backend that a key lives on.
+///
+/// A backend of several servers numbers them from 0. Each has a circuit breaker of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shard(pub u32);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,11 +51,11 @@ impl CacheRules {
         let HttpEntry::Answer(stored) = entry.downcast_ref()? else {
             return None;
         };
-        if !look.accepts(stored, || cachify.inner.engine.backend.now()) {
+        if !look.accepts(stored, || cachify.inner.engine.backend.now(key)) {
             return None;
         }
         observe::request(key, ReadOutcome::Hit);
-        Some(hit(cachify, stored, request, body))
+        Some(hit(cachify, key, stored, request, body))
     }
 
     /// Answers a request: from the cache, with the response to another request that is under way,
@@ -132,12 +132,12 @@ impl CacheRules {
         let head = request.method == Method::HEAD;
         let mut fwd = Fwd::UriMiss;
         if head || look.authorized || look.wish.only_stored || look.wish.is_choosy() {
-            let now = || cachify.inner.engine.backend.now();
+            let now = || cachify.inner.engine.backend.now(&look.key);
             let stored = peek(cachify, &look.key, &seen_headers(&request)).await;
             match stored {
                 Some(stored) if look.accepts(&stored, now) => {
                     observe::request(&look.key, ReadOutcome::Hit);
-                    return Ok(hit(cachify, &stored, &request, body));
+                    return Ok(hit(cachify, &look.key, &stored, &request, body));
                 }
                 _ if look.wish.only_stored => return Ok(nothing_stored(body)),
                 Some(stored) if look.authorized && !stored.facts.open => {
@@ -213,6 +213,7 @@ impl CacheRules {
     /// that the key contains.
     async fn capture<B>(
         &self,
+        key: &Key,
         response: Response<B>,
         asked: Instant,
         authorized: bool,
@@ -260,7 +261,7 @@ impl CacheRules {
         let facts = Facts {
             age,
             open: storable.open,
-            at: self.cachify.inner.engine.backend.now(),
+            at: self.cachify.inner.engine.backend.now(key),
             ttl,
         };
         let stored = Stored::new(head.status, head.headers, body, facts);
@@ -309,9 +310,15 @@ where
     Ok(response)
 }
 
-fn hit<B>(cachify: &Cachify, stored: &Stored, request: &Parts, body: Build<B>) -> Response<B> {
+fn hit<B>(
+    cachify: &Cachify,
+    key: &Key,
+    stored: &Stored,
+    request: &Parts,
+    body: Build<B>,
+) -> Response<B> {
     let (headers, head) = (&request.headers, request.method == Method::HEAD);
-    let now = cachify.inner.engine.backend.now();
+    let now = cachify.inner.engine.backend.now(key);
     answer(stored, Origin::Hit, now, head, headers).map(|bytes| body(bytes.into()))
 }
 
@@ -443,7 +450,7 @@ where
                 None => unreachable!("a call leaves an answer or an error"),
             },
         };
-        let now = self.cachify.inner.engine.backend.now();
+        let now = self.cachify.inner.engine.backend.now(&self.key);
         let answer = answer(&stored, origin, now, false, &self.headers);
         Ok(answer.map(|bytes| (self.body)(bytes.into())))
     }
@@ -497,6 +504,7 @@ where
             }
         };
         let captured = self.rules.capture(
+            &self.key,
             response,
             asked,
             self.authorized,
@@ -584,7 +592,9 @@ impl<B, E, F> Exchange<B, E, F> {
             for variant in gone {
                 let engine = &cachify.inner.engine;
                 // If this fails, the entry expires.
-                let _ = engine.attempt(engine.backend.reset(&variant)).await;
+                let _ = engine
+                    .attempt(&variant, engine.backend.reset(&variant))
+                    .await;
             }
         });
     }

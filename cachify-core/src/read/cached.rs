@@ -350,7 +350,10 @@ impl<P> Cached<P> {
     /// }
     /// ```
     #[doc(alias = "peek")]
-    pub async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error> {
+    pub async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error>
+    where
+        P: Policy<T>,
+    {
         self.access.get().await
     }
 

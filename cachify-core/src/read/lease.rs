@@ -94,7 +94,7 @@ impl Renewable for Lease {
             let extended = engine
                 .backend
                 .extend_lease(&self.key, &self.token, LEASE_TTL);
-            match engine.insist(extended).await {
+            match engine.insist(&self.key, extended).await {
                 Ok(true) => Some(RENEW_EVERY),
                 Ok(false) => {
                     // A reset ended it, perhaps in another process: the result of this computation

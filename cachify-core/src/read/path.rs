@@ -27,11 +27,11 @@ use super::computing;
 use super::flight::{self, Role, Turn};
 use super::lease::{LEASE_TTL, Lease};
 use super::policy::{Policy, Sharing};
-use super::value::{Cacheable, decode, weigh};
-use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
+use super::value::{Cacheable, decode, life, weigh};
+use crate::backend::{Begin, Begun, Claim, Found, Kept, NewEntry, Typed};
 use crate::engine::budget::Budget;
 use crate::observe::{self, ReadOutcome};
-use crate::{Error, Key, Ttl, codec};
+use crate::{Error, Ttl, codec};
 
 /// How many waits may pass before a caller computes for itself: by then, 2^16 callers had
 /// their turn.
@@ -47,25 +47,53 @@ impl<P> Access<P> {
     }
 
     /// Returns the value if there is one. Never computes, and never waits for a computation.
-    pub(crate) async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error> {
+    pub(crate) async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error>
+    where
+        P: Policy<T>,
+    {
         let engine = &self.entries.engine;
-        if engine.backend.is_local() {
-            return Ok(self.local());
+        if let Some(value) = self.local() {
+            return Ok(Some(value));
         }
-        if engine.resets.contains(&self.key) {
+        if engine.backend.is_local() || engine.resets.contains(&self.key) {
             return Ok(None);
         }
         let found = engine
-            .attempt(engine.backend.get(&self.key))
+            .attempt(&self.key, engine.backend.get(&self.key))
             .await
             .map_err(|error| error.with_template(self.key.template()))?;
-        Ok(found.and_then(|found| {
-            let value = decode(&found);
-            if value.is_none() {
-                observe::unreadable(&self.key);
-            }
-            value
-        }))
+        Ok(found.and_then(|found| self.read(&found)))
+    }
+
+    /// Returns the value of an entry that was found, if it is readable and fresh. The backend keeps
+    /// it if it can.
+    fn read<T: Cacheable>(&self, found: &Found) -> Option<T>
+    where
+        P: Policy<T>,
+    {
+        let Some(value) = decode::<T>(found) else {
+            observe::unreadable(&self.key);
+            return None;
+        };
+        let backend = &self.entries.engine.backend;
+        let life = life(found)?;
+        // Without a stale time, the backend removes the entry when it ends.
+        if life.fresh_until < life.until && life.fresh_until <= backend.now(&self.key) {
+            return None;
+        }
+        if let Some(mark) = found.mark {
+            let typed: Typed = Arc::new(value.clone());
+            let known = self.policy.weight(&value);
+            let weigh = || weigh::<T>(known, &typed);
+            let kept = Kept {
+                value: &typed,
+                weigh: &weigh,
+                life,
+                mark,
+            };
+            backend.keep(&self.key, kept);
+        }
+        Some(value)
     }
 
     /// Runs the read path, and returns how it went. `compute` learns whether its value will be
@@ -92,7 +120,7 @@ impl<P> Access<P> {
             budget: Budget::new(engine.settings.backend_timeout),
             start,
             turn: start + engine.settings.compute_wait,
-            unreadable: None,
+            replaces: None,
         };
         if let Some(value) = self.look(&mut attempt).await {
             observe::request(&self.key, ReadOutcome::Hit);
@@ -193,7 +221,10 @@ impl<P> Access<P> {
     }
 
     /// Gets the entry, if the backend has a readable one.
-    async fn look<T: Cacheable>(&self, attempt: &mut Attempt) -> Option<T> {
+    async fn look<T: Cacheable>(&self, attempt: &mut Attempt) -> Option<T>
+    where
+        P: Policy<T>,
+    {
         let engine = &self.entries.engine;
         if engine.backend.is_local() {
             return self.local();
@@ -202,14 +233,18 @@ impl<P> Access<P> {
             return None;
         }
         let found = engine
-            .spend(&mut attempt.budget, engine.backend.get(&self.key))
+            .spend(
+                &self.key,
+                &mut attempt.budget,
+                engine.backend.get(&self.key),
+            )
             .await
             .ok()??;
         // A reset that failed while the answer was on its way.
         if engine.resets.contains(&self.key) {
             return None;
         }
-        attempt.read(&self.key, found)
+        attempt.read(self, found)
     }
 
     /// Computes for all who wait.
@@ -269,7 +304,10 @@ impl<P> Access<P> {
     /// Obtains a lease for the flight, or an entry that another caller stored meanwhile. With
     /// neither, the backend is away or the caller has waited for as long as it may: the value will
     /// be computed and not stored.
-    async fn begin<T: Cacheable>(&self, lead: &mut Lead, attempt: &mut Attempt) -> Option<T> {
+    async fn begin<T: Cacheable>(&self, lead: &mut Lead, attempt: &mut Attempt) -> Option<T>
+    where
+        P: Policy<T>,
+    {
         let engine = &self.entries.engine;
         if engine.resets.contains(&self.key) {
             lead.lease = None;
@@ -280,7 +318,7 @@ impl<P> Access<P> {
         }
         let compute_wait = engine.settings.compute_wait;
         let listener = engine.backend.signals().listen(self.key.as_str());
-        let mut unreadable_again = 0;
+        let mut unusable = 0;
         let mut overdue = false;
         loop {
             // Never one that ended: another leader may still compute under it what a reset
@@ -301,7 +339,7 @@ impl<P> Access<P> {
                 token: &lease.token,
                 ttl: LEASE_TTL,
                 claim,
-                unreadable: attempt.unreadable.as_ref(),
+                replaces: attempt.replaces.as_ref(),
             };
             let budget = attempt.budget;
             // Set only when polled: an unpolled `begin` must not trigger a release.
@@ -309,7 +347,7 @@ impl<P> Access<P> {
                 lease.asking();
                 engine.backend.begin(&self.key, begin).await
             };
-            match engine.spend(&mut attempt.budget, ask).await {
+            match engine.spend(&self.key, &mut attempt.budget, ask).await {
                 Ok(Begun::Granted) => {
                     lease.granted();
                     lease.keep_alive();
@@ -317,12 +355,12 @@ impl<P> Access<P> {
                 }
                 Ok(Begun::Found(found)) => {
                     lease.ended();
-                    if let Some(value) = attempt.read(&self.key, found) {
+                    if let Some(value) = attempt.read(self, found) {
                         return Some(value);
                     }
-                    // Another program keeps writing entries that we cannot read.
-                    unreadable_again += 1;
-                    if unreadable_again > 2 {
+                    // Another program keeps writing entries that this one cannot read.
+                    unusable += 1;
+                    if unusable > 2 {
                         lead.lease = None;
                         return None;
                     }
@@ -372,14 +410,10 @@ impl<P> Access<P> {
         let known = typed.downcast_ref::<T>();
         let known = known.and_then(|value| self.policy.weight(value));
         let weigh = || weigh::<T>(known, typed);
-        let entry = NewEntry {
-            value: typed,
-            encode: &encode,
-            weigh: &weigh,
-            ttl,
-        };
+        let entry = NewEntry::new(typed, &encode, &weigh, ttl);
         match engine
             .spend(
+                &self.key,
                 &mut attempt.budget,
                 engine.backend.fill(&self.key, &lease.token, entry),
             )
@@ -418,6 +452,7 @@ impl<P> Access<P> {
             Some(lease) => {
                 let stood = engine
                     .spend(
+                        &self.key,
                         &mut attempt.budget,
                         engine.backend.release_lease(&self.key, &lease.token),
                     )
@@ -441,8 +476,8 @@ struct Attempt {
     start: Instant,
     /// When it is the caller's turn to compute beside others, or to ask whether it is.
     turn: Instant,
-    /// What was found and could not be read.
-    unreadable: Option<Found>,
+    /// The entry that was found, if it is not to be used: it is unreadable or stale.
+    replaces: Option<Found>,
 }
 
 impl Attempt {
@@ -451,11 +486,10 @@ impl Attempt {
         self.start.elapsed() >= compute_wait.saturating_mul(ROUNDS)
     }
 
-    fn read<T: Cacheable>(&mut self, key: &Key, found: Found) -> Option<T> {
-        let value = decode(&found);
+    fn read<T: Cacheable, P: Policy<T>>(&mut self, access: &Access<P>, found: Found) -> Option<T> {
+        let value = access.read(&found);
         if value.is_none() {
-            observe::unreadable(key);
-            self.unreadable = Some(found);
+            self.replaces = Some(found);
         }
         value
     }

@@ -61,8 +61,12 @@ impl Entries {
     /// The first poll arms a guard that sees to it that the reset happens.
     pub(crate) async fn reset(&self, key: &Key) -> Result<(), Error> {
         let late = self.late_reset(key);
-        let result = match self.engine.admit() {
-            Ok(()) => self.engine.insist(self.engine.backend.reset(key)).await,
+        let result = match self.engine.admit(key) {
+            Ok(()) => {
+                self.engine
+                    .insist(key, self.engine.backend.reset(key))
+                    .await
+            }
             Err(error) => Err(error),
         };
         // Afterwards: the next flight must not begin before the reset.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::weight;
-use crate::backend::{Found, Typed};
+use crate::backend::{Found, Life, Stored, Typed};
 use crate::codec;
 
 /// A value that can be cached. The requirements are the same on every backend, so that moving from
@@ -46,8 +46,16 @@ pub(super) fn weigh<T: Cacheable>(known: Option<usize>, value: &Typed) -> usize 
 
 /// Returns the value that was found; `None` if it cannot be read.
 pub(super) fn decode<T: Cacheable>(found: &Found) -> Option<T> {
-    match found {
-        Found::Typed(value) => value.downcast_ref::<T>().cloned(),
-        Found::Bytes(bytes) => codec::decode(bytes),
+    match &found.value {
+        Stored::Typed(value) => value.downcast_ref::<T>().cloned(),
+        Stored::Bytes(bytes) => codec::decode(bytes),
+    }
+}
+
+/// Returns the times of an entry that could be read.
+pub(super) fn life(found: &Found) -> Option<Life> {
+    match &found.value {
+        Stored::Typed(_) => found.life,
+        Stored::Bytes(bytes) => codec::life(bytes),
     }
 }

@@ -57,19 +57,14 @@ impl<P> Access<P> {
         let bytes = if engine.backend.is_local() {
             None
         } else {
-            Some(encode(engine.backend.now())?)
+            Some(encode(engine.backend.now(&self.key))?)
         };
         let encode = |now| match &bytes {
             Some(bytes) => Ok(codec::stamped(bytes.clone(), now)),
             None => encode(now),
         };
-        let entry = NewEntry {
-            value: &typed,
-            encode: &encode,
-            weigh: &weigh,
-            ttl,
-        };
-        engine.attempt(self.overwrite(entry)).await
+        let entry = NewEntry::new(&typed, &encode, &weigh, ttl);
+        engine.attempt(&self.key, self.overwrite(entry)).await
     }
 
     /// Starts a lease of its own, which removes the entry, and fills it.
@@ -84,7 +79,7 @@ impl<P> Access<P> {
                 token: &lease.token,
                 ttl: LEASE_TTL,
                 claim: Claim::Overwrite,
-                unreadable: None,
+                replaces: None,
             };
             lease.asking();
             let recheck = match engine.backend.begin(&self.key, begin).await? {

@@ -116,7 +116,7 @@ impl Renewable for Hold {
                 None => self.ttl,
             };
             let extended = engine.backend.extend(&self.slot, &self.token, ttl);
-            match engine.insist(extended).await {
+            match engine.insist(&self.slot.key, extended).await {
                 Ok(true) => {
                     self.deadline
                         .store(deadline(sent, ttl).as_micros(), Ordering::Release);
@@ -222,7 +222,7 @@ impl Holding {
         // From here on, the hold is neither renewed nor lost.
         hold.state.store(RELEASED, Ordering::Release);
         let release = hold.engine.backend.release(&hold.slot, &hold.token);
-        let result = hold.engine.insist(release).await;
+        let result = hold.engine.insist(&hold.slot.key, release).await;
         self.released = result.is_ok();
         match result {
             Ok(true) if !was_lost => Ok(()),

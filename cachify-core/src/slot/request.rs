@@ -86,11 +86,11 @@ impl Request {
                 wait: wait.map(|wait| wait.min(PLACE)),
                 within: engine.settings.backend_timeout,
             };
-            let answer = match engine.admit() {
+            let answer = match engine.admit(&self.slot.key) {
                 Ok(()) => {
                     attempt.taken = true;
                     engine
-                        .insist(engine.debts.acquire(&self.slot, request))
+                        .insist(&self.slot.key, engine.debts.acquire(&self.slot, request))
                         .await
                 }
                 Err(error) => Err(error),
@@ -189,13 +189,19 @@ impl Request {
 
     pub(crate) async fn inspect(&self) -> Result<Inspection, Error> {
         let backend = &self.engine.backend;
-        let result = self.engine.attempt(backend.inspect(&self.slot)).await;
+        let result = self
+            .engine
+            .attempt(&self.slot.key, backend.inspect(&self.slot))
+            .await;
         result.map_err(|error| error.with_template(self.slot.key.template()))
     }
 
     pub(crate) async fn evict(&self) -> Result<bool, Error> {
         let backend = &self.engine.backend;
-        let result = self.engine.insist(backend.evict(&self.slot)).await;
+        let result = self
+            .engine
+            .insist(&self.slot.key, backend.evict(&self.slot))
+            .await;
         result.map_err(|error| error.with_template(self.slot.key.template()))
     }
 }

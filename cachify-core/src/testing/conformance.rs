@@ -57,6 +57,7 @@ macro_rules! conformance {
                 c4_no_ended_lease_is_revived_for_an_older_leader
                 c3_a_lease_that_was_asked_for_again_is_kept_alive
                 c6_a_value_of_another_type_is_replaced
+                c9_an_expired_entry_is_kept_stale_and_its_lease_ends
                 c12_s8_a_reset_that_was_polled_once_happens
                 c12_s35_an_update_that_is_cancelled_resets
                 c13_a_hit_equals_what_was_stored

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::backend::{
-    Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Signals,
-    Slot, Token,
+    Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Shard,
+    Signals, Slot, Token,
 };
 use crate::clock::Moment;
 use crate::{Cachify, Error, ErrorKind, Key};
@@ -261,8 +261,12 @@ impl fmt::Debug for Faulty {
 }
 
 impl Backend for Faulty {
-    fn now(&self) -> Moment {
-        self.inner.now()
+    fn now(&self, key: &Key) -> Moment {
+        self.inner.now(key)
+    }
+
+    fn shard(&self, key: &Key) -> Shard {
+        self.inner.shard(key)
     }
 
     fn signals(&self) -> &Signals {
@@ -311,6 +315,10 @@ impl Backend for Faulty {
         Box::pin(self.call(Op::Reset, move || self.inner.reset(key)))
     }
 
+    fn expire<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.call(Op::Reset, move || self.inner.expire(key)))
+    }
+
     fn acquire<'a>(
         &'a self,
         slot: &'a Slot,
@@ -352,7 +360,7 @@ impl Backend for Faulty {
         self.inner.watch()
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(self.call(Op::Check, move || self.inner.probe()))
+    fn probe(&self, shard: Shard) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.call(Op::Check, move || self.inner.probe(shard)))
     }
 }

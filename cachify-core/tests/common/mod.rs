@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use cachify_core::backend::redis::{Redis, RedisOptions};
 use cachify_core::backend::{
-    Acquire, Acquired, Backend, Begin, Begun, Claim, Found, NewEntry, Node, Slot, Token, Typed,
+    Acquire, Acquired, Backend, Begin, Begun, Claim, Found, NewEntry, Node, Slot, Stored, Token,
+    Typed,
 };
 use cachify_core::clock::Moment;
 use cachify_core::{Cachify, CachifyBuilder, Error, Key, KeyTemplate, Ttl};
@@ -60,7 +61,7 @@ impl Process {
     }
 
     pub async fn begin(&self, key: &Key, token: &Token, unreadable: Option<&Found>) -> Begun {
-        let begin = Begin::new(token, 3 * SECOND, Claim::Wait).unreadable(unreadable);
+        let begin = Begin::new(token, 3 * SECOND, Claim::Wait).replaces(unreadable);
         self.redis.begin(key, begin).await.unwrap()
     }
 
@@ -93,7 +94,10 @@ impl Process {
 
     pub async fn bytes(&self, key: &Key) -> Option<Vec<u8>> {
         self.redis.get(key).await.unwrap().map(|found| match found {
-            Found::Bytes(bytes) => bytes,
+            Found {
+                value: Stored::Bytes(bytes),
+                ..
+            } => bytes,
             other => panic!("Redis has bytes, not {other:?}"),
         })
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cachify_core::backend::memory::Memory;
 use cachify_core::backend::{
     Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Signals,
-    Slot, Token, Typed,
+    Slot, Stored, Token, Typed,
 };
 use cachify_core::clock::{Clock, Moment};
 use cachify_core::http::{CacheRules, ReadBody, RequestKey, Routed};
@@ -230,21 +230,21 @@ struct Far {
 }
 
 impl Far {
-    fn bytes(&self, entry: &NewEntry<'_>) -> Result<Typed, Error> {
-        Ok(Arc::new((entry.encode)(self.memory.now())?))
+    fn bytes(&self, key: &Key, entry: &NewEntry<'_>) -> Result<Typed, Error> {
+        Ok(Arc::new((entry.encode)(self.memory.now(key))?))
     }
 }
 
 fn found(found: Found) -> Found {
-    match found {
-        Found::Typed(typed) => Found::Bytes(typed.downcast_ref::<Vec<u8>>().unwrap().clone()),
-        bytes => bytes,
+    match found.value {
+        Stored::Typed(typed) => Found::bytes(typed.downcast_ref::<Vec<u8>>().unwrap().clone()),
+        _ => found,
     }
 }
 
 impl Backend for Far {
-    fn now(&self) -> Moment {
-        self.memory.now()
+    fn now(&self, key: &Key) -> Moment {
+        self.memory.now(key)
     }
 
     fn signals(&self) -> &Signals {
@@ -272,7 +272,7 @@ impl Backend for Far {
         entry: NewEntry<'a>,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
-            let value = &self.bytes(&entry)?;
+            let value = &self.bytes(key, &entry)?;
             let mut entry = entry;
             entry.value = value;
             self.memory.fill(key, token, entry).await

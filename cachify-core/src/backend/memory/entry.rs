@@ -1,23 +1,28 @@
 //! An entry, its share of the store, and what becomes of those that make room.
 
+use std::sync::Arc;
+
 use quick_cache::{Lifecycle, Weighter};
 use smol_str::SmolStr;
 
-use crate::backend::Typed;
-use crate::clock::Moment;
-
-/// The expiry of an entry that never expires.
-pub(super) const NEVER: Moment = Moment::from_micros(u64::MAX);
+use crate::backend::{Found, Life, Stored, Typed};
 
 #[derive(Clone)]
 pub(super) struct MemoryEntry {
     pub(super) value: Typed,
-    pub(super) expires: Moment,
+    pub(super) life: Life,
     /// Unique among entries that expire at the same moment. Each hit copies the entry, so it is
     /// small.
     pub(super) id: u32,
     /// Its estimated size in memory.
     pub(super) bytes: u32,
+}
+
+impl MemoryEntry {
+    /// Returns whether `found` is this entry.
+    pub(super) fn is(&self, found: &Found) -> bool {
+        matches!(&found.value, Stored::Typed(value) if Arc::ptr_eq(value, &self.value))
+    }
 }
 
 /// Each entry counts as its share of the bytes or of the number of entries, whichever is larger, so

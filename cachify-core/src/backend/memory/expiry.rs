@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use smol_str::SmolStr;
 
-use super::entry::{MemoryEntry, NEVER};
+use super::entry::MemoryEntry;
 use crate::backend::sharded::Sharded;
 use crate::clock::Moment;
 
@@ -27,19 +27,19 @@ impl Expiry {
         entry: &MemoryEntry,
         now: Moment,
     ) -> [Option<(SmolStr, u32)>; 2] {
-        if entry.expires == NEVER {
+        if entry.life.until == Moment::NEVER {
             return [None, None];
         }
         let mut part = self.0.of(key);
         let due = [part.pop_due(now), part.pop_due(now)];
-        part.0.insert((entry.expires, entry.id), key.into());
+        part.0.insert((entry.life.until, entry.id), key.into());
         due
     }
 
     /// Forgets an entry that is gone.
     pub(super) fn remove(&self, key: &str, entry: &MemoryEntry) {
-        if entry.expires != NEVER {
-            self.0.of(key).0.remove(&(entry.expires, entry.id));
+        if entry.life.until != Moment::NEVER {
+            self.0.of(key).0.remove(&(entry.life.until, entry.id));
         }
     }
 

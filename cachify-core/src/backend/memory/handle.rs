@@ -77,7 +77,7 @@ impl Backend for Memory {
         true
     }
 
-    fn now(&self) -> Moment {
+    fn now(&self, _: &Key) -> Moment {
         self.0.clock.now()
     }
 
@@ -86,7 +86,10 @@ impl Backend for Memory {
     }
 
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Found>, Error>> {
-        ready(Ok(self.local(key).map(Found::Typed)))
+        ready(Ok(self
+            .0
+            .get(key.as_str())
+            .map(|entry| Found::typed(entry.value, entry.life))))
     }
 
     fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
@@ -96,10 +99,10 @@ impl Backend for Memory {
         if begin.claim == Claim::Overwrite {
             leases.remove(key.as_str());
             removed = self.0.remove(key.as_str());
-        } else if let Some(value) = self.0.fresh(key.as_str())
-            && !matches!(begin.unreadable, Some(Found::Typed(unreadable)) if Arc::ptr_eq(unreadable, &value))
+        } else if let Some(entry) = self.0.get(key.as_str())
+            && !begin.replaces.is_some_and(|found| entry.is(found))
         {
-            return ready(Ok(Begun::Found(Found::Typed(value))));
+            return ready(Ok(Begun::Found(Found::typed(entry.value, entry.life))));
         }
         let now = self.0.clock.now();
         let deadline = now + begin.ttl;
@@ -189,6 +192,16 @@ impl Backend for Memory {
         let removed = self.0.remove(key.as_str());
         drop(leases);
         drop(removed);
+        self.0.signals.wake(key.as_str());
+        ready(Ok(()))
+    }
+
+    fn expire<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
+        let mut leases = self.0.leases(key.as_str());
+        leases.remove(key.as_str());
+        let gone = self.0.expire(key);
+        drop(leases);
+        drop(gone);
         self.0.signals.wake(key.as_str());
         ready(Ok(()))
     }

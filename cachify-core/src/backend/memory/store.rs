@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 use smol_str::SmolStr;
 
 use super::alarm::Alarm;
-use super::entry::{Keep, MemoryEntry, NEVER, Share};
+use super::entry::{Keep, MemoryEntry, Share};
 use super::expiry::Expiry;
 use super::lease::Leases;
 use super::slots::Slots;
@@ -51,12 +51,31 @@ impl Store {
         self.leases.of(key)
     }
 
-    /// Returns the fresh entry.
+    /// Returns the value of the entry if it is fresh.
     #[inline]
     pub(super) fn fresh(&self, key: &str) -> Option<Typed> {
         let entry = self.entries.get(key)?;
         // Not removed here: by now a newer one may stand in its place. The sweep looks again.
-        (entry.expires > self.clock.now()).then_some(entry.value)
+        (entry.life.fresh_until > self.clock.now()).then_some(entry.value)
+    }
+
+    /// Returns the entry, fresh or stale.
+    pub(super) fn get(&self, key: &str) -> Option<MemoryEntry> {
+        let entry = self.entries.get(key)?;
+        (entry.life.until > self.clock.now()).then_some(entry)
+    }
+
+    /// Makes the entry stale. Call it with the lock of its lease. Returns what
+    /// [`store`](Self::store) does.
+    #[must_use = "to be dropped without a lock"]
+    pub(super) fn expire(&self, key: &Key) -> Vec<(SmolStr, MemoryEntry)> {
+        let Some(mut entry) = self.get(key.as_str()) else {
+            return Vec::new();
+        };
+        entry.life.fresh_until = entry.life.fresh_until.min(self.clock.now());
+        // The old one is taken off the expiry list by its id.
+        entry.id = self.last_id.fetch_add(1, Ordering::Relaxed);
+        self.store(key, Some(entry))
     }
 
     /// Prepares an entry to be stored. Returns `None` if it is too large. Call it without a lock,
@@ -69,10 +88,9 @@ impl Store {
             observe::too_large(key);
             return None;
         };
-        let ttl = entry.ttl.as_duration();
         Some(MemoryEntry {
             value: Arc::clone(entry.value),
-            expires: ttl.map_or(NEVER, |ttl| self.clock.now() + ttl),
+            life: entry.life(self.clock.now()),
             id: self.last_id.fetch_add(1, Ordering::Relaxed),
             bytes,
         })

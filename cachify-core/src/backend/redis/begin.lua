@@ -1,9 +1,10 @@
--- KEYS: entry, lease. ARGV: token, ttl in ms, not after, 'wait' | 'overwrite' | age in µs from which it may be joined, what was unreadable
+-- KEYS: entry, lease. ARGV: token, ttl in ms, not after, 'wait' | 'overwrite' | age in µs from which it may be joined
+-- [, length and start of the entry to replace]
 local claim = ARGV[4]
 if claim ~= 'overwrite' then
   local entry = redis.pcall('GET', KEYS[1])
   if type(entry) == 'string' then
-    if entry ~= ARGV[5] then
+    if #entry ~= tonumber(ARGV[5]) or string.sub(entry, 1, #ARGV[6]) ~= ARGV[6] then
       return entry
     end
   elseif entry and entry.err and not string.find(entry.err, 'WRONGTYPE', 1, true) then

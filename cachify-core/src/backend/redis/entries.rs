@@ -9,8 +9,8 @@ use super::message::lease_ended;
 use super::script::{self, Call, Spot};
 use super::shared::{GRANTED, Shared};
 use super::{error, subscription};
-use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Token};
-use crate::{Error, Key, observe};
+use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Stored, Token};
+use crate::{Error, Key, codec, observe};
 
 /// Ends a lease without storing anything.
 fn end_call(spot: Spot<'_>, token: &Token) -> Call {
@@ -20,15 +20,22 @@ fn end_call(spot: Spot<'_>, token: &Token) -> Call {
         .arg(lease_ended(spot.key))
 }
 
+/// Removes the entry and ends its lease.
+fn reset_call(spot: Spot<'_>) -> Call {
+    Call::new(&script::RESET, &[spot.entry(), spot.lease()])
+        .arg(spot.wake())
+        .arg(lease_ended(spot.key))
+}
+
 impl Shared {
     pub(super) async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
         let cmd = script::command("GET", self.spot(key).entry());
         match self.data.ask(&cmd).await? {
-            Ok(Value::BulkString(bytes)) => Ok(Some(Found::Bytes(bytes))),
+            Ok(Value::BulkString(bytes)) => Ok(Some(Found::bytes(bytes))),
             Ok(Value::Nil) => Ok(None),
             Ok(_) => Err(error::garbled(&self.server.address.place)),
             // No bytes at all are unreadable, too, and `begin` finds the same.
-            Err(error) if error::code(&error) == "WRONGTYPE" => Ok(Some(Found::Bytes(Vec::new()))),
+            Err(error) if error::code(&error) == "WRONGTYPE" => Ok(Some(Found::bytes(Vec::new()))),
             Err(error) => Err(self.server.translate(&error)),
         }
     }
@@ -47,8 +54,11 @@ impl Shared {
                 Claim::Join(after) => call.arg(micros(after)),
                 Claim::Overwrite => call.arg("overwrite"),
             };
-            match begin.unreadable {
-                Some(Found::Bytes(bytes)) => call.arg(&bytes[..]),
+            match begin.replaces.map(|found| &found.value) {
+                // The start of an envelope, with its times, names the entry. Not the whole value.
+                Some(Stored::Bytes(bytes)) => call
+                    .arg(bytes.len())
+                    .arg(&bytes[..bytes.len().min(codec::HEADER)]),
                 _ => call,
             }
         };
@@ -57,7 +67,7 @@ impl Shared {
             .await?
         {
             Ok(outcome) => outcome,
-            Err(Value::BulkString(bytes)) => return Ok(Begun::Found(Found::Bytes(bytes))),
+            Err(Value::BulkString(bytes)) => return Ok(Begun::Found(Found::bytes(bytes))),
             Err(_) => return Err(error::garbled(&self.server.address.place)),
         };
         if outcome.code == GRANTED {
@@ -78,6 +88,19 @@ impl Shared {
             recheck = recheck.min(Duration::from_millis(500));
         }
         Ok(Begun::Busy { recheck })
+    }
+
+    pub(super) async fn reset(&self, key: &Key) -> Result<(), Error> {
+        let call = reset_call(self.spot(key));
+        self.flag(&self.control, &call).await.map(drop)
+    }
+
+    /// Makes an entry stale by setting the time to live in its envelope to zero.
+    pub(super) async fn expire(&self, key: &Key) -> Result<(), Error> {
+        let call = reset_call(self.spot(key))
+            .arg(codec::TTL)
+            .arg(&[0_u8; 8][..]);
+        self.flag(&self.control, &call).await.map(drop)
     }
 
     pub(super) async fn end_lease(
@@ -101,7 +124,7 @@ impl Shared {
                 return self.flag(&self.data, &call).await;
             }
             call = call.arg(&bytes[..]);
-            if let Some(ttl) = entry.ttl.as_millis() {
+            if let Some(ttl) = entry.kept_for().as_millis() {
                 call = call.arg(ttl);
             }
         }

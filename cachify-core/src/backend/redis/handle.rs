@@ -9,7 +9,6 @@ use tokio::time::timeout;
 
 use super::limits::{micros, millis};
 use super::link::Link;
-use super::message::lease_ended;
 use super::options::RedisOptions;
 use super::policy::Policy;
 use super::rights::Rights;
@@ -21,7 +20,7 @@ use super::subscriber::Subscriber;
 use super::time::ServerTime;
 use super::{address, fitness, reach};
 use crate::backend::{
-    Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Node,
+    Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Node, Shard,
     Signals, Slot, Token,
 };
 use crate::clock::Moment;
@@ -86,7 +85,7 @@ impl fmt::Debug for Redis {
 }
 
 impl Backend for Redis {
-    fn now(&self) -> Moment {
+    fn now(&self, _: &Key) -> Moment {
         self.0.server.time.now()
     }
 
@@ -132,11 +131,11 @@ impl Backend for Redis {
     }
 
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
-        let spot = self.0.spot(key);
-        let call = Call::new(&script::RESET, &[spot.entry(), spot.lease()])
-            .arg(spot.wake())
-            .arg(lease_ended(spot.key));
-        Box::pin(async move { self.0.flag(&self.0.control, &call).await.map(drop) })
+        Box::pin(self.0.reset(key))
+    }
+
+    fn expire<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.0.expire(key))
     }
 
     fn acquire<'a>(
@@ -193,7 +192,7 @@ impl Backend for Redis {
         Box::pin(self.0.watch())
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), Error>> {
+    fn probe(&self, _: Shard) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(fitness::probe(&self.0))
     }
 }

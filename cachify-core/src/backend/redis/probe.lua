@@ -3,7 +3,7 @@
 -- KEYS: a name. ARGV: the channel
 local key = KEYS[1]
 for _, command in ipairs({
-  {'DEL', key}, {'SET', key, '1', 'PX', '1000'}, {'INCR', key}, {'GET', key}, {'PTTL', key}, {'PEXPIRE', key, '1000'}, {'PEXPIREAT', key, '1'},
+  {'DEL', key}, {'SET', key, '1', 'PX', '1000'}, {'INCR', key}, {'GET', key}, {'SETRANGE', key, '0', '1'}, {'PTTL', key}, {'PEXPIRE', key, '1000'}, {'PEXPIREAT', key, '1'},
   {'HSET', key, 'f', '1'}, {'HGET', key, 'f'}, {'HMGET', key, 'f'}, {'HEXISTS', key, 'f'}, {'HKEYS', key}, {'HDEL', key, 'f'}, {'EXISTS', key},
   {'ZADD', key, '1', 'm'}, {'ZSCORE', key, 'm'}, {'ZCARD', key}, {'ZCOUNT', key, '0', '0'}, {'ZRANGE', key, '0', '0'}, {'ZRANGEBYSCORE', key, '0', '0'},
   {'ZREM', key, 'm'}, {'TIME'}, {'PUBLISH', ARGV[1], ''},

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The commands that are sent, and those that scripts run.
-pub(super) const COMMANDS: &str = "+info +ping +time +eval +evalsha +publish +subscribe +get +set +incr +del +exists +pttl +pexpire +pexpireat +hset +hget +hmget +hexists \
+pub(super) const COMMANDS: &str = "+info +ping +time +eval +evalsha +publish +subscribe +get +set +setrange +incr +del +exists +pttl +pexpire +pexpireat +hset +hget +hmget +hexists \
     +hkeys +hdel +zadd +zrem +zscore +zcard +zcount +zrange +zrangebyscore";
 
 /// The command that gives a user just the rights that names with one prefix need, ready to paste.

@@ -8,7 +8,8 @@ use std::pin::pin;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::Cacheable;
+use crate::backend::{Begin, Begun, Claim, NewEntry, Typed};
+use crate::{Cacheable, Ttl};
 
 async fn get<T: Cacheable>(cachify: &Cachify, key: &Key) -> Option<T> {
     cachify.cached(key).get().await.unwrap()
@@ -328,4 +329,33 @@ pub async fn c13_a_hit_equals_what_was_stored(stage: &Stage) {
     check(stage, vec![Some(Some("a".to_owned())), Some(None), None]).await;
     check(stage, Some(vec![(Some(()), 'x'), (None, 'y')])).await;
     check(stage, (u128::MAX, i64::MIN, f64::INFINITY, -0.5_f32, ())).await;
+}
+
+pub async fn c9_an_expired_entry_is_kept_stale_and_its_lease_ends(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let key = stage.key("row");
+    let (engine, own) = (&a.inner.engine, &a.own(&key));
+    let backend = &engine.backend;
+    backend.expire(own).await.unwrap();
+    assert!(backend.get(own).await.unwrap().is_none());
+    a.cached(&key).set(1).await.unwrap();
+    let found = backend.get(own).await.unwrap().unwrap();
+    let token = engine.node.token();
+    let begin = Begin::new(&token, Duration::from_secs(3), Claim::Wait).replaces(Some(&found));
+    assert!(matches!(
+        backend.begin(own, begin).await.unwrap(),
+        Begun::Granted
+    ));
+
+    b.inner.engine.backend.expire(own).await.unwrap();
+    let value: Typed = Arc::new(());
+    let entry = NewEntry::new(&value, &|_| Ok(Vec::new()), &|| 0, Ttl::NEVER);
+    assert!(!backend.fill(own, &token, entry).await.unwrap());
+    assert!(backend.get(own).await.unwrap().is_some());
+    assert_eq!(a.cached(&key).get::<i32>().await.unwrap(), None);
+    for handle in [&a, &b] {
+        let value = handle.cached(&key).get_or_compute(async || 2).await;
+        assert_eq!(value, 2);
+    }
+    assert_eq!(b.cached(&key).get::<i32>().await.unwrap(), Some(2));
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::{Either, join_all, select};
 
 use super::*;
+use crate::backend::Shard;
 
 async fn is_free(cachify: &Cachify, key: &Key) -> bool {
     !cachify.lock(key).is_locked().await.unwrap()
@@ -600,7 +601,7 @@ pub async fn l6_s32_release_and_renewal_are_tried_while_the_backend_fails(stage:
         a.cached(&key).get_or_compute(async || 1).await;
         let _ = a.lock(&stage.key("other")).acquire().await;
     }
-    assert!(a.inner.engine.breaker.is_open());
+    assert!(a.inner.engine.breakers.of(Shard::default()).is_open());
     until("renewed", async || backend.calls(Op::Extend) > 0).await;
     sleep(2500 * MILLI).await;
     assert!(!guard.is_lost());

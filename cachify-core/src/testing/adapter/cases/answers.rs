@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Adapter, HIT, MISS, STORED, check, key};
-use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Typed};
+use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Stored, Typed};
 use crate::{Cachify, Key};
 
 #[rustfmt::skip] // A row is a line.
@@ -178,7 +178,11 @@ async fn forge(cachify: &Cachify, key: &Key) {
         ("x-nnection", "connection"),
     ];
     let (backend, key) = (&cachify.inner.engine.backend, &cachify.own(key));
-    let Some(Found::Bytes(mut bytes)) = backend.get(key).await.unwrap() else {
+    let Some(Found {
+        value: Stored::Bytes(mut bytes),
+        ..
+    }) = backend.get(key).await.unwrap()
+    else {
         return;
     };
     for (name, forged) in NAMES {
@@ -187,20 +191,12 @@ async fn forge(cachify: &Cachify, key: &Key) {
         bytes[at..at + forged.len()].copy_from_slice(forged.as_bytes());
     }
     let token = cachify.inner.engine.node.token();
-    let begin = Begin {
-        token: &token,
-        ttl: Duration::from_secs(10),
-        claim: Claim::Overwrite,
-        unreadable: None,
-    };
+    let begin = Begin::new(&token, Duration::from_secs(10), Claim::Overwrite);
     let begun = backend.begin(key, begin).await.unwrap();
     assert!(matches!(begun, Begun::Granted), "{begun:?}");
     let value: Typed = Arc::new(());
-    let entry = NewEntry {
-        value: &value,
-        encode: &|_| Ok(bytes.clone()),
-        weigh: &|| 0,
-        ttl: Duration::from_mins(5).into(),
-    };
+    let encode = |_| Ok(bytes.clone());
+    let ttl = Duration::from_mins(5).into();
+    let entry = NewEntry::new(&value, &encode, &|| 0, ttl);
     assert!(backend.fill(key, &token, entry).await.unwrap());
 }
