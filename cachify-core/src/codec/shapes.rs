@@ -268,6 +268,14 @@ fn shapes() -> BoxedStrategy<Shape> {
         .boxed()
 }
 
+/// A value with every kind of `nil`.
+type Nils = (
+    Option<Option<i32>>,
+    Vec<Option<()>>,
+    Option<Json>,
+    Option<u128>,
+);
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -278,13 +286,12 @@ proptest! {
 
     #[test]
     fn s3_damaged_trees_never_panic(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
-        let value = (Some(None::<i32>), vec![Some(()), None], Some(Json::Null), Some(u128::MAX));
+        let value: Nils = (Some(None), vec![Some(()), None], Some(Json::Null), Some(u128::MAX));
         let mut bytes = encoded(Encoding::MessagePack, &value).unwrap();
         assert_eq!(bytes[2], 3);
         let at = HEADER + at.index(bytes.len() - HEADER);
         bytes[at] = byte;
-        type Value = (Option<Option<i32>>, Vec<Option<()>>, Option<Json>, Option<u128>);
-        let _ = decode::<Value>(&bytes);
+        let _ = decode::<Nils>(&bytes);
         let cut = HEADER + cut.index(bytes.len() - HEADER);
         let _ = rmp_serde::from_slice::<Node>(&bytes[HEADER..cut]);
     }
