@@ -24,13 +24,8 @@ fn fmt() -> Result<String, Failure> {
     Ok(String::new())
 }
 
-/// Checks all packages except those that still have circles.
 fn circles() -> Result<String, Failure> {
-    const LATER: &[&str] = &["cachify-core"];
-    let (packages, _) = workspace::load()?;
-    let names = packages.into_iter().map(|package| package.name);
-    let names = names.filter(|name| !LATER.contains(&name.as_str()));
-    circles::check(&names.collect::<Vec<_>>())
+    circles::check(&[])
 }
 
 /// Checks the files and folders whose prose has been edited.
