@@ -44,7 +44,7 @@ pub(crate) use self::first::check_first;
 
 const MAGIC: [u8; 2] = [0xCA, 3];
 pub(crate) const HEADER: usize = 44;
-/// Where the time of storing and the times that count from it stand.
+/// The positions of the time of storing, and of the times that count from it.
 pub(crate) const STORED: usize = 12;
 pub(crate) const TTL: usize = 20;
 const KEPT: usize = 28;
@@ -67,11 +67,11 @@ pub enum Encoding {
     Json,
 }
 
-/// How long an entry lives.
+/// The lifetime of an entry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     pub(crate) ttl: Ttl,
-    /// How long it is kept after that, to be served stale.
+    /// The time for which it is kept after the `ttl`, to be served stale.
     pub(crate) stale: Duration,
     pub(crate) cost: Duration,
 }

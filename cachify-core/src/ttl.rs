@@ -101,12 +101,12 @@ impl Ttl {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Life {
-    /// When the entry stops being fresh.
+    /// The end of its freshness.
     pub fresh_until: Moment,
-    /// When the entry ends. Between the two moments it is stale: callers that ask for stale values
-    /// may get it.
+    /// The end of the entry. Between the two moments, the entry is stale: callers that ask for
+    /// stale values may get it.
     pub until: Moment,
-    /// How long the computation of the value took.
+    /// The duration of the value's computation.
     pub cost: Duration,
 }
 
