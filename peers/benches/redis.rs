@@ -59,7 +59,9 @@ fn main() {
     let server = redis_fixture::Server::start();
     let url = URL.get_or_init(|| server.url());
     // On a busy machine, a late hit must still count as a hit.
-    let cachify = Cachify::builder().redis(url).backend_timeout(Duration::from_secs(5));
+    let cachify = Cachify::builder()
+        .redis(url)
+        .backend_timeout(Duration::from_secs(5));
     cachify_core::init(runtime.block_on(cachify.connect()).unwrap()).unwrap();
     let mode = ConnectionMode::single(url);
     let backend = RedisBackend::builder().connection(mode).build().unwrap();
