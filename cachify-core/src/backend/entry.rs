@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::ttl::Life;
 use crate::{Error, Ttl};
 
-/// A value as the program has it, its type erased.
+/// A value in the form that the program uses, with its type erased.
 pub type Typed = Arc<dyn Any + Send + Sync>;
 
 /// A stored entry, as a backend returns it.
@@ -19,10 +19,11 @@ pub type Typed = Arc<dyn Any + Send + Sync>;
 pub struct Found {
     /// The value.
     pub value: Stored,
-    /// The times of the entry, if the backend keeps them; encoded values have them in their bytes.
+    /// The times of the entry, if the backend stores them separately. An encoded value has them in
+    /// its bytes.
     pub life: Option<Life>,
-    /// What the backend must know to [`keep`](super::Backend::keep) the decoded value. `None` if it
-    /// does not keep it.
+    /// The mark to pass to [`keep`](super::Backend::keep) with the decoded value. `None` if the
+    /// backend does not keep decoded values.
     pub mark: Option<Mark>,
 }
 
@@ -36,7 +37,7 @@ impl Found {
         }
     }
 
-    /// Creates an entry from a value that was kept as it is.
+    /// Creates an entry from a value that the backend stores without encoding.
     pub fn typed(value: Typed, life: Life) -> Self {
         Self {
             value: Stored::Typed(value),
@@ -53,7 +54,7 @@ impl Found {
     }
 }
 
-/// The value of an entry, in the form in which the backend keeps it.
+/// The value of an entry, in the form that the backend stores.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Stored {
@@ -63,7 +64,7 @@ pub enum Stored {
     Bytes(Vec<u8>),
 }
 
-// Not the value.
+// The value itself must not be shown.
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -75,10 +76,10 @@ impl fmt::Debug for Stored {
 
 /// The state of a backend's local memory when a read began.
 ///
-/// A value that was read may be kept only if nothing invalidated it since.
+/// A value that was read may be kept only if nothing has invalidated it since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// Changes when everything local is void.
+    /// Changes when all local values become invalid.
     pub epoch: u64,
     /// Changes when the key, or another one that shares the counter, is invalidated.
     pub generation: u64,
@@ -94,7 +95,7 @@ pub struct Kept<'a> {
     pub weigh: &'a (dyn Fn() -> usize + Send + Sync),
     /// The times of the entry.
     pub life: Life,
-    /// The mark of the entry that was found.
+    /// The mark of the entry that the value was decoded from.
     pub mark: Mark,
 }
 
@@ -111,18 +112,19 @@ impl fmt::Debug for Kept<'_> {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct NewEntry<'a> {
-    /// The value, for a backend that keeps it as it is.
+    /// The value, for a backend that stores it without encoding.
     pub value: &'a Typed,
     /// Encodes the value, for a backend that stores bytes. The argument is the backend's
     /// [`now`](super::Backend::now).
     pub encode: &'a (dyn Fn(Moment) -> Result<Vec<u8>, Error> + Send + Sync),
-    /// Estimates how many bytes the value takes in memory, for a backend that keeps it as it is.
+    /// Estimates how many bytes the value takes in memory, for a backend that stores it without
+    /// encoding.
     pub weigh: &'a (dyn Fn() -> usize + Send + Sync),
-    /// How long the entry is fresh; never zero.
+    /// The time for which the entry is fresh; never zero.
     pub ttl: Ttl,
-    /// How long the entry is kept after that, to be served stale.
+    /// The time for which the entry is kept after that, to be served stale.
     pub stale: Duration,
-    /// How long the computation of the value took.
+    /// The time that the computation of the value took.
     pub cost: Duration,
 }
 
@@ -144,21 +146,21 @@ impl<'a> NewEntry<'a> {
         }
     }
 
-    /// Sets how long the entry is kept after its time to live. Default: zero.
+    /// Sets the time for which the entry is kept after its time to live. Default: zero.
     #[must_use]
     pub fn stale(mut self, stale: Duration) -> Self {
         self.stale = stale;
         self
     }
 
-    /// Sets how long the computation of the value took. Default: zero.
+    /// Sets the time that the computation of the value took. Default: zero.
     #[must_use]
     pub fn cost(mut self, cost: Duration) -> Self {
         self.cost = cost;
         self
     }
 
-    /// Returns how long the entry is kept, fresh and stale.
+    /// Returns the time for which the entry is kept, fresh and then stale.
     pub fn kept_for(&self) -> Ttl {
         self.ttl.extended(self.stale)
     }
@@ -186,11 +188,11 @@ impl fmt::Debug for NewEntry<'_> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Begin<'a> {
-    /// Names the lease. Asking again with the token of a lease that stands is granted.
+    /// The name of the lease. A request that repeats the token of a lease that stands is granted.
     pub token: &'a Token,
-    /// How long the lease stands unless it is extended.
+    /// The time for which the lease stands, unless it is extended.
     pub ttl: Duration,
-    /// The purpose of the lease.
+    /// The treatment of an existing entry and of a lease that stands.
     pub claim: Claim,
     /// An entry that the caller found and wants to replace, because it is unreadable, stale, or
     /// of another type. If the stored entry is still this one, it counts as missing.
@@ -216,20 +218,20 @@ impl<'a> Begin<'a> {
     }
 }
 
-/// How a [`Begin`] treats an existing entry and a lease that is held.
+/// The treatment of an existing entry and of another token's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Claim {
-    /// Finds the entry, and is [`Busy`](Begun::Busy) while the lease stands.
+    /// Returns the entry if there is one, and [`Busy`](Begun::Busy) while the lease stands.
     Wait,
-    /// As [`Wait`](Self::Wait), but joins a lease that has not been filled for this long: both
-    /// tokens may fill it then.
+    /// Like [`Wait`](Self::Wait), but joins a lease that has not been filled for this long. Then
+    /// both tokens may fill it.
     ///
-    /// One caller may join when the lease is that old, two more when that time has passed again,
-    /// then four, and so on.
+    /// One caller may join once the lease is that old, two more once the same time has passed
+    /// again, then four, and so on.
     Join(Duration),
-    /// Removes the entry, ends the lease that stands and starts another one. Those who waited for
-    /// the old lease are told when the new one ends.
+    /// Removes the entry, ends the lease that stands, and starts a new lease. Waiters for the old
+    /// lease are woken when the new one ends.
     Overwrite,
 }
 
@@ -237,14 +239,14 @@ pub enum Claim {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Begun {
-    /// The lease is the caller's.
+    /// The caller has the lease.
     Granted,
     /// There is an entry after all.
     Found(Found),
-    /// Another token has the lease. The caller's node gets a signal when it ends. The caller checks
-    /// again after `recheck` in any case.
+    /// Another token has the lease. The caller's node gets a signal when that lease ends. The
+    /// caller checks again after `recheck` in any case.
     Busy {
-        /// When the other lease ends unless it is extended, or when it can be joined.
+        /// The time until the other lease ends unless it is extended, or until it can be joined.
         recheck: Duration,
     },
 }

@@ -1,6 +1,6 @@
 //! Entries, locks and pools in this process's memory.
 //!
-//! Values stay as they are: nothing is encoded, and a hit costs one look-up and one clone.
+//! Values are stored without encoding. A hit costs one lookup and one clone.
 
 mod alarm;
 mod builder;

@@ -1,16 +1,16 @@
-//! Who asks: nodes, and the tokens of what they ask for.
+//! Nodes, which send requests, and the tokens of their leases, holds and places.
 
 use std::fmt;
 
 use smol_str::SmolStr;
 
-/// The name of one lease, hold or place in a queue: unique, and ending in `@` and the name of the
-/// [`Node`] that it belongs to.
+/// The name of one lease, hold or place in a queue. It is unique, and ends in `@` and the name of
+/// the [`Node`] that it belongs to.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(SmolStr);
 
 impl Token {
-    /// Comes before every other token.
+    /// Returns a token that sorts before every other token.
     pub(crate) const fn first() -> Self {
         Self(SmolStr::new_static(""))
     }
@@ -27,13 +27,14 @@ impl fmt::Debug for Token {
     }
 }
 
-/// One handle in one process: it identifies holders and waiters, and where to send signals.
+/// One handle in one process. Its name is part of the tokens of its holders and waiters, and tells
+/// other processes where to send signals.
 #[derive(Debug, Clone)]
 pub struct Node(SmolStr);
 
 impl Node {
-    /// Makes a new node whose name starts with `label`, which shows up as a lock's owner. Of the
-    /// label, letters, digits and `_.:-` are kept, 64 of them at most.
+    /// Creates a node whose name starts with `label`. The status of a lock shows this name as the
+    /// owner. Only ASCII letters, digits and `_.:-` of the label are kept, at most 64 of them.
     pub fn new(label: &str) -> Self {
         let label: String = label
             .chars()
@@ -51,7 +52,7 @@ impl Node {
         &self.0
     }
 
-    /// Makes a token that no other call returns, in any process, and that cannot be guessed, not
+    /// Creates a unique token. No other call returns it, in any process, and it cannot be guessed,
     /// even from other tokens.
     pub fn token(&self) -> Token {
         use std::hash::{BuildHasher, RandomState};
@@ -87,9 +88,9 @@ impl Node {
     }
 }
 
-/// Names the server of a backend that a key lives on.
+/// The number of the server that a key lives on, within one backend.
 ///
-/// A backend of several servers numbers them from 0. Each has a circuit breaker of its own.
+/// A backend of several servers numbers them from 0. Each server has a circuit breaker of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard(pub u32);
 

@@ -1,4 +1,4 @@
-//! Letting more and more callers pass.
+//! Rounds, each of which lets more callers pass than the one before.
 
 /// Lets callers pass in rounds: one in the first, then 2, 4, 8, ...
 #[derive(Debug, Default)]
@@ -8,7 +8,7 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// Returns whether the caller passes. `over`: the last round is over.
+    /// Returns whether the caller passes. If `over`, the last round is over and another begins.
     pub(crate) fn pass(&mut self, over: bool) -> bool {
         if over {
             self.width = self.width.saturating_mul(2).max(1);

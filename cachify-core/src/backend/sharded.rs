@@ -1,17 +1,19 @@
-//! A table in parts, each behind a mutex of its own.
+//! A table that is split into parts, each behind a mutex of its own.
 
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Keys may come from outside, so the hash is seeded at random.
+/// A hasher with a random seed, because keys may come from outside of the program.
 pub(super) type Hasher = foldhash::fast::RandomState;
 
-/// With so many parts, one of a million names holds four thousand of them.
+/// The number of parts. Of a million names, each part holds about four thousand.
 const PARTS: usize = 256;
 
-/// A table in parts by the hash of a name. Names of different parts do not wait for one another,
-/// and what takes time in proportion to a part blocks that part alone. A part of much that lives
-/// long is an ordered map: a hash map moves all it holds when it grows.
+/// A table that is split into parts by the hash of a name. Names in different parts never wait for
+/// each other, and work in proportion to the size of a part blocks only that part.
+///
+/// A part that holds many long-lived items should be an ordered map: a hash map moves all its items
+/// when it grows.
 pub(super) struct Sharded<T> {
     parts: Box<[Mutex<T>]>,
     hasher: Hasher,
@@ -37,7 +39,7 @@ impl<T> Sharded<T> {
         lock(&self.parts[part])
     }
 
-    /// All parts. A part is locked only while its item lives.
+    /// Returns all parts, unlocked.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Mutex<T>> {
         self.parts.iter()
     }

@@ -1,19 +1,19 @@
-//! Slots: what locks and pools hold.
+//! Slots, the common form of locks and pools, with their requests and answers.
 
 use std::time::Duration;
 
 use super::node::Token;
 use crate::Key;
 
-/// A lock or pool of one key.
+/// The lock or the pool of one key.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Slot {
-    /// Locks and pools never meet, even under one key.
+    /// Tells locks from pools: a lock and a pool of the same key are separate slots.
     pub kind: SlotKind,
-    /// The key.
+    /// The key of the lock or pool.
     pub key: Key,
-    /// How many holders there may be: 1 for a lock.
+    /// The largest number of holders; 1 for a lock.
     pub max: u32,
 }
 
@@ -37,13 +37,13 @@ impl Slot {
     }
 }
 
-/// See [`Slot::kind`].
+/// The kind of a [`Slot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SlotKind {
     /// One holder, with a fencing token.
     Lock,
-    /// Several holders, without.
+    /// Several holders, without fencing tokens.
     Pool,
 }
 
@@ -51,14 +51,16 @@ pub enum SlotKind {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Acquire<'a> {
-    /// Names the holder to be.
+    /// The token of the future holder.
     pub token: &'a Token,
-    /// How long the slot is held unless it is extended.
+    /// The time for which the slot is held, unless the hold is extended.
     pub ttl: Duration,
-    /// How long the caller's place in the queue stands unless it asks again; `None`: it does not
-    /// queue. Only the first waiter of each handle asks again every second.
+    /// The time for which the caller keeps its place in the queue, unless it asks again. `None` if
+    /// the caller does not want to queue. Of all waiters of a handle, only the first asks again
+    /// every second.
     pub wait: Option<Duration>,
-    /// The caller listens for the answer that long; afterwards the backend must refuse the request.
+    /// The time for which the caller waits for the answer. The backend must refuse the request if
+    /// it arrives later.
     pub within: Duration,
 }
 
@@ -93,16 +95,17 @@ pub enum Acquired {
     },
     /// The slot is taken and the caller did not want to wait.
     Held {
-        /// When the first holder's time ends unless it is extended.
+        /// The time until the first hold ends, unless it is extended.
         retry_in: Duration,
     },
-    /// The caller is in the queue, and gets a signal when it is its turn. Of all waiters of one
-    /// handle, the first one in the queue also asks again after `recheck`.
+    /// The caller is in the queue, and gets a signal when its turn comes. Of all waiters of a
+    /// handle, the first in the queue also asks again after `recheck`.
     Queued {
-        /// When to look again: when the first holder's time ends, and after a second at the latest.
+        /// The time after which to ask again: when the first hold ends, but after a second at the
+        /// latest.
         recheck: Duration,
-        /// The caller's place: larger than that of every waiter before it, and the same for as long
-        /// as it stands there.
+        /// The caller's place in the queue. It is larger than the places of the waiters ahead, and
+        /// does not change while the caller stays in the queue.
         place: u64,
     },
 }
@@ -113,15 +116,16 @@ pub enum Acquired {
 pub struct Inspection {
     /// The number of holders.
     pub holders: usize,
-    /// The token of the holder whose time ends first unless it is extended, and when that is.
+    /// The token of the holder whose hold ends first, and the time until then unless the hold is
+    /// extended.
     pub first: Option<(String, Duration)>,
     /// The number of waiters in the queue.
     pub waiters: usize,
 }
 
 impl Inspection {
-    /// Creates the answer; `first` is the token of the holder whose time ends first, and when that
-    /// is.
+    /// Creates the answer. `first` is the token of the holder whose hold ends first, and the time
+    /// until then.
     pub fn new(holders: usize, first: Option<(String, Duration)>, waiters: usize) -> Self {
         Self {
             holders,

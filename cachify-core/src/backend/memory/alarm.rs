@@ -1,4 +1,4 @@
-//! When the sweep must look at the slots.
+//! The alarm that wakes the sweep when a slot is due.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Moment;
 
-/// When the sweep looks at locks and pools next.
+/// The time at which the sweep next visits the locks and pools.
 #[derive(Default)]
 pub(super) struct Alarm {
     /// In microseconds.
@@ -25,11 +25,11 @@ impl Alarm {
         }
     }
 
-    /// Waits until it rings.
+    /// Waits until the alarm rings, or is set to an earlier time.
     pub(super) async fn ring(&self, now: Moment) {
         let at = Moment::from_micros(self.at.load(Ordering::Relaxed));
-        // A timer is accurate to a millisecond. Less, and one that fires early would make the sweep
-        // turn in circles.
+        // Timers are accurate to a millisecond. With a shorter wait, a timer that fires early would
+        // make the sweep spin.
         let wait = at.since(now).max(Duration::from_millis(1));
         let _ = tokio::time::timeout(wait, self.changed.notified()).await;
     }

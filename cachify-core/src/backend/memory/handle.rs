@@ -1,4 +1,4 @@
-//! The backend over a store.
+//! [`Memory`], the backend over a store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::backend::{
 use crate::clock::Moment;
 use crate::{Error, ErrorKind, Key};
 
-/// The memory backend. Cheap to clone; all clones are one store.
+/// The memory backend. It is cheap to clone, and all clones share one store.
 ///
 /// [`Cachify::memory`](crate::Cachify::memory) creates one by itself. Create your own to share it
 /// between handles, or to read its size.
@@ -37,7 +37,7 @@ use crate::{Error, ErrorKind, Key};
 pub struct Memory(pub(super) Arc<Store>);
 
 impl Memory {
-    /// Returns the number of entries, including expired ones that were not swept yet.
+    /// Returns the number of entries, including expired entries that were not swept yet.
     pub fn len(&self) -> usize {
         self.0.entries.len()
     }
@@ -47,7 +47,7 @@ impl Memory {
         self.0.entries.is_empty()
     }
 
-    /// Returns how many bytes the entries take, by the estimate of
+    /// Returns the number of bytes that the entries take, estimated as for
     /// [`capacity_bytes`](super::MemoryBuilder::capacity_bytes).
     pub fn bytes(&self) -> u64 {
         self.0.size.bytes.load(Ordering::Relaxed)
@@ -215,7 +215,7 @@ impl Backend for Memory {
         if slot.max == 0 {
             return ready(Err(Error::new(
                 ErrorKind::Configuration,
-                "a pool needs room for one holder at least",
+                "a pool needs room for at least one holder",
             )));
         }
         ready(Ok(self.0.slots.acquire(

@@ -1,4 +1,4 @@
-//! The rights to fill entries.
+//! Leases, the rights to fill entries.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,22 +9,23 @@ use crate::backend::rounds::Rounds;
 use crate::backend::{Claim, Token};
 use crate::clock::Moment;
 
-/// An ordered map, because growing a hash map takes a time in proportion to what it holds.
+/// The leases by key. The map is ordered, because a hash map moves all its items when it grows.
 pub(super) type Leases = BTreeMap<SmolStr, LeaseState>;
 
 pub(super) struct LeaseState {
-    /// The tokens that may fill; several once a caller joined.
+    /// The tokens that may fill the entry; several once a caller has joined.
     pub(super) tokens: Vec<Token>,
-    /// When another caller may take it. Until one does, it stays valid: a computation that blocked
-    /// its thread, and so its renewal, can still store.
+    /// The time from which another caller may take the lease. Until one does, the lease stays
+    /// valid: a computation that blocked its thread, and thereby the renewal, can still store.
     pub(super) deadline: Moment,
-    /// When it was taken, or when callers could join it last.
+    /// The time at which the lease was taken, or at which the last round of joining began.
     pub(super) since: Moment,
     pub(super) rounds: Rounds,
 }
 
 impl LeaseState {
-    /// Joins it if it is old enough; else says how long to wait.
+    /// Returns `Ok` if the caller may join the lease, and otherwise the time after which to check
+    /// again.
     pub(super) fn join(&mut self, claim: Claim, now: Moment) -> Result<(), Duration> {
         let left = self.deadline.since(now);
         let Claim::Join(after) = claim else {

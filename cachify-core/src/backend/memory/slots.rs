@@ -1,7 +1,7 @@
-//! Locks and pools: who holds what, and who waits for it.
+//! Locks and pools with their holders and waiters.
 //!
-//! Every operation takes time logarithmic in the number of slots, holders and waiters. Loops over
-//! several holders or waiters are bounded: the sweep continues with the rest.
+//! Every operation takes logarithmic time in the number of slots, holders and waiters. Loops over
+//! holders or waiters stop at a limit, and the sweep continues with the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -15,28 +15,30 @@ use crate::backend::sharded::{Sharded, lock};
 use crate::backend::{Acquire, Acquired, Inspection, Signals, Slot, SlotKind, Token};
 use crate::clock::Moment;
 
-/// For how long a place is kept for the waiter it was handed to.
+/// The time that a waiter has to collect a place that was handed to it.
 const CLAIM: Duration = Duration::from_secs(1);
-/// The most holders or waiters that one call visits.
+/// The largest number of holders or waiters that one call visits.
 const AT_ONCE: usize = 256;
 
-/// All slots of a store. Nothing is awaited or dropped under a lock.
+/// All slots of a store. Nothing is awaited under a lock, and nothing large is dropped.
 #[derive(Default)]
 pub(super) struct Slots {
     tables: Sharded<Table>,
-    /// The last fencing token of any lock, so that an idle lock can be forgotten.
+    /// The last fencing token. All locks share it, so an idle lock can be forgotten.
     last_fence: AtomicU64,
 }
 
 type Name = (SlotKind, SmolStr);
 
-/// Ordered maps, because growing a hash map takes a time in proportion to what it holds.
+/// One part of the slots. The maps are ordered, because a hash map moves all its items when it
+/// grows.
 #[derive(Default)]
 pub(super) struct Table {
     slots: BTreeMap<Name, State>,
-    /// When the first holder of each slot ends, or something is left to do.
+    /// The slots by the time at which they are due: when their first hold ends, or at once if a
+    /// loop stopped at its limit.
     due: BTreeSet<(Moment, Name)>,
-    /// The last place in any queue.
+    /// The last place that was given in any queue.
     last_place: u64,
 }
 
@@ -46,17 +48,17 @@ struct State {
     deadlines: BTreeSet<(Moment, Token)>,
     /// The place of each waiter.
     waiting: BTreeMap<Token, u64>,
-    /// By place, in the order in which they came.
+    /// The waiters by place, which is their order of arrival.
     queue: BTreeMap<u64, Waiter>,
-    /// A loop was cut.
+    /// Set if a loop stopped at its limit.
     unfinished: bool,
-    /// As it stands in the table.
+    /// The time under which the table's `due` lists this slot.
     due: Option<Moment>,
 }
 
 struct Waiter {
     token: Token,
-    /// How many holders it accepts, itself included.
+    /// The largest number of holders that the waiter accepts, itself included.
     max: usize,
 }
 
@@ -79,7 +81,8 @@ impl Slots {
         if !state.holders.contains_key(token) {
             state.hand_over(now, signals, Some(token));
         }
-        // The claim of a waiter whose turn it is, or of a request whose answer got lost.
+        // The token has a hold already if its waiter was handed a place, or if the answer to an
+        // earlier request was lost.
         let mine = state.drop_hold(token, now);
         let acquired = if mine || (state.holders.len() < max && state.queue.is_empty()) {
             state.hold(token, now + ttl);
@@ -95,7 +98,8 @@ impl Slots {
                 Acquired::Held { retry_in: next }
             } else {
                 let place = state.enqueue(token, max, &mut table.last_place);
-                // The sweep hands over at that moment; this is for one whose runtime is not driven.
+                // The sweep hands the place over at that time. The waiter asks as well, because the
+                // sweep's runtime may not be running.
                 let recheck = next;
                 Acquired::Queued { recheck, place }
             }
@@ -153,7 +157,7 @@ impl Slots {
     }
 
     pub(super) fn evict(&self, slot: &Slot, now: Moment, signals: &Signals, alarm: &Alarm) -> bool {
-        // The holders are dropped after the lock: a pool may have many.
+        // A pool may have many holders, so they are dropped after the lock is released.
         let evicted = self.change(slot, now, alarm, |state| {
             let held = state.live(now) > 0;
             let holders = std::mem::take(&mut state.holders);
@@ -182,7 +186,8 @@ impl Slots {
         self.tables.iter()
     }
 
-    /// Does what is due for one slot of a part; otherwise says when something will be.
+    /// Serves one slot of a part that is due. If no slot is due, returns as an error the time at
+    /// which the next one will be.
     pub(super) fn sweep(
         part: &Mutex<Table>,
         now: Moment,
@@ -227,7 +232,7 @@ fn name(slot: &Slot) -> Name {
 }
 
 impl Table {
-    /// After a change: notes when the slot is due, and forgets it if it is idle.
+    /// Records the time at which a changed slot is due, and forgets the slot if it is idle.
     fn settle(&mut self, name: &Name, now: Moment, alarm: &Alarm) {
         let Some(state) = self.slots.get_mut(name) else {
             return;
@@ -258,7 +263,7 @@ impl State {
         self.deadlines.insert((deadline, token.clone()));
     }
 
-    /// Returns whether it was still held.
+    /// Removes the hold of `token`. Returns whether it was still alive.
     fn drop_hold(&mut self, token: &Token, now: Moment) -> bool {
         let Some(deadline) = self.holders.remove(token) else {
             return false;
@@ -267,7 +272,7 @@ impl State {
         deadline > now
     }
 
-    /// Gives the caller a place in the queue, unless it has one.
+    /// Returns the place of `token` in the queue, and gives it one if it has none.
     fn enqueue(&mut self, token: &Token, max: usize, last_place: &mut u64) -> u64 {
         let place = if let Some(place) = self.waiting.get(token) {
             *place
@@ -286,13 +291,13 @@ impl State {
         place.is_some_and(|place| self.queue.remove(&place).is_some())
     }
 
-    /// Returns how many holders there are whose time is not over.
+    /// Returns the number of holders whose time is not over.
     fn live(&self, now: Moment) -> usize {
         let over = (self.deadlines.iter()).take_while(|(deadline, _)| *deadline <= now);
         self.deadlines.len() - over.count()
     }
 
-    /// Ends holders whose time is over: all of them, or enough to make room.
+    /// Removes holders whose time is over, up to a limit that is enough to make room.
     fn expire(&mut self, now: Moment) {
         for _ in 0..AT_ONCE {
             match self.deadlines.first() {
@@ -305,8 +310,8 @@ impl State {
         }
     }
 
-    /// Gives free places to the waiters, in order. A waiter that no longer listens is gone;
-    /// `asking` is present although it needs no signal.
+    /// Gives free places to the waiters, in order, and removes waiters that no longer listen.
+    /// `asking` is the token of the present request: it counts as listening and needs no signal.
     fn hand_over(&mut self, now: Moment, signals: &Signals, asking: Option<&Token>) {
         self.unfinished = false;
         for _ in 0..AT_ONCE {
@@ -315,7 +320,7 @@ impl State {
             };
             let is_asking = asking == Some(&waiter.token);
             let waits = is_asking || signals.is_heard(waiter.token.as_str());
-            // Only the living are in the way of those who accept more holders.
+            // A waiter that is gone must not block waiters behind it that accept more holders.
             if waits && self.holders.len() >= waiter.max {
                 return;
             }
