@@ -99,12 +99,12 @@ async fn s5_a_certificate_that_is_not_accepted_is_told_with_its_reason() {
     let authority = Authority::new();
     let proxy = |identity: &Identity| TlsProxy::start(server.port(), identity, None);
     let good = proxy(&authority.issue("localhost"));
-    let unknown = "unknown authority; give the authority's with the builder's `tls_authorities`";
+    let unknown = "unknown authority; give that authority with the builder's `tls_authorities`";
     refused(builder(&good.url()), unknown).await;
     refused(trusting(&good.url(), &Authority::new(), None), unknown).await;
 
     for (identity, reason) in [
-        (authority.issue("elsewhere"), "another host name"),
+        (authority.issue("elsewhere"), "a host name other than"),
         (authority.issue_expired("localhost"), "has expired"),
         (authority.issue_early("localhost"), "not valid yet"),
     ] {

@@ -1,18 +1,18 @@
 //! Entries, locks and pools in Redis 6.2 or later, or Valkey.
 //!
-//! | name | holds | life |
+//! | name | contents | lifetime |
 //! |---|---|---|
 //! | `PREFIX:cached:{KEY}` | envelope and payload | the entry's |
-//! | `PREFIX:cached:{KEY}:lease` | hash: `t:TOKEN` may fill, `w:NODE` waits for that; `s`, `n`, `l` for [`Claim::Join`](super::Claim): since when in µs, how many may join, how many of these are left | 3 s, renewed |
-//! | `PREFIX:lock:{KEY}`, `PREFIX:pool:{KEY}` | sorted set: token, deadline in µs | the last deadline |
-//! | `..:queue`, `..:places` | the waiters, in order; until when each waits, and how many holders it accepts | as long as there are waiters |
-//! | `..:nodes` | until when the waiters of each node count as alive | as long as there are waiters |
-//! | `..:ended` | tokens released before their request came | 10 s |
-//! | `PREFIX:fence` | the last fencing token of all locks: began as the time in µs, counts on. A cluster needs one in each hash slot | forever |
-//! | channel `PREFIX:wake:NODE`, one for each prefix in use, all on one connection | `C KEY`: a lease ended; `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over, or with 0, whether the waiter is still there | |
+//! | `PREFIX:cached:{KEY}:lease` | hash: a field `t:TOKEN` for each token that may fill, `w:NODE` for each node that waits. For [`Claim::Join`](super::Claim), `s` is the start of the round in µs, `n` its size, `l` the callers that may still join | 3 s, renewed |
+//! | `PREFIX:lock:{KEY}`, `PREFIX:pool:{KEY}` | sorted set: tokens by deadline in µs | until the last deadline |
+//! | `..:queue`, `..:places` | the waiters in order of arrival; for each, the end of its wait and the number of holders it accepts | while there are waiters |
+//! | `..:nodes` | for each node, the time until which its waiters count as alive | while there are waiters |
+//! | `..:ended` | tokens that were released before their request arrived | 10 s |
+//! | `PREFIX:fence` | the last fencing token of all locks. It starts as the time in µs and counts up. A cluster needs one in each hash slot | forever |
+//! | channel `PREFIX:wake:NODE`, one for each prefix in use, all on one connection | `C KEY`: a lease ended. `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over. A deadline of 0 asks whether the waiter is still there | |
 //!
-//! Each operation is one command or one script. What is not idempotent carries the server's time
-//! after which it is refused.
+//! Each operation is one command or one script. A request that is not idempotent carries the time,
+//! by the server's clock, after which the server refuses it.
 
 mod address;
 mod client;

@@ -1,4 +1,4 @@
-//! How to reach a server, as its URL says.
+//! The address of a server, parsed from its URL.
 
 use redis::{Client, Cmd, IntoConnectionInfo, ProtocolVersion, cmd};
 
@@ -8,22 +8,22 @@ use super::options::RedisOptions;
 use crate::backend::Node;
 use crate::{Error, ErrorKind};
 
-/// How to reach a server, as the URL says.
+/// The address of a server, and the clients that connect to it.
 pub(super) struct Address {
-    /// Connects without logging in: see [`hello`](Self::hello).
+    /// Connects without logging in, which [`hello`](Self::hello) does afterwards.
     pub(super) client: Client,
-    /// Connects and logs in, to subscribe.
+    /// Connects and logs in, for subscriptions.
     pub(super) listener: Client,
-    /// Logs in, names the connection and asks what the server is. Every user may send it, whatever
-    /// its rights.
+    /// The command that logs in, names the connection and asks the server to identify itself. Every
+    /// user may send it, whatever its rights.
     pub(super) hello: Cmd,
-    /// Another database than 0.
+    /// The database, unless it is 0.
     pub(super) database: Option<i64>,
-    /// The address without user and password, to be shown.
+    /// The address without user and password, for messages.
     pub(super) place: String,
 }
 
-/// Understands the URL.
+/// Parses the URL and creates the clients.
 pub(super) fn open(options: &RedisOptions, node: &Node) -> Result<Address, Error> {
     let wrong = |message: &'static str| Error::new(ErrorKind::Configuration, message);
     let url = options.url.as_str();
@@ -39,22 +39,24 @@ pub(super) fn open(options: &RedisOptions, node: &Node) -> Result<Address, Error
     }
     if url.ends_with("#insecure") {
         return Err(wrong(
-            "the URL ends in `#insecure`, which would trust any server with the password and the data; give the server's authority with the builder's \
-             `tls_authorities` or `SSL_CERT_FILE` instead",
+            "the URL ends in `#insecure`, which would trust any server with the password and the \
+             data; give the server's authority with the builder's `tls_authorities` or \
+             `SSL_CERT_FILE` instead",
         ));
     }
     let info = url.into_connection_info().map_err(|_| {
-        // The cause is not told: it may quote the URL, which may hold a password.
+        // The cause is left out: it may quote the URL, which may hold a password.
         wrong(
-            "the URL is not understood; it reads redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix://PATH[?db=DB]; special characters in a \
-             password are percent-encoded",
+            "the URL cannot be parsed; write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], \
+             rediss:// for TLS, or unix://PATH[?db=DB], and percent-encode special characters in \
+             the password",
         )
     })?;
     let name = match &options.client_name {
         Some(name) if name.bytes().all(|b| b.is_ascii_graphic()) => name.clone(),
         Some(_) => {
             return Err(wrong(
-                "the client name may only have printable ASCII characters without spaces",
+                "the client name may contain only printable ASCII characters and no spaces",
             ));
         }
         None => format!("{}:{}", options.prefix, node.as_str()),

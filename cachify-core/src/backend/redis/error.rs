@@ -1,5 +1,5 @@
-//! Translates errors of Redis by their code alone, since their texts may quote keys, values and
-//! passwords.
+//! Translates errors of Redis. Messages contain only the code of an error, because its text may
+//! quote keys, values and passwords.
 
 use std::sync::atomic::Ordering;
 
@@ -9,8 +9,7 @@ use super::reach::broken;
 use super::server::Server;
 use crate::{Error, ErrorKind};
 
-/// The words by which the server says that it does not know a command; the command follows in
-/// quotes.
+/// The words with which the server rejects an unknown command. The command follows in quotes.
 const UNKNOWN: &str = "unknown command ";
 
 impl Server {
@@ -20,7 +19,7 @@ impl Server {
         let unavailable = ErrorKind::Unavailable;
         let configuration = ErrorKind::Configuration;
         let detail = error.detail().unwrap_or_default();
-        // What a script calls fails for that script alone.
+        // If a command inside a script fails, other scripts and commands may still work.
         let whole = !detail.contains("script");
         let (kind, down, message) = match (error.kind(), code(error)) {
             (Kind::Io | Kind::InvalidClientConfig, _) => return broken(error, place),
@@ -31,12 +30,13 @@ impl Server {
                 configuration,
                 true,
                 format!(
-                    "Redis at {place} refuses the user or the password; see those in the URL, and whether the user is `on`"
+                    "Redis at {place} rejects the user or the password; check both in the URL, and \
+                     check that the user is `on`"
                 ),
             ),
             (_, "NOPERM") => {
                 let right = self.rights.lacking(detail);
-                // Rights to keys and channels may be missing for one of several prefixes alone.
+                // Rights to keys and channels may be missing for only one of several prefixes.
                 let all = right.starts_with('+') || !self.prefixes.load(Ordering::Relaxed);
                 let down = error.code() == Some("NOPERM") && whole && all;
                 return self.missing(&right).with_down(down);
@@ -44,20 +44,21 @@ impl Server {
             (_, "OOM") => (
                 unavailable,
                 false,
-                format!("Redis at {place} is full; raise its `maxmemory` or free some"),
+                format!("Redis at {place} is full; raise its `maxmemory` or free memory"),
             ),
             (_, "MISCONF") => (
                 unavailable,
                 false,
                 format!(
-                    "Redis at {place} refuses to write while it cannot save to disk; see its log"
+                    "Redis at {place} refuses writes because it cannot save to disk; see its log"
                 ),
             ),
             (_, "WRONGTYPE") => (
                 configuration,
                 false,
                 format!(
-                    "a key in Redis at {place} holds what some other program put there; give cachify a prefix of its own"
+                    "a key in Redis at {place} holds the data of another program; give cachify a \
+                     prefix of its own"
                 ),
             ),
             (_, "MOVED" | "ASK" | "CROSSSLOT") => (configuration, true, cluster(place)),
@@ -65,7 +66,8 @@ impl Server {
                 configuration,
                 true,
                 format!(
-                    "Redis at {place} is in protected mode; give it a password or bind it to an address"
+                    "Redis at {place} is in protected mode; give it a password or bind it to an \
+                     address"
                 ),
             ),
             (_, "READONLY") => (
@@ -81,7 +83,9 @@ impl Server {
             (_, "ERR") if detail.contains("max number of clients") => (
                 unavailable,
                 true,
-                format!("Redis at {place} has as many connections as its `maxclients` allows"),
+                format!(
+                    "Redis at {place} has reached its `maxclients`; raise it or close connections"
+                ),
             ),
             (_, "ERR") if detail.starts_with(UNKNOWN) => {
                 return self.unknown(quoted(&detail[UNKNOWN.len()..]));
@@ -95,36 +99,38 @@ impl Server {
         Error::new(kind, message).with_down(down)
     }
 
-    /// Makes the error of a user that lacks a right.
+    /// Creates the error of a user that lacks a right.
     pub(super) fn missing(&self, right: &str) -> Error {
         let (place, rights) = (&self.address.place, &self.rights);
         let each = if self.prefixes.load(Ordering::Relaxed) {
-            ", but each other prefix needs its `~PREFIX:*` and `&PREFIX:*` as well"
+            "; every other prefix needs its own `~PREFIX:*` and `&PREFIX:*` as well"
         } else {
             ""
         };
         Error::new(
             ErrorKind::Configuration,
             format!(
-                "the user of Redis at {place} lacks the right `{right}`; `{rights}` gives what is needed and no more{each}"
+                "the user of Redis at {place} lacks the right `{right}`; `{rights}` grants exactly \
+                 what is needed{each}"
             ),
         )
     }
 
-    /// Makes the error of a server that does not have a command.
+    /// Creates the error of a server that does not know a command.
     pub(super) fn unknown(&self, command: &str) -> Error {
         let place = &self.address.place;
         Error::new(
             ErrorKind::Configuration,
             format!(
-                "Redis at {place} does not know the command `{command}`; take it out of `rename-command`, or use Redis 6.2 or later"
+                "Redis at {place} does not know the command `{command}`; remove it from \
+                 `rename-command`, or use Redis 6.2 or later"
             ),
         )
         .with_down(true)
     }
 }
 
-/// The word in quotes at the start of `text`, if it is one that a command may have.
+/// Returns the quoted word at the start of `text`, or `?` if no command can have this name.
 fn quoted(text: &str) -> &str {
     let word = text.get(1..).unwrap_or_default();
     let word = word.split(['\'', '`', '"']).next().unwrap_or_default();
@@ -132,7 +138,7 @@ fn quoted(text: &str) -> &str {
     if is_command { word } else { "?" }
 }
 
-/// The error's code: of what a script called, if it was that.
+/// Returns the code of an error. If a command inside a script failed, this is the command's code.
 pub(super) fn code(error: &RedisError) -> &str {
     const INSIDE: [&str; 6] = [
         "OOM",
@@ -148,7 +154,7 @@ pub(super) fn code(error: &RedisError) -> &str {
     if code != "ERR" {
         return code;
     }
-    // Redis 6.2 says: "ERR Error running script (call to ..): @user_script:7: -OOM command not
+    // Redis 6.2 answers: "ERR Error running script (call to ..): @user_script:7: -OOM command not
     // allowed ..".
     let mut parts = error.detail().unwrap_or_default().rsplit(": ");
     let inside = parts.find_map(|part| {
@@ -160,19 +166,20 @@ pub(super) fn code(error: &RedisError) -> &str {
 
 pub(super) fn cluster(place: &str) -> String {
     format!(
-        "Redis at {place} is one node of a cluster, which is not supported yet; connect to a single server"
+        "Redis at {place} is one node of a cluster, which is not supported yet; connect to a \
+         single server"
     )
 }
 
-/// The answer is not one of ours.
+/// Creates the error of an answer that Redis does not give to such a request.
 pub(super) fn garbled(place: &str) -> Error {
     Error::new(
         ErrorKind::Unavailable,
-        format!("what answers at {place} does not speak like Redis 6.2 or later"),
+        format!("the server at {place} does not answer like Redis 6.2 or later"),
     )
 }
 
-/// The request came so late that the server refused it.
+/// Creates the error of a request that arrived so late that the server refused it.
 pub(super) fn late(place: &str) -> Error {
     Error::new(
         ErrorKind::Timeout,

@@ -1,5 +1,5 @@
--- KEYS: holders, queue, places, ended, nodes. ARGV: channel, what[, tokens]
--- Without tokens, answers those that hold the slot. With them, takes it from these, and answers 1 to be run again.
+-- KEYS: holders, queue, places, ended, nodes. ARGV: channel, slot text[, tokens]
+-- Without tokens, returns the tokens that hold the slot. With tokens, ends their holds; returns 1 if it must run again.
 if not ARGV[3] then
   return redis.call('ZRANGEBYSCORE', holders, string.format('(%.0f', now), '+inf')
 end

@@ -13,7 +13,7 @@ local found = fields(KEYS[2])
 if not ARGV[4] then
   for _, field in ipairs(found) do
     if field ~= mine and string.sub(field, 1, 2) == 't:' then
-      -- Others may fill it still.
+      -- Other tokens may still fill the entry.
       redis.call('HDEL', KEYS[2], mine)
       return 1
     end

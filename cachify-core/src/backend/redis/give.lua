@@ -1,9 +1,9 @@
--- The rest of release.lua.
+-- The second part of release.lua.
 local token, released = ARGV[1], removed
 local again = ARGV[4] == 'again'
 local deadline = redis.call('ZSCORE', holders, token)
 if ARGV[4] == 'claim' then
-  -- Somebody sent a message about it, who may not have been one of us: a claim that is as the message says, and was not made.
+  -- The message behind this may be forged, so it may only end an uncollected claim with exactly its deadline.
   local unclaimed = redis.call('HGET', places, token)
   if not unclaimed or tonumber(deadline or 0) ~= tonumber(ARGV[5]) then
     return 0
@@ -21,7 +21,7 @@ if again or not removed or redis.call('EXISTS', queue, places) > 0 then
   local unclaimed = redis.call('HDEL', places, token) == 1
   expire()
   hand_over(ARGV[2], ARGV[3])
-  -- Its request may still be on the way, by a connection that broke: it must not take anything after this.
+  -- The request of this token may still be on its way, from a broken connection. It must not take the slot later.
   if again or unclaimed or not removed then
     local over = redis.pcall('ZRANGEBYSCORE', ended, '-inf', now, 'LIMIT', 0, steps)
     if over[1] then

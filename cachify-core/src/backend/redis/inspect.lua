@@ -1,5 +1,5 @@
 -- KEYS: holders, queue
--- As text, Lua would cut the number to 14 digits.
+-- Lua's own conversion would cut the number to 14 digits.
 local after = string.format('(%.0f', now)
 local first = redis.call('ZRANGEBYSCORE', KEYS[1], after, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 return {

@@ -1,17 +1,19 @@
-//! The longest times that are asked of a server, and how it counts time.
+//! The longest times that requests contain, and their conversion to the server's units.
 
 use std::time::Duration;
 
 use crate::Ttl;
 
-/// The longest time that a request stays in force: less than its release is remembered for, so that
-/// it never comes after that, and much less than what the scripts take for a sign of clocks that
-/// disagree.
+/// The longest time for which a request stays valid.
+///
+/// It is shorter than the time for which the server remembers a release, so no request is accepted
+/// after its release is forgotten. It is much shorter than the time that the scripts take as a sign
+/// of clocks that disagree.
 pub(super) const LONGEST_ANSWER: Duration = Duration::from_secs(8);
-/// Much longer than any hold, and the server can still add it to the present.
+/// The longest time to live: longer than any hold, but the server can still add it to the present.
 pub(super) const LONGEST_TTL: Duration = Duration::from_hours(24 * 366 * 100);
 
-/// `ttl` in milliseconds, rounded up, 1 at least.
+/// Returns `ttl` in milliseconds, rounded up, at least 1.
 pub(super) fn millis(ttl: Duration) -> u64 {
     Ttl::new(ttl.min(LONGEST_TTL))
         .as_millis()

@@ -8,7 +8,7 @@ use super::tls::TlsOptions;
 use crate::backend::Node;
 use crate::clock::Clock;
 
-/// Configures which server to connect to, and how.
+/// Configures the connection to a Redis server.
 #[must_use = "options do nothing before `Redis::lazy`"]
 #[derive(Clone)]
 pub struct RedisOptions {
@@ -25,8 +25,8 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// Options for the server at `url`: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, `rediss://`
-    /// for TLS, or `unix://PATH`.
+    /// Creates the options for the server at `url`: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`,
+    /// `rediss://` for TLS, or `unix://PATH`.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -48,44 +48,44 @@ impl RedisOptions {
         self
     }
 
-    /// Sets the node of this process. Waiters of other nodes get messages on their own channels.
+    /// Sets the node of this process, which names the channel of its messages. Default: a new node.
     pub fn node(mut self, node: Node) -> Self {
         self.node = Some(node);
         self
     }
 
-    /// Sets how long a caller waits for an answer. Default: 250 ms.
+    /// Sets the time for which a caller waits for an answer. Default: 250 ms.
     pub fn backend_timeout(mut self, timeout: Duration) -> Self {
         self.backend_timeout = timeout;
         self
     }
 
-    /// Allows locks and pools on a server that may evict them. Default `false`.
+    /// Allows locks and pools on a server that may evict them. Default: `false`.
     pub fn allow_evicting_locks(mut self, allow: bool) -> Self {
         self.allow_evicting_locks = allow;
         self
     }
 
-    /// Stores no more entries while more than this part of `maxmemory` is used.
+    /// Sets the part of `maxmemory` above which no more entries are stored. Default: no limit.
     pub fn entries_share(mut self, share: f64) -> Self {
         self.entries_share = Some(share);
         self
     }
 
-    /// Names the connections, as `CLIENT LIST` shows them. Default `PREFIX:NODE`.
+    /// Sets the name of the connections that `CLIENT LIST` shows. Default: `PREFIX:NODE`.
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = Some(name.into());
         self
     }
 
-    /// Sets what TLS trusts and shows.
+    /// Sets the authorities that TLS trusts and the certificates that it presents.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: TlsOptions) -> Self {
         self.tls = tls;
         self
     }
 
-    /// Reads the time from `clock`.
+    /// Sets the local clock. Default: the system's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -94,7 +94,7 @@ impl RedisOptions {
 
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the URL: it may hold a password.
+        // The URL is left out: it may hold a password.
         f.debug_struct("RedisOptions")
             .field("prefix", &self.prefix)
             .field("backend_timeout", &self.backend_timeout)

@@ -1,36 +1,39 @@
-//! What is known of the server's eviction policy.
+//! The last reading of the server's eviction policy.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a reading of the eviction policy is used.
+/// The time for which a reading of the eviction policy is used.
 const BELIEVED: Duration = Duration::from_secs(30);
-/// How long it is used while locks are refused because of it.
+/// The time for which a reading is used while locks are refused because of it.
 const REFUSED: Duration = Duration::from_secs(1);
 
-/// Whether the server may evict locks, and when that was found out.
+/// The eviction policy, which decides whether the server may evict locks.
 #[derive(Default)]
 pub(super) struct Policy {
     known: Mutex<Known>,
-    /// Held by the one caller that looks.
+    /// Held by the only caller that asks the server.
     pub(super) looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy, Default)]
 pub(super) struct Known {
-    /// The connection that was asked, and when.
+    /// The connection that was asked, and the time.
     pub(super) asked: Option<(u64, Instant)>,
+    /// Set if the server may evict locks.
     pub(super) evicts: bool,
-    /// That it cannot be known was logged.
+    /// Set once the log says that the policy cannot be read.
     pub(super) unknown: bool,
 }
 
+/// The need for a new reading.
 pub(super) enum Due {
     No,
-    /// One caller looks, and the others do not wait for it.
+    /// One caller asks the server, and the others do not wait for it.
     Soon,
+    /// Callers wait for a new reading.
     Now,
 }
 

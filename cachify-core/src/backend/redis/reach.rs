@@ -1,4 +1,4 @@
-//! Explains why a server cannot be reached, and names the fix where there is one.
+//! Explains why a server cannot be reached, and names the fix if there is one.
 
 use std::error::Error as StdError;
 use std::io;
@@ -55,7 +55,7 @@ fn reason(error: &RedisError) -> (ErrorKind, String) {
         ),
         io::ErrorKind::InvalidInput => (ErrorKind::Configuration, error.to_string()),
         kind => {
-            // The resolver's errors have no kind of their own, and a text that quotes nothing.
+            // Errors of the resolver have no kind of their own. Their text quotes nothing secret.
             let text = error.to_string();
             let lookup = text.strip_prefix("failed to lookup address information: ");
             unavailable(&lookup.map_or_else(
@@ -68,8 +68,8 @@ fn reason(error: &RedisError) -> (ErrorKind, String) {
 
 pub(super) const LATE: &str = "it did not answer in time";
 
-/// The first error of type `T` among the causes of `error`. Some of them hide in an `Arc`, and
-/// those of an [`io::Error`] are not its source.
+/// Returns the first error of type `T` among the causes of `error`. Some causes are hidden in an
+/// `Arc`, and the inner error of an [`io::Error`] is not its source.
 fn find<T: StdError + 'static>(error: &RedisError) -> Option<&T> {
     type Shared = Arc<dyn StdError + Send + Sync>;
 
@@ -89,15 +89,15 @@ fn find<T: StdError + 'static>(error: &RedisError) -> Option<&T> {
     None
 }
 
-/// Finds out whether the server speaks TLS where the URL says that it does not, or the other way
-/// round. Neither kind of server says so by itself: one closes the connection, the other waits for
-/// the end of a line.
+/// Returns an error if the server speaks TLS although the URL says otherwise, or the other way
+/// round. Neither kind of server reports the mistake: one closes the connection, and the other
+/// waits for the end of a line.
 pub(super) async fn wrong_scheme(
     address: &ConnectionAddr,
     place: &str,
     within: Duration,
 ) -> Option<Error> {
-    /// The start of a handshake, which is answered by a record, be it an alert.
+    /// The start of a handshake. A TLS server answers it with a record, even if only an alert.
     const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03\
         \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
         \x00\x00\x04\xc0\x2f\xc0\x30\x01\x00";
@@ -142,7 +142,7 @@ mod tls {
             Error::InvalidMessage(_) => "it does not speak TLS; use `redis://`".to_owned(),
             Error::AlertReceived(
                 AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
-            ) => "it wants a client certificate; give one with the builder's `tls_identity`"
+            ) => "it requires a client certificate; give one with the builder's `tls_identity`"
                 .to_owned(),
             Error::AlertReceived(alert) => {
                 format!("it refuses the client certificate of `tls_identity` ({alert:?})")
@@ -154,18 +154,20 @@ mod tls {
 
     fn certificate(problem: &CertificateError) -> String {
         match problem {
-            // An authority that was made anew under its old name shows as a bad signature.
+            // A new authority under the name of an old one shows as a bad signature.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "its certificate was issued by an unknown authority; give the authority's with the builder's `tls_authorities` or `SSL_CERT_FILE`".to_owned()
+                "its certificate was issued by an unknown authority; give that authority with the \
+                 builder's `tls_authorities` or `SSL_CERT_FILE`"
+                    .to_owned()
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "its certificate has expired".to_owned()
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet; see the clocks".to_owned()
+                "its certificate is not valid yet; check the clocks".to_owned()
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "its certificate is for another host name than the URL's".to_owned()
+                "its certificate is for a host name other than the URL's".to_owned()
             }
             other => format!("its certificate is not accepted: {other}"),
         }

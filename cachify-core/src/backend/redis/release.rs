@@ -1,4 +1,4 @@
-//! Giving slots back.
+//! Releases of locks and permits.
 
 use redis::Value;
 use tokio::time::timeout;
@@ -19,7 +19,7 @@ fn release_call(kind: SlotKind, spot: Spot<'_>, token: &str) -> Call {
 }
 
 impl Shared {
-    /// Releases what this process asked for.
+    /// Builds the release of a slot that this process asked for.
     pub(super) fn release_of(&self, slot: &Slot, token: &Token) -> Call {
         let call = release_call(slot.kind, self.spot(&slot.key), token.as_str());
         if self.server.resent.contains(token) {
@@ -44,7 +44,7 @@ impl Shared {
             }
         }
         if again && !released {
-            // The first of two may have released it.
+            // The first of two copies of the request may have released the slot.
             return Err(unreachable(
                 &self.server.address.place,
                 "the connection broke",
@@ -53,8 +53,8 @@ impl Shared {
         Ok(released)
     }
 
-    /// Releases the claim of a waiter that is gone, or with deadline 0, its place in the queue. The
-    /// script refuses a hold.
+    /// Releases the claim of a waiter that is gone, or its place in the queue if `deadline` is 0.
+    /// The script does not release a hold that was collected.
     pub(super) fn give_back_claim(
         &self,
         kind: SlotKind,
@@ -66,14 +66,12 @@ impl Shared {
         self.give_back(call.arg("claim").arg(deadline));
     }
 
-    /// Releases an unwanted slot in the background.
+    /// Sends the release of an unwanted slot in the background.
     pub(super) fn give_back(&self, call: Call) {
         let (control, within) = (self.control.clone(), self.server.backend_timeout);
         tokio::spawn(async move {
             if !matches!(timeout(within, control.run(&call)).await, Ok(Ok(_))) {
-                tracing::debug!(
-                    "a slot that is no longer wanted was not released; it ends by itself"
-                );
+                tracing::debug!("the release of an unwanted slot failed; its time to live ends it");
             }
         });
     }

@@ -2,15 +2,16 @@
 
 use std::fmt;
 
-/// The commands that are sent, and those that scripts run.
-pub(super) const COMMANDS: &str = "+info +ping +time +eval +evalsha +publish +subscribe +get +set +setrange +incr +del +exists +pttl +pexpire +pexpireat +hset +hget +hmget +hexists \
-    +hkeys +hdel +zadd +zrem +zscore +zcard +zcount +zrange +zrangebyscore";
+/// The commands that this backend sends, and those that its scripts run.
+pub(super) const COMMANDS: &str = "+info +ping +time +eval +evalsha +publish +subscribe +get +set \
+    +setrange +incr +del +exists +pttl +pexpire +pexpireat +hset +hget +hmget +hexists +hkeys \
+    +hdel +zadd +zrem +zscore +zcard +zcount +zrange +zrangebyscore";
 
-/// The command that gives a user just the rights that names with one prefix need, ready to paste.
-/// `NAME` stands for the user.
+/// The command that gives a user exactly the rights that names with one prefix need, ready to
+/// paste. `NAME` stands for the user.
 pub(super) struct Rights {
     pub(super) prefix: String,
-    /// Another database than 0 is chosen by a command.
+    /// Set if the URL names a database other than 0, which takes a command to select.
     pub(super) select: bool,
 }
 
@@ -26,7 +27,7 @@ impl fmt::Display for Rights {
 }
 
 impl Rights {
-    /// Returns the right that is missing according to the server's text `detail`.
+    /// Returns the right that is missing according to `detail`, the server's text.
     pub(super) fn lacking(&self, detail: &str) -> String {
         let prefix = &self.prefix;
         let command = detail.split("run the '").nth(1);

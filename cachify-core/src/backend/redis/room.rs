@@ -9,33 +9,33 @@ use tokio::time::Instant;
 use super::info::{field, text};
 use super::link::Link;
 
-/// How long a reading of the server's memory is used.
+/// The time for which a reading of the server's memory is used.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// The fraction of the free memory, as 1/n, after which this process checks again.
+/// The part of the free memory, as 1/n, that this process may fill before it checks again.
 const PARTS: u64 = 8;
 
-/// Whether there is room for entries, checked by callers that store.
+/// The room that is left for entries. Callers check it before they store.
 pub(super) struct Room {
-    /// Which part of `maxmemory` may be used before no more entries are stored.
+    /// The part of `maxmemory` above which no more entries are stored; `None` without a limit.
     share: Option<f64>,
     known: Mutex<Known>,
-    /// Held by the one caller that looks.
+    /// Held by the only caller that asks the server.
     looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
     asked: Option<Instant>,
-    /// What was left then; `None`: there is no limit.
+    /// The number of bytes that were left; `None` without a limit.
     left: Option<u64>,
-    /// What this process stored since.
+    /// The number of bytes that this process has stored since.
     stored: u64,
 }
 
 impl Known {
     fn is_due(&self) -> bool {
         let stored = self.left.is_some_and(|left| self.stored > left / PARTS);
-        // Where nothing is left, nothing is stored.
+        // If nothing is left, nothing is stored, and only time makes the next reading due.
         self.asked.is_none_or(|at| at.elapsed() >= BELIEVED) || (stored && self.left != Some(0))
     }
 }
@@ -53,7 +53,8 @@ impl Room {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether an entry of this many bytes may be stored. Asks the server by `link`.
+    /// Returns whether an entry of this many bytes may be stored. If a reading is due, one caller
+    /// asks the server through `link`.
     pub(super) async fn admits(&self, link: &Link, bytes: usize) -> bool {
         let Some(share) = self.share else {
             return true;
@@ -70,7 +71,7 @@ impl Room {
 
     async fn look(&self, link: &Link, share: f64) {
         let Ok(Ok(info)) = link.ask(cmd("INFO").arg("memory")).await else {
-            // The store itself meets a server that is away.
+            // If the server is away, the attempt to store the entry reports it.
             return;
         };
         let left = left(&text(info), share);
@@ -86,7 +87,8 @@ impl Room {
         if is_full && !was_full {
             tracing::warn!(
                 place,
-                "the server's memory is used beyond `entries_share`: values are computed and not stored until it falls"
+                "the server uses more memory than `entries_share` allows; values are computed but \
+                 not stored until it uses less"
             );
         } else if was_full && !is_full {
             tracing::info!(place, "entries are stored again");
@@ -94,8 +96,8 @@ impl Room {
     }
 }
 
-/// Returns how many bytes are left below the share of `maxmemory`, as `INFO memory` says; `None`
-/// without a limit.
+/// Returns the number of bytes that are left below the share of `maxmemory`, according to `INFO
+/// memory`. Returns `None` without a limit.
 fn left(info: &str, share: f64) -> Option<u64> {
     let number = |name| field(info, name)?.parse::<u64>().ok();
     let max = number("maxmemory").filter(|max| *max != 0)?;

@@ -1,5 +1,6 @@
--- holders: token -> deadline. queue: token -> place. places: token -> 'until max' of those who wait, or were handed a hold and did not
--- claim it yet. ended: token -> until when a late request of it is refused. nodes: node -> until when its waiters count as alive.
+-- holders: token -> deadline. queue: token -> place.
+-- places: token -> 'until max', for waiters, and for holders that did not collect their hold yet.
+-- ended: token -> time until which its late request is refused. nodes: node -> time until which its waiters are alive.
 local holders, queue, places, ended, nodes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 -- A script takes a limited number of steps. If more are due, the caller runs it again.
 local more, steps = false, 100
@@ -13,7 +14,7 @@ local function expire()
   end
 end
 
--- Keeps the holders for as long as the last of them.
+-- Keeps the set of holders until the last deadline.
 local function keep()
   local last = redis.call('ZRANGE', holders, -1, -1, 'WITHSCORES')
   if last[2] then
@@ -25,14 +26,16 @@ local function node_of(token)
   return string.match(token, '@(.*)$')
 end
 
--- Whether the process of a waiter listens.
+-- Sends a message to the node of a waiter; returns whether the node is subscribed.
 local function hears(token, channel, deadline, what)
-  local heard = redis.pcall('PUBLISH', channel .. node_of(token), string.format('%.0f %s %s', deadline, token, what))
+  local message = string.format('%.0f %s %s', deadline, token, what)
+  local heard = redis.pcall('PUBLISH', channel .. node_of(token), message)
   return type(heard) == 'number' and heard > 0
 end
 
--- Gives free places to those who wait, in order, to be claimed within a second. A waiter is skipped if it is past its time, or if its
--- process does not listen or has not asked for too long; `asking`, which accepts `room` holders, needs no message. Whether `asking` got one.
+-- Gives free places to the waiters, in order, to be collected within a second. Skips a waiter if its time is over, or if
+-- its node is not subscribed or has not asked for too long. `asking`, which accepts `room` holders, needs no message.
+-- Returns whether `asking` got a place.
 local function hand_over(channel, what, asking, room)
   local given = false
   for _ = 1, steps do
@@ -46,10 +49,12 @@ local function hand_over(channel, what, asking, room)
     end
     local till, max = string.match(redis.call('HGET', places, head) or '', '^(%d+) (%d+)$')
     local asks = head == asking
-    local waits = till and (asks or (tonumber(till) >= now and tonumber(redis.call('HGET', nodes, node_of(head)) or 0) >= now))
+    local waits = till and (asks or (tonumber(till) >= now
+      and tonumber(redis.call('HGET', nodes, node_of(head)) or 0) >= now))
     local held = redis.call('ZCARD', holders)
     if waits and held >= tonumber(max) then
-      -- Where `asking` would have room, who is in its way must be alive: a word of no hold makes its process say if it is not.
+      -- `asking` would have room, so the waiter in its way must be alive. A message with deadline 0 makes the waiter's
+      -- node remove it if it is gone.
       if asks or not room or held >= room or hears(head, channel, 0, what) then
         return given
       end

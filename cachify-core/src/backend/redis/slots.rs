@@ -1,4 +1,4 @@
-//! Locks and pools.
+//! Locks and pools in Redis.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::{error, fitness, subscription};
 use crate::backend::{Acquire, Acquired, Inspection, Slot, SlotKind};
 use crate::{Error, ErrorKind};
 
-/// A waiter says again and again that it waits, so that no queue must remember it for longer.
+/// The longest time for which a queue remembers a waiter. A waiter asks again before that.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
-/// How often one waiter of each node asks again.
+/// The time after which the first waiter of each node asks again.
 const RECHECK: Duration = Duration::from_secs(1);
 
 impl Shared {
@@ -26,13 +26,14 @@ impl Shared {
         if slot.max == 0 {
             return Err(Error::new(
                 ErrorKind::Configuration,
-                "a pool needs room for one holder at least",
+                "a pool needs room for at least one holder",
             ));
         }
         let start = self.server.time.local();
         fitness::admit_slots(self).await?;
         if acquire.wait.is_some() && !self.subscriber.stands(slot.key.prefix()) {
-            // Who does not listen is passed over. Without a subscription, looking again must do.
+            // The queue skips waiters whose node is not subscribed. Without a subscription, the
+            // caller must ask again and again.
             let within = acquire.wait.unwrap_or_default().min(acquire.within / 2);
             let _ = timeout(within, subscription::stand(self, slot.key.prefix())).await;
         }
@@ -71,7 +72,8 @@ impl Shared {
             },
             HELD => {
                 if outcome.again {
-                    // The first request may still arrive, and no caller would know.
+                    // The first copy of the request may still arrive, and would take the slot for
+                    // no caller.
                     self.give_back(self.release_of(slot, acquire.token));
                 }
                 Acquired::Held { retry_in: time }
@@ -84,8 +86,8 @@ impl Shared {
         })
     }
 
-    /// Takes the slot from its holders by their names, so that a copy of the request that arrives
-    /// late does not free a later holder.
+    /// Takes the slot from its holders by their tokens, so that a copy of the request that arrives
+    /// late does not end a later hold.
     pub(super) async fn evict(&self, slot: &Slot) -> Result<bool, Error> {
         let spot = self.spot(&slot.key);
         let names = spot.slot(slot.kind);

@@ -1,4 +1,4 @@
--- Tells the nodes that wait for the lease that it ended. They look again by themselves if that fails.
+-- Tells the nodes that wait for the lease that it ended. If that fails, they check again by themselves.
 local function tell(lease, channel, message)
   for _, field in ipairs(lease) do
     if string.sub(field, 1, 2) == 'w:' then
@@ -7,7 +7,7 @@ local function tell(lease, channel, message)
   end
 end
 
--- The fields of the lease; none if some other program keeps something under its name.
+-- Returns the fields of the lease; none if another program uses its name.
 local function fields(key)
   local found = redis.pcall('HKEYS', key)
   return found.err and {} or found

@@ -1,4 +1,4 @@
-//! The server's clock, as seen from here.
+//! The server's clock, as estimated by this process.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,26 +7,26 @@ use std::time::Duration;
 use crate::backend::Signals;
 use crate::clock::{Clock, Moment};
 
-/// After so long a better look at the server's clock is forgotten for a newer one.
+/// The age at which a better sample of the server's clock gives way to a newer one.
 const STALE: Duration = Duration::from_secs(30);
 /// The largest drift between two clocks, as 1/n, while one of them is being corrected.
 const DRIFT: u32 = 1000;
-/// A smaller step of the server's clock is covered by the margin of a guard's deadline, which is 12
-/// ms or more.
+/// The smallest step of the server's clock that is reported. The margin of a guard's deadline, at
+/// least 12 ms, covers smaller steps.
 const SMALLEST_STEP: Duration = Duration::from_millis(5);
 
-/// The local clock and how far the server's is ahead of it.
+/// The local clock, and the offset of the server's clock from it.
 #[derive(Debug)]
 pub(super) struct ServerTime {
     clock: Clock,
-    /// In microseconds.
+    /// The server's time minus the local time, in microseconds.
     offset: AtomicI64,
     best: Mutex<Option<Sample>>,
-    /// Disturbed when the server's clock was set.
+    /// The signals to disturb when the server's clock was set.
     signals: Signals,
 }
 
-/// How the present offset was found: the shorter the round trip, the better.
+/// The sample that the present offset is based on. The shorter the round trip, the better.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     round_trip: Duration,
@@ -43,7 +43,7 @@ impl ServerTime {
         }
     }
 
-    /// Returns the local time, for what [`sample`](Self::sample) needs.
+    /// Returns the local time, to pass to [`sample`](Self::sample) later.
     pub(super) fn local(&self) -> Moment {
         self.clock.now()
     }
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(time.now().as_micros(), SERVER + 10_000);
         sampled(&time, &clock, Duration::from_millis(2), SERVER + 14_000);
         assert_eq!(time.now().as_micros(), SERVER + 15_000);
-        // Longer, and nothing that it could not explain.
+        // This round trip is longer, and long enough to explain the difference.
         sampled(&time, &clock, Duration::from_millis(8), SERVER + 16_500);
         assert_eq!(time.now().as_micros(), SERVER + 23_000);
         assert_eq!(time.signals.disturbances(), 0);

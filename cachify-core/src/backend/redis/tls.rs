@@ -10,11 +10,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::client::plain;
 use crate::{Error, ErrorKind};
 
-/// The environment variable that names the file of trusted authorities, as in other programs.
+/// The environment variable that names a file of trusted authorities. Other programs use it too.
 const FILE: &str = "SSL_CERT_FILE";
 
-/// Certificates or a private key in PEM, in memory or in a file that is read when the handle is
-/// made.
+/// Certificates or a private key in PEM, as bytes or as a file that is read when the handle is
+/// created.
 ///
 /// # Examples
 ///
@@ -37,12 +37,12 @@ enum PemSource {
 }
 
 impl Pem {
-    /// Reads from the file at `path`.
+    /// Names a PEM file, which is read when the handle is created.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(PemSource::File(path.into()))
     }
 
-    /// Takes the text itself.
+    /// Takes the contents of a PEM file.
     pub fn bytes(pem: impl Into<Vec<u8>>) -> Self {
         Self(PemSource::Bytes(pem.into()))
     }
@@ -94,7 +94,7 @@ impl fmt::Display for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             PemSource::File(path) => path.display().fmt(f),
-            PemSource::Bytes(_) => f.write_str("what was given"),
+            PemSource::Bytes(_) => f.write_str("the given text"),
         }
     }
 }
@@ -109,7 +109,7 @@ pub struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Makes a client that connects as the URL says, with the given authorities and certificates.
+    /// Creates a client that connects as the URL says, with these authorities and certificates.
     pub(super) fn client(&self, info: ConnectionInfo) -> Result<Client, Error> {
         if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
             if self.authorities.is_some() || self.identity.is_some() {
@@ -120,8 +120,8 @@ impl TlsOptions {
             return plain(info);
         }
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Without one, the first connection would panic. If another one is installed first,
-            // that one is used.
+            // Without a provider, the first connection would panic. A provider that the program
+            // installs in the meantime is kept.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let of_environment = || Some(Pem::file(std::env::var_os(FILE).filter(|f| !f.is_empty())?));
@@ -139,7 +139,7 @@ impl TlsOptions {
             },
         };
         Client::build_with_tls(info, certificates)
-            .map_err(|_| wrong("the certificates that were given are not of a kind that TLS takes"))
+            .map_err(|_| wrong("the given certificates or the key cannot be used for TLS"))
     }
 }
 
