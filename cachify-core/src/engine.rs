@@ -1,4 +1,5 @@
-//! What reads and slots share: the backend, protection from its failures, and background work.
+//! The engine that reads and slots share: the backend, protection from its failures, and background
+//! work.
 
 use std::fmt;
 use std::future::Future;
@@ -27,7 +28,7 @@ use debts::Debts;
 use renewal::Renewal;
 use resets::Resets;
 
-/// How many keys may wait for their resets to be acknowledged.
+/// The largest number of keys whose resets may wait for an acknowledgement.
 const RESETS: usize = 10_000;
 
 /// The settings that a handle was built with.
@@ -37,12 +38,12 @@ pub(crate) struct Settings {
     pub(crate) default_ttl: Ttl,
     pub(crate) lock_ttl: Duration,
     pub(crate) backend_timeout: Duration,
-    /// How long a caller waits for the computation of another one before it may compute too.
+    /// The time that a caller waits for another caller's computation before it may compute too.
     pub(crate) compute_wait: Duration,
     pub(crate) encoding: Encoding,
 }
 
-/// The state of a handle that everything else needs.
+/// The state that all parts of a handle share.
 pub(crate) struct Engine {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) settings: Settings,
@@ -81,8 +82,7 @@ impl Engine {
         })
     }
 
-    /// Runs an operation on `key` that may be refused at once while the key's server is known to be
-    /// away.
+    /// Runs an operation on `key`, or fails at once if the circuit breaker of its server is open.
     pub(crate) async fn attempt<T>(
         &self,
         key: &Key,
@@ -92,7 +92,7 @@ impl Engine {
         self.insist(key, operation).await
     }
 
-    /// Like [`attempt`](Self::attempt), within what is left of `budget`.
+    /// Like [`attempt`](Self::attempt), but limited to the time that is left of `budget`.
     pub(crate) async fn spend<T>(
         &self,
         key: &Key,
@@ -108,15 +108,15 @@ impl Engine {
         result
     }
 
-    /// Returns whether an operation on `key` may be tried. If not, makes sure that a probe runs: the
-    /// last one may have ended with its runtime.
+    /// Checks that an operation on `key` may be tried. If not, makes sure that a probe runs: the
+    /// last probe may have ended with its runtime.
     pub(crate) fn admit(&self, key: &Key) -> Result<(), Error> {
         let breaker = self.breakers.of(self.backend.shard(key));
         breaker.admit().inspect_err(|_| self.kick())
     }
 
-    /// Runs an operation on `key` that is tried even while the key's server is thought to be away:
-    /// to release, to renew, to replay.
+    /// Runs an operation on `key` even if the circuit breaker of its server is open, as releases,
+    /// renewals and replays of resets do.
     pub(crate) async fn insist<T>(
         &self,
         key: &Key,
@@ -127,8 +127,8 @@ impl Engine {
         result
     }
 
-    /// Takes note of how an operation ended. Background work may be due although it succeeded: its
-    /// task may have ended with a runtime.
+    /// Records the result of an operation, and starts background work that is due. Even after a
+    /// success, the task of such work may have ended with its runtime.
     fn settle<T>(&self, key: &Key, result: &Result<T, Error>) {
         let breaker = self.breakers.of(self.backend.shard(key));
         breaker.record(result.as_ref().err());
@@ -141,8 +141,8 @@ impl Engine {
         }
     }
 
-    /// Starts the background work that is due: renewals, releases that are owed, a probe for an
-    /// open breaker, a replay of resets.
+    /// Starts the background work that is due: renewals, releases, probes for open breakers, and
+    /// the replay of resets.
     pub(crate) fn kick(&self) {
         if self.renewal.is_orphaned() {
             self.renewal.ensure();
@@ -152,8 +152,8 @@ impl Engine {
         self.resets.replay();
     }
 
-    /// Waits until nothing is left to do in the background under `prefix`. Without one, waits for
-    /// everything, and lets no operation through afterwards.
+    /// Waits until no background work is left for keys with `prefix`. Without a prefix, waits for
+    /// all work, and refuses every operation afterwards.
     pub(crate) async fn close(
         &self,
         prefix: Option<&Prefix>,
@@ -181,13 +181,14 @@ impl Engine {
             Error::new(
                 ErrorKind::Timeout,
                 format!(
-                    "closed with work left: {releases} releases, {resets} resets; the backend may be away"
+                    "closed with work left: {releases} releases, {resets} resets; the backend may \
+                     be away"
                 ),
             )
         })
     }
 
-    /// Returns how many releases and resets [`close`](Self::close) waits for.
+    /// Returns the numbers of releases and resets that [`close`](Self::close) waits for.
     fn left(&self, prefix: Option<&Prefix>) -> (usize, usize) {
         let Self { debts, resets, .. } = self;
         match prefix {

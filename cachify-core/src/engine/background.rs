@@ -13,7 +13,7 @@ use tokio::sync::futures::Notified;
 
 use crate::backend::Backend;
 
-/// What a background task works with.
+/// The backend and the limits that background tasks work with.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) backend: Arc<dyn Backend>,
@@ -22,14 +22,14 @@ pub(crate) struct Context {
     pub(crate) background: Arc<Background>,
 }
 
-/// Starts tasks, and counts those that closing waits for.
+/// Starts background tasks, and counts those that closing waits for.
 #[derive(Debug)]
 pub(crate) struct Background {
-    /// The runtime that the handle was made in.
+    /// The runtime that the handle was created in.
     runtime: Option<Handle>,
-    /// The tasks that closing waits for.
+    /// The number of tasks that closing waits for.
     live: AtomicUsize,
-    /// Something that closing waits for was done.
+    /// Notified when work was done that closing waits for.
     progress: Notify,
     shut_down: AtomicBool,
 }
@@ -44,8 +44,8 @@ impl Background {
         }
     }
 
-    /// Runs `future` in the background, on the present runtime or else on the one that the handle
-    /// was made in. `false`: there is none.
+    /// Runs `future` in the background, on the current runtime or else on the one that the handle
+    /// was created in. Returns `false` if there is no runtime.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
         match Handle::try_current().ok().or_else(|| self.runtime.clone()) {
             Some(runtime) => {
@@ -56,9 +56,10 @@ impl Background {
         }
     }
 
-    /// Like [`spawn`](Self::spawn), for work that closing waits for. Polls it once right here: the
-    /// memory backend is then done, and a connection has sent the request, before the caller
-    /// continues. So the caller's next request finds the lock free.
+    /// Like [`spawn`](Self::spawn), for work that closing waits for.
+    ///
+    /// Polls the future once before it returns. By then the memory backend is done, and a
+    /// connection has sent the request, so the caller's next request finds the lock free.
     pub(crate) fn spawn_tracked(
         self: &Arc<Self>,
         future: impl Future<Output = ()> + Send + 'static,
@@ -70,11 +71,11 @@ impl Background {
             drop(done);
         });
         let mut nobody = TaskContext::from_waker(Waker::noop());
-        // Where there is no runtime at all, memory still does it, and a connection leaves it to the
-        // next call.
+        // Without any runtime, the memory backend still completes here, and a connection leaves the
+        // work to the next call.
         if Handle::try_current().is_ok() || self.runtime.is_none() {
-            // This may be the drop of a guard: it must not panic, which a timer of a runtime that
-            // was shut down does.
+            // A guard may be calling this in its drop, which must not panic. A timer panics if its
+            // runtime was shut down.
             let begin = AssertUnwindSafe(|| task.as_mut().poll(&mut nobody));
             match catch_unwind(begin) {
                 Ok(Poll::Pending) => {}
@@ -90,12 +91,12 @@ impl Background {
         self.live.load(Ordering::Acquire)
     }
 
-    /// Waits until something was done. Counts from the call, not from the first poll.
+    /// Waits for the next [`advance`](Self::advance) after this call, even if it is polled later.
     pub(crate) fn progress(&self) -> Notified<'_> {
         self.progress.notified()
     }
 
-    /// Reports that something was done.
+    /// Reports that some work was done.
     pub(crate) fn advance(&self) {
         self.progress.notify_waiters();
     }
@@ -104,13 +105,13 @@ impl Background {
         self.shut_down.load(Ordering::Acquire)
     }
 
-    /// Lets no operation through any more, and ends probes and replays.
+    /// Refuses all further operations, and ends probes and replays.
     pub(crate) fn shut_down(&self) {
         self.shut_down.store(true, Ordering::Release);
     }
 }
 
-/// Counts a background task down, however it ends.
+/// Ends the count of a background task when dropped, however the task ends.
 struct Tracked(Arc<Background>);
 
 impl Drop for Tracked {
@@ -120,7 +121,7 @@ impl Drop for Tracked {
     }
 }
 
-/// How long the background waits before it tries a backend again that is away.
+/// The growing pause before a background task tries an absent backend again.
 pub(crate) struct Backoff(Duration);
 
 impl Backoff {
@@ -137,15 +138,15 @@ impl Backoff {
     }
 }
 
-/// The exclusive right to one piece of background work; ends when dropped, with the task or with
-/// its runtime.
+/// The exclusive right to one kind of background work. It ends when it is dropped, with the task or
+/// with its runtime.
 pub(crate) struct Claim<T> {
     owner: Weak<T>,
     flag: fn(&T) -> &AtomicBool,
 }
 
 impl<T> Claim<T> {
-    /// Takes the right of `owner` that `flag` guards; `None`: another task has it.
+    /// Takes the right of `owner` that `flag` guards. Returns `None` if another task has it.
     pub(crate) fn take(owner: &Arc<T>, flag: fn(&T) -> &AtomicBool) -> Option<Self> {
         let taken = flag(owner);
         let is_free = !taken.load(Ordering::Acquire) && !taken.swap(true, Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! The circuit breaker: calls lose no time to a backend that is known to fail.
+//! The circuit breaker, which saves calls from waiting for a backend that is known to fail.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,15 +8,15 @@ use super::budget::limit;
 use crate::backend::Shard;
 use crate::{Error, ErrorKind, observe};
 
-/// The number of failures in a row that open the circuit breaker until a probe succeeds.
+/// The number of consecutive failures that open the circuit breaker. A successful probe closes it.
 const BREAK_AFTER: u32 = 3;
 
 /// The circuit breakers of a backend's servers.
 #[derive(Debug)]
 pub(crate) struct Breakers {
-    /// The only one of most backends.
+    /// The breaker of server 0. Most backends have no other.
     first: Arc<Breaker>,
-    /// By the number of the server, less one.
+    /// The breakers of the other servers. Server `n` is at index `n - 1`.
     others: RwLock<Vec<Arc<Breaker>>>,
 }
 
@@ -51,7 +51,7 @@ impl Breakers {
         Arc::clone(&others[index])
     }
 
-    /// Starts a probe for each breaker that is open and has none.
+    /// Starts a probe for each open breaker that has none.
     pub(crate) fn probe(&self) {
         self.first.probe();
         let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
@@ -59,14 +59,14 @@ impl Breakers {
     }
 }
 
-/// Leaves a failing server alone, so that calls lose no time to it.
+/// The circuit breaker of one server. While it is open, calls to the server fail at once.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     context: Context,
     shard: Shard,
     failures: AtomicU32,
     open: AtomicBool,
-    /// Whether a probe runs.
+    /// Set while a probe runs.
     probing: AtomicBool,
 }
 
@@ -81,9 +81,9 @@ impl Breaker {
         })
     }
 
-    /// Returns whether an operation may be tried.
+    /// Checks that an operation may be tried.
     pub(crate) fn admit(&self) -> Result<(), Error> {
-        // By itself: a probe that ends may open what was closed meanwhile.
+        // Shutdown has a flag of its own, because a probe that ends late clears `open`.
         if self.context.background.is_shut_down() {
             return Err(Error::new(
                 ErrorKind::Unavailable,
@@ -93,13 +93,14 @@ impl Breaker {
         if self.is_open() {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                "the backend failed repeatedly and is left alone until it answers a probe",
+                "the circuit breaker is open: the backend failed repeatedly, and no probe has \
+                 succeeded yet",
             ));
         }
         Ok(())
     }
 
-    /// Takes note of how an operation ended.
+    /// Records the result of an operation.
     pub(crate) fn record(&self, error: Option<&Error>) {
         if error.is_some_and(Error::is_down) {
             if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= BREAK_AFTER
@@ -117,7 +118,7 @@ impl Breaker {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Starts a probe if the breaker is open and none runs.
+    /// Starts a probe if the breaker is open and no probe runs.
     pub(crate) fn probe(self: &Arc<Self>) {
         if self.is_open()
             && !self.context.background.is_shut_down()
@@ -127,7 +128,7 @@ impl Breaker {
         }
     }
 
-    /// Calls go through again.
+    /// Closes the breaker, so that calls go through again.
     fn recover(&self) {
         self.failures.store(0, Ordering::Release);
         self.open.store(false, Ordering::Release);
@@ -135,7 +136,7 @@ impl Breaker {
     }
 }
 
-/// Asks an absent backend again and again whether it is back.
+/// Probes a server until it answers, and then closes its breaker.
 async fn probe(claim: Claim<Breaker>) {
     let mut backoff = Backoff::new();
     let mut warned = None;
@@ -151,10 +152,13 @@ async fn probe(claim: Claim<Breaker>) {
         let Err(error) = limit(context.timeout, context.backend.probe(breaker.shard)).await else {
             return breaker.recover();
         };
-        // Waiting does not help: say so, once for each reason.
+        // Waiting does not repair a configuration, so warn once for each reason.
         let reason = (error.kind() == ErrorKind::Configuration).then(|| error.to_string());
         if reason.is_some() && reason != warned {
-            tracing::warn!(%error, "the backend is not used until it is set up right");
+            tracing::warn!(
+                %error,
+                "the backend is misconfigured; it is not used until that is fixed"
+            );
             warned = reason;
         } else {
             tracing::debug!(%error, "the backend is still away");

@@ -1,4 +1,4 @@
-//! The time that the backend may take: of one operation, and of one call with all its operations.
+//! Limits on the time that one operation, or one call with several operations, may take.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{Error, ErrorKind, runtime};
 
-/// The time that one call may lose to the backend, whatever number of operations it makes.
+/// The time that one call may spend on the backend, however many operations it makes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     left: Duration,
@@ -18,34 +18,34 @@ impl Budget {
         Self { left: total }
     }
 
-    /// Returns what is left.
+    /// Returns the time that is left.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](ErrorKind::Timeout) if nothing is.
+    /// [`Timeout`](ErrorKind::Timeout) if no time is left.
     pub(crate) fn left(&self) -> Result<Duration, Error> {
         if self.left.is_zero() {
             return Err(Error::new(
                 ErrorKind::Timeout,
-                "the call's time for the backend is used up",
+                "the call has no time left for the backend; raise the handle's `backend_timeout`",
             ));
         }
         Ok(self.left)
     }
 
-    /// Takes the time that an operation took off the budget.
+    /// Subtracts the time that an operation took.
     pub(crate) fn take(&mut self, time: Duration) {
         self.left = self.left.saturating_sub(time);
     }
 }
 
-/// Runs `operation`, for `within` at most.
+/// Runs `operation` for at most `within`.
 pub(crate) async fn limit<T>(
     within: Duration,
     operation: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let mut operation = pin!(operation);
-    // What is done at once, as all is in memory, needs neither a timer nor a runtime.
+    // An operation that completes at once, as in memory, needs neither a timer nor a runtime.
     let first = poll_fn(|cx| Poll::Ready(operation.as_mut().poll(cx))).await;
     if let Poll::Ready(result) = first {
         return result;
@@ -60,6 +60,7 @@ pub(crate) async fn limit<T>(
     }
     Err(Error::new(
         ErrorKind::Timeout,
-        "the backend did not answer in time; see whether it is overloaded or hung, or raise the handle's `backend_timeout`",
+        "the backend did not answer in time; see whether it is overloaded or hung, or raise the \
+         handle's `backend_timeout`",
     ))
 }

@@ -1,6 +1,7 @@
-//! Releases and lease give-backs that the backend has not acknowledged yet. The task that sends one
-//! ends with its runtime, and a program may have several runtimes. The debt itself stays in the
-//! handle, and the next call pays it on its own runtime.
+//! Debts: releases of slots and leases that the backend has not acknowledged yet.
+//!
+//! The task that sends a release ends with its runtime, and a program may have several runtimes.
+//! The debt itself stays in the handle, and the next call pays it on its own runtime.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,17 +18,17 @@ use crate::backend::{Acquire, Acquired, Slot, SlotKind, Token};
 use crate::clock::{Clock, Moment};
 use crate::{Error, Key};
 
-/// The most debts without a task that are kept. The time to live ends the others.
+/// The largest number of debts without a task that are kept. The time to live ends the others.
 const CAPACITY: usize = 10_000;
-/// The most debts that are paid at a time.
+/// The largest number of debts that are paid at a time.
 const AT_ONCE: usize = 100;
 
-/// Something that the backend must be told is over.
+/// A release that the backend must acknowledge.
 #[derive(Clone)]
 pub(crate) struct Debt {
     what: What,
     token: Token,
-    /// When the backend ends it by itself.
+    /// The time at which the backend ends the hold or lease by itself.
     until: Moment,
 }
 
@@ -38,7 +39,7 @@ enum What {
 }
 
 impl Debt {
-    /// A hold or a place in the queue.
+    /// Creates the debt of a hold or of a place in a queue.
     pub(crate) fn of_slot(slot: &Slot, token: &Token, until: Moment) -> Self {
         Self {
             what: What::Slot(slot.clone()),
@@ -47,7 +48,7 @@ impl Debt {
         }
     }
 
-    /// The right to fill an entry.
+    /// Creates the debt of a lease.
     pub(crate) fn of_lease(key: &Key, token: &Token, until: Moment) -> Self {
         Self {
             what: What::Lease(key.clone()),
@@ -72,27 +73,27 @@ impl Debt {
     }
 }
 
-/// The kind of slot (`None`: a lease), the key's text, and the token.
+/// The kind of the slot (`None` for a lease), the key's text, and the token.
 type Name = (Option<SlotKind>, SmolStr, Token);
 
-/// What a handle owes.
+/// The debts of a handle.
 pub(crate) struct Debts {
     context: Context,
     clock: Clock,
     table: Mutex<Table>,
-    /// The sizes of the table's maps: a call costs one load each while nothing is owed.
+    /// The sizes of the table's maps, so that a call without debts costs only two loads.
     all: AtomicUsize,
     left: AtomicUsize,
     collecting: AtomicBool,
-    /// One was paid, or its task ended.
+    /// Notified when a debt was paid, or when its task ended.
     changed: Notify,
 }
 
 #[derive(Default)]
 struct Table {
-    /// With its place in `left`; `None` while it is being sent.
+    /// Each debt with its place in `left`; `None` while it is being sent.
     debts: BTreeMap<Name, (Debt, Option<u64>)>,
-    /// Those without a task, in the order in which they lost it.
+    /// The debts without a task, in the order in which they lost it.
     left: BTreeMap<u64, Name>,
     last: u64,
 }
@@ -124,13 +125,13 @@ impl Debts {
         self.all.load(Ordering::Acquire)
     }
 
-    /// Returns whether some have no task that sends them.
+    /// Returns whether there are debts that no task sends.
     #[inline]
     pub(crate) fn are_left(&self) -> bool {
         self.left.load(Ordering::Acquire) != 0
     }
 
-    /// Starts to pay all debts that have no task, unless that is under way or there are none.
+    /// Starts a task that pays the debts without a task, unless it runs or there are none.
     pub(crate) fn collect(self: &Arc<Self>) {
         if self.are_left()
             && let Some(claim) = Claim::take(self, |debts| &debts.collecting)
@@ -154,8 +155,8 @@ impl Debts {
         });
     }
 
-    /// [`Backend::acquire`](crate::backend::Backend::acquire), which does not fail for what this
-    /// handle itself has yet to release.
+    /// Calls [`Backend::acquire`](crate::backend::Backend::acquire), but first sends the releases
+    /// that this handle owes for the slot. Otherwise the handle could block itself.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         slot: &Slot,
@@ -172,12 +173,12 @@ impl Debts {
         if owed.is_empty() || !matches!(acquired, Acquired::Held { .. }) {
             return Ok(acquired);
         }
-        // A release that had to connect anew may have come after the request.
+        // A release that had to reconnect may have arrived after the request.
         self.settled(&owed).await;
         backend.acquire(slot, acquire).await
     }
 
-    /// Returns the debts for a slot, some at least.
+    /// Returns debts of a slot, up to a limit.
     fn of(&self, slot: &Slot) -> Vec<Name> {
         if self.is_empty() {
             return Vec::new();
@@ -190,7 +191,7 @@ impl Debts {
         of_slot.take(AT_ONCE).cloned().collect()
     }
 
-    /// Waits until none of these is being sent.
+    /// Waits until none of these debts is being sent.
     async fn settled(&self, names: &[Name]) {
         loop {
             let changed = self.changed.notified();
@@ -219,7 +220,7 @@ impl Debts {
 }
 
 impl Table {
-    /// Adds a debt that is about to be sent. `false`: it is there already.
+    /// Adds a debt that is about to be sent. Returns `false` if it is there already.
     fn add(&mut self, debt: &Debt) -> bool {
         let name = debt.name();
         let is_new = !self.debts.contains_key(&name);
@@ -229,7 +230,7 @@ impl Table {
         is_new
     }
 
-    /// Nothing sends this debt any more. `false`: there is no room to keep it.
+    /// Records that no task sends this debt any more. Returns `false` if there is no room for it.
     fn leave(&mut self, debt: &Debt) -> bool {
         let name = debt.name();
         if self.left.len() >= CAPACITY {
@@ -244,14 +245,14 @@ impl Table {
         true
     }
 
-    /// Takes one that nothing sends, to send it.
+    /// Takes a debt that no task sends, so that the caller can send it.
     fn take(&mut self, name: &Name) -> Option<Debt> {
         let (debt, place) = self.debts.get_mut(name)?;
         self.left.remove(&place.take()?);
         Some(debt.clone())
     }
 
-    /// Takes the one that nothing sends for the longest time.
+    /// Takes the debt that has been without a task for the longest time.
     fn take_first(&mut self) -> Option<Debt> {
         let (_, name) = self.left.first_key_value()?;
         let name = name.clone();
@@ -268,8 +269,8 @@ impl fmt::Debug for Debts {
     }
 }
 
-/// A debt that is being sent. Dropped unpaid, as by the end of a runtime, it is left to the next
-/// call.
+/// A debt that is being sent. If it is dropped unpaid, as at the end of a runtime, the next call
+/// sends it again.
 struct Sending {
     debts: Arc<Debts>,
     debt: Debt,
@@ -285,11 +286,11 @@ impl Sending {
         }
     }
 
-    /// Sends it. `false`: it was not acknowledged, and is left to be sent again.
+    /// Sends the release once. Returns `false` if it was not acknowledged and must be sent again.
     async fn pay(mut self) -> bool {
         let Self { debts, debt, .. } = &self;
         let (backend, within) = (&debts.context.backend, debts.context.timeout);
-        // Bypasses the circuit breaker, and repetitions must not open it either.
+        // A release bypasses the circuit breaker, and its repetitions must not open it.
         let result = match &debt.what {
             What::Slot(slot) => limit(within, backend.release(slot, &debt.token)).await,
             What::Lease(key) => limit(within, backend.release_lease(key, &debt.token)).await,
@@ -298,17 +299,25 @@ impl Sending {
         match result {
             Ok(_) => {
                 if let What::Lease(key) = &debt.what {
-                    // The subscription that brings word of it may have ended with the same runtime.
+                    // The subscription that would wake the waiters may have ended with the runtime.
                     backend.signals().wake(key.as_str());
                 }
                 self.paid = true;
             }
             Err(error) if debts.clock.now() >= debt.until => {
-                tracing::warn!(%error, template, "a release was not acknowledged; the time to live ended it");
+                tracing::warn!(
+                    %error,
+                    template,
+                    "a release was not acknowledged; the time to live ended the lock or lease"
+                );
                 self.paid = true;
             }
             Err(error) => {
-                tracing::debug!(%error, template, "a release was not acknowledged, and is sent again");
+                tracing::debug!(
+                    %error,
+                    template,
+                    "a release was not acknowledged; it will be sent again"
+                );
             }
         }
         let (debts, paid) = (Arc::clone(&self.debts), self.paid);
@@ -334,15 +343,15 @@ impl Drop for Sending {
             let template = debt.key().template();
             tracing::warn!(
                 template,
-                "too many releases are owed; the time to live ends this one"
+                "too many releases wait to be sent; the time to live ends this lock or lease"
             );
         }
         debts.changed.notify_waiters();
     }
 }
 
-/// Pays all debts that have no task. It keeps the connection until then, as each of their tasks
-/// would have.
+/// Pays all debts that have no task. Until then it keeps the backend alive, as a task for each debt
+/// would.
 async fn collect(claim: Claim<Debts>) {
     let Some(debts) = claim.owner() else {
         return;
@@ -357,7 +366,7 @@ async fn collect(claim: Claim<Debts>) {
         if left.is_empty() {
             drop(claim);
             debts.context.background.advance();
-            // For what was left between the last look and the end of the claim.
+            // A debt may have lost its task between the last check and the end of the claim.
             return debts.collect();
         }
         let sending = left.into_iter().map(|debt| Sending::new(&debts, debt));

@@ -1,4 +1,4 @@
-//! One task per handle that keeps leases, locks and permits alive.
+//! Renewal: one task for each handle keeps its leases, locks and permits alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,13 +17,13 @@ use super::background::Context;
 use super::budget::limit;
 use crate::backend::{Backend, BoxFuture};
 
-/// Something that lives as long as it is renewed.
+/// An item that expires unless it is renewed.
 pub(crate) trait Renewable: Send + Sync {
-    /// Renews it; answers when to do so next, or `None` if it is over.
+    /// Renews the item. Returns the time until the next renewal, or `None` if there is none.
     fn renew(&self) -> BoxFuture<'_, Option<Duration>>;
 }
 
-/// Renews what is registered, for as long as the handle lives. The task starts with the first
+/// Renews registered items for as long as the handle lives. The task starts with the first
 /// registration and ends with the handle.
 pub(crate) struct Renewal {
     context: Context,
@@ -32,42 +32,43 @@ pub(crate) struct Renewal {
 
 struct Shared {
     table: Mutex<Table>,
-    /// Something is due before the task would look again.
+    /// Notified if an item is due before `alarm`, or if the handle is dropped.
     changed: Notify,
     watch: Arc<Watch>,
-    /// The task ended with its runtime although there is something to renew.
+    /// Set if the task ended with its runtime although items are left.
     orphaned: AtomicBool,
 }
 
 #[derive(Default)]
 struct Table {
-    /// With the time at which each is due, unless it is being renewed at the moment.
+    /// Each item with the time at which it is due; `None` while it is being renewed.
     items: BTreeMap<u64, (Weak<dyn Renewable>, Option<Instant>)>,
+    /// The items by the time at which they are due, without those that are being renewed.
     due: BTreeSet<(Instant, u64)>,
-    /// Those that a disturbance made due before their time.
+    /// The items to renew at once. A disturbance moves all items of `due` here.
     overdue: BTreeSet<(Instant, u64)>,
-    /// How many disturbances were taken note of.
+    /// The number of disturbances that the task has seen.
     disturbances: u64,
-    /// What is being renewed at the moment.
+    /// The items that are being renewed.
     renewing: BTreeSet<u64>,
-    /// When the task looks again by itself.
+    /// The time at which the task next wakes by itself.
     alarm: Option<Instant>,
     last: u64,
     running: bool,
     closed: bool,
 }
 
-/// Ends the renewal when it is dropped.
+/// A registration. Dropping it ends the renewal of its item.
 pub(crate) struct Ticket {
     shared: Arc<Shared>,
     id: u64,
 }
 
-/// The most that are renewed at a time. More would wait for one another in the connection until
-/// their time limit.
+/// The largest number of items that are renewed at a time. More requests would wait for each other
+/// in the connection until they time out.
 const AT_ONCE: usize = 100;
 
-/// Watches the backend while anything else is renewed.
+/// An item that watches the backend's clock while other items are renewed.
 struct Watch {
     backend: Weak<dyn Backend>,
     timeout: Duration,
@@ -83,7 +84,7 @@ impl Renewable for Watch {
     fn renew(&self) -> BoxFuture<'_, Option<Duration>> {
         Box::pin(async move {
             let backend = self.backend.upgrade()?;
-            // An error needs no note: the renewals themselves meet it.
+            // An error is ignored here, because the renewals fail with it as well.
             let _ = limit(self.timeout, backend.watch()).await;
             Some(Self::EVERY)
         })
@@ -105,8 +106,9 @@ impl Renewal {
         Self { context, shared }
     }
 
-    /// Renews `item` after `first`, and then as often as it says, until the ticket is dropped; at
-    /// once if the backend was disturbed since there were `disturbances`.
+    /// Renews `item` after `first`, and then as often as the item says, until the ticket is
+    /// dropped. `disturbances` is the number of disturbances before the item was acquired: if it
+    /// has grown since, the first renewal is due at once.
     pub(crate) fn register(
         &self,
         first: Duration,
@@ -123,7 +125,7 @@ impl Renewal {
             }
             table.last += 1;
             let id = table.last;
-            // Under the lock: a disturbance that comes later finds it in the table.
+            // Checked under the lock, so a later disturbance finds the item in the table.
             let is_disturbed = backend.signals().disturbances() != disturbances;
             table.add(id, item, if is_disturbed { now } else { now + first });
             if table.is_due_early() {
@@ -138,14 +140,14 @@ impl Renewal {
         }
     }
 
-    /// Returns whether nothing renews what is registered, until the next [`ensure`](Self::ensure).
+    /// Returns whether items are left but no task renews them. Then call [`ensure`](Self::ensure).
     #[inline]
     pub(crate) fn is_orphaned(&self) -> bool {
         self.shared.orphaned.load(Ordering::Acquire)
     }
 
-    /// Starts the task unless it runs. It ends with the runtime it was started on, of which a
-    /// program may have several.
+    /// Starts the task unless it runs. The task ends with the runtime that it was started on, and a
+    /// program may have several runtimes.
     pub(crate) fn ensure(&self) {
         if !std::mem::replace(&mut self.shared.table().running, true) {
             self.shared.orphaned.store(false, Ordering::Release);
@@ -185,7 +187,7 @@ impl Table {
         self.schedule(id, at);
     }
 
-    /// Unless it was forgotten.
+    /// Makes an item due at `at`, unless the item was forgotten.
     fn schedule(&mut self, id: u64, at: Instant) {
         if let Some((_, due)) = self.items.get_mut(&id) {
             *due = Some(at);
@@ -194,18 +196,18 @@ impl Table {
         }
     }
 
-    /// Returns whether the task must be told, because it sleeps for longer.
+    /// Returns whether an item is due before the task wakes by itself.
     fn is_due_early(&self) -> bool {
         let first = self.due.first();
         first.is_some_and(|(at, _)| self.alarm.is_none_or(|alarm| *at < alarm))
     }
 
-    /// Makes all due that are not being renewed.
+    /// Makes all items due at once, except for those that are being renewed.
     fn hurry(&mut self) {
         self.overdue.append(&mut self.due);
     }
 
-    /// Schedules at once what was being renewed when the last task ended.
+    /// Makes the items due that were being renewed when the last task ended.
     fn resume(&mut self) {
         let now = Instant::now();
         for id in std::mem::take(&mut self.renewing) {
@@ -220,7 +222,7 @@ impl Table {
         }
     }
 
-    /// Takes one whose time has come.
+    /// Takes an item that is due.
     fn next_due(&mut self, now: Instant) -> Option<(u64, Weak<dyn Renewable>)> {
         if self.overdue.is_empty() {
             let first = *self.due.first().filter(|(at, _)| *at <= now)?;
@@ -275,7 +277,7 @@ async fn run(running: Running, backend: Weak<dyn Backend>) {
                 renewals.push(renew(id, item, Weak::clone(&backend)));
             }
             table.alarm = table.due.first().map(|(at, _)| *at);
-            // If there is no room, one that is done makes some.
+            // At the limit, the next item must wait for a renewal to finish, not for its time.
             table.alarm.filter(|_| renewals.len() < AT_ONCE)
         };
         let finished = pin!(next_finished(&mut renewals));
@@ -307,7 +309,7 @@ async fn renew(
     let signals = backend.signals();
     let before = signals.disturbances();
     let next = item.renew().await;
-    // It may have been renewed before the backend was disturbed.
+    // The renewal may have come before the disturbance, so it is repeated at once.
     let is_disturbed = id != Watch::ID && signals.disturbances() != before;
     (
         id,
@@ -350,7 +352,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn l4_the_backend_is_watched_while_something_is_held() {
-        // As a backend that is somewhere else.
+        // `Faulty` is not local, like a backend on another machine.
         let cachify = Faulty::wrap(&Cachify::memory()).0;
         let key = KeyTemplate::parse("door").unwrap().render(&[]);
         let items = || cachify.inner.engine.renewal.shared.table().items.len();
