@@ -29,6 +29,9 @@ pub(crate) mod rounds;
 pub(crate) mod sharded;
 mod signals;
 mod slot;
+#[cfg(feature = "redis")]
+#[doc(hidden)]
+pub mod tiered;
 
 pub use crate::ttl::Life;
 pub use entry::{Begin, Begun, Claim, Found, Kept, Mark, NewEntry, Stored, Typed};

@@ -18,6 +18,8 @@ mod slots;
 #[cfg(all(test, feature = "metrics", feature = "testing"))]
 #[allow(clippy::unwrap_used)]
 mod tests;
+#[cfg(feature = "redis")]
+mod tier;
 
 pub(crate) use backend::{breaker, evictions, memory_bytes, memory_entries, too_large};
 #[cfg(feature = "redis")]
@@ -34,6 +36,8 @@ pub(crate) use reads::{
     ReadOutcome, computed, does_not_read_back, not_stored, overdue, reentrant, request, unreadable,
 };
 pub(crate) use slots::{Contest, Kind, contest, permits};
+#[cfg(feature = "redis")]
+pub(crate) use tier::{Bypassed, Source, Word, bypassed, horizon, tier_hit, word};
 
 /// Describes every metric, and starts those without a template at zero, so that they exist before
 /// the first event.
@@ -42,6 +46,8 @@ pub(crate) fn describe() {
     reads::describe();
     slots::describe();
     backend::describe();
+    #[cfg(feature = "redis")]
+    tier::describe();
     #[cfg(feature = "http")]
     http::describe();
 }

@@ -41,6 +41,8 @@ use crate::{Cachify, Encoding, Error, Key, KeyTemplate, Ttl, codec};
 pub mod adapter;
 pub mod conformance;
 mod faulty;
+#[cfg(feature = "redis")]
+mod fleet;
 #[doc(hidden)]
 pub mod fuzzing;
 
@@ -79,6 +81,16 @@ impl Stage {
             let builder = Cachify::builder().redis(url.as_str());
             builder.prefix(prefix.as_str()).connect_lazy()
         })
+    }
+
+    /// Creates a stage over the Redis at `url` with memory in front of it, under a random prefix.
+    ///
+    /// A reset or set returns once all handles of the stage have heard of it, so the conformance
+    /// suite's resets are as strict between processes as without a tier.
+    #[cfg(feature = "redis")]
+    pub fn tiered(url: &str) -> Self {
+        let fleet = fleet::Fleet::new(url);
+        Self::new(move || fleet.join())
     }
 
     /// Creates a handle, which acts as another process.

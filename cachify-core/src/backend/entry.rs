@@ -126,6 +126,8 @@ pub struct NewEntry<'a> {
     pub stale: Duration,
     /// The time that the computation of the value took.
     pub cost: Duration,
+    /// Whether a backend with a memory of its own in front may keep the value there, too.
+    pub local: bool,
 }
 
 impl<'a> NewEntry<'a> {
@@ -143,6 +145,7 @@ impl<'a> NewEntry<'a> {
             ttl,
             stale: Duration::ZERO,
             cost: Duration::ZERO,
+            local: true,
         }
     }
 
@@ -157,6 +160,14 @@ impl<'a> NewEntry<'a> {
     #[must_use]
     pub fn cost(mut self, cost: Duration) -> Self {
         self.cost = cost;
+        self
+    }
+
+    /// Sets whether a backend with a memory of its own in front may keep the value there, too.
+    /// Default: `true`.
+    #[must_use]
+    pub fn local(mut self, local: bool) -> Self {
+        self.local = local;
         self
     }
 

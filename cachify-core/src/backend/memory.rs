@@ -4,6 +4,8 @@
 
 mod alarm;
 mod builder;
+#[cfg(feature = "redis")]
+mod copies;
 mod entry;
 mod expiry;
 mod handle;

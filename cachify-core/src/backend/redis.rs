@@ -9,7 +9,8 @@
 //! | `..:nodes` | for each node, the time until which its waiters count as alive | while there are waiters |
 //! | `..:ended` | tokens that were released before their request arrived | 10 s |
 //! | `PREFIX:fence` | the last fencing token of all locks. It starts as the time in µs and counts up. A cluster needs one in each hash slot | forever |
-//! | channel `PREFIX:wake:NODE`, one for each prefix in use, all on one connection | `C KEY`: a lease ended. `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over. A deadline of 0 asks whether the waiter is still there | |
+//! | channel `PREFIX:wake:NODE`, one for each prefix in use, all on one connection | `C KEY`: a lease ended. `DEADLINE TOKEN L KEY` (`P` for a pool): a slot was handed over. A deadline of 0 asks whether the waiter is still there. `H TOKEN`: a heartbeat of the process itself | |
+//! | channel `PREFIX:reset` | `KEY`: the entry was reset, or is about to be replaced. For processes that keep copies in memory | |
 //!
 //! Each operation is one command or one script. A request that is not idempotent carries the time,
 //! by the server's clock, after which the server refuses it.
@@ -19,6 +20,7 @@ mod client;
 mod entries;
 mod error;
 mod fitness;
+mod follower;
 mod greeting;
 mod handle;
 mod info;
@@ -41,6 +43,7 @@ mod time;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub(crate) use follower::Follower;
 pub use handle::Redis;
 #[cfg(feature = "testing")]
 pub(crate) use message::fuzz_message;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::handle::Cachify;
 use crate::backend::memory::{Memory, MemoryBuilder};
+#[cfg(feature = "redis")]
+use crate::backend::tiered::{TierOptions, Tiered};
 use crate::backend::{Backend, Node};
 use crate::clock::Clock;
 use crate::codec::Encoding;
@@ -57,10 +59,16 @@ pub struct CachifyBuilder {
     client_name: Option<String>,
     #[cfg(feature = "redis")]
     entries_share: Option<f64>,
+    #[cfg(feature = "redis")]
+    tier: TierOptions,
     #[cfg(feature = "tls")]
     tls: crate::backend::redis::TlsOptions,
     clock: Clock,
 }
+
+/// Begins a URL that asks for memory in front of the server that the rest names.
+#[cfg(feature = "redis")]
+const TIERED: &str = "tiered+";
 
 #[derive(Clone)]
 enum BackendChoice {
@@ -85,6 +93,8 @@ impl Default for CachifyBuilder {
             client_name: None,
             #[cfg(feature = "redis")]
             entries_share: None,
+            #[cfg(feature = "redis")]
+            tier: TierOptions::default(),
             #[cfg(feature = "tls")]
             tls: crate::backend::redis::TlsOptions::default(),
             clock: Clock::default(),
@@ -99,7 +109,8 @@ impl Cachify {
     }
 
     /// Connects to the backend that `url` names: `memory://`, `redis://`, `rediss://` (feature
-    /// `tls`) or `unix://`.
+    /// `tls`) or `unix://`, or one of the last three with `tiered+` before it; see
+    /// [`CachifyBuilder::tiered`].
     ///
     /// # Errors
     ///
@@ -153,8 +164,46 @@ impl CachifyBuilder {
         self.url(url)
     }
 
+    /// Keeps everything in the Redis at `url`, and copies of entries in this process's memory.
+    ///
+    /// A hit costs what a hit in memory costs. After a reset or set in another process, a value
+    /// from memory can be old for as long as the message takes, and for
+    /// [`tier_staleness`](Self::tier_staleness) at most. After one in this process, never.
+    /// [`capacity`](Self::capacity) and [`capacity_bytes`](Self::capacity_bytes) bound the memory.
+    /// Locks and pools are in Redis alone.
+    ///
+    /// The same as [`url`](Self::url) with `tiered+` before the server's URL. Handles with and
+    /// without a tier can share a server.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use cachify_core::Cachify;
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::builder()
+    ///         .tiered("redis://127.0.0.1:6379")
+    ///         .tier_staleness("500ms")
+    ///         .capacity_bytes(64 << 20)
+    ///         .connect()
+    ///         .await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "redis")]
+    #[doc(alias("near cache", "two-level", "L1", "client-side caching"))]
+    pub fn tiered(self, url: impl Into<String>) -> Self {
+        let url = url.into();
+        if url.starts_with(TIERED) {
+            return self.url(url);
+        }
+        self.url(format!("{TIERED}{url}"))
+    }
+
     /// Keeps everything in the backend that `url` names: `memory://`, `redis://`, `rediss://`
-    /// (feature `tls`) or `unix://`.
+    /// (feature `tls`) or `unix://`. With `tiered+` before it, as in `tiered+redis://`, memory
+    /// stands in front of the server; see [`tiered`](Self::tiered).
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.backend_choice = BackendChoice::Url(url.into());
         self
@@ -238,15 +287,15 @@ impl CachifyBuilder {
         self
     }
 
-    /// Sets the most entries that the memory backend keeps. The least used entries are evicted
+    /// Sets the most entries that the memory backend keeps, or the memory of a tiered handle. The least used entries are evicted
     /// first. Default: 100 000; at least 1.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.memory = self.memory.capacity(entries);
         self
     }
 
-    /// Sets the most bytes that the entries of the memory backend take, by an estimate. The least
-    /// used entries are evicted first. Default: 256 MiB. See
+    /// Sets the most bytes that the entries of the memory backend take, or those in the memory of a
+    /// tiered handle, by an estimate. The least used entries are evicted first. Default: 256 MiB. See
     /// [`MemoryBuilder::capacity_bytes`](crate::backend::memory::MemoryBuilder::capacity_bytes).
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.memory = self.memory.capacity_bytes(bytes);
@@ -272,6 +321,38 @@ impl CachifyBuilder {
     #[cfg(feature = "redis")]
     pub fn entries_share(mut self, share: f64) -> Self {
         self.entries_share = Some(share);
+        self
+    }
+
+    /// Sets for how long after a reset in another process a [tiered](Self::tiered) handle may
+    /// return an old value from memory. Default: 1 s; at least 10 ms, otherwise connecting fails
+    /// with [`Configuration`](ErrorKind::Configuration).
+    ///
+    /// Normally an old value is gone as soon as the message of the reset arrives. The bound holds
+    /// if none does: within it, the process must hear from the server, or else it reads from Redis
+    /// until it does. It sends itself a heartbeat three times in that time. A bound under a few
+    /// round trips leaves memory unused. An entry's own time to live bounds its copy, too.
+    ///
+    /// # Panics
+    ///
+    /// If the time is a string that cannot be parsed.
+    #[cfg(feature = "redis")]
+    #[track_caller]
+    pub fn tier_staleness(mut self, bound: impl IntoTime<Duration>) -> Self {
+        self.tier = self.tier.staleness(bound.time());
+        self
+    }
+
+    /// Sets how much of an entry's remaining life its copy in a [tiered](Self::tiered) handle's
+    /// memory may use. Default: `1.0`.
+    ///
+    /// With `0.1`, a copy of an entry that lives for another 10 minutes is read anew after one.
+    /// Choose less than `1.0` if entries are changed in Redis by other means than cachify, which
+    /// tell no process. The share must be above 0 and at most 1; otherwise connecting fails with
+    /// [`Configuration`](ErrorKind::Configuration).
+    #[cfg(feature = "redis")]
+    pub fn tier_share(mut self, share: f64) -> Self {
+        self.tier = self.tier.share(share);
         self
     }
 
@@ -398,6 +479,15 @@ impl CachifyBuilder {
     fn remote(&self, url: &str, node: &Node) -> Result<Arc<dyn Backend>, Error> {
         use crate::backend::redis::{Redis, RedisOptions};
 
+        let tiered = url.strip_prefix(TIERED);
+        let url = tiered.unwrap_or(url);
+        if tiered.is_some() && url.starts_with("memory:") {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "a tier is memory in front of a Redis; use `memory://` for memory alone, or name \
+                 the server, as in `tiered+redis://HOST`",
+            ));
+        }
         let mut options = RedisOptions::new(url)
             .prefix(&self.prefix)
             .node(node.clone())
@@ -418,6 +508,10 @@ impl CachifyBuilder {
         }
         #[cfg(feature = "tls")]
         let options = options.tls(self.tls.clone());
+        if tiered.is_some() {
+            let memory = self.memory.clone();
+            return Ok(Arc::new(Tiered::lazy(options, memory, self.tier)?));
+        }
         Ok(Arc::new(Redis::lazy(options)?))
     }
 

@@ -127,6 +127,8 @@ fn h8_every_metric_is_described_and_starts_before_the_first_event() {
         include_str!("http.rs"),
         include_str!("reads.rs"),
         include_str!("slots.rs"),
+        #[cfg(feature = "redis")]
+        include_str!("tier.rs"),
     ]
     .concat();
     let names = source.split('"').filter(|text| {

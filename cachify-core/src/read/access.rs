@@ -18,6 +18,8 @@ pub(crate) struct Access<P> {
     /// It does not wait: while another caller computes, this one computes too, and its value is not
     /// stored.
     pub(super) alone: bool,
+    /// It uses the memory in front of the backend, if there is one.
+    pub(super) copies: bool,
 }
 
 impl<P> Access<P> {
@@ -30,6 +32,7 @@ impl<P> Access<P> {
             jitter: self.jitter,
             policy: policy(self.policy),
             alone: self.alone,
+            copies: self.copies,
         }
     }
 

@@ -67,6 +67,7 @@ impl Cached {
                 jitter: 0.0,
                 policy: Fixed,
                 alone: false,
+                copies: true,
             },
         }
     }
@@ -163,6 +164,31 @@ impl<P> Cached<P> {
     /// entries that were made together do not expire together.
     pub fn jitter(mut self, share: f64) -> Self {
         self.access.jitter = share;
+        self
+    }
+
+    /// Sets whether a [tiered](crate::CachifyBuilder::tiered) handle uses its memory for the entry.
+    /// Default: `true`. Without a tier, it makes no difference.
+    ///
+    /// With `false`, each read asks Redis, so a reset in any process is seen by all reads that
+    /// start later. Choose that for values that must never be old, and for values so large or so
+    /// rarely read that copies of others are worth more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory(); // or tiered
+    ///     let id = 7;
+    ///     let balance = cachify.cached(&key!("balance-{id}")).local(false);
+    ///     assert_eq!(balance.get_or_compute(async || 100).await, 100);
+    /// }
+    /// ```
+    pub fn local(mut self, local: bool) -> Self {
+        self.access.copies = local;
         self
     }
 

@@ -43,6 +43,9 @@ type Reply = flight::Reply<Arc<Lease>>;
 impl<P> Access<P> {
     /// Returns the value, if it is at hand without waiting.
     fn local<T: Cacheable>(&self) -> Option<T> {
+        if !self.copies && !self.entries.engine.backend.is_local() {
+            return None;
+        }
         self.entries.local(&self.key)?.downcast_ref::<T>().cloned()
     }
 
@@ -81,7 +84,7 @@ impl<P> Access<P> {
         if life.fresh_until < life.until && life.fresh_until <= backend.now(&self.key) {
             return None;
         }
-        if let Some(mark) = found.mark {
+        if let Some(mark) = found.mark.filter(|_| self.copies) {
             let typed: Typed = Arc::new(value.clone());
             let known = self.policy.weight(&value);
             let weigh = || weigh::<T>(known, &typed);
@@ -410,7 +413,7 @@ impl<P> Access<P> {
         let known = typed.downcast_ref::<T>();
         let known = known.and_then(|value| self.policy.weight(value));
         let weigh = || weigh::<T>(known, typed);
-        let entry = NewEntry::new(typed, &encode, &weigh, ttl);
+        let entry = NewEntry::new(typed, &encode, &weigh, ttl).local(self.copies);
         match engine
             .spend(
                 &self.key,

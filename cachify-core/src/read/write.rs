@@ -63,7 +63,7 @@ impl<P> Access<P> {
             Some(bytes) => Ok(codec::stamped(bytes.clone(), now)),
             None => encode(now),
         };
-        let entry = NewEntry::new(&typed, &encode, &weigh, ttl);
+        let entry = NewEntry::new(&typed, &encode, &weigh, ttl).local(self.copies);
         engine.attempt(&self.key, self.overwrite(entry)).await
     }
 

@@ -12,8 +12,8 @@ use super::expiry::Expiry;
 use super::lease::Leases;
 use super::slots::Slots;
 use crate::backend::sharded::{Hasher, Sharded, lock};
-use crate::backend::{NewEntry, Signals, Typed};
-use crate::clock::Clock;
+use crate::backend::{Life, NewEntry, Signals, Typed};
+use crate::clock::{Clock, Moment};
 use crate::{Key, observe};
 
 pub(super) type Entries = Cache<SmolStr, MemoryEntry, Share, Hasher, Keep>;
@@ -54,9 +54,15 @@ impl Store {
     /// Returns the value of the entry if it is fresh.
     #[inline]
     pub(super) fn fresh(&self, key: &str) -> Option<Typed> {
+        self.fresh_before(key, Moment::NEVER)
+    }
+
+    /// Returns the value of the entry if it is fresh and `limit` has not come.
+    #[inline]
+    pub(super) fn fresh_before(&self, key: &str, limit: Moment) -> Option<Typed> {
         let entry = self.entries.get(key)?;
         // Not removed here: by now a newer one may stand in its place. The sweep looks again.
-        (entry.life.fresh_until > self.clock.now()).then_some(entry.value)
+        (entry.life.fresh_until.min(limit) > self.clock.now()).then_some(entry.value)
     }
 
     /// Returns the entry, fresh or stale.
@@ -81,7 +87,19 @@ impl Store {
     /// Prepares an entry to be stored. Returns `None` if it is too large. Call it without a lock,
     /// since it weighs the value.
     pub(super) fn entry(&self, key: &Key, entry: &NewEntry<'_>) -> Option<MemoryEntry> {
-        let bytes = (key.as_str().len() as u64).saturating_add((entry.weigh)() as u64);
+        let life = entry.life(self.clock.now());
+        self.weighed(key, entry.value, entry.weigh, life)
+    }
+
+    /// As [`entry`](Self::entry).
+    pub(super) fn weighed(
+        &self,
+        key: &Key,
+        value: &Typed,
+        weigh: &dyn Fn() -> usize,
+        life: Life,
+    ) -> Option<MemoryEntry> {
+        let bytes = (key.as_str().len() as u64).saturating_add(weigh() as u64);
         let bytes = bytes.saturating_add(OVERHEAD);
         let fits = u32::try_from(bytes).ok().filter(|_| bytes <= self.room);
         let Some(bytes) = fits else {
@@ -89,8 +107,8 @@ impl Store {
             return None;
         };
         Some(MemoryEntry {
-            value: Arc::clone(entry.value),
-            life: entry.life(self.clock.now()),
+            value: Arc::clone(value),
+            life,
             id: self.last_id.fetch_add(1, Ordering::Relaxed),
             bytes,
         })

@@ -83,6 +83,13 @@ impl Pace {
 }
 
 impl Store {
+    /// Removes all entries that expire some time.
+    #[cfg(feature = "redis")]
+    pub(super) async fn clear(&self) {
+        let mut pace = Pace(Instant::now());
+        self.sweep_entries(Moment::NEVER, &mut pace).await;
+    }
+
     async fn sweep_entries(&self, now: Moment, pace: &mut Pace) {
         for part in self.expiry.parts() {
             loop {

@@ -1,5 +1,6 @@
 -- KEYS: entry, lease. ARGV: token, ttl in ms, not after, 'wait' | 'overwrite' | age in µs from which it may be joined
--- [, length and start of the entry to replace]
+-- [, length and start of the entry to replace; with 'overwrite' channel of resets and key]
+-- Overwriting, answers 1 as the number if the word to copies in memory was not permitted.
 local claim = ARGV[4]
 if claim ~= 'overwrite' then
   local entry = redis.pcall('GET', KEYS[1])
@@ -21,6 +22,7 @@ if type(mine) == 'table' then
   redis.call('DEL', KEYS[2])
   left, mine = -2, false
 end
+local untold = 0
 if claim == 'overwrite' then
   -- The deletion comes first: after one, a full server lets the script write.
   redis.call('DEL', KEYS[1])
@@ -29,6 +31,7 @@ if claim == 'overwrite' then
       redis.call('HDEL', KEYS[2], field)
     end
   end
+  untold = void(ARGV[5], ARGV[6]) and 0 or 1
 elseif left ~= -2 and mine ~= 1 then
   local wait = left
   if claim ~= 'wait' then
@@ -64,4 +67,4 @@ if mine ~= 1 or claim == 'overwrite' then
   redis.call('HSET', KEYS[2], 't:' .. ARGV[1], '', 's', now)
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return {1, 0, now}
+return {1, untold, now}

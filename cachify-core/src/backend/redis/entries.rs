@@ -1,5 +1,6 @@
 //! Entries and leases.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::Value;
@@ -10,7 +11,8 @@ use super::script::{self, Call, Spot};
 use super::shared::{GRANTED, Shared};
 use super::{error, subscription};
 use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Stored, Token};
-use crate::{Error, Key, codec, observe};
+use crate::observe::{self, Word};
+use crate::{Error, Key, codec};
 
 /// Ends a lease without storing anything.
 fn end_call(spot: Spot<'_>, token: &Token) -> Call {
@@ -25,7 +27,12 @@ fn reset_call(spot: Spot<'_>) -> Call {
     Call::new(&script::RESET, &[spot.entry(), spot.lease()])
         .arg(spot.wake())
         .arg(lease_ended(spot.key))
+        .arg(spot.resets())
+        .arg(spot.key)
 }
+
+/// What a script answers when the word of a reset was not permitted.
+const UNTOLD: i64 = 2;
 
 impl Shared {
     pub(super) async fn get(&self, key: &Key) -> Result<Option<Found>, Error> {
@@ -54,6 +61,9 @@ impl Shared {
                 Claim::Join(after) => call.arg(micros(after)),
                 Claim::Overwrite => call.arg("overwrite"),
             };
+            if begin.claim == Claim::Overwrite {
+                return call.arg(spot.resets()).arg(spot.key);
+            }
             match begin.replaces.map(|found| &found.value) {
                 // The start of an envelope, with its times, names the entry. Not the whole value.
                 Some(Stored::Bytes(bytes)) => call
@@ -71,6 +81,9 @@ impl Shared {
             Err(_) => return Err(error::garbled(&self.server.address.place)),
         };
         if outcome.code == GRANTED {
+            if begin.claim == Claim::Overwrite {
+                self.said(spot.prefix, outcome.number == 0);
+            }
             if outcome.again {
                 // The first request may still come, even after a reset, and would bring this lease
                 // back to life. The next look asks for another.
@@ -91,16 +104,38 @@ impl Shared {
     }
 
     pub(super) async fn reset(&self, key: &Key) -> Result<(), Error> {
-        let call = reset_call(self.spot(key));
-        self.flag(&self.control, &call).await.map(drop)
+        let spot = self.spot(key);
+        self.void(spot, &reset_call(spot)).await
     }
 
     /// Makes an entry stale by setting the time to live in its envelope to zero.
     pub(super) async fn expire(&self, key: &Key) -> Result<(), Error> {
-        let call = reset_call(self.spot(key))
-            .arg(codec::TTL)
-            .arg(&[0_u8; 8][..]);
-        self.flag(&self.control, &call).await.map(drop)
+        let spot = self.spot(key);
+        let call = reset_call(spot).arg(codec::TTL).arg(&[0_u8; 8][..]);
+        self.void(spot, &call).await
+    }
+
+    async fn void(&self, spot: Spot<'_>, call: &Call) -> Result<(), Error> {
+        match self.control.run(call).await? {
+            Value::Int(answer) => {
+                self.said(spot.prefix, answer != UNTOLD);
+                Ok(())
+            }
+            _ => Err(error::garbled(&self.server.address.place)),
+        }
+    }
+
+    /// Notes whether the word of a reset went out to the processes that keep copies in memory.
+    fn said(&self, prefix: &str, told: bool) {
+        if told {
+            observe::word(Word::Sent);
+            return;
+        }
+        observe::word(Word::Refused);
+        if !self.untold.swap(true, Ordering::Relaxed) {
+            let error = self.server.missing(&format!("&{prefix}:*"));
+            tracing::warn!(%error, prefix, "a reset could not be told to processes with copies in memory, which keep them until their TTL");
+        }
     }
 
     pub(super) async fn end_lease(

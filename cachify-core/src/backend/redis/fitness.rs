@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::info::{field, text};
 use super::policy::Due;
-use super::script::{self, Call, Name, PROBE, RESET, WAKE};
+use super::script::{self, Call, Name, PROBE, RESET, RESETS, WAKE};
 use super::shared::Shared;
 use super::{error, subscription};
 use crate::{Error, ErrorKind};
@@ -22,7 +22,9 @@ pub(super) async fn check(shared: &Shared) -> Result<(), Error> {
     look(shared).await?;
     let names = [Name(&shared.prefix, PROBED, shared.node.as_str(), "}")];
     // With its text: a server that knows it already would not tell whether `EVAL` is permitted.
-    let call = Call::new(&PROBE, &names).arg(Name(&shared.prefix, WAKE, shared.node.as_str(), ""));
+    let call = Call::new(&PROBE, &names)
+        .arg(Name(&shared.prefix, WAKE, shared.node.as_str(), ""))
+        .arg(Name(&shared.prefix, RESETS, "", ""));
     match shared.control.ask(&call.with_source()).await? {
         Ok(Value::Int(_)) => {}
         Ok(Value::BulkString(command)) if command == b"channel" => {
@@ -49,6 +51,8 @@ pub(super) async fn probe(shared: &Shared) -> Result<(), Error> {
     let read = script::command("GET", name("}"));
     let write = Call::new(&RESET, &[name("}"), name("}:lease")])
         .arg(Name(&shared.prefix, WAKE, "", ""))
+        .arg("")
+        .arg(Name(&shared.prefix, RESETS, "", ""))
         .arg("");
     let (read, write) = join(shared.data.ask(&read), shared.control.call(&write)).await;
     for answer in [read?, write?.0] {

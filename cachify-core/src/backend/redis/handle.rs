@@ -18,7 +18,7 @@ use super::server::{Resent, Server};
 use super::shared::Shared;
 use super::subscriber::Subscriber;
 use super::time::ServerTime;
-use super::{address, fitness, reach};
+use super::{address, fitness, reach, subscription};
 use crate::backend::{
     Acquire, Acquired, Backend, Begin, Begun, BoxFuture, Found, Inspection, NewEntry, Node, Shard,
     Signals, Slot, Token,
@@ -70,8 +70,26 @@ impl Redis {
             allow_evicting_locks: options.allow_evicting_locks,
             policy: Policy::default(),
             room: Room::new(options.entries_share),
+            untold: AtomicBool::new(false),
+            follower: options.follower,
             weak: Weak::clone(weak),
         })))
+    }
+}
+
+impl Redis {
+    /// Returns whether this process hears of every reset of `key`. If not, sees to it that it will.
+    pub(crate) fn hears(&self, key: &Key) -> bool {
+        let stands = self.0.subscriber.stands(key.prefix());
+        if !stands {
+            subscription::start(&self.0);
+        }
+        stands
+    }
+
+    /// Returns the address of the server, to be shown.
+    pub(crate) fn place(&self) -> &str {
+        &self.0.server.address.place
     }
 }
 

@@ -1,13 +1,16 @@
-//! The messages that processes send to one another.
+//! The messages that processes send to one another, and to themselves.
 
 use crate::Key;
-use crate::backend::{Node, SlotKind};
+use crate::backend::{Node, SlotKind, Token};
 
-/// A message, as it is on the wire: `C KEY` or `DEADLINE TOKEN L KEY`, with `P` for a pool.
+/// A message to this node, as it is on the wire: `C KEY`, `H TOKEN`, or `DEADLINE TOKEN L KEY`, with
+/// `P` for a pool.
 #[derive(Debug, PartialEq)]
 pub(super) enum Message<'a> {
     /// The lease of this key ended.
     LeaseEnded(&'a str),
+    /// A heartbeat of this node came back.
+    Heartbeat(&'a str),
     /// A waiter of this node has a claim until `deadline`, or with 0, is asked whether it still
     /// waits.
     Turn {
@@ -24,6 +27,9 @@ impl<'a> Message<'a> {
         let (first, rest) = text.split_once(' ')?;
         if first == "C" {
             return Key::is_text(rest).then_some(Self::LeaseEnded(rest));
+        }
+        if first == "H" {
+            return node.owns(rest).then_some(Self::Heartbeat(rest));
         }
         let (token, rest) = rest.split_once(' ')?;
         let (kind, key) = rest.split_once(' ')?;
@@ -52,6 +58,11 @@ fn micros(text: &str) -> Option<u64> {
 /// The message that the lease of `key` ended.
 pub(super) fn lease_ended(key: &str) -> String {
     format!("C {key}")
+}
+
+/// A heartbeat, which no other process can forge before it was sent.
+pub(super) fn heartbeat(token: &Token) -> String {
+    format!("H {}", token.as_str())
 }
 
 /// The second half of the message to a waiter.
@@ -104,6 +115,9 @@ mod tests {
         let ended = Message::LeaseEnded("read-7");
         assert_eq!(Message::parse("C read-7", &node), Some(ended));
 
+        let beat = Message::Heartbeat(token);
+        assert_eq!(Message::parse(&heartbeat(&mine), &node), Some(beat));
+
         let other = Node::new("shop").token();
         let (unique, name) = token.split_once('@').unwrap_or_default();
         let (number, secret) = unique.split_once('.').unwrap_or_default();
@@ -117,6 +131,11 @@ mod tests {
             "C a}b".to_owned(),
             "C a\nb".to_owned(),
             format!("C {long}"),
+            "H".to_owned(),
+            "H ".to_owned(),
+            format!("H {token} "),
+            format!("H {}", other.as_str()),
+            format!("H {number}@{name}"),
             format!("again {token} L x"),
             format!("claim {token} L x"),
             format!("+1 {token} L x"),

@@ -1,8 +1,10 @@
 //! The options of a connection to Redis.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::follower::Follower;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
 use crate::backend::Node;
@@ -21,7 +23,8 @@ pub struct RedisOptions {
     pub(super) client_name: Option<String>,
     #[cfg(feature = "tls")]
     pub(super) tls: TlsOptions,
-    pub(super) clock: Clock,
+    pub(crate) clock: Clock,
+    pub(super) follower: Option<Arc<dyn Follower>>,
 }
 
 impl RedisOptions {
@@ -39,6 +42,7 @@ impl RedisOptions {
             #[cfg(feature = "tls")]
             tls: TlsOptions::default(),
             clock: Clock::default(),
+            follower: None,
         }
     }
 
@@ -88,6 +92,12 @@ impl RedisOptions {
     /// Sets the local clock. Default: the system's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Tells resets to `follower`, a memory in front of the server.
+    pub(crate) fn follower(mut self, follower: Arc<dyn Follower>) -> Self {
+        self.follower = Some(follower);
         self
     }
 }

@@ -78,6 +78,11 @@ impl<'a> Spot<'a> {
         Name(self.prefix, ":fence", "", "")
     }
 
+    /// Returns the channel on which resets are told to the processes with copies in memory.
+    pub(super) fn resets(self) -> Name<'a> {
+        Name(self.prefix, RESETS, "", "")
+    }
+
     /// Returns the start of the channels' names; a node's name follows.
     pub(super) fn wake(self) -> Name<'a> {
         Name(self.prefix, WAKE, "", "")
@@ -86,6 +91,8 @@ impl<'a> Spot<'a> {
 
 /// Stands between a prefix and a node in the name of a channel.
 pub(super) const WAKE: &str = ":wake:";
+/// Follows a prefix in the name of the channel of its resets.
+pub(super) const RESETS: &str = ":reset";
 
 impl ToRedisArgs for Name<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {

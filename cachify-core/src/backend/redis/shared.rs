@@ -1,17 +1,18 @@
 //! What all operations of the backend share: connections, the server's time, names, scripts.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis::Value;
 
 use super::error;
+use super::follower::Follower;
 use super::limits::LONGEST_ANSWER;
 use super::link::Link;
 use super::policy::Policy;
 use super::room::Room;
-use super::script::{Call, Spot, WAKE};
+use super::script::{Call, RESETS, Spot, WAKE};
 use super::server::Server;
 use super::subscriber::Subscriber;
 use crate::backend::{Node, Signals};
@@ -32,6 +33,10 @@ pub(super) struct Shared {
     pub(super) allow_evicting_locks: bool,
     pub(super) policy: Policy,
     pub(super) room: Room,
+    /// A word of a reset was refused, and that was logged.
+    pub(super) untold: AtomicBool,
+    /// The memory in front of this server, if there is one.
+    pub(super) follower: Option<Arc<dyn Follower>>,
     pub(super) weak: Weak<Shared>,
 }
 
@@ -71,6 +76,14 @@ impl Shared {
     /// This node's channel of a prefix, for messages about the keys with that prefix.
     pub(super) fn channel(&self, prefix: &str) -> String {
         format!("{prefix}{WAKE}{}", self.node.as_str())
+    }
+
+    /// Returns the channels to subscribe to for a prefix.
+    pub(super) fn channels(&self, prefix: &str) -> Vec<String> {
+        let resets = self.follower.as_ref().map(|_| format!("{prefix}{RESETS}"));
+        std::iter::once(self.channel(prefix))
+            .chain(resets)
+            .collect()
     }
 
     /// Returns the prefix that a channel of this node belongs to.

@@ -6,17 +6,19 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::{Either, join_all, select};
 use redis::aio::{PubSubSink, PubSubStream};
+use redis::cmd;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::message::Message;
+use super::message::{Message, heartbeat};
 use super::reach::{LATE, unreachable};
-use super::script::Spot;
+use super::script::{RESETS, Spot};
 use super::shared::Shared;
 use super::subscriber::{State, is_refusal};
 use crate::key::Prefix;
+use crate::observe::{self, Word};
 use crate::{Error, Key};
 
 /// How often the connection is tested. A silently dead connection goes unnoticed for this long.
@@ -71,12 +73,30 @@ pub(super) async fn stand(shared: &Shared, prefix: Option<&Prefix>) -> Result<()
 }
 
 impl Shared {
-    /// Acts on a message of one of this node's channels.
+    /// Returns what else a lack of words means, for a message.
+    fn memory(&self) -> &'static str {
+        match self.follower {
+            Some(_) => ", and the memory in front of Redis is bypassed",
+            None => "",
+        }
+    }
+
+    /// Acts on a message of one of the channels.
     ///
     /// Any user with the right to publish may have sent it. It can wake a waiter, which asks the
     /// server. It can release only a slot that the server has handed over and that was never
-    /// claimed.
+    /// claimed. It can remove a copy in memory, and the next read asks the server.
     fn heard(&self, channel: &str, text: &str) {
+        if let (Some(prefix), Some(follower)) = (channel.strip_suffix(RESETS), &self.follower) {
+            if Key::is_text(text) {
+                observe::word(Word::Heard);
+                if prefix == self.prefix {
+                    follower.reset(text);
+                }
+                follower.reset(&Key::name_within(prefix, text));
+            }
+            return;
+        }
         let Some(prefix) = self.prefix_of(channel) else {
             return;
         };
@@ -86,6 +106,11 @@ impl Shared {
                     self.signals.wake(key);
                 }
                 self.signals.wake(&Key::name_within(prefix, key));
+            }
+            Some(Message::Heartbeat(token)) => {
+                if let Some(follower) = &self.follower {
+                    follower.beat(token);
+                }
             }
             Some(Message::Turn {
                 deadline,
@@ -112,6 +137,10 @@ impl Drop for Standing<'_> {
             for (_, channel) in shared.subscriber.channels(&shared.prefix) {
                 channel.fell();
             }
+            // Afterwards: a read that sees the new epoch must not see the old subscription.
+            if let Some(follower) = &shared.follower {
+                follower.lost();
+            }
         }
     }
 }
@@ -135,7 +164,8 @@ async fn run(weak: Weak<Shared>) {
                 let since = Instant::now();
                 let listening = std::pin::pin!(listen(&weak, stream));
                 let tending = std::pin::pin!(tend(&weak, sink, &wanted, backend_timeout));
-                select(listening, tending).await;
+                let beating = std::pin::pin!(beat(&weak));
+                select(select(listening, tending), beating).await;
                 drop(standing);
                 tracing::debug!("the subscription to Redis broke; subscribing anew");
                 if since.elapsed() > LONGEST_PAUSE {
@@ -147,7 +177,8 @@ async fn run(weak: Weak<Shared>) {
                 refused = is_refusal(&error);
                 let reason = refused.then(|| error.to_string());
                 if refused && reason != warned {
-                    tracing::warn!(%error, "no subscription to Redis: waiting callers look again by themselves, which takes longer");
+                    let memory = shared.memory();
+                    tracing::warn!(%error, "no subscription to Redis: waiting callers look again by themselves, which takes longer{memory}");
                     warned = reason;
                 } else {
                     tracing::debug!(%error, "no subscription to Redis");
@@ -196,7 +227,7 @@ async fn subscribe(shared: &Shared, sink: &PubSubSink, again: bool) -> Result<()
     channels.retain(|(_, channel)| !channel.stands() && (again || !channel.is_refused()));
     let attempts = channels.iter().map(async |(prefix, _)| {
         let mut sink = sink.clone();
-        sink.subscribe(shared.channel(prefix)).await
+        sink.subscribe(shared.channels(prefix)).await
     });
     let Ok(results) = timeout(server.connect_timeout, join_all(attempts)).await else {
         return Err(unreachable(&server.address.place, LATE));
@@ -211,7 +242,8 @@ async fn subscribe(shared: &Shared, sink: &PubSubSink, again: bool) -> Result<()
         let broken = error.is_unrecoverable_error();
         let error = server.translate(&error);
         if !broken && !channel.is_refused() && **prefix != shared.prefix {
-            tracing::warn!(%error, prefix = prefix.as_str(), "no subscription for a prefix: waiting callers look again by themselves, which takes longer");
+            let memory = shared.memory();
+            tracing::warn!(%error, prefix = prefix.as_str(), "no subscription for a prefix: waiting callers look again by themselves, which takes longer{memory}");
         }
         if broken {
             return Err(error);
@@ -233,6 +265,41 @@ async fn listen(weak: &Weak<Shared>, mut stream: PubSubStream) {
         if let Ok(text) = std::str::from_utf8(message.get_payload_bytes()) {
             shared.heard(message.get_channel_name(), text);
         }
+    }
+}
+
+/// Sends this process heartbeats through the server, for a memory in front of it. Each comes back
+/// behind all words of resets that were told before it was sent. Ends with the backend.
+async fn beat(weak: &Weak<Shared>) {
+    let mut warned = false;
+    loop {
+        let Some(shared) = weak.upgrade() else {
+            return;
+        };
+        let Some(follower) = shared.follower.clone() else {
+            drop(shared);
+            return std::future::pending().await;
+        };
+        follower.clear().await;
+        let every = follower.heartbeat();
+        // The channel of any prefix will do: all are on one connection.
+        let channels = shared.subscriber.channels(&shared.prefix);
+        let channel = channels.iter().find(|(_, channel)| channel.stands());
+        if let Some((prefix, _)) = channel {
+            let token = shared.node.token();
+            let mut publish = cmd("PUBLISH");
+            publish.arg(shared.channel(prefix)).arg(heartbeat(&token));
+            follower.sending(&token);
+            let answer = timeout(every, shared.control.ask(&publish)).await;
+            if let Ok(Ok(Err(error))) = answer
+                && !std::mem::replace(&mut warned, true)
+            {
+                let error = shared.server.translate(&error);
+                tracing::warn!(%error, "no heartbeat through Redis, so that memory is bypassed");
+            }
+        }
+        drop(shared);
+        sleep(every).await;
     }
 }
 
@@ -263,8 +330,8 @@ async fn tend(
         };
         if is_due {
             for prefix in shared.subscriber.unused() {
-                let channel = shared.channel(&prefix);
-                match timeout(shared.server.connect_timeout, sink.unsubscribe(channel)).await {
+                let channels = shared.channels(&prefix);
+                match timeout(shared.server.connect_timeout, sink.unsubscribe(channels)).await {
                     Ok(Ok(())) => {}
                     _ => return,
                 }

@@ -7,6 +7,11 @@ local function tell(lease, channel, message)
   end
 end
 
+-- Tells the processes that keep copies in memory that those of a key are void. Returns false if the user may not publish.
+local function void(channel, key)
+  return type(redis.pcall('PUBLISH', channel, key)) == 'number'
+end
+
 -- Returns the fields of the lease; none if another program uses its name.
 local function fields(key)
   local found = redis.pcall('HKEYS', key)

@@ -1,0 +1,29 @@
+//! A memory in front of the server, as the subscription sees it.
+
+use std::time::Duration;
+
+use crate::backend::{BoxFuture, Token};
+
+/// Keeps copies of entries, and hears of the resets of their keys.
+///
+/// The subscription calls it in the order of the server's messages, one call at a time.
+pub(crate) trait Follower: Send + Sync {
+    /// The entry of the key with this text was reset.
+    fn reset(&self, text: &str);
+
+    /// Resets may have been missed.
+    fn lost(&self);
+
+    /// Removes all copies that were made before the last [`lost`](Self::lost). Heartbeats are sent
+    /// afterwards.
+    fn clear(&self) -> BoxFuture<'_, ()>;
+
+    /// Returns the time between two heartbeats.
+    fn heartbeat(&self) -> Duration;
+
+    /// A heartbeat is about to be sent.
+    fn sending(&self, token: &Token);
+
+    /// A heartbeat came back: all resets from before it was sent were heard.
+    fn beat(&self, token: &str);
+}

@@ -1,0 +1,196 @@
+//! The memory in front: copies of entries, and what keeps them in step with Redis.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::horizon::Horizon;
+use super::options::TierOptions;
+use super::prefixes::Prefixes;
+use super::stripes::Stripes;
+use crate::Key;
+use crate::backend::memory::{Memory, MemoryBuilder};
+use crate::backend::redis::Follower;
+use crate::backend::{BoxFuture, Mark, Token, Typed};
+use crate::clock::{Clock, Moment};
+use crate::observe::{self, Bypassed};
+
+pub(super) struct Near {
+    memory: Memory,
+    clock: Clock,
+    share: f64,
+    pub(super) horizon: Horizon,
+    stripes: Stripes,
+    prefixes: Prefixes,
+    /// Grows when all copies become void.
+    epoch: AtomicU64,
+    /// The epoch whose predecessors' copies were all removed.
+    cleared: AtomicU64,
+    /// Heartbeats took too long, and that was logged.
+    slow: AtomicBool,
+}
+
+impl Near {
+    pub(super) fn new(memory: MemoryBuilder, clock: Clock, options: TierOptions) -> Self {
+        Self {
+            memory: memory.clock(clock.clone()).build(),
+            clock,
+            share: options.share,
+            horizon: Horizon::new(options.staleness),
+            stripes: Stripes::default(),
+            prefixes: Prefixes::default(),
+            epoch: AtomicU64::new(0),
+            cleared: AtomicU64::new(0),
+            slow: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns the copy, if it is fresh and memory can be trusted.
+    ///
+    /// The order makes it exact: the horizon, then the copy, then the time. A pause between any two
+    /// of them ends in a bypass.
+    #[inline]
+    pub(super) fn get(&self, key: &Key) -> Option<Typed> {
+        let limit = self.horizon.trusted_until();
+        self.memory.copy_before(key, limit)
+    }
+
+    /// Returns what must be the same when a value that is about to be asked for is kept. `hears`
+    /// tells whether words for its key are heard; it is asked after the epoch was read.
+    pub(super) fn mark(&self, key: &Key, hears: impl FnOnce() -> bool) -> Option<Mark> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        if !hears() || self.cleared.load(Ordering::Acquire) != epoch {
+            return None;
+        }
+        let generation = *self.stripes.of(key.as_str());
+        Some(Mark { epoch, generation })
+    }
+
+    /// Counts a read that finds memory untrusted. `hears`: words for its key are heard.
+    pub(super) fn count_bypass(&self, hears: bool) {
+        if !hears {
+            observe::bypassed(Bypassed::Unsubscribed);
+        } else if self.horizon.trusted_until() <= self.clock.now() {
+            observe::bypassed(Bypassed::Silent);
+        }
+    }
+
+    /// Keeps a copy of a value until `until`, unless it became void since `mark`.
+    pub(super) fn keep(
+        &self,
+        key: &Key,
+        value: &Typed,
+        weigh: &dyn Fn() -> usize,
+        until: Moment,
+        mark: Mark,
+    ) {
+        if !self.stands(mark, *self.stripes.of(key.as_str())) {
+            return;
+        }
+        let Some(copy) = self.memory.weigh_copy(key, value, weigh, until) else {
+            return;
+        };
+        self.prefixes.keep(key, until);
+        let generation = self.stripes.of(key.as_str());
+        if self.stands(mark, *generation) {
+            let gone = self.memory.put_copy(key, copy);
+            drop(generation);
+            drop(gone);
+        }
+    }
+
+    fn stands(&self, mark: Mark, generation: u64) -> bool {
+        mark.generation == generation && mark.epoch == self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Returns when the copy of an entry expires that is fresh for `left`, counted from `now`.
+    pub(super) fn expiry(&self, now: Moment, left: Option<Duration>) -> Moment {
+        match left {
+            Some(left) => now + left.mul_f64(self.share),
+            None => Moment::NEVER,
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Removes the copy of a key, and makes void what was asked for before.
+    fn forget(&self, text: &str) {
+        let mut generation = self.stripes.of(text);
+        *generation += 1;
+        let gone = self.memory.remove_copy(text);
+        drop(generation);
+        drop(gone);
+    }
+
+    /// Notes that this process is about to reset `key`.
+    pub(super) fn resetting<'a>(self: &'a Arc<Self>, key: &'a Key) -> Resetting<'a> {
+        self.forget(key.as_str());
+        Resetting { near: self, key }
+    }
+}
+
+impl Follower for Near {
+    fn reset(&self, text: &str) {
+        self.forget(text);
+    }
+
+    fn lost(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.horizon.lost();
+    }
+
+    fn clear(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.prefixes.release(self.clock.now());
+            let epoch = self.epoch.load(Ordering::Acquire);
+            if self.cleared.load(Ordering::Acquire) == epoch {
+                return;
+            }
+            // Afterwards, every copy was put that was checked against an older epoch.
+            self.stripes.pass();
+            self.memory.clear_copies().await;
+            self.cleared.store(epoch, Ordering::Release);
+        })
+    }
+
+    fn heartbeat(&self) -> Duration {
+        self.horizon.bound() / 3
+    }
+
+    fn sending(&self, token: &Token) {
+        let now = self.clock.now();
+        if let Some(age) = self.horizon.age(now) {
+            observe::horizon(age);
+        }
+        self.horizon.sending(token, now);
+    }
+
+    fn beat(&self, token: &str) {
+        self.horizon.beat(token);
+        if self.horizon.age(self.clock.now()) > Some(self.horizon.bound())
+            && !self.slow.swap(true, Ordering::Relaxed)
+        {
+            let bound = self.horizon.bound();
+            tracing::warn!(
+                ?bound,
+                "heartbeats through Redis take longer than the bound, so that memory is \
+                 bypassed; raise `tier_staleness` if this lasts"
+            );
+        }
+    }
+}
+
+/// A reset that was not confirmed yet. What was asked for until it ends may be what it removes, and
+/// is not kept.
+pub(super) struct Resetting<'a> {
+    near: &'a Near,
+    key: &'a Key,
+}
+
+impl Drop for Resetting<'_> {
+    fn drop(&mut self) {
+        self.near.forget(self.key.as_str());
+    }
+}
