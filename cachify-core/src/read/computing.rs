@@ -10,14 +10,15 @@ tokio::task_local! {
     static INNERMOST: Arc<Frame>;
 }
 
-/// One computation inside another one.
+/// A computation, and the computation that it runs inside of, if there is one.
 struct Frame {
     handle: Arc<Engine>,
     key: Key,
     outer: Option<Arc<Frame>>,
 }
 
-/// Returns whether the current task is computing `key`, of whatever type: they share a lease.
+/// Returns whether the current task is computing `key`, for values of any type: all types of a key
+/// share one lease.
 pub(super) fn is_under_way(handle: &Arc<Engine>, key: &Key) -> bool {
     INNERMOST
         .try_with(|innermost| {
@@ -38,7 +39,7 @@ pub(super) async fn run<F: Future>(
         key: key.clone(),
         outer: INNERMOST.try_with(Arc::clone).ok(),
     });
-    // On the heap: computations nest, and those of functions that block nest on one stack.
+    // Boxed, because computations nest, and those of blocking functions nest on one stack.
     let compute = Box::pin(async { compute().await });
     INNERMOST.scope(frame, compute).await
 }

@@ -1,4 +1,4 @@
-//! The right to fill one missing entry.
+//! Leases, the rights to fill one missing entry.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,30 +12,31 @@ use crate::engine::Engine;
 use crate::engine::debts::Debt;
 use crate::engine::renewal::{Renewable, Ticket};
 
-/// How long a lease stands without being extended: how long others wait for a process that died.
+/// The time for which a lease stands unless it is extended. Other processes wait that long for a
+/// process that died.
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(3);
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
-/// All flights of one handle: leadership and lease move together.
+/// All flights of one handle. Leadership and lease move together.
 pub(crate) type Flights = flight::Flights<Arc<Lease>>;
 
-/// A lease that this process holds or may hold. Given back when dropped, with word to those who
-/// wait.
+/// A lease that this process holds or may hold. Dropping it releases the lease, which wakes the
+/// waiters.
 pub(crate) struct Lease {
     engine: Arc<Engine>,
     key: Key,
-    /// The flight that it belongs to; none for a set.
+    /// The flight that the lease belongs to; `None` for a set.
     flight: Option<(Arc<Flights>, u64)>,
     pub(crate) token: Token,
     state: AtomicU8,
     renewal: OnceLock<Ticket>,
 }
 
-/// The backend does not have it: not asked for, refused, or over.
+/// The backend does not have the lease: it was not asked for, was refused, or is over.
 const ENDED: u8 = 0;
-/// The backend may have it: it was asked for and did not answer yet.
+/// The backend may have the lease: it was asked for it and has not answered yet.
 const ASKING: u8 = 1;
-/// The backend granted it.
+/// The backend granted the lease.
 const GRANTED: u8 = 2;
 
 impl Lease {
@@ -54,17 +55,17 @@ impl Lease {
         })
     }
 
-    /// Notes that the backend is about to be asked for it.
+    /// Records that the backend is about to be asked for the lease.
     pub(crate) fn asking(&self) {
         self.state.store(ASKING, Ordering::Release);
     }
 
-    /// Notes that the backend granted it.
+    /// Records that the backend granted the lease.
     pub(crate) fn granted(&self) {
         self.state.store(GRANTED, Ordering::Release);
     }
 
-    /// Keeps it alive from now on.
+    /// Renews the lease from now on.
     pub(crate) fn keep_alive(self: &Arc<Self>) {
         let disturbances = self.engine.backend.signals().disturbances();
         let this: Arc<dyn Renewable> = self.clone();
@@ -74,7 +75,7 @@ impl Lease {
         });
     }
 
-    /// Notes that the backend no longer has it.
+    /// Records that the backend no longer has the lease.
     pub(crate) fn ended(&self) {
         self.state.store(ENDED, Ordering::Release);
     }
@@ -97,8 +98,8 @@ impl Renewable for Lease {
             match engine.insist(&self.key, extended).await {
                 Ok(true) => Some(RENEW_EVERY),
                 Ok(false) => {
-                    // A reset ended it, perhaps in another process: the result of this computation
-                    // must not be stored.
+                    // A reset ended the lease, perhaps in another process. The result of this
+                    // computation must not be stored.
                     self.ended();
                     if let Some((flights, id)) = &self.flight {
                         flights.end(&self.key, Some(*id));

@@ -1,4 +1,4 @@
-//! Which values are stored, and for how long; which errors are shared.
+//! Policies, which decide what values are stored and for how long, and what errors are shared.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::{IntoTime, Ttl};
 
 /// The options of a [`Cached`](crate::Cached) that look at values of type `T`.
 ///
-/// Its methods `ttl_with`, `cache_if` and `weigh` make policies; no other type can be one.
+/// Its methods `ttl_with`, `cache_if` and `weigh` create policies. Other types cannot be policies.
 pub trait Policy<T>: sealed::Policy<T> {}
 
 #[diagnostic::do_not_recommend]
@@ -15,10 +15,11 @@ impl<T, P: sealed::Policy<T>> Policy<T> for P {}
 
 /// The options of a [`Cached`](crate::Cached) that look at errors of type `E`.
 ///
-/// Its method `share_errors` needs errors that are `Clone + Send + Sync + 'static`.
+/// Its method `share_errors` requires errors that are `Clone + Send + Sync + 'static`.
 #[diagnostic::on_unimplemented(
     message = "`{E}` cannot be shared",
-    note = "errors that are shared are `Clone + Send + Sync + 'static`; put what cannot be cloned into an `Arc`, or leave `share_errors` out"
+    note = "a shared error is `Clone + Send + Sync + 'static`; put an error that cannot be cloned \
+            into an `Arc`, or leave out `share_errors`"
 )]
 pub trait ErrorPolicy<E>: sealed::ErrorPolicy<E> {}
 
@@ -30,11 +31,11 @@ pub(crate) mod sealed {
     use super::{Sharing, Ttl};
 
     pub trait Policy<T> {
-        /// Returns how long `value` lives; `None` does not store it. `ttl` applies where the value
-        /// does not decide.
+        /// Returns the time to live of `value`, or `None` if it must not be stored. `ttl` is the
+        /// time to live of values for which no policy decides.
         fn ttl(&self, value: &T, ttl: Ttl) -> Option<Ttl>;
 
-        /// Returns how many bytes `value` takes in memory; `None` estimates it.
+        /// Returns the number of bytes that `value` takes in memory, or `None` to estimate it.
         fn weight(&self, value: &T) -> Option<usize> {
             let _ = value;
             None
@@ -42,12 +43,12 @@ pub(crate) mod sealed {
     }
 
     pub trait ErrorPolicy<E> {
-        /// Returns how errors travel to the waiters; `None`: not at all.
+        /// Returns the conversion of errors for waiters, or `None` if errors are not shared.
         fn sharing(&self) -> Option<Sharing<E>>;
     }
 }
 
-/// How an error travels from the leader to its waiters.
+/// The conversion of an error on its way from the leader to the waiters.
 #[allow(missing_debug_implementations, reason = "not public API")]
 pub struct Sharing<E> {
     pub(super) erase: fn(&E) -> Typed,
@@ -89,7 +90,8 @@ impl<E> sealed::ErrorPolicy<E> for Fixed {
     }
 }
 
-/// The time depends on the value. Made by [`Cached::ttl_with`](crate::Cached::ttl_with).
+/// A policy in which the value decides on its time to live. Created by
+/// [`Cached::ttl_with`](crate::Cached::ttl_with).
 #[derive(Debug, Clone, Copy)]
 pub struct TtlWith<P, F> {
     pub(super) inner: P,
@@ -118,7 +120,7 @@ impl<E, P: sealed::ErrorPolicy<E>, F> sealed::ErrorPolicy<E> for TtlWith<P, F> {
     }
 }
 
-/// Only some values are stored. Made by [`Cached::cache_if`](crate::Cached::cache_if).
+/// A policy that stores only some values. Created by [`Cached::cache_if`](crate::Cached::cache_if).
 #[derive(Debug, Clone, Copy)]
 pub struct CacheIf<P, F> {
     pub(super) inner: P,
@@ -147,7 +149,8 @@ impl<E, P: sealed::ErrorPolicy<E>, F> sealed::ErrorPolicy<E> for CacheIf<P, F> {
     }
 }
 
-/// The caller knows what values take in memory. Made by [`Cached::weigh`](crate::Cached::weigh).
+/// A policy that knows the size of values in memory. Created by
+/// [`Cached::weigh`](crate::Cached::weigh).
 #[derive(Debug, Clone, Copy)]
 pub struct Weigh<P, F> {
     pub(super) inner: P,
@@ -174,7 +177,8 @@ impl<E, P: sealed::ErrorPolicy<E>, F> sealed::ErrorPolicy<E> for Weigh<P, F> {
     }
 }
 
-/// Errors go to all who waited. Made by [`Cached::share_errors`](crate::Cached::share_errors).
+/// A policy that gives errors to all waiters. Created by
+/// [`Cached::share_errors`](crate::Cached::share_errors).
 #[derive(Debug, Clone, Copy)]
 pub struct ShareErrors<P> {
     pub(super) inner: P,

@@ -1,18 +1,17 @@
 //! Estimates how much memory a value takes.
 //!
-//! The value is walked by its `Serialize` and nothing is written: text and bytes tell their
-//! lengths. The walk is bounded. Of a long list it looks at the first items and takes the others
-//! for as large.
+//! The value is serialized without writing anything: text and bytes report their lengths. The walk
+//! is bounded. Of a long list, it visits the first items and assumes that the others are as large.
 
 use std::fmt::{self, Display};
 
 use serde::ser::{self, Serialize, Serializer};
 
-/// The most values that are visited, including nested ones.
+/// The largest number of values that are visited, including nested values.
 const VALUES: usize = 4096;
-/// The most items that are visited in one list or map.
+/// The largest number of items that are visited in one list or map.
 const ITEMS: usize = 256;
-/// What a `String`, a `Vec` or a map takes beside its content.
+/// The bytes that a `String`, a `Vec` or a map takes besides its contents.
 const HEADER: usize = 24;
 
 /// Estimates how many bytes `value` takes in memory.
@@ -22,7 +21,7 @@ pub(crate) fn estimate<T: Serialize>(value: &T) -> usize {
         left: VALUES,
     };
     scales.add(value);
-    // What is not serialized takes room as well.
+    // Fields that are not serialized take memory as well.
     scales.bytes.max(size_of::<T>())
 }
 
@@ -31,7 +30,7 @@ struct Scales {
     left: usize,
 }
 
-/// The rest of a list was not looked at, or the type's own `Serialize` failed.
+/// Ends a walk: the rest of a list is not visited, or the type's own `Serialize` failed.
 #[derive(Debug)]
 struct Stop;
 
@@ -50,11 +49,11 @@ impl ser::Error for Stop {
 }
 
 impl Scales {
-    /// Adds a value, or what of it could be seen.
+    /// Adds the size of a value, or of the part of it that could be visited.
     fn add<T: Serialize + ?Sized>(&mut self, value: &T) {
         if self.left > 0 {
             self.left -= 1;
-            // An error ends this value alone.
+            // An error ends the walk of this value only.
             let _ = value.serialize(self);
         }
     }
@@ -77,7 +76,7 @@ impl Scales {
 /// A list, a map or the fields of a struct.
 struct Items<'a> {
     scales: &'a mut Scales,
-    /// How many bytes there were before the first item.
+    /// The number of bytes before the first item.
     before: usize,
     len: Option<usize>,
     seen: usize,
@@ -198,10 +197,14 @@ impl<'a> Serializer for &'a mut Scales {
         serialize_seq(len: Option<usize>) -> len;
         serialize_tuple(len: usize) -> Some(len);
         serialize_tuple_struct(_name: &'static str, len: usize) -> Some(len);
-        serialize_tuple_variant(_name: &'static str, _index: u32, _variant: &'static str, len: usize) -> Some(len);
+        serialize_tuple_variant(
+            _name: &'static str, _index: u32, _variant: &'static str, len: usize
+        ) -> Some(len);
         serialize_map(len: Option<usize>) -> len.map(|len| len.saturating_mul(2));
         serialize_struct(_name: &'static str, len: usize) -> Some(len);
-        serialize_struct_variant(_name: &'static str, _index: u32, _variant: &'static str, len: usize) -> Some(len);
+        serialize_struct_variant(
+            _name: &'static str, _index: u32, _variant: &'static str, len: usize
+        ) -> Some(len);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Building a store of a size.
+//! [`MemoryBuilder`], which builds a store of a given size.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -24,51 +24,51 @@ pub struct MemoryBuilder {
     clock: Clock,
 }
 
-/// Enough for 100 000 table rows or 2600 answers of 100 kB, and small compared to a server's
-/// memory.
+/// The default size in bytes. It is enough for 100 000 table rows or 2600 responses of 100 kB, and
+/// small compared to a server's memory.
 const DEFAULT_BYTES: u64 = 256 << 20;
 const DEFAULT_ENTRIES: usize = 100_000;
 
-/// A part of the table with more entries than twice this is reserved beforehand: to grow, it would
-/// have to move them all at once.
+/// The intended number of entries in a part of the table. Room for parts with more than twice as
+/// many is reserved beforehand, because a part that grows moves all its entries at once.
 const ENTRIES_PER_PART: usize = 4096;
-/// The most that is reserved. It takes addresses, and memory only once it is used.
+/// The largest number of entries to reserve room for. The room takes no memory until it is used.
 const RESERVED: usize = 1 << 21;
-/// A smaller part of the table could not keep a large answer.
+/// The smallest size of a part of the table. A smaller part could not hold a large response.
 const BYTES_PER_PART: u64 = 8 << 20;
 
 impl MemoryBuilder {
-    /// Sets the most entries that are kept; the least used ones are evicted first. Default: 100
-    /// 000, at least one.
+    /// Sets the largest number of entries, at least one. The least used entries are evicted first.
+    /// Default: 100 000.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.entries = entries.max(1);
         self
     }
 
-    /// Sets the most bytes that all entries take together; the least used ones are evicted first.
-    /// Default: 256 MiB.
+    /// Sets the largest number of bytes that all entries take together. The least used entries are
+    /// evicted first. Default: 256 MiB.
     ///
     /// Each entry counts as its share of this bound or of [`capacity`](Self::capacity), whichever
-    /// is larger. Its size is estimated without encoding it: the length of the key, 256 bytes for
-    /// the bookkeeping, and for the value the result of [`Cached::weigh`](crate::Cached::weigh), or
-    /// otherwise the text, lists and numbers that its `Serialize` reports. The size of a stored
-    /// HTTP answer is exact.
+    /// is larger. Its size is the length of the key, 256 bytes for the bookkeeping, and the size of
+    /// the value. That is the result of [`Cached::weigh`](crate::Cached::weigh), or else an
+    /// estimate from the text, lists and numbers that the value's `Serialize` reports. The size of
+    /// a stored HTTP response is exact.
     ///
     /// The capacity is divided into parts of at least 8 MiB. An entry that does not fit into one
-    /// part, or is larger than 4 GiB, is not kept; it is counted in `cachify_too_large_total`, and
-    /// logged once for each template.
+    /// part, or is larger than 4 GiB, is not stored. The metric `cachify_too_large_total` counts
+    /// such entries, and the log names each template once.
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.bytes = bytes.max(1);
         self
     }
 
-    /// Reads the time from `clock`.
+    /// Sets the clock. Default: the system's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Makes the store, empty.
+    /// Builds an empty store.
     pub fn build(self) -> Memory {
         let Self { entries, bytes, .. } = self;
         let fit = usize::try_from(bytes / OVERHEAD).unwrap_or(usize::MAX);
@@ -78,12 +78,12 @@ impl MemoryBuilder {
             .max(4 * threads)
             .max(32)
             .min(usize::try_from(bytes / BYTES_PER_PART).unwrap_or(usize::MAX))
-            // Fewer entries in a part, and hashes would not spread them evenly enough.
+            // With fewer entries in a part, hashes would not spread them evenly enough.
             .min(expected / 32)
             .clamp(1, 1 << 14);
         let parts = 1 << parts.ilog2();
-        // A small share of each part is for unused new entries; an entry that needs that share does
-        // not fit.
+        // A small share of each part is reserved for new entries that were not used yet. An entry
+        // that needs this share does not fit.
         let part = bytes.div_ceil(parts as u64);
         let room = part - part.div_ceil(32);
         let weight = bytes.saturating_mul(FINE);
@@ -95,7 +95,7 @@ impl MemoryBuilder {
             .weight_capacity(weight)
             .estimated_items_capacity(expected)
             .build()
-            // Both capacities are given, which is all that can be missing.
+            // Only a missing capacity is an error.
             .unwrap_or_else(|_| unreachable!("both capacities are set"));
         let entries = Cache::with_options(options, share, Hasher::default(), Keep);
         if expected / parts > 2 * ENTRIES_PER_PART {
@@ -118,7 +118,7 @@ impl MemoryBuilder {
 }
 
 impl Memory {
-    /// Starts to build a store.
+    /// Returns a builder with the default capacities.
     pub fn builder() -> MemoryBuilder {
         MemoryBuilder {
             entries: DEFAULT_ENTRIES,

@@ -1,4 +1,4 @@
-//! An entry, its share of the store, and what becomes of those that make room.
+//! Entries, their shares of the store, and the collection of evicted entries.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::backend::{Found, Life, Stored, Typed};
 pub(super) struct MemoryEntry {
     pub(super) value: Typed,
     pub(super) life: Life,
-    /// Unique among entries that expire at the same moment. Each hit copies the entry, so it is
-    /// small.
+    /// An id that is unique among entries that expire at the same moment. It is small, because each
+    /// hit copies the entry.
     pub(super) id: u32,
-    /// Its estimated size in memory.
+    /// The estimated size in memory.
     pub(super) bytes: u32,
 }
 
@@ -25,15 +25,15 @@ impl MemoryEntry {
     }
 }
 
-/// Each entry counts as its share of the bytes or of the number of entries, whichever is larger, so
+/// Weighs an entry by its share of the bytes or of the number of entries, whichever is larger, so
 /// that one weight enforces both bounds.
 #[derive(Clone)]
 pub(super) struct Share {
-    /// The bytes per entry when the number of entries is at its bound.
+    /// The weight of each entry when the number of entries is at its bound.
     pub(super) least: u64,
 }
 
-/// Units per byte, so that the share of one entry among many is hardly rounded.
+/// The units of weight per byte. There are many, so that the share of an entry is hardly rounded.
 pub(super) const FINE: u64 = 1 << 16;
 
 impl Weighter<SmolStr, MemoryEntry> for Share {
@@ -42,8 +42,8 @@ impl Weighter<SmolStr, MemoryEntry> for Share {
     }
 }
 
-/// Collects replaced and evicted values, to be dropped without a lock: a value's drop can take any
-/// time.
+/// Collects replaced and evicted entries, to be dropped without a lock: dropping a value can take
+/// any time.
 #[derive(Clone)]
 pub(super) struct Keep;
 

@@ -9,18 +9,19 @@ use super::entry::MemoryEntry;
 use crate::backend::sharded::Sharded;
 use crate::clock::Moment;
 
-/// The entries that expire, in that order. Each is named once: an entry that is replaced, evicted
-/// or removed is taken off the list, so that the list needs no cleaning.
+/// The list of entries in the order in which they expire. Each entry is listed once: an entry that
+/// is replaced, evicted or removed is taken off the list, so the list needs no cleaning.
 #[derive(Default)]
 pub(super) struct Expiry(Sharded<Part>);
 
-/// Ordered trees, because a heap or a hash map moves all it holds when it grows.
+/// One part of the list. It is an ordered tree, because a heap or a hash map moves all its items
+/// when it grows.
 #[derive(Default)]
 pub(super) struct Part(BTreeMap<(Moment, u32), SmolStr>);
 
 impl Expiry {
-    /// Adds an entry. Returns up to two neighbours that are due: without a runtime no sweep runs,
-    /// and expired entries must not take the place of live ones.
+    /// Adds an entry. Takes up to two expired entries off the list and returns them: without a
+    /// runtime no sweep runs, and expired entries must not take the place of live ones.
     pub(super) fn add(
         &self,
         key: &str,
@@ -36,7 +37,7 @@ impl Expiry {
         due
     }
 
-    /// Forgets an entry that is gone.
+    /// Takes an entry off the list that the store no longer has.
     pub(super) fn remove(&self, key: &str, entry: &MemoryEntry) {
         if entry.life.until != Moment::NEVER {
             self.0.of(key).0.remove(&(entry.life.until, entry.id));
@@ -49,7 +50,7 @@ impl Expiry {
 }
 
 impl Part {
-    /// Takes out an entry that has expired: its key and its id.
+    /// Takes an expired entry off the list. Returns its key and its id.
     pub(super) fn pop_due(&mut self, now: Moment) -> Option<(SmolStr, u32)> {
         let first = self.0.first_entry()?;
         if first.key().0 > now {

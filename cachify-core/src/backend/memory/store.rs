@@ -1,4 +1,4 @@
-//! The store: entries with their leases and expiry, slots, and the size of it all.
+//! The store: entries with their leases and expiry, slots, and the size of the entries.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,15 +18,15 @@ use crate::{Key, observe};
 
 pub(super) type Entries = Cache<SmolStr, MemoryEntry, Share, Hasher, Keep>;
 
-/// The bytes of an entry besides its key and value: its place in the table and in the expiry list,
+/// The bytes of an entry besides its key and value: its places in the table and in the expiry list,
 /// their spare capacity, and the ghosts of evicted entries.
 pub(super) const OVERHEAD: u64 = 256;
 
 pub(super) struct Store {
     pub(super) entries: Entries,
-    /// A larger entry does not fit into its part of the table.
+    /// The largest size of an entry. A larger entry does not fit into its part of the table.
     pub(super) room: u64,
-    /// Guards what must be atomic per key: a reset, a fill, a lease. Hits do not come here.
+    /// The leases. Their locks also make resets and fills of a key atomic. Hits don't take them.
     pub(super) leases: Sharded<Leases>,
     pub(super) slots: Slots,
     pub(super) expiry: Expiry,
@@ -57,11 +57,11 @@ impl Store {
         self.fresh_before(key, Moment::NEVER)
     }
 
-    /// Returns the value of the entry if it is fresh and `limit` has not come.
+    /// Returns the value of the entry if it is fresh and `limit` is not over.
     #[inline]
     pub(super) fn fresh_before(&self, key: &str, limit: Moment) -> Option<Typed> {
         let entry = self.entries.get(key)?;
-        // Not removed here: by now a newer one may stand in its place. The sweep looks again.
+        // An expired entry is left to the sweep, because a newer entry may have replaced it by now.
         (entry.life.fresh_until.min(limit) > self.clock.now()).then_some(entry.value)
     }
 
@@ -71,27 +71,27 @@ impl Store {
         (entry.life.until > self.clock.now()).then_some(entry)
     }
 
-    /// Makes the entry stale. Call it with the lock of its lease. Returns what
-    /// [`store`](Self::store) does.
+    /// Makes the entry stale. The caller holds the lock of the key's lease. Returns the same as
+    /// [`store`](Self::store).
     #[must_use = "to be dropped without a lock"]
     pub(super) fn expire(&self, key: &Key) -> Vec<(SmolStr, MemoryEntry)> {
         let Some(mut entry) = self.get(key.as_str()) else {
             return Vec::new();
         };
         entry.life.fresh_until = entry.life.fresh_until.min(self.clock.now());
-        // The old one is taken off the expiry list by its id.
+        // The old entry is taken off the expiry list by its own id.
         entry.id = self.last_id.fetch_add(1, Ordering::Relaxed);
         self.store(key, Some(entry))
     }
 
-    /// Prepares an entry to be stored. Returns `None` if it is too large. Call it without a lock,
-    /// since it weighs the value.
+    /// Prepares an entry to be stored. Returns `None` if it is too large. The caller holds no lock,
+    /// because this weighs the value.
     pub(super) fn entry(&self, key: &Key, entry: &NewEntry<'_>) -> Option<MemoryEntry> {
         let life = entry.life(self.clock.now());
         self.weighed(key, entry.value, entry.weigh, life)
     }
 
-    /// As [`entry`](Self::entry).
+    /// Like [`entry`](Self::entry), with the times of the entry.
     pub(super) fn weighed(
         &self,
         key: &Key,
@@ -114,8 +114,8 @@ impl Store {
         })
     }
 
-    /// Stores an entry. Returns the values that it replaces and evicts, to be dropped without a
-    /// lock.
+    /// Stores an entry, or removes the old entry if the new one was too large. Returns the entries
+    /// that were replaced and evicted, to be dropped without a lock.
     #[must_use = "to be dropped without a lock"]
     pub(super) fn store(
         &self,
@@ -125,8 +125,8 @@ impl Store {
         let Some(entry) = entry else {
             return Vec::from_iter(self.remove(key.as_str()));
         };
-        // Listed first: from the moment it is stored it can be evicted, and is then taken off the
-        // list.
+        // Added to the expiry list first: once it is stored, the entry can be evicted, and is then
+        // taken off the list.
         let due = self.expiry.add(key.as_str(), &entry, self.clock.now());
         self.size
             .bytes
@@ -159,7 +159,7 @@ impl Store {
         removed
     }
 
-    /// Removes an entry that was taken off the list, unless another entry has replaced it.
+    /// Removes an entry that was taken off the expiry list, unless another entry has replaced it.
     pub(super) fn take(&self, key: &str, id: u32) -> Option<(SmolStr, MemoryEntry)> {
         let taken = self.entries.remove_if(key, |entry| entry.id == id);
         if let Some((_, entry)) = &taken {
@@ -170,7 +170,7 @@ impl Store {
         taken
     }
 
-    /// Reports the changes to the metrics: several stores of a process add up.
+    /// Reports changes of the size to the metrics, which add up all stores of the process.
     pub(super) fn tell(&self, entries: usize, bytes: u64) {
         let told = std::mem::replace(&mut *lock(&self.size.told), (entries, bytes));
         observe::memory_entries(told.0, entries);

@@ -1,6 +1,7 @@
-//! Background work: removing expired entries, and handing over slots whose holder is gone.
+//! The sweep: a background task that removes expired entries, and hands over slots whose holder is
+//! gone.
 //!
-//! It runs in slices. Between two slices the task yields, so the amount of work does not delay
+//! It runs in slices. Between two slices the task yields, so a large amount of work does not delay
 //! other tasks.
 
 use std::sync::atomic::Ordering;
@@ -12,23 +13,23 @@ use super::store::Store;
 use crate::backend::sharded::lock;
 use crate::clock::Moment;
 
-/// How often the sweep looks for expired entries and leases.
+/// The time between two searches for expired entries and leases.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long one slice keeps its thread.
+/// The time for which one slice keeps its thread.
 const SLICE: Duration = Duration::from_micros(200);
 
-/// The task. Ends with the store, or with its runtime, whichever goes first.
+/// The task of a store. It ends with the store or with its runtime, whichever ends first.
 pub(super) struct Sweep(Weak<Store>);
 
 impl Sweep {
-    /// Starts the sweep of a store if it does not run and there is a runtime to run it.
+    /// Starts the sweep of a store unless it runs, if there is a runtime.
     pub(super) fn ensure(store: &Arc<Store>) {
         if store.sweeping.load(Ordering::Acquire) || store.sweeping.swap(true, Ordering::AcqRel) {
             return;
         }
         let sweep = Self(Arc::downgrade(store));
-        // Without a runtime `sweep` is dropped right here, and the next write tries again.
+        // Without a runtime, `sweep` is dropped here, and the next write tries again.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(sweep.run());
         }
@@ -67,14 +68,15 @@ impl Drop for Sweep {
     }
 }
 
-/// Ends a slice when its time is over.
+/// The start of a slice. Yields when the time of the slice is over.
 struct Pace(Instant);
 
 impl Pace {
     async fn breathe(&mut self) {
         if self.0.elapsed() >= SLICE {
-            // glibc puts small blocks aside when they are freed, and merges all of them at the next
-            // large allocation: 60 ms for a million. Let that be here, for one slice at a time.
+            // glibc keeps small freed blocks aside, and merges all of them at the next large
+            // allocation, which takes 60 ms for a million. This allocation makes it merge the
+            // blocks of one slice only.
             drop(std::hint::black_box(Vec::<u8>::with_capacity(4096)));
             tokio::task::yield_now().await;
             self.0 = Instant::now();
@@ -93,7 +95,7 @@ impl Store {
     async fn sweep_entries(&self, now: Moment, pace: &mut Pace) {
         for part in self.expiry.parts() {
             loop {
-                // One at a time: if the task ends here, no other entry was taken off the list.
+                // Taken off the list one at a time, so that none is lost if the task ends here.
                 let due = lock(part).pop_due(now);
                 let Some((key, id)) = due else { break };
                 drop(self.take(&key, id));
@@ -109,10 +111,10 @@ impl Store {
         }
     }
 
-    /// Ends holds whose time is over, and sets the alarm: for the next one, and for `latest` at the
-    /// latest.
+    /// Ends holds whose time is over. Sets the alarm to the end of the next hold, or to `latest` if
+    /// that is earlier.
     async fn sweep_slots(&self, latest: Moment, pace: &mut Pace) {
-        // First, so that a slot that becomes due behind the loop rings the alarm.
+        // Set first, so that a slot which becomes due behind the loop can still set the alarm.
         self.alarm.at.store(latest.as_micros(), Ordering::Relaxed);
         for part in self.slots.parts() {
             loop {

@@ -1,8 +1,8 @@
-//! Reading the answer to `INFO`.
+//! Parses the answer to `INFO`.
 
 use redis::Value;
 
-/// Returns the text of an answer; empty if it is none.
+/// Returns the text of an answer; empty if the answer is not a text.
 pub(super) fn text(value: Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),

@@ -1,4 +1,4 @@
-//! The subscriptions to this process's channels, and how they stand.
+//! The subscriptions to this process's channels, and their states.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,22 +14,23 @@ use crate::{Error, ErrorKind};
 #[derive(Default)]
 pub(super) struct Subscriber {
     own: Channel,
-    /// Those of the prefixes that other handles have. Each is given up when the last of its handles
-    /// is gone.
+    /// The channels of other handles' prefixes. A channel is given up when the last handle with its
+    /// prefix is gone.
     others: Mutex<HashMap<SmolStr, (Weak<str>, Channel)>>,
     pub(super) task: Mutex<Option<AbortHandle>>,
-    /// A caller waits for a subscription: no pause.
+    /// Notified when a caller waits for a subscription, which ends the pause between attempts.
     pub(super) wanted: Arc<Notify>,
 }
 
-/// Where the subscription to a channel stands.
+/// The subscription to a channel.
 #[derive(Clone)]
 pub(super) struct Channel(pub(super) watch::Sender<State>);
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
+    /// Set while the server delivers messages.
     pub(super) stands: bool,
-    /// How many attempts ended.
+    /// The number of attempts that have ended.
     pub(super) attempts: u64,
     pub(super) error: Option<Error>,
 }
@@ -57,7 +58,7 @@ impl Channel {
         self.0.send_modify(|state| state.stands = false);
     }
 
-    /// Returns whether the server refused it already.
+    /// Returns whether the server has refused the subscription.
     pub(super) fn is_refused(&self) -> bool {
         self.0.borrow().error.as_ref().is_some_and(is_refusal)
     }
@@ -77,7 +78,7 @@ impl Drop for Subscriber {
 }
 
 impl Subscriber {
-    /// Returns whether the channel of a prefix is subscribed to. From now on it is wanted.
+    /// Returns whether the channel of a prefix is subscribed to, and makes it wanted from now on.
     pub(super) fn stands(&self, prefix: Option<&Prefix>) -> bool {
         self.channel(prefix).stands()
     }
@@ -88,7 +89,7 @@ impl Subscriber {
         };
         let mut others = self.others();
         if let Some((in_use, channel)) = others.get_mut(prefix.as_str()) {
-            // The last handle may have gone since the task looked, and come back.
+            // Since the task last checked, the last handle may have gone and a new one come.
             if in_use.strong_count() == 0 {
                 *in_use = prefix.downgrade();
             }
@@ -104,14 +105,14 @@ impl Subscriber {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the prefixes of which no handle is left, and returns them.
+    /// Forgets the prefixes that no handle uses any more, and returns them.
     pub(super) fn unused(&self) -> Vec<SmolStr> {
         let mut others = self.others();
         let unused = others.extract_if(|_, (in_use, _)| in_use.strong_count() == 0);
         unused.map(|(prefix, _)| prefix).collect()
     }
 
-    /// Returns the channels, with their prefixes; `own` is that of the first.
+    /// Returns the channels with their prefixes. `own` is the prefix of the first channel.
     pub(super) fn channels(&self, own: &str) -> Vec<(SmolStr, Channel)> {
         let others = self.others();
         let others = others
@@ -123,7 +124,7 @@ impl Subscriber {
     }
 }
 
-/// Returns whether the server does not permit the subscription: trying sooner does not help.
+/// Returns whether the server does not permit the subscription. Then trying sooner does not help.
 pub(super) fn is_refusal(error: &Error) -> bool {
     error.kind() == ErrorKind::Configuration
 }
