@@ -7,7 +7,7 @@
 //! | 1 | zero |
 //! | 8 | fingerprint of the type's name |
 //! | 8 | time of storing, in microseconds of the backend's clock |
-//! | 8 | time to live in milliseconds, all ones for never |
+//! | 8 | time to live in milliseconds, all ones for never; or when it was expired, in microseconds, plus 2^63 |
 //! | 8 | time for which it is kept, fresh and stale, in milliseconds, all ones for never |
 //! | 4 | duration of the computation in milliseconds |
 //! | 4 | length of the payload |
@@ -49,6 +49,9 @@ pub(crate) const STORED: usize = 12;
 pub(crate) const TTL: usize = 20;
 const KEPT: usize = 28;
 const COST: usize = 36;
+
+/// Marks a time to live that was replaced by the time of an [`expire`](crate::backend::Backend).
+const EXPIRED: u64 = 1 << 63;
 
 /// The encoding of values for a backend that stores bytes.
 ///
@@ -239,11 +242,22 @@ pub(crate) fn life(bytes: &[u8]) -> Option<Life> {
         millis => stored + Duration::from_millis(millis),
     };
     let cost = u32::from_le_bytes(*bytes.get(COST..)?.first_chunk()?);
+    let ttl = number(TTL)?;
+    let fresh_until = match ttl & !EXPIRED {
+        micros if ttl & EXPIRED != 0 && ttl != u64::MAX => Moment::from_micros(micros),
+        _ => after(ttl),
+    };
     Some(Life {
-        fresh_until: after(number(TTL)?),
+        fresh_until,
         until: after(number(KEPT)?),
         cost: Duration::from_millis(cost.into()),
     })
+}
+
+/// Returns whether the entry that is encoded in `bytes` was expired before its time.
+pub(crate) fn is_expired(bytes: &[u8]) -> bool {
+    let ttl = bytes.get(TTL..KEPT);
+    ttl.is_some_and(|ttl| ttl[7] & 0x80 != 0 && ttl != [0xff; 8])
 }
 
 /// Wraps any payload in an envelope, as a `T`.

@@ -52,6 +52,15 @@ pub(super) fn decode<T: Cacheable>(found: &Found) -> Option<T> {
     }
 }
 
+/// Returns whether the entry was [expired](crate::backend::Backend::expire), whatever its times say:
+/// they come from another process's view of the server's clock.
+pub(super) fn is_expired(found: &Found) -> bool {
+    match &found.value {
+        Stored::Typed(_) => false,
+        Stored::Bytes(bytes) => codec::is_expired(bytes),
+    }
+}
+
 /// Returns the times of an entry that could be read.
 pub(super) fn life(found: &Found) -> Option<Life> {
     match &found.value {

@@ -108,10 +108,10 @@ impl Shared {
         self.void(spot, &reset_call(spot)).await
     }
 
-    /// Makes an entry stale by setting the time to live in its envelope to zero.
+    /// Makes an entry stale by writing the server's time into its envelope.
     pub(super) async fn expire(&self, key: &Key) -> Result<(), Error> {
         let spot = self.spot(key);
-        let call = reset_call(spot).arg(codec::TTL).arg(&[0_u8; 8][..]);
+        let call = reset_call(spot).arg(codec::STORED);
         self.void(spot, &call).await
     }
 

@@ -1,11 +1,41 @@
--- KEYS: entry, lease. ARGV: channel, message, channel of resets, key[, offset and bytes to write into the entry, which is then kept]
+-- KEYS: entry, lease. ARGV: channel, message, channel of resets, key[, where an envelope has the time of storing, which the time to live
+-- follows: the entry is kept, and stale from now on]
 -- Answers 2 if the word to copies in memory was not permitted.
 local waiting = fields(KEYS[2])
 -- The deletion comes first: a full server permits writes only after it, and a message that fails must not undo it.
 redis.call('DEL', KEYS[2])
-local kept = ARGV[5] and redis.call('EXISTS', KEYS[1]) == 1
-  and type(redis.pcall('SETRANGE', KEYS[1], ARGV[5], ARGV[6])) == 'number'
-if not kept then
+
+-- The number in 8 bytes from `at`, the least one first. Without the highest bit, which is a mark.
+local function number(bytes, at)
+  local sum = string.byte(bytes, at + 7) % 128
+  for i = at + 6, at, -1 do
+    sum = sum * 256 + string.byte(bytes, i)
+  end
+  return sum
+end
+
+-- Whether the entry stands and is stale. If it was before, it stays as it is: its time as a stale one does not start anew.
+local function expire(at)
+  local entry = redis.pcall('GET', KEYS[1])
+  if type(entry) ~= 'string' or #entry < at + 16 then
+    return false
+  end
+  local ttl = string.sub(entry, at + 9, at + 16)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  local marked = string.byte(ttl, 8) >= 128 and ttl ~= string.rep('\255', 8)
+  if marked or number(entry, at + 1) + number(ttl, 1) * 1000 <= now then
+    return true
+  end
+  local bytes = {}
+  for i = 1, 8 do
+    bytes[i] = now % 256 + (i == 8 and 128 or 0)
+    now = math.floor(now / 256)
+  end
+  return type(redis.pcall('SETRANGE', KEYS[1], at + 8, string.char(unpack(bytes)))) == 'number'
+end
+
+if not ARGV[5] or not expire(tonumber(ARGV[5])) then
   redis.call('DEL', KEYS[1])
 end
 tell(waiting, ARGV[1], ARGV[2])
