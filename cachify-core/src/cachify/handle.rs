@@ -12,6 +12,7 @@ use crate::engine::budget::limit;
 use crate::engine::{Engine, Settings};
 use crate::key::Prefix;
 use crate::read::entries::Entries;
+use crate::read::resets::Change;
 use crate::read::{Cacheable, Cached};
 use crate::slot::request::Request;
 use crate::slot::waiting::Lines;
@@ -228,7 +229,54 @@ impl Cachify {
     pub async fn reset(&self, keys: impl Keys) -> Result<(), Error> {
         self.inner
             .entries
-            .reset_each(&self.own_all(keys.list()))
+            .change_each(&self.own_all(keys.list()), Change::Reset)
+            .await
+    }
+
+    /// Makes the entry stale, as if its time to live were over, instead of removing it. Use it
+    /// where an old value is better than an error.
+    ///
+    /// After this has returned `Ok`, no read that starts later, in any process, returns a value
+    /// whose computation started before, except as a stale value: to a caller that asks for it by
+    /// [`Cached::stale`], and within its time. A caller that does not ask for stale values computes,
+    /// as after a [reset](Self::reset). An entry that is stale already stays as it is.
+    ///
+    /// It takes one key or [several](Keys), as a reset does.
+    ///
+    /// # Errors
+    ///
+    /// As [`reset`](Self::reset). What the backend did not acknowledge is retried as a reset, which
+    /// removes the entry.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once the future has been polled, every entry becomes stale or is removed, even if the future
+    /// is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let rates = cachify.cached(&key!("rates")).ttl("5m").stale("1h");
+    ///     rates.set(7).await?;
+    ///
+    ///     // The provider has new rates: ask for them, and use the old ones while it is away.
+    ///     cachify.expire(&key!("rates")).await?;
+    ///     let down = async || Err::<i32, _>("the provider is away");
+    ///     assert_eq!(rates.get_or_try_compute(down).await, Ok(7));
+    ///     assert_eq!(cachify.cached(&key!("rates")).get::<i32>().await?, None);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "stale")]
+    pub async fn expire(&self, keys: impl Keys) -> Result<(), Error> {
+        self.inner
+            .entries
+            .change_each(&self.own_all(keys.list()), Change::Expire)
             .await
     }
 
@@ -272,8 +320,8 @@ impl Cachify {
         let keys = self.own_all(keys.list());
         let late = self.inner.entries.late_resets(&keys);
         let output = change.await;
-        // From here on, `reset_each` itself makes sure that the resets happen.
-        let reset = self.inner.entries.reset_each(&keys);
+        // From here on, `change_each` itself makes sure that the resets happen.
+        let reset = self.inner.entries.change_each(&keys, Change::Reset);
         late.disarm();
         if let Err(error) = reset.await {
             tracing::warn!(%error, "reset after an update is not confirmed yet");

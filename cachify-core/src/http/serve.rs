@@ -417,7 +417,7 @@ where
             observe::bypass(self.key.template(), why);
         }
         let origin = match outcome {
-            ReadOutcome::Hit => Origin::Hit,
+            ReadOutcome::Hit | ReadOutcome::Stale(_) | ReadOutcome::StaleOnError(_) => Origin::Hit,
             ReadOutcome::Miss => Origin::Stored(self.fwd),
             ReadOutcome::Collapsed => Origin::Collapsed(self.fwd),
             ReadOutcome::Unstored | ReadOutcome::Bypass | ReadOutcome::Error => {

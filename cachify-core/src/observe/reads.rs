@@ -5,6 +5,7 @@ use std::time::Duration;
 #[cfg(feature = "metrics")]
 use super::labels::{self, Family, label};
 use super::seen::{Seen, first_time};
+use crate::ttl::Life;
 use crate::{Error, ErrorKind, Key};
 
 /// The outcome of a cached read.
@@ -21,19 +22,25 @@ pub(crate) enum ReadOutcome {
     Collapsed,
     /// Computed for this caller alone.
     Bypass,
+    /// Answered with a value past its time to live, while it was being refreshed.
+    Stale(Life),
+    /// Answered with a value past its time to live, because its refresh failed.
+    StaleOnError(Life),
     /// The computation failed.
     Error,
 }
 
 impl ReadOutcome {
     #[cfg(feature = "metrics")]
-    const ALL: [Self; 6] = [
-        Self::Hit,
-        Self::Miss,
-        Self::Unstored,
-        Self::Collapsed,
-        Self::Bypass,
-        Self::Error,
+    const ALL: [&'static str; 8] = [
+        "hit",
+        "miss",
+        "unstored",
+        "collapsed",
+        "bypass",
+        "stale",
+        "stale_on_error",
+        "error",
     ];
 
     #[cfg(feature = "metrics")]
@@ -44,6 +51,8 @@ impl ReadOutcome {
             Self::Unstored => "unstored",
             Self::Collapsed => "collapsed",
             Self::Bypass => "bypass",
+            Self::Stale(_) => "stale",
+            Self::StaleOnError(_) => "stale_on_error",
             Self::Error => "error",
         }
     }
@@ -165,7 +174,7 @@ pub(super) fn start(template: &metrics::SharedString) {
 
     let template = || template.clone();
     for outcome in ReadOutcome::ALL {
-        counter!("cachify_requests_total", "template" => template(), "outcome" => outcome.as_str())
+        counter!("cachify_requests_total", "template" => template(), "outcome" => outcome)
             .increment(0);
     }
     counter!("cachify_unreadable_total", "template" => template()).increment(0);

@@ -1,9 +1,12 @@
 //! Access to one entry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::entries::Entries;
 use super::policy::Policy;
+use super::stale::Refresh;
+use crate::codec::Times;
 use crate::{Key, Ttl};
 
 /// Access to one entry: which one, for how long its values live, and what is stored.
@@ -20,6 +23,7 @@ pub(crate) struct Access<P> {
     pub(super) alone: bool,
     /// It uses the memory in front of the backend, if there is one.
     pub(super) copies: bool,
+    pub(super) refresh: Refresh,
 }
 
 impl<P> Access<P> {
@@ -33,15 +37,22 @@ impl<P> Access<P> {
             policy: policy(self.policy),
             alone: self.alone,
             copies: self.copies,
+            refresh: self.refresh,
         }
     }
 
-    /// Returns how long `value` is to live; `None`: not at all.
-    pub(super) fn lifetime<T>(&self, value: &T) -> Option<Ttl>
+    /// Returns how long `value` is to live, if it is to be stored.
+    pub(super) fn lifetime<T>(&self, value: &T) -> Option<Times>
     where
         P: Policy<T>,
     {
         let ttl = self.policy.ttl(value, self.ttl)?.jittered(self.jitter);
-        (!ttl.is_zero()).then_some(ttl)
+        let window = self.refresh.window;
+        let stale = Ttl::new(window).jittered(self.jitter).as_duration();
+        (!ttl.is_zero()).then_some(Times {
+            ttl,
+            stale: stale.unwrap_or(window),
+            cost: Duration::ZERO,
+        })
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::access::Access;
 use super::entries::Entries;
 use super::policy::{CacheIf, ErrorPolicy, Fixed, Policy, ShareErrors, Sharing, TtlWith, Weigh};
+use super::stale::Refresh;
 use super::value::Cacheable;
 use crate::observe::ReadOutcome;
 use crate::{Error, IntoTime, Key, Ttl};
@@ -68,6 +70,7 @@ impl Cached {
                 policy: Fixed,
                 alone: false,
                 copies: true,
+                refresh: Refresh::default(),
             },
         }
     }
@@ -161,9 +164,60 @@ impl<P> Cached<P> {
     }
 
     /// Shortens each entry's life by a random share of up to `share` (0 to 1, default 0), so that
-    /// entries that were made together do not expire together.
+    /// entries that were made together do not expire together. The time for which an entry may be
+    /// served [stale](Self::stale) is shortened in the same way.
     pub fn jitter(mut self, share: f64) -> Self {
         self.access.jitter = share;
+        self
+    }
+
+    /// Serves a value for up to `window` after its time to live, while it is being refreshed or if
+    /// its refresh fails. Default: no value is served after its time to live.
+    ///
+    /// Of all callers in all processes that find such a *stale* value, one refreshes it: it
+    /// computes, and returns the new value. The others are served the stale value at once. If the
+    /// computation fails, its caller gets the stale value instead of the error, and this process
+    /// pauses before it tries again: for 100 ms, then twice as long each time, up to 10 s. Meanwhile
+    /// it serves the stale value.
+    ///
+    /// A stale value is never served after a [reset](Self::reset), and a refresh that a reset
+    /// overtook is not stored. [`expire`](Self::expire) makes an entry stale before its time.
+    ///
+    /// A value is kept for its time to live and the `window` of the caller that stored it. A caller
+    /// with a shorter `window`, or without one, computes as if there were no entry.
+    /// [`jitter`](Self::jitter) shortens both times of a stored value.
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time. A value is never served stale forever, so `"never"` is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let rates = cachify.cached(&key!("rates")).ttl("1m").stale("1h");
+    ///     let up = async || Ok::<_, &str>(7);
+    ///     assert_eq!(rates.get_or_try_compute(up).await, Ok(7));
+    ///
+    ///     // Stale from now on, as after a minute.
+    ///     rates.expire().await?;
+    ///     let down = async || Err("the provider is away");
+    ///     assert_eq!(rates.get_or_try_compute(down).await, Ok(7));
+    ///
+    ///     // A reset leaves nothing to serve.
+    ///     rates.reset().await?;
+    ///     assert_eq!(rates.get_or_try_compute(down).await, Err("the provider is away"));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias("stale_while_revalidate", "stale_if_error", "grace", "fail safe"))]
+    #[track_caller]
+    pub fn stale(mut self, window: impl IntoTime<Duration>) -> Self {
+        self.access.refresh.window = window.time();
         self
     }
 
@@ -346,7 +400,7 @@ impl<P> Cached<P> {
     }
 
     /// Returns the cached value, if there is one. Never computes, and never waits for a
-    /// computation.
+    /// computation. With [`stale`](Self::stale), the value may be stale.
     ///
     /// # Errors
     ///
@@ -471,6 +525,35 @@ impl<P> Cached<P> {
         self.access.reset().await
     }
 
+    /// Makes the entry stale; see [`Cachify::expire`](crate::Cachify::expire).
+    ///
+    /// # Errors
+    ///
+    /// As [`Cachify::expire`](crate::Cachify::expire).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it was polled, the entry becomes stale or is removed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let rates = cachify.cached(&key!("rates")).stale("1h");
+    ///     rates.set(7).await?;
+    ///     rates.expire().await?;
+    ///     assert_eq!(rates.get_or_compute(async || 8).await, 8);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn expire(&self) -> Result<(), Error> {
+        self.access.expire().await
+    }
+
     /// Runs the read path, and returns how it went. `compute` learns whether its value will be
     /// stored, unless a reset happens in between.
     pub(crate) fn fetch<T, E, F, Fut>(
@@ -494,7 +577,7 @@ impl<P> Cached<P> {
         T: Cacheable,
         P: Policy<T>,
     {
-        self.access.put(value, ttl).await
+        self.access.put(value, ttl.into()).await
     }
 }
 

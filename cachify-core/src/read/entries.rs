@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::lease::Flights;
+use super::pauses::Pauses;
 use crate::Key;
 use crate::backend::Typed;
 use crate::engine::Engine;
@@ -12,6 +13,7 @@ use crate::engine::Engine;
 pub(crate) struct Entries {
     pub(crate) engine: Arc<Engine>,
     pub(crate) flights: Arc<Flights>,
+    pub(crate) pauses: Arc<Pauses>,
 }
 
 impl Entries {
@@ -19,6 +21,7 @@ impl Entries {
         Self {
             engine,
             flights: Arc::default(),
+            pauses: Arc::default(),
         }
     }
 

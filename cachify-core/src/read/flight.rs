@@ -172,6 +172,20 @@ impl<L: Clone> Flights<L> {
             });
             return Role::Wait(reply);
         }
+        Role::Lead(self.lead_new(&mut flights, key, value))
+    }
+
+    /// Opens a flight for `key` and leads it, unless there is one.
+    pub(crate) fn lead<T: 'static>(self: &Arc<Self>, key: &Key) -> Option<Lead<L>> {
+        let value = TypeId::of::<T>();
+        let mut flights = self.open();
+        if flights.by_type(key.as_str(), value).is_some() {
+            return None;
+        }
+        Some(self.lead_new(&mut flights, key, value))
+    }
+
+    fn lead_new(self: &Arc<Self>, flights: &mut Table<L>, key: &Key, value: TypeId) -> Lead<L> {
         let id = self.tick();
         let open = Open {
             id,
@@ -184,7 +198,7 @@ impl<L: Clone> Flights<L> {
         };
         let key = SmolStr::from(key.as_str());
         flights.0.entry(key.clone()).or_default().push(open);
-        Role::Lead(Lead::new(self, key, id))
+        Lead::new(self, key, id)
     }
 
     /// Lets a waiter that waited for `compute_wait` lead beside the leader, if it is one of the few

@@ -11,6 +11,10 @@
 //! refused if a reset ended the lease, and a waiter gets the value only if it was stored, or if the
 //! computation began after the waiter came.
 //!
+//! A value that is due for a refresh is served at once, unless this caller is the one that refreshes
+//! it: it leads a flight of its own and got the lease. If the refresh fails, it asks again for the
+//! entry: a reset may have removed it.
+//!
 //! A computation may hang. A caller that waited for `compute_wait` computes beside it and may
 //! store, but only a few do at a time: in this process by
 //! [`Flights::overtake`](flight::Flights::overtake), among all processes by [`Claim::Join`].
@@ -24,14 +28,16 @@ use tokio::time::Instant;
 
 use super::access::Access;
 use super::computing;
-use super::flight::{self, Role, Turn};
+use super::flight::{self, Turn};
 use super::lease::{LEASE_TTL, Lease};
 use super::policy::{Policy, Sharing};
-use super::value::{Cacheable, decode, life, weigh};
+use super::stale::{Due, Usable};
+use super::value::{Cacheable, decode, is_expired, life, weigh};
 use crate::backend::{Begin, Begun, Claim, Found, Kept, NewEntry, Typed};
+use crate::codec::Times;
 use crate::engine::budget::Budget;
 use crate::observe::{self, ReadOutcome};
-use crate::{Error, Ttl, codec};
+use crate::{Error, codec};
 
 /// How many waits may pass before a caller computes for itself: by then, 2^16 callers had
 /// their turn.
@@ -58,35 +64,45 @@ impl<P> Access<P> {
         if let Some(value) = self.local() {
             return Ok(Some(value));
         }
-        if engine.backend.is_local() || engine.resets.contains(&self.key) {
+        if self.has_no_more() || engine.resets.contains(&self.key) {
             return Ok(None);
         }
         let found = engine
             .attempt(&self.key, engine.backend.get(&self.key))
             .await
             .map_err(|error| error.with_template(self.key.template()))?;
-        Ok(found.and_then(|found| self.read(&found)))
+        Ok(found.and_then(|found| match self.read(&found) {
+            Usable::Fresh(value) => Some(value),
+            Usable::Due(due) => Some(due.value),
+            Usable::No => None,
+        }))
     }
 
-    /// Returns the value of an entry that was found, if it is readable and fresh. The backend keeps
-    /// it if it can.
-    fn read<T: Cacheable>(&self, found: &Found) -> Option<T>
+    /// Returns whether [`get`](crate::backend::Backend::get) finds nothing of use that is not at
+    /// hand.
+    fn has_no_more(&self) -> bool {
+        self.entries.engine.backend.is_local() && !self.refresh.is_wanted()
+    }
+
+    /// Returns the value of an entry that was found, if it is of use. The backend keeps a fresh one
+    /// if it can.
+    fn read<T: Cacheable>(&self, found: &Found) -> Usable<T>
     where
         P: Policy<T>,
     {
         let Some(value) = decode::<T>(found) else {
             observe::unreadable(&self.key);
-            return None;
+            return Usable::No;
+        };
+        let Some(life) = life(found) else {
+            return Usable::No;
         };
         let backend = &self.entries.engine.backend;
-        let life = life(found)?;
-        // Without a stale time, the backend removes the entry when it ends.
-        if life.fresh_until < life.until && life.fresh_until <= backend.now(&self.key) {
-            return None;
-        }
-        if let Some(mark) = found.mark.filter(|_| self.copies) {
+        let now = backend.now(&self.key);
+        let usable = self.refresh.judge(value, life, is_expired(found), now);
+        if let (Usable::Fresh(value), Some(mark)) = (&usable, found.mark.filter(|_| self.copies)) {
             let typed: Typed = Arc::new(value.clone());
-            let known = self.policy.weight(&value);
+            let known = self.policy.weight(value);
             let weigh = || weigh::<T>(known, &typed);
             let kept = Kept {
                 value: &typed,
@@ -96,7 +112,7 @@ impl<P> Access<P> {
             };
             backend.keep(&self.key, kept);
         }
-        Some(value)
+        usable
     }
 
     /// Runs the read path, and returns how it went. `compute` learns whether its value will be
@@ -124,6 +140,7 @@ impl<P> Access<P> {
             start,
             turn: start + engine.settings.compute_wait,
             replaces: None,
+            due: None,
         };
         if let Some(value) = self.look(&mut attempt).await {
             observe::request(&self.key, ReadOutcome::Hit);
@@ -143,7 +160,7 @@ impl<P> Access<P> {
     /// Computes, or waits for another caller's computation and then looks again.
     async fn miss<T, E, F, Fut>(
         &self,
-        mut attempt: Attempt,
+        mut attempt: Attempt<T>,
         compute: F,
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, ReadOutcome), E>
@@ -153,46 +170,89 @@ impl<P> Access<P> {
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
+        let lead = match self.role(&mut attempt, sharing).await {
+            Role::Lead(lead) => lead,
+            Role::Served(served) => return Ok(served),
+            Role::Failed(error) => return Err(error),
+            Role::Alone => {
+                let value = compute(false).await?;
+                return Ok((value, ReadOutcome::Bypass));
+            }
+        };
+        let lead = self.lead(lead, &mut attempt, compute, sharing);
+        let failed = match Box::pin(lead).await {
+            Ok(served) => return Ok(served),
+            Err(error) => error,
+        };
+        if attempt.due.is_none() {
+            return Err(failed);
+        }
+        self.again(&mut attempt).await.ok_or(failed)
+    }
+
+    /// Finds what a caller without a fresh value is to do. Waits for another caller's computation.
+    async fn role<T, E>(&self, attempt: &mut Attempt<T>, sharing: Option<Sharing<E>>) -> Role<T, E>
+    where
+        T: Cacheable,
+        P: Policy<T>,
+    {
         let engine = &self.entries.engine;
-        // `None`: this caller computes for itself alone.
-        let lead = loop {
+        loop {
+            if let Some(due) = &attempt.due {
+                if self.entries.pauses.is_on(&self.key) {
+                    return Role::Served(due.clone().serve_on_error());
+                }
+                let lead = match computing::is_under_way(engine, &self.key) {
+                    true => None,
+                    false => self.entries.flights.lead::<T>(&self.key),
+                };
+                return match lead {
+                    Some(lead) => Role::Lead(lead),
+                    None => Role::Served(due.clone().serve()),
+                };
+            }
             if computing::is_under_way(engine, &self.key) {
                 // It would wait for itself.
                 observe::reentrant(&self.key);
-                break None;
+                return Role::Alone;
             }
             let reply = match self.entries.flights.join::<T>(&self.key, attempt.arrival) {
-                Role::Lead(lead) => Reply::Lead(lead),
-                Role::Wait(_) if self.alone => Reply::Alone,
-                Role::Wait(reply) => self.wait::<T>(reply, &mut attempt).await,
+                flight::Role::Lead(lead) => Reply::Lead(lead),
+                flight::Role::Wait(_) if self.alone => Reply::Alone,
+                flight::Role::Wait(reply) => self.wait(reply, attempt).await,
             };
             match reply {
-                Reply::Lead(lead) => break Some(lead),
+                Reply::Lead(lead) => return Role::Lead(lead),
                 Reply::Value(value) => {
                     if let Some(value) = value.downcast_ref::<T>() {
-                        return Ok((value.clone(), ReadOutcome::Collapsed));
+                        return Role::Served((value.clone(), ReadOutcome::Collapsed));
                     }
                 }
                 Reply::Error(error) => {
                     // Two callers of one key may have different types of error.
-                    match sharing.and_then(|sharing| (sharing.restore)(&error)) {
-                        Some(error) => return Err(error),
-                        None => break None,
-                    }
+                    return match sharing.and_then(|sharing| (sharing.restore)(&error)) {
+                        Some(error) => Role::Failed(error),
+                        None => Role::Alone,
+                    };
                 }
                 Reply::Again => {}
-                Reply::Alone => break None,
+                Reply::Alone => return Role::Alone,
             }
-            if let Some(value) = self.look(&mut attempt).await {
-                return Ok((value, ReadOutcome::Hit));
+            if let Some(value) = self.look(attempt).await {
+                return Role::Served((value, ReadOutcome::Hit));
             }
-        };
-        match lead {
-            Some(lead) => Box::pin(self.lead(lead, attempt, compute, sharing)).await,
-            None => compute(false)
-                .await
-                .map(|value| (value, ReadOutcome::Bypass)),
         }
+    }
+
+    /// Asks again for an entry whose refresh failed: it may have been reset, or be a newer one.
+    async fn again<T: Cacheable>(&self, attempt: &mut Attempt<T>) -> Option<(T, ReadOutcome)>
+    where
+        P: Policy<T>,
+    {
+        if let Some(value) = self.look(attempt).await {
+            return Some((value, ReadOutcome::Hit));
+        }
+        attempt.due.take().map(Due::serve_on_error)
     }
 
     /// Waits for the outcome of a flight. After `compute_wait`, it may be this caller's turn to
@@ -200,7 +260,7 @@ impl<P> Access<P> {
     async fn wait<T: Cacheable>(
         &self,
         mut reply: oneshot::Receiver<Reply>,
-        attempt: &mut Attempt,
+        attempt: &mut Attempt<T>,
     ) -> Reply {
         let engine = &self.entries.engine;
         let compute_wait = engine.settings.compute_wait;
@@ -223,13 +283,15 @@ impl<P> Access<P> {
         }
     }
 
-    /// Gets the entry, if the backend has a readable one.
-    async fn look<T: Cacheable>(&self, attempt: &mut Attempt) -> Option<T>
+    /// Gets the value, if the backend has a fresh one. One that is due for a refresh is left in
+    /// `attempt`.
+    async fn look<T: Cacheable>(&self, attempt: &mut Attempt<T>) -> Option<T>
     where
         P: Policy<T>,
     {
         let engine = &self.entries.engine;
-        if engine.backend.is_local() {
+        attempt.due = None;
+        if self.has_no_more() {
             return self.local();
         }
         if engine.resets.contains(&self.key) {
@@ -254,7 +316,7 @@ impl<P> Access<P> {
     async fn lead<T, E, F, Fut>(
         &self,
         mut lead: Lead,
-        mut attempt: Attempt,
+        attempt: &mut Attempt<T>,
         compute: F,
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, ReadOutcome), E>
@@ -265,11 +327,11 @@ impl<P> Access<P> {
         Fut: Future<Output = Result<T, E>>,
     {
         let engine = &self.entries.engine;
-        if let Some(value) = self.begin(&mut lead, &mut attempt).await {
+        if let Some(served) = self.begin(&mut lead, attempt).await {
             // A reset may have come since the backend read this: those who joined meanwhile look
             // for themselves.
             lead.close().tell(|| Reply::Again);
-            return Ok((value, ReadOutcome::Hit));
+            return Ok(served);
         }
 
         let started = self.entries.flights.tick();
@@ -278,21 +340,27 @@ impl<P> Access<P> {
         let value = match computing::run(engine, &self.key, || compute(leased)).await {
             Ok(value) => value,
             Err(error) => {
-                self.failed(lead, &mut attempt, started, &error, sharing)
-                    .await;
+                if attempt.due.is_some() {
+                    // Before the lead goes to another caller.
+                    self.entries.pauses.failed(&self.key, self.refresh.window);
+                }
+                self.failed(lead, attempt, started, &error, sharing).await;
                 return Err(error);
             }
         };
-        observe::computed(&self.key, stopwatch.elapsed());
+        let cost = stopwatch.elapsed();
+        observe::computed(&self.key, cost);
+        self.entries.pauses.end(&self.key);
 
-        let Some(ttl) = self.lifetime(&value) else {
+        let Some(times) = self.lifetime(&value) else {
             lead.close().tell(|| Reply::Alone);
             return Ok((value, ReadOutcome::Bypass));
         };
         codec::check_first(&self.key, engine.settings.encoding, &value);
         let typed: Typed = Arc::new(value.clone());
         let waiters = lead.close();
-        let stored = self.fill::<T>(&lead, &mut attempt, &typed, ttl).await;
+        let times = Times { cost, ..times };
+        let stored = self.fill::<T>(&lead, attempt, &typed, times).await;
         waiters.deliver(started, stored, || Reply::Value(Arc::clone(&typed)));
         Ok((
             value,
@@ -304,10 +372,14 @@ impl<P> Access<P> {
         ))
     }
 
-    /// Obtains a lease for the flight, or an entry that another caller stored meanwhile. With
-    /// neither, the backend is away or the caller has waited for as long as it may: the value will
-    /// be computed and not stored.
-    async fn begin<T: Cacheable>(&self, lead: &mut Lead, attempt: &mut Attempt) -> Option<T>
+    /// Obtains a lease for the flight, or a value to serve: one that another caller stored
+    /// meanwhile, or one that another caller is refreshing. With neither, the backend is away or
+    /// the caller has waited for as long as it may: the value will be computed and not stored.
+    async fn begin<T: Cacheable>(
+        &self,
+        lead: &mut Lead,
+        attempt: &mut Attempt<T>,
+    ) -> Option<(T, ReadOutcome)>
     where
         P: Policy<T>,
     {
@@ -359,17 +431,21 @@ impl<P> Access<P> {
                 Ok(Begun::Found(found)) => {
                     lease.ended();
                     if let Some(value) = attempt.read(self, found) {
-                        return Some(value);
+                        return Some((value, ReadOutcome::Hit));
                     }
                     // Another program keeps writing entries that this one cannot read.
                     unusable += 1;
                     if unusable > 2 {
                         lead.lease = None;
-                        return None;
+                        return attempt.due.take().map(Due::serve);
                     }
                 }
                 Ok(Begun::Busy { recheck }) => {
                     lease.ended();
+                    if let Some(due) = attempt.due.take() {
+                        lead.lease = None;
+                        return Some(due.serve());
+                    }
                     // It answers, and the call waits for another caller's computation, not for it:
                     // `compute_wait` bounds that.
                     attempt.budget = budget;
@@ -393,7 +469,13 @@ impl<P> Access<P> {
 
     /// Stores the value under the flight's lease. `true`: the backend confirmed it, so no reset
     /// came since the computation began.
-    async fn fill<T>(&self, lead: &Lead, attempt: &mut Attempt, typed: &Typed, ttl: Ttl) -> bool
+    async fn fill<T>(
+        &self,
+        lead: &Lead,
+        attempt: &mut Attempt<T>,
+        typed: &Typed,
+        times: Times,
+    ) -> bool
     where
         T: Cacheable,
         P: Policy<T>,
@@ -407,13 +489,16 @@ impl<P> Access<P> {
         }
         let encoding = engine.settings.encoding;
         let encode = |now| match typed.downcast_ref::<T>() {
-            Some(value) => codec::encode(encoding, value, ttl, now),
+            Some(value) => codec::encode(encoding, value, times, now),
             None => unreachable!("made of a T by the caller"),
         };
         let known = typed.downcast_ref::<T>();
         let known = known.and_then(|value| self.policy.weight(value));
         let weigh = || weigh::<T>(known, typed);
-        let entry = NewEntry::new(typed, &encode, &weigh, ttl).local(self.copies);
+        let entry = NewEntry::new(typed, &encode, &weigh, times.ttl)
+            .stale(times.stale)
+            .cost(times.cost)
+            .local(self.copies);
         match engine
             .spend(
                 &self.key,
@@ -434,10 +519,10 @@ impl<P> Access<P> {
     }
 
     /// Passes a failed computation on: its error if it can be shared, else the duty.
-    async fn failed<E>(
+    async fn failed<T, E>(
         &self,
         mut lead: Lead,
-        attempt: &mut Attempt,
+        attempt: &mut Attempt<T>,
         started: u64,
         error: &E,
         sharing: Option<Sharing<E>>,
@@ -471,8 +556,17 @@ impl<P> Access<P> {
     }
 }
 
+/// What a caller without a fresh value does next.
+enum Role<T, E> {
+    Lead(Lead),
+    Served((T, ReadOutcome)),
+    Failed(E),
+    /// Computes for itself, and stores nothing.
+    Alone,
+}
+
 /// The state of one call through its rounds.
-struct Attempt {
+struct Attempt<T> {
     /// When the call came, in ticks.
     arrival: u64,
     budget: Budget,
@@ -481,19 +575,26 @@ struct Attempt {
     turn: Instant,
     /// The entry that was found, if it is not to be used: it is unreadable or stale.
     replaces: Option<Found>,
+    /// The value of that entry, if it may be served while it is refreshed.
+    due: Option<Due<T>>,
 }
 
-impl Attempt {
+impl<T> Attempt<T> {
     /// Returns whether the caller has waited for as long as it may.
     fn is_over(&self, compute_wait: Duration) -> bool {
         self.start.elapsed() >= compute_wait.saturating_mul(ROUNDS)
     }
 
-    fn read<T: Cacheable, P: Policy<T>>(&mut self, access: &Access<P>, found: Found) -> Option<T> {
-        let value = access.read(&found);
-        if value.is_none() {
-            self.replaces = Some(found);
-        }
-        value
+    fn read<P: Policy<T>>(&mut self, access: &Access<P>, found: Found) -> Option<T>
+    where
+        T: Cacheable,
+    {
+        self.due = match access.read(&found) {
+            Usable::Fresh(value) => return Some(value),
+            Usable::Due(due) => Some(due),
+            Usable::No => None,
+        };
+        self.replaces = Some(found);
+        None
     }
 }

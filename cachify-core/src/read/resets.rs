@@ -17,6 +17,15 @@ const AT_ONCE: usize = 128;
 /// How many templates an error names.
 const NAMED: usize = 8;
 
+/// What becomes of an entry whose data changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It is removed.
+    Reset,
+    /// It stays, stale.
+    Expire,
+}
+
 /// Queues a reset when it is dropped.
 pub(crate) struct LateReset<'a> {
     entries: &'a Entries,
@@ -58,19 +67,19 @@ impl Drop for LateResets<'_> {
 }
 
 impl Entries {
-    /// The first poll arms a guard that sees to it that the reset happens.
-    pub(crate) async fn reset(&self, key: &Key) -> Result<(), Error> {
+    /// The first poll arms a guard that sees to it that the change happens: what could not be
+    /// confirmed becomes a late reset.
+    pub(crate) async fn change(&self, key: &Key, change: Change) -> Result<(), Error> {
         let late = self.late_reset(key);
-        let result = match self.engine.admit(key) {
-            Ok(()) => {
-                self.engine
-                    .insist(key, self.engine.backend.reset(key))
-                    .await
-            }
-            Err(error) => Err(error),
+        let backend = &self.engine.backend;
+        let result = match (self.engine.admit(key), change) {
+            (Ok(()), Change::Reset) => self.engine.insist(key, backend.reset(key)).await,
+            (Ok(()), Change::Expire) => self.engine.insist(key, backend.expire(key)).await,
+            (Err(error), _) => Err(error),
         };
         // Afterwards: the next flight must not begin before the reset.
         self.flights.end(key, None);
+        self.pauses.end(key);
         late.disarm();
         result.map_err(|error| self.unconfirmed(key, error))
     }
@@ -123,10 +132,10 @@ impl Entries {
         }
     }
 
-    /// Resets each of `keys`, even if the others fail. The first poll arms a guard for all.
-    pub(crate) async fn reset_each(&self, keys: &[Key]) -> Result<(), Error> {
+    /// Changes each of `keys`, even if the others fail. The first poll arms a guard for all.
+    pub(crate) async fn change_each(&self, keys: &[Key], change: Change) -> Result<(), Error> {
         if let [key] = keys {
-            return self.reset(key).await;
+            return self.change(key, change).await;
         }
         let mut unsent = self.late_resets(keys);
         let mut sent = FuturesUnordered::new();
@@ -135,7 +144,7 @@ impl Entries {
             while sent.len() < AT_ONCE
                 && let Some(key) = unsent.keys.next()
             {
-                sent.push(self.armed_reset(key));
+                sent.push(self.armed(key, change));
             }
             match sent.next().await {
                 Some(Ok(())) => {}
@@ -153,14 +162,15 @@ impl Entries {
         }
     }
 
-    /// A reset that happens even if the future is dropped before its first poll.
-    fn armed_reset<'a>(
+    /// A change that happens even if the future is dropped before its first poll.
+    fn armed<'a>(
         &'a self,
         key: &'a Key,
+        change: Change,
     ) -> impl Future<Output = Result<(), Error>> + use<'a> {
         let late = self.late_reset(key);
         async move {
-            let result = self.reset(key).await;
+            let result = self.change(key, change).await;
             late.disarm();
             result
         }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::access::Access;
 use super::lease::{LEASE_TTL, Lease};
 use super::policy::Policy;
+use super::resets::Change;
 use super::value::{Cacheable, weigh};
 use crate::backend::{Begin, Begun, Claim, NewEntry, Typed};
-use crate::{Error, ErrorKind, Ttl, codec};
+use crate::codec::{self, Times};
+use crate::{Error, ErrorKind};
 
 impl<P> Access<P> {
     /// Stores `value`, or resets the entry if the value is not to be stored.
@@ -17,11 +19,11 @@ impl<P> Access<P> {
         T: Cacheable,
         P: Policy<T>,
     {
-        let Some(ttl) = self.lifetime(&value) else {
+        let Some(times) = self.lifetime(&value) else {
             return self.reset().await;
         };
         let late = self.entries.late_reset(&self.key);
-        let result = self.put(value, ttl).await;
+        let result = self.put(value, times).await;
         late.disarm();
         match result {
             Ok(()) => Ok(()),
@@ -34,11 +36,16 @@ impl<P> Access<P> {
 
     /// Removes the entry.
     pub(crate) async fn reset(&self) -> Result<(), Error> {
-        self.entries.reset(&self.key).await
+        self.entries.change(&self.key, Change::Reset).await
+    }
+
+    /// Makes the entry stale.
+    pub(crate) async fn expire(&self) -> Result<(), Error> {
+        self.entries.change(&self.key, Change::Expire).await
     }
 
     /// Stores `value` without making sure that a failure leaves no old value behind.
-    pub(crate) async fn put<T>(&self, value: T, ttl: Ttl) -> Result<(), Error>
+    pub(crate) async fn put<T>(&self, value: T, times: Times) -> Result<(), Error>
     where
         T: Cacheable,
         P: Policy<T>,
@@ -49,7 +56,7 @@ impl<P> Access<P> {
         codec::check_first(&self.key, encoding, &value);
         let typed: Typed = Arc::new(value);
         let encode = |now| match typed.downcast_ref::<T>() {
-            Some(value) => codec::encode(encoding, value, ttl, now),
+            Some(value) => codec::encode(encoding, value, times, now),
             None => unreachable!("made of a T above"),
         };
         let weigh = || weigh::<T>(known, &typed);
@@ -63,7 +70,9 @@ impl<P> Access<P> {
             Some(bytes) => Ok(codec::stamped(bytes.clone(), now)),
             None => encode(now),
         };
-        let entry = NewEntry::new(&typed, &encode, &weigh, ttl).local(self.copies);
+        let entry = NewEntry::new(&typed, &encode, &weigh, times.ttl)
+            .stale(times.stale)
+            .local(self.copies);
         engine.attempt(&self.key, self.overwrite(entry)).await
     }
 
@@ -89,6 +98,7 @@ impl<P> Access<P> {
                     engine.backend.fill(&self.key, &lease.token, entry).await?;
                     lease.ended();
                     self.entries.flights.end(&self.key, None);
+                    self.entries.pauses.end(&self.key);
                     return Ok(());
                 }
                 // The request may have been sent twice: another lease, as in a read.

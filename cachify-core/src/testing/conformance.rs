@@ -30,6 +30,7 @@ mod locks;
 mod pools;
 mod prefixes;
 mod resets;
+mod stale;
 
 /// Generates a test of each promise: `conformance!(ATTRIBUTE, STAGE)`.
 ///
@@ -76,6 +77,18 @@ macro_rules! conformance {
                 c4_a_read_during_a_set_waits_for_it
                 c5_what_is_not_cacheable_is_neither_stored_nor_handed_on
                 c12_a_set_that_is_dropped_leaves_no_old_value
+            }
+            stale {
+                c9_of_two_processes_one_refreshes_and_all_others_are_served
+                c9_a_caller_without_a_window_gets_no_stale_value
+                c9_a_stale_value_is_served_if_its_refresh_fails
+                c9_s9_after_a_reset_an_error_is_an_error
+                c9_a_reset_beats_a_refresh
+                c9_no_value_is_served_past_its_window
+                c9_a_refresh_that_fails_is_tried_again_after_growing_pauses
+                c9_an_expired_entry_keeps_its_end
+                c9_an_expire_beats_a_computation
+                c9_c8_an_expire_that_is_not_confirmed_becomes_a_reset
             }
             resets {
                 c4_a_reset_of_several_keys_resets_all_of_them
