@@ -7,7 +7,7 @@
 //! | 1 | zero |
 //! | 8 | fingerprint of the type's name |
 //! | 8 | time of storing, in microseconds of the backend's clock |
-//! | 8 | time to live in milliseconds, all ones for never; or when it was expired, in microseconds, plus 2^63 |
+//! | 8 | time to live in milliseconds, all ones for never; or the time at which it was expired, in microseconds, plus 2^63 |
 //! | 8 | time for which it is kept, fresh and stale, in milliseconds, all ones for never |
 //! | 4 | duration of the computation in milliseconds |
 //! | 4 | length of the payload |

@@ -9,25 +9,25 @@ use super::stale::Refresh;
 use crate::codec::Times;
 use crate::{Key, Ttl};
 
-/// Access to one entry: which one, for how long its values live, and what is stored.
+/// Access to one entry, with the options that decide which values are stored and for how long.
 #[derive(Clone)]
 pub(crate) struct Access<P> {
     pub(super) entries: Arc<Entries>,
-    /// With the prefix of the handle.
+    /// The key, with the prefix of the handle.
     pub(super) key: Key,
     pub(super) ttl: Ttl,
     pub(super) jitter: f64,
     pub(super) policy: P,
-    /// It does not wait: while another caller computes, this one computes too, and its value is not
-    /// stored.
+    /// Set if the caller does not wait: while another caller computes, this one computes too, and
+    /// its value is not stored.
     pub(super) alone: bool,
-    /// It uses the memory in front of the backend, if there is one.
+    /// Set if the caller uses the memory in front of the backend, if there is one.
     pub(super) copies: bool,
     pub(super) refresh: Refresh,
 }
 
 impl<P> Access<P> {
-    /// Decides by another policy.
+    /// Replaces the policy.
     pub(super) fn map<Q>(self, policy: impl FnOnce(P) -> Q) -> Access<Q> {
         Access {
             entries: self.entries,
@@ -41,7 +41,7 @@ impl<P> Access<P> {
         }
     }
 
-    /// Returns how long `value` is to live, if it is to be stored.
+    /// Returns the times of `value` as an entry, or `None` if it must not be stored.
     pub(super) fn lifetime<T>(&self, value: &T) -> Option<Times>
     where
         P: Policy<T>,

@@ -1,15 +1,15 @@
-//! One computation per process: who computes a missing entry, and who waits for it.
+//! Flights: of the callers of a missing entry in one process, one computes and the others wait.
 //!
 //! 1. A flight has at least one leader, or it does not exist.
-//! 2. Leadership is a value. Dropping it unfinished (a cancelled or panicking leader) passes it to
-//!    the waiter at the front; a waiter who is gone by then drops it in turn.
-//! 3. A flight that is closed takes no more waiters. It is closed before its value is sent to the
-//!    backend: a later caller must not be given a value that a reset may already have overtaken.
-//! 4. The lease in the backend moves with the leadership, so that following a leader who is gone
-//!    costs no round trip.
-//! 5. A leader may hang. Waiters that waited for `compute_wait` lead beside it, with leases of their
-//!    own: 1, then 2, 4, ... of them, one `compute_wait` apart. The first to finish ends the flight.
-//!    A reset ends it at once, and its waiters look again.
+//! 2. Leadership is a value. Dropping it unfinished, as a cancelled or panicking leader does,
+//!    passes it to the first waiter. A waiter that is gone by then drops it in turn.
+//! 3. A closed flight takes no more waiters. It is closed before its value is sent to the backend,
+//!    so that a later caller does not get a value that a reset has overtaken.
+//! 4. The lease in the backend moves with the leadership, so that the next leader needs no round
+//!    trip.
+//! 5. A leader may hang. Waiters that have waited for `compute_wait` lead beside it, with leases of
+//!    their own: 1, then 2, 4, ... of them, one `compute_wait` apart. The first to finish ends the
+//!    flight. A reset ends it at once, and its waiters start again.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, VecDeque};
@@ -35,7 +35,7 @@ pub(crate) struct Flights<L: Clone> {
 
 /// The open flights by key. Values of different types never share a flight, even under one key.
 ///
-/// An ordered map, because growing a hash map takes a time in proportion to what it holds.
+/// The map is ordered, because a hash map moves all its items when it grows.
 #[derive(Debug)]
 struct Table<L: Clone>(BTreeMap<SmolStr, Vec<Open<L>>>);
 
@@ -65,16 +65,16 @@ struct Open<L: Clone> {
     id: u64,
     value: TypeId,
     leaders: usize,
-    /// How many are to lead at a time after the present ones failed: 1, 2, 4, ...
+    /// The number of leaders to follow if the present ones fail: 1, 2, 4, ...
     width: usize,
     waiters: VecDeque<Waiter<L>>,
-    /// Those that waited for `compute_wait`.
+    /// The rounds of waiters that have waited for `compute_wait`.
     late: Rounds,
-    /// When the flight was opened, or when the last round of them began.
+    /// The time at which the flight was opened, or at which the last of these rounds began.
     since: Instant,
 }
 
-/// A caller who waits for the outcome of a flight.
+/// A caller that waits for the outcome of a flight.
 #[derive(Debug)]
 pub(crate) struct Waiter<L: Clone> {
     arrival: u64,
@@ -88,11 +88,11 @@ pub(crate) enum Reply<L: Clone> {
     Value(Typed),
     /// The leader's error, which may be returned.
     Error(Typed),
-    /// Compute it yourself, for the others too.
+    /// The waiter must compute, for the others too.
     Lead(Lead<L>),
-    /// Look again from the start.
+    /// The waiter must start again.
     Again,
-    /// Compute it yourself, for yourself alone.
+    /// The waiter must compute, for itself alone.
     Alone,
 }
 
@@ -103,14 +103,14 @@ pub(crate) enum Role<L: Clone> {
     Wait(oneshot::Receiver<Reply<L>>),
 }
 
-/// What a waiter does after `compute_wait`.
+/// The next step of a waiter after `compute_wait`.
 #[derive(Debug)]
 pub(crate) enum Turn<L: Clone> {
-    /// Compute beside the leaders there are.
+    /// The waiter computes beside the present leaders.
     Lead(Lead<L>),
-    /// Wait on: others compute beside them already.
+    /// The waiter goes on waiting until this time, because enough others compute.
     Wait(Instant),
-    /// Look again: the flight is closed.
+    /// The waiter starts again, because the flight is closed.
     Again,
 }
 
@@ -124,7 +124,7 @@ impl<L: Clone> Default for Flights<L> {
 }
 
 impl<L: Clone> Flights<L> {
-    /// A number larger than any before.
+    /// Returns a number that is larger than any before.
     pub(crate) fn tick(&self) -> u64 {
         self.ticks.fetch_add(1, Ordering::SeqCst)
     }
@@ -133,7 +133,7 @@ impl<L: Clone> Flights<L> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how many callers wait for `key`, for values of any type.
+    /// Returns the number of callers that wait for `key`, for values of any type.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn waiting(&self, key: &Key) -> usize {
         let flights = self.open();
@@ -141,8 +141,8 @@ impl<L: Clone> Flights<L> {
         open.map(|open| open.waiters.len()).sum()
     }
 
-    /// Ends the flights for `key`, or the one with this `id`. Their leaders compute on for
-    /// themselves, their waiters look again.
+    /// Ends all flights for `key`, or only the one with this `id`. Their leaders compute on for
+    /// themselves, and their waiters start again.
     pub(crate) fn end(&self, key: &Key, id: Option<u64>) {
         let mut flights = self.open();
         let ended = match id {
@@ -150,7 +150,7 @@ impl<L: Clone> Flights<L> {
             None => flights.0.remove(key.as_str()).unwrap_or_default(),
         };
         drop(flights);
-        // Without the lock: this wakes the waiters.
+        // Dropped without the lock, because this wakes the waiters.
         drop::<Vec<Open<L>>>(ended);
     }
 
@@ -160,8 +160,8 @@ impl<L: Clone> Flights<L> {
         let mut flights = self.open();
         if let Some(open) = flights.by_type(key.as_str(), value) {
             let (sender, reply) = oneshot::channel();
-            // A leader that hangs must not gather those who gave up on it. Half of the room is free
-            // after this, so that few have to look.
+            // Waiters that gave up on a leader must not pile up. Half of the capacity is free
+            // afterwards, so few callers have to do this.
             if open.waiters.len() == open.waiters.capacity() {
                 open.waiters.retain(|waiter| !waiter.reply.is_closed());
                 open.waiters.reserve(open.waiters.len() + 1);
@@ -201,8 +201,8 @@ impl<L: Clone> Flights<L> {
         Lead::new(self, key, id)
     }
 
-    /// Lets a waiter that waited for `compute_wait` lead beside the leader, if it is one of the few
-    /// that may.
+    /// Lets a waiter that has waited for `compute_wait` lead beside the leader, if the present
+    /// round has room.
     pub(crate) fn overtake<T: 'static>(
         self: &Arc<Self>,
         key: &Key,
@@ -225,13 +225,13 @@ impl<L: Clone> Flights<L> {
     }
 }
 
-/// The duty to compute for all who wait.
+/// The duty to compute for all waiters of a flight.
 #[derive(Debug)]
 pub(crate) struct Lead<L: Clone> {
     flights: Arc<Flights<L>>,
     key: SmolStr,
     id: u64,
-    /// The right to store the result; `None` until it was asked for, or where the backend is away.
+    /// The right to store the result. `None` until it was asked for, and if the backend is away.
     pub(crate) lease: Option<L>,
     open: bool,
 }
@@ -247,21 +247,21 @@ impl<L: Clone> Lead<L> {
         }
     }
 
-    /// Returns the flight that it leads, for [`Flights::end`].
+    /// Returns the id of the flight, for [`Flights::end`].
     pub(crate) fn flight(&self) -> u64 {
         self.id
     }
 
-    /// Closes the flight and returns the waiters; none if it was already closed.
-    #[must_use = "those who wait are told to look again when this is dropped"]
+    /// Closes the flight and returns the waiters; there are none if it was closed already.
+    #[must_use = "the waiters start again when this is dropped"]
     pub(crate) fn close(&mut self) -> Waiters<L> {
         self.open = false;
         let open = self.flights.open().remove(&self.key, self.id);
         Waiters(open.map(|open| open.waiters).unwrap_or_default())
     }
 
-    /// The computation failed in a way that cannot be shared: the next ones try, twice as many at a
-    /// time each time.
+    /// Passes on a failure that cannot be shared: the next waiters compute, and after each failure
+    /// twice as many.
     pub(crate) fn fail(mut self) {
         self.open = false;
         let width = {
@@ -278,16 +278,16 @@ impl<L: Clone> Lead<L> {
             width
         };
         for _ in 0..width {
-            // The width doubles for as long as computations fail: the waiters end this loop, not
-            // the width.
+            // The width doubles with each failure, so this must end with the last waiter and not
+            // with the width.
             if !self.promote() {
                 return;
             }
         }
     }
 
-    /// Makes the first waiter a leader, and returns whether there was one. Without any leader left,
-    /// ends the flight.
+    /// Makes the first waiter a leader, and returns whether there was one. Ends the flight if no
+    /// leader is left.
     fn promote(&self) -> bool {
         let next = {
             let mut flights = self.flights.open();
@@ -312,7 +312,7 @@ impl<L: Clone> Lead<L> {
         };
         let mut lead = Self::new(&self.flights, self.key.clone(), self.id);
         lead.lease.clone_from(&self.lease);
-        // Sent outside the lock: if the waiter is gone by now, this drops the leadership, which
+        // Sent without the lock: if the waiter is gone by now, this drops the leadership, which
         // passes it on.
         let _ = waiter.reply.send(Reply::Lead(lead));
         true
@@ -331,7 +331,7 @@ impl<L: Clone> Drop for Lead<L> {
     }
 }
 
-/// Those who waited for a flight that is closed.
+/// The waiters of a closed flight.
 #[derive(Debug)]
 pub(crate) struct Waiters<L: Clone>(VecDeque<Waiter<L>>);
 
@@ -340,9 +340,9 @@ impl<L: Clone> Waiters<L> {
         self.0.is_empty()
     }
 
-    /// Hands the outcome of a computation that began at tick `started` to all callers that may have
-    /// it: to every waiter if the backend `confirmed` that no reset came between, else to those who
-    /// arrived before it began. The others look again.
+    /// Gives the outcome of a computation that began at tick `started` to the waiters that may have
+    /// it. These are all waiters if the backend `confirmed` that no reset came in between, and
+    /// otherwise those that arrived before it began. The others start again.
     pub(crate) fn deliver(self, started: u64, confirmed: bool, reply: impl Fn() -> Reply<L>) {
         for waiter in self.0 {
             let entitled = confirmed || waiter.arrival < started;
@@ -352,7 +352,7 @@ impl<L: Clone> Waiters<L> {
         }
     }
 
-    /// Tells all the same.
+    /// Gives all waiters the same reply.
     pub(crate) fn tell(self, reply: impl Fn() -> Reply<L>) {
         for waiter in self.0 {
             let _ = waiter.reply.send(reply());
@@ -380,7 +380,7 @@ mod tests {
         let Role::Lead(mut lead) = flights.join::<i32>(&key, 0) else {
             panic!("the first leads")
         };
-        // Under load one more caller is there whenever a computation fails, so that the flight
+        // Under load, another caller has come whenever a computation fails, so that the flight
         // never ends.
         let rounds = std::thread::spawn(move || {
             for arrival in 1..=100 {
@@ -411,7 +411,7 @@ mod tests {
         let key = template.render(&[]);
         let leader = flights.join::<i32>(&key, 0);
         assert!(matches!(leader, Role::Lead(_)));
-        // In front of them is one who waits on.
+        // The first waiter goes on waiting.
         let _waits = flights.join::<i32>(&key, 1);
         for arrival in 2..1000 {
             drop(flights.join::<i32>(&key, arrival));

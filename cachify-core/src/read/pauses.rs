@@ -12,10 +12,10 @@ use crate::Key;
 
 /// The first pause of a key.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest pause. A failure that comes this long after the end of a pause starts with the first
-/// one again.
+/// The longest pause. A failure that comes this long after the end of the last pause starts with
+/// the first pause again.
 const LAST: Duration = Duration::from_secs(10);
-/// How many keys are remembered.
+/// The largest number of keys that are remembered.
 const MOST: usize = 10_000;
 
 /// The keys whose last refresh failed in this process.
@@ -33,7 +33,7 @@ struct Pause {
 }
 
 impl Pauses {
-    /// Returns whether `key` is not to be refreshed now.
+    /// Returns whether `key` must not be refreshed now.
     pub(super) fn is_on(&self, key: &Key) -> bool {
         if self.len.load(Ordering::Acquire) == 0 {
             return false;

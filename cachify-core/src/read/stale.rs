@@ -9,11 +9,11 @@ use crate::observe::ReadOutcome;
 /// The options of a read about entries that are due for a refresh.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Refresh {
-    /// How long after its time to live a value may be served. Zero serves none.
+    /// The time after its time to live for which a value may be served. Zero serves no such value.
     pub(super) window: Duration,
 }
 
-/// A value that may be served, and whose refresh is due.
+/// A value that may be served although its refresh is due.
 #[derive(Clone)]
 pub(super) struct Due<T> {
     pub(super) value: T,
@@ -21,12 +21,12 @@ pub(super) struct Due<T> {
 }
 
 impl<T> Due<T> {
-    /// Serves it while a refresh runs.
+    /// Returns the value to serve while a refresh runs.
     pub(super) fn serve(self) -> (T, ReadOutcome) {
         (self.value, self.outcome)
     }
 
-    /// Serves it because its refresh failed.
+    /// Returns the value to serve because its refresh failed.
     pub(super) fn serve_on_error(self) -> (T, ReadOutcome) {
         let outcome = match self.outcome {
             ReadOutcome::Stale(life) => ReadOutcome::StaleOnError(life),
@@ -36,22 +36,22 @@ impl<T> Due<T> {
     }
 }
 
-/// What a read may do with an entry that was found.
+/// The use that a read may make of an entry.
 pub(super) enum Usable<T> {
     Fresh(T),
     Due(Due<T>),
-    /// The caller may not be served this value.
+    /// The value must not be served to this caller.
     No,
 }
 
 impl Refresh {
-    /// Returns whether entries that [`local`](crate::backend::Backend::local) doesn't return are of
-    /// use.
+    /// Returns whether entries that [`local`](crate::backend::Backend::local) doesn't return may be
+    /// of use.
     pub(super) fn is_wanted(&self) -> bool {
         !self.window.is_zero()
     }
 
-    /// Judges a value by its times. `expired` is set if it is not fresh whatever its times are.
+    /// Judges a value by its times. If `expired`, it is not fresh whatever its times are.
     pub(super) fn judge<T>(&self, value: T, life: Life, expired: bool, now: Moment) -> Usable<T> {
         // Without a stale time, the backend removes the entry when it ends.
         let fresh = life.fresh_until == life.until || now < life.fresh_until;

@@ -1,4 +1,4 @@
-//! What can be cached, and what becomes of it on the way to the backend and back.
+//! Values that can be cached, and their way to the backend and back.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,44 +7,46 @@ use super::weight;
 use crate::backend::{Found, Life, Stored, Typed};
 use crate::codec;
 
-/// A value that can be cached. The requirements are the same on every backend, so that moving from
-/// memory to Redis is a URL.
+/// A value that can be cached. The requirements are the same on every backend, so moving from
+/// memory to Redis takes only another URL.
 ///
-/// Implemented for all types that qualify. Clones are what hits cost: put what is large into an
-/// [`Arc`](std::sync::Arc).
+/// Implemented for all types that meet the requirements. Each hit clones the value, so put large
+/// data into an [`Arc`](std::sync::Arc).
 ///
-/// Over Redis, a value is encoded by `serde` and reads back as what it was, `Some(None)`, `NaN` and
-/// map keys that are not text included. A value that cannot be encoded, or is nested over 128 deep,
-/// is computed by every call and not stored; the log names its template once.
+/// Over Redis, `serde` encodes the value, and it reads back equal, including `Some(None)`, `NaN`
+/// and map keys that are not text. A value that cannot be encoded, or is nested over 128 levels
+/// deep, is computed by every call and not stored; the log names its template once.
 ///
 /// # Types that drop fields
 ///
-/// Only the type knows what its `Serialize` leaves out. With `#[serde(skip)]`, or with
-/// `#[serde(skip_serializing, default)]`, a field is there on a hit in memory and empty on a hit
-/// over Redis. Cache types without such fields, and test each with `testing::assert_round_trips`
-/// (feature `testing`).
+/// Cachify cannot see what the `Serialize` of a type leaves out. With `#[serde(skip)]`, or with
+/// `#[serde(skip_serializing, default)]`, a field is present on a hit in memory and empty on a hit
+/// over Redis. Cache types without such fields, and test each type with
+/// `testing::assert_round_trips` (feature `testing`).
 ///
 /// In debug builds, the first value of each type is encoded, decoded and encoded again, on every
 /// backend. If the results differ, a warning names the type and the template. This finds fields
-/// that are written and not read, and ambiguous untagged enums, but no skipped fields.
+/// that are written but not read, and ambiguous untagged enums, but no skipped fields.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
-    note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`; derive `Clone`, `serde::Serialize` and `serde::Deserialize`",
-    note = "of a `Result` only the `Ok` is a value: compute it by `get_or_try_compute`, which never stores an error"
+    note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`; \
+            derive `Clone`, `serde::Serialize` and `serde::Deserialize`",
+    note = "of a `Result`, only the `Ok` is cached: use `get_or_try_compute`, which never stores \
+            an error"
 )]
 pub trait Cacheable: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Cacheable for T {}
 
-/// Returns how many bytes a value takes in memory, unless that is known.
+/// Returns the number of bytes that a value takes in memory: the `known` number, or an estimate.
 pub(super) fn weigh<T: Cacheable>(known: Option<usize>, value: &Typed) -> usize {
     known
         .or_else(|| value.downcast_ref::<T>().map(weight::estimate))
         .unwrap_or(0)
 }
 
-/// Returns the value that was found; `None` if it cannot be read.
+/// Returns the value of an entry, or `None` if it cannot be read.
 pub(super) fn decode<T: Cacheable>(found: &Found) -> Option<T> {
     match &found.value {
         Stored::Typed(value) => value.downcast_ref::<T>().cloned(),

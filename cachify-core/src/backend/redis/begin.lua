@@ -1,6 +1,7 @@
--- KEYS: entry, lease. ARGV: token, ttl in ms, not after, 'wait' | 'overwrite' | age in µs from which it may be joined
--- [, length and start of the entry to replace; with 'overwrite' channel of resets and key]
--- Overwriting, answers 1 as the number if the word to copies in memory was not permitted.
+-- KEYS: entry, lease
+-- ARGV: token, ttl in ms, not after, 'wait' | 'overwrite' | age in µs from which the lease may be joined
+-- [, length and start of the entry to replace | with 'overwrite': channel of resets, key]
+-- Returns the entry, or {code, number, now}. With 'overwrite', the number is 1 if the reset could not be published.
 local claim = ARGV[4]
 if claim ~= 'overwrite' then
   local entry = redis.pcall('GET', KEYS[1])
@@ -18,7 +19,7 @@ end
 local left = redis.call('PTTL', KEYS[2])
 local mine = left ~= -2 and redis.pcall('HEXISTS', KEYS[2], 't:' .. ARGV[1])
 if type(mine) == 'table' then
-  -- Another program's.
+  -- Another program uses the name.
   redis.call('DEL', KEYS[2])
   left, mine = -2, false
 end
@@ -36,7 +37,7 @@ elseif left ~= -2 and mine ~= 1 then
   local wait = left
   if claim ~= 'wait' then
     local round = redis.call('HMGET', KEYS[2], 's', 'n', 'l')
-    -- Nothing that this script wrote, or the clock was set back.
+    -- Without `s`, another program made the hash. A later `s` means that the clock was set back.
     local since = math.min(tonumber(round[1] or now), now)
     local width, free = tonumber(round[2] or 0), tonumber(round[3] or 0)
     if now - since >= tonumber(claim) then
@@ -54,7 +55,7 @@ elseif left ~= -2 and mine ~= 1 then
   end
   local told = redis.pcall('HSET', KEYS[2], 'w:' .. string.match(ARGV[1], '@(.*)$'), '')
   if left < 0 then
-    -- Not one of ours, all of which end.
+    -- A lease always ends, so another program made the hash.
     redis.call('PEXPIRE', KEYS[2], ARGV[2])
     wait = tonumber(ARGV[2])
   end

@@ -1,4 +1,4 @@
-//! Entries and leases.
+//! Entries and leases in Redis.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::backend::{Begin, Begun, Claim, Found, NewEntry, Stored, Token};
 use crate::observe::{self, Word};
 use crate::{Error, Key, codec};
 
-/// Ends a lease without storing anything.
+/// Builds the call that ends a lease without storing anything.
 fn end_call(spot: Spot<'_>, token: &Token) -> Call {
     Call::new(&script::FILL, &[spot.entry(), spot.lease()])
         .arg(token.as_str())
@@ -22,7 +22,7 @@ fn end_call(spot: Spot<'_>, token: &Token) -> Call {
         .arg(lease_ended(spot.key))
 }
 
-/// Removes the entry and ends its lease.
+/// Builds the call that removes an entry and ends its lease.
 fn reset_call(spot: Spot<'_>) -> Call {
     Call::new(&script::RESET, &[spot.entry(), spot.lease()])
         .arg(spot.wake())
@@ -31,7 +31,7 @@ fn reset_call(spot: Spot<'_>) -> Call {
         .arg(spot.key)
 }
 
-/// What a script answers when the word of a reset was not permitted.
+/// The answer of a script that was not permitted to publish a reset.
 const UNTOLD: i64 = 2;
 
 impl Shared {
@@ -41,7 +41,7 @@ impl Shared {
             Ok(Value::BulkString(bytes)) => Ok(Some(Found::bytes(bytes))),
             Ok(Value::Nil) => Ok(None),
             Ok(_) => Err(error::garbled(&self.server.address.place)),
-            // No bytes at all are unreadable, too, and `begin` finds the same.
+            // Data of another program is like an unreadable entry. `begin` takes it as missing.
             Err(error) if error::code(&error) == "WRONGTYPE" => Ok(Some(Found::bytes(Vec::new()))),
             Err(error) => Err(self.server.translate(&error)),
         }
@@ -65,7 +65,7 @@ impl Shared {
                 return call.arg(spot.resets()).arg(spot.key);
             }
             match begin.replaces.map(|found| &found.value) {
-                // The start of an envelope, with its times, names the entry. Not the whole value.
+                // The start of the envelope, with its times, identifies the entry.
                 Some(Stored::Bytes(bytes)) => call
                     .arg(bytes.len())
                     .arg(&bytes[..bytes.len().min(codec::HEADER)]),
@@ -85,8 +85,8 @@ impl Shared {
                 self.said(spot.prefix, outcome.number == 0);
             }
             if outcome.again {
-                // The first request may still come, even after a reset, and would bring this lease
-                // back to life. The next look asks for another.
+                // The first copy of the request may still arrive, even after a reset, and would
+                // bring this lease back to life. The next attempt asks for another lease.
                 self.give_back(end_call(spot, begin.token));
                 return Ok(Begun::Busy {
                     recheck: Duration::from_millis(1),
@@ -96,7 +96,7 @@ impl Shared {
         }
         let mut recheck = Duration::from_millis(outcome.number);
         if !self.subscriber.stands(key.prefix()) {
-            // When it stands, all who wait look again.
+            // Once the subscription stands, all waiters check again.
             subscription::start(self);
             recheck = recheck.min(Duration::from_millis(500));
         }
@@ -125,7 +125,7 @@ impl Shared {
         }
     }
 
-    /// Notes whether the word of a reset went out to the processes that keep copies in memory.
+    /// Records whether a reset was published to the processes that keep copies in memory.
     fn said(&self, prefix: &str, told: bool) {
         if told {
             observe::word(Word::Sent);
@@ -134,7 +134,12 @@ impl Shared {
         observe::word(Word::Refused);
         if !self.untold.swap(true, Ordering::Relaxed) {
             let error = self.server.missing(&format!("&{prefix}:*"));
-            tracing::warn!(%error, prefix, "a reset could not be told to processes with copies in memory, which keep them until their TTL");
+            tracing::warn!(
+                %error,
+                prefix,
+                "a reset could not be published to processes with copies in memory, which keep \
+                 them until their TTL"
+            );
         }
     }
 
@@ -149,7 +154,7 @@ impl Shared {
             let bytes = match (entry.encode)(self.server.time.now()) {
                 Ok(bytes) => bytes,
                 Err(error) => {
-                    // The lease ends all the same.
+                    // The lease must end all the same.
                     self.flag(&self.data, &call).await?;
                     return Err(error);
                 }

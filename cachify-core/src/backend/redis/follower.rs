@@ -1,17 +1,17 @@
-//! A memory in front of the server, as the subscription sees it.
+//! [`Follower`], the interface between the subscription and a memory in front of the server.
 
 use std::time::Duration;
 
 use crate::backend::{BoxFuture, Token};
 
-/// Keeps copies of entries, and hears of the resets of their keys.
+/// A memory that keeps copies of entries, and hears of the resets of their keys.
 ///
 /// The subscription calls it in the order of the server's messages, one call at a time.
 pub(crate) trait Follower: Send + Sync {
-    /// The entry of the key with this text was reset.
+    /// Called when the entry of the key with this text was reset.
     fn reset(&self, text: &str);
 
-    /// Resets may have been missed.
+    /// Called when resets may have been missed.
     fn lost(&self);
 
     /// Removes all copies that were made before the last [`lost`](Self::lost). Heartbeats are sent
@@ -21,9 +21,9 @@ pub(crate) trait Follower: Send + Sync {
     /// Returns the time between two heartbeats.
     fn heartbeat(&self) -> Duration;
 
-    /// A heartbeat is about to be sent.
+    /// Called before a heartbeat is sent.
     fn sending(&self, token: &Token);
 
-    /// A heartbeat came back: all resets from before it was sent were heard.
+    /// Called when a heartbeat came back: all resets from before it was sent were heard.
     fn beat(&self, token: &str);
 }

@@ -1,9 +1,9 @@
-//! The messages that processes send to one another, and to themselves.
+//! The messages that processes send to each other, and to themselves.
 
 use crate::Key;
 use crate::backend::{Node, SlotKind, Token};
 
-/// A message to this node, as it is on the wire: `C KEY`, `H TOKEN`, or `DEADLINE TOKEN L KEY`, with
+/// A message to this node. On the wire it is `C KEY`, `H TOKEN`, or `DEADLINE TOKEN L KEY`, with
 /// `P` for a pool.
 #[derive(Debug, PartialEq)]
 pub(super) enum Message<'a> {
@@ -11,8 +11,8 @@ pub(super) enum Message<'a> {
     LeaseEnded(&'a str),
     /// A heartbeat of this node came back.
     Heartbeat(&'a str),
-    /// A waiter of this node has a claim until `deadline`, or with 0, is asked whether it still
-    /// waits.
+    /// A waiter of this node has a claim until `deadline`. If `deadline` is 0, the message asks
+    /// whether the waiter still waits.
     Turn {
         deadline: u64,
         token: &'a str,
@@ -48,24 +48,24 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A number of microseconds, spelled as Redis spells it: digits alone, and few enough for a double.
+/// Parses a number of microseconds as Redis writes it: only digits, and few enough for a double.
 fn micros(text: &str) -> Option<u64> {
     let digits = text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = text == "0" || !text.starts_with('0');
     (digits && canonical).then(|| text.parse().ok())?
 }
 
-/// The message that the lease of `key` ended.
+/// Returns the message that the lease of `key` ended.
 pub(super) fn lease_ended(key: &str) -> String {
     format!("C {key}")
 }
 
-/// A heartbeat, which no other process can forge before it was sent.
+/// Returns the message of a heartbeat. No other process can forge it before it was sent.
 pub(super) fn heartbeat(token: &Token) -> String {
     format!("H {}", token.as_str())
 }
 
-/// The second half of the message to a waiter.
+/// Returns the second half of the message to a waiter.
 pub(super) fn slot_text(kind: SlotKind, key: &str) -> String {
     let letter = match kind {
         SlotKind::Lock => 'L',

@@ -1,11 +1,11 @@
--- KEYS: entry, lease. ARGV: channel, message, channel of resets, key[, where an envelope has the time of storing, which the time to live
--- follows: the entry is kept, and stale from now on]
--- Answers 2 if the word to copies in memory was not permitted.
+-- KEYS: entry, lease
+-- ARGV: channel, message, channel of resets, key[, offset of the time of storing: keeps the entry, stale from now on]
+-- Returns 1, or 2 if the reset could not be published.
 local waiting = fields(KEYS[2])
--- The deletion comes first: a full server permits writes only after it, and a message that fails must not undo it.
+-- The deletion comes first: after one, a full server lets the script write, and a failed message must not prevent it.
 redis.call('DEL', KEYS[2])
 
--- The number in 8 bytes from `at`, the least one first. Without the highest bit, which is a mark.
+-- Returns the number in the 8 bytes from `at`, little-endian, without the highest bit, which is a mark.
 local function number(bytes, at)
   local sum = string.byte(bytes, at + 7) % 128
   for i = at + 6, at, -1 do
@@ -14,7 +14,8 @@ local function number(bytes, at)
   return sum
 end
 
--- Whether the entry stands and is stale. If it was before, it stays as it is: its time as a stale one does not start anew.
+-- Makes the entry stale; returns whether there is one. The time to live follows the time of storing at `at`. An entry
+-- that is stale already stays as it is, so that its stale time does not start again.
 local function expire(at)
   local entry = redis.pcall('GET', KEYS[1])
   if type(entry) ~= 'string' or #entry < at + 16 then

@@ -1,4 +1,4 @@
-//! The scripts, what they are called with, and how names are spelled.
+//! The scripts, their calls, and the spelling of names.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use redis::{Arg, Cmd, RedisWrite, ToRedisArgs};
 
 use crate::backend::{SlotKind, Token};
 
-/// A script, which is called by its hash.
+/// A script that is called by its hash.
 pub(super) struct Script {
     hash: LazyLock<redis::Script>,
     source: &'static str,
@@ -37,8 +37,7 @@ scripts! {
     PROBE: "probe.lua";
 }
 
-/// A name in Redis: the prefix, what is named, the key inside the hash tag, and what it ends
-/// with.
+/// A name in Redis: the prefix, the kind of thing, the key inside the hash tag, and the end.
 #[derive(Clone, Copy)]
 pub(super) struct Name<'a>(
     pub(super) &'a str,
@@ -63,7 +62,7 @@ impl<'a> Spot<'a> {
         Name(self.prefix, ":cached:{", self.key, "}:lease")
     }
 
-    /// The names that belong to a slot.
+    /// Returns the names of a slot's parts.
     pub(super) fn slot(self, kind: SlotKind) -> [Name<'a>; 5] {
         let start = match kind {
             SlotKind::Lock => ":lock:{",
@@ -73,12 +72,12 @@ impl<'a> Spot<'a> {
         ends.map(|end| Name(self.prefix, start, self.key, end))
     }
 
-    /// The last fencing token.
+    /// Returns the name of the last fencing token.
     pub(super) fn fence(self) -> Name<'a> {
         Name(self.prefix, ":fence", "", "")
     }
 
-    /// Returns the channel on which resets are told to the processes with copies in memory.
+    /// Returns the channel that tells processes with copies in memory of resets.
     pub(super) fn resets(self) -> Name<'a> {
         Name(self.prefix, RESETS, "", "")
     }
@@ -89,22 +88,22 @@ impl<'a> Spot<'a> {
     }
 }
 
-/// Stands between a prefix and a node in the name of a channel.
+/// The part of a channel's name between the prefix and the node.
 pub(super) const WAKE: &str = ":wake:";
-/// Follows a prefix in the name of the channel of its resets.
+/// The end of the name of the channel of resets, after the prefix.
 pub(super) const RESETS: &str = ":reset";
 
 impl ToRedisArgs for Name<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
         let mut writer = out.writer_for_next_arg();
         for part in [self.0, self.1, self.2, self.3] {
-            // Into memory, which does not fail.
+            // Writing to memory does not fail.
             let _ = writer.write_all(part.as_bytes());
         }
     }
 }
 
-/// A command that gets a name.
+/// Builds a command with a name as its argument.
 pub(super) fn command(name: &str, key: Name<'_>) -> Cmd {
     let len = key.0.len() + key.1.len() + key.2.len() + key.3.len();
     let mut cmd = Cmd::with_capacity(2, name.len() + len);
@@ -116,7 +115,7 @@ pub(super) fn command(name: &str, key: Name<'_>) -> Cmd {
 pub(super) struct Call {
     script: &'static Script,
     pub(super) cmd: Cmd,
-    /// A request for a lock or permit: its release must know if it was sent twice.
+    /// The token of a request for a lock or permit, whose release must know if it was sent twice.
     pub(super) asks_for: Option<Token>,
 }
 
@@ -136,7 +135,7 @@ impl Call {
         }
     }
 
-    /// Returns the same call with the script's text, after which the server knows it.
+    /// Returns the same call with the source of the script, which the server then remembers.
     pub(super) fn with_source(&self) -> Cmd {
         let mut cmd = Cmd::new();
         cmd.arg("EVAL").arg(self.script.source);

@@ -1,4 +1,4 @@
-//! What all operations of the backend share: connections, the server's time, names, scripts.
+//! The state that all operations of the backend share: connections, the server's time, and names.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -21,19 +21,19 @@ use crate::{Error, Key};
 
 pub(super) struct Shared {
     pub(super) server: Arc<Server>,
-    /// The prefix of keys that have no other one.
+    /// The prefix of keys without a prefix of their own.
     pub(super) prefix: String,
     pub(super) node: Node,
-    /// For entries, which may be large and must not delay a renewal.
+    /// The connection for entries, which may be large and must not delay a renewal.
     pub(super) data: Link,
-    /// For locks, renewals and resets.
+    /// The connection for locks, renewals and resets.
     pub(super) control: Link,
     pub(super) subscriber: Subscriber,
     pub(super) signals: Signals,
     pub(super) allow_evicting_locks: bool,
     pub(super) policy: Policy,
     pub(super) room: Room,
-    /// A word of a reset was refused, and that was logged.
+    /// Set once the log says that a reset could not be published.
     pub(super) untold: AtomicBool,
     /// The memory in front of this server, if there is one.
     pub(super) follower: Option<Arc<dyn Follower>>,
@@ -44,20 +44,20 @@ pub(super) struct Shared {
 pub(super) struct ScriptReply {
     pub(super) code: i64,
     pub(super) number: u64,
-    /// The request may have run twice.
+    /// Set if the request may have run twice.
     pub(super) again: bool,
-    /// Where a waiter stands.
+    /// The place of a waiter in the queue.
     pub(super) place: u64,
 }
 
 pub(super) const HELD: i64 = 0;
 pub(super) const GRANTED: i64 = 1;
 pub(super) const WAIT: i64 = 2;
-/// It came too late.
+/// The request came too late.
 pub(super) const LATE: i64 = 3;
-/// It came after its release.
+/// The request came after its release.
 pub(super) const ENDED: i64 = 4;
-/// A script does a limited amount of work at a time. This one must run again.
+/// The script must run again, because it does only a limited amount of work at a time.
 pub(super) const MORE: i64 = 5;
 
 impl Shared {
@@ -73,7 +73,7 @@ impl Shared {
         Spot { prefix, key }
     }
 
-    /// This node's channel of a prefix, for messages about the keys with that prefix.
+    /// Returns this node's channel for messages about the keys with a prefix.
     pub(super) fn channel(&self, prefix: &str) -> String {
         format!("{prefix}{WAKE}{}", self.node.as_str())
     }
@@ -91,9 +91,9 @@ impl Shared {
         channel.strip_suffix(self.node.as_str())?.strip_suffix(WAKE)
     }
 
-    /// Runs a script that refuses to run after `within`, which counts from `start`, until it is
-    /// done: `call` gets the time and whether the script ran before. Its answer also keeps our view
-    /// of the server's clock right.
+    /// Runs a script, again and again until it is done. The script refuses to run later than
+    /// `within` after `start`. `call` gets the latest time at which it may run, and whether it ran
+    /// before. Each answer corrects the estimate of the server's clock.
     pub(super) async fn run_until(
         &self,
         link: &Link,
@@ -128,7 +128,7 @@ impl Shared {
             };
             time.sample(sent, now.cast_unsigned());
             match code {
-                // In time by our clock: then the server's clock was set, and now we know.
+                // It was in time by the estimate, which was wrong and is correct now.
                 LATE => {}
                 MORE => more = true,
                 ENDED => return Err(error::late(&self.server.address.place)),
@@ -144,7 +144,7 @@ impl Shared {
         }
     }
 
-    /// Asks for the server's time, which tells whether its clock was set.
+    /// Asks for the server's time, which shows whether its clock was set.
     pub(super) async fn watch(&self) -> Result<(), Error> {
         self.control.ready().await?;
         let sent = self.server.time.local();

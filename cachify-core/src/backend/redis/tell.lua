@@ -7,7 +7,7 @@ local function tell(lease, channel, message)
   end
 end
 
--- Tells the processes that keep copies in memory that those of a key are void. Returns false if the user may not publish.
+-- Tells the processes with copies in memory that their copies of a key are void. Returns false if it is not permitted.
 local function void(channel, key)
   return type(redis.pcall('PUBLISH', channel, key)) == 'number'
 end
