@@ -33,7 +33,8 @@ pub(crate) use http::{
 #[cfg(feature = "http")]
 pub(crate) use problems::answered;
 pub(crate) use reads::{
-    ReadOutcome, computed, does_not_read_back, not_stored, overdue, reentrant, request, unreadable,
+    ReadOutcome, computed, does_not_read_back, not_stored, overdue, reentrant, refresh_failed,
+    request, unreadable,
 };
 pub(crate) use slots::{Contest, Kind, contest, permits};
 #[cfg(feature = "redis")]

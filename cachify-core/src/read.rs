@@ -1,6 +1,7 @@
 //! Cached reads: from a key to its value, found or computed.
 
 mod access;
+mod background;
 mod cached;
 mod computing;
 pub(crate) mod entries;

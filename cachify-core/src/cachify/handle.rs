@@ -366,7 +366,7 @@ impl Cachify {
     }
 
     /// Finishes the pending work of this handle, which is releases of locks and permits and
-    /// repeated resets, and then closes it.
+    /// repeated resets, and then closes it. Refreshes in the background are ended.
     ///
     /// On a closed handle, locks and pools fail with
     /// [`Unavailable`](crate::ErrorKind::Unavailable), and cached calls compute every value that is
@@ -402,7 +402,18 @@ impl Cachify {
     /// }
     /// ```
     pub async fn close(&self, timeout: Duration) -> Result<(), Error> {
-        self.inner.engine.close(self.prefix.as_ref(), timeout).await
+        let Inner {
+            engine, entries, ..
+        } = &*self.inner;
+        if self.prefix.is_none() {
+            entries.end_refreshes();
+        }
+        let closed = engine.close(self.prefix.as_ref(), timeout).await;
+        if self.prefix.is_none() {
+            // Those that began meanwhile.
+            entries.end_refreshes();
+        }
+        closed
     }
 
     pub(crate) fn over(

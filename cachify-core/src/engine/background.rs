@@ -86,6 +86,24 @@ impl Background {
         self.spawn(task)
     }
 
+    /// Returns whether there is a runtime for [`spawn`](Self::spawn).
+    pub(crate) fn has_runtime(&self) -> bool {
+        self.runtime.is_some() || Handle::try_current().is_ok()
+    }
+
+    /// Like [`spawn`](Self::spawn), for work that closing waits for.
+    pub(crate) fn spawn_counted(
+        self: &Arc<Self>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.live.fetch_add(1, Ordering::AcqRel);
+        let done = Tracked(Arc::clone(self));
+        self.spawn(async move {
+            future.await;
+            drop(done);
+        });
+    }
+
     /// Returns the number of tasks that closing waits for.
     pub(crate) fn live(&self) -> usize {
         self.live.load(Ordering::Acquire)

@@ -99,6 +99,22 @@ pub(crate) fn reentrant(key: &Key) {
     }
 }
 
+/// Counts a refresh that failed while a value could still be served. Warns once for each template:
+/// no caller sees the error.
+pub(crate) fn refresh_failed(key: &Key) {
+    static FAILED: Seen = Seen::new();
+    #[cfg(feature = "metrics")]
+    metrics::counter!("cachify_refresh_failures_total", "template" => label(key)).increment(1);
+    if first_time(&FAILED, key.template()) {
+        tracing::warn!(
+            template = key.template(),
+            "a value could not be refreshed; the old one is served until its time is over"
+        );
+    } else {
+        tracing::debug!(template = key.template(), "a value could not be refreshed");
+    }
+}
+
 /// Logs that a computed value was not stored. Warns once for each template if it cannot be encoded.
 pub(crate) fn not_stored(key: &Key, error: &Error) {
     static UNENCODABLE: Seen = Seen::new();
@@ -152,6 +168,10 @@ pub(super) fn describe() {
         "Entries that could not be read, and were replaced."
     );
     describe_counter!(
+        "cachify_refresh_failures_total",
+        "Refreshes that failed while the old value could still be served."
+    );
+    describe_counter!(
         "cachify_too_large_total",
         "Values that are too large for the memory backend, and were not kept."
     );
@@ -179,4 +199,5 @@ pub(super) fn start(template: &metrics::SharedString) {
     }
     counter!("cachify_unreadable_total", "template" => template()).increment(0);
     counter!("cachify_too_large_total", "template" => template()).increment(0);
+    counter!("cachify_refresh_failures_total", "template" => template()).increment(0);
 }

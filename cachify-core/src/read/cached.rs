@@ -399,6 +399,107 @@ impl<P> Cached<P> {
             .map(|(value, _)| value)
     }
 
+    /// Returns the cached value, or computes and stores it. Does not wait for a refresh: if there is
+    /// a [stale](Self::stale) value, it is returned at once, and `compute` runs in the background.
+    ///
+    /// Otherwise, this is [`get_or_compute`](Self::get_or_compute): a caller without any value
+    /// computes in its own call. What `compute` needs must be owned, since it may outlive the call.
+    ///
+    /// The background task ends when the last clone of the handle is dropped, or when it is closed.
+    /// Task-locals of the caller are not set in it, [`Cachify::scope`](crate::Cachify::scope)
+    /// included. If `compute` panics there, the panic is logged, and counts as a failure.
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped while it computes, a waiting caller takes the computation over.
+    /// A refresh in the background goes on.
+    ///
+    /// # Panics
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// async fn load_rates() -> i32 { 8 }
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let rates = cachify.cached(&key!("rates")).ttl("1m").stale("1h");
+    ///     rates.set(7).await?;
+    ///     rates.expire().await?;
+    ///
+    ///     // No caller waits for the provider.
+    ///     assert_eq!(rates.get_or_spawn(load_rates).await, 7);
+    ///     # while rates.get_or_spawn(load_rates).await != 8 { tokio::task::yield_now().await; }
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias("stale_while_revalidate", "refresh"))]
+    pub async fn get_or_spawn<T, F, Fut>(&self, compute: F) -> T
+    where
+        T: Cacheable,
+        P: Policy<T> + Clone + Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        let compute = |_| async { Ok::<T, std::convert::Infallible>(compute().await) };
+        match self.access.fetch_or_spawn(compute, None).await {
+            Ok((value, _)) => value,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Returns the cached value, or computes it and stores it if it is `Ok`. Does not wait for a
+    /// refresh: see [`get_or_spawn`](Self::get_or_spawn).
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_try_compute`](Self::get_or_try_compute). The error of a refresh in the background
+    /// reaches no caller: it is counted, and the stale value is served until its time is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_spawn`](Self::get_or_spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// async fn load_rates() -> Result<i32, &'static str> { Err("the provider is away") }
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let rates = cachify.cached(&key!("rates")).ttl("1m").stale("1h");
+    ///     rates.set(7).await?;
+    ///     rates.expire().await?;
+    ///     assert_eq!(rates.get_or_try_spawn(load_rates).await, Ok(7));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn get_or_try_spawn<T, E, F, Fut>(&self, compute: F) -> Result<T, E>
+    where
+        T: Cacheable,
+        P: Policy<T> + ErrorPolicy<E> + Clone + Send + Sync + 'static,
+        E: Send + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.access
+            .fetch_or_spawn(|_| compute(), self.access.policy.sharing())
+            .await
+            .map(|(value, _)| value)
+    }
+
     /// Returns the cached value, if there is one. Never computes, and never waits for a
     /// computation. With [`stale`](Self::stale), the value may be stale.
     ///

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::lease::Flights;
 use super::pauses::Pauses;
 use crate::Key;
@@ -14,6 +16,15 @@ pub(crate) struct Entries {
     pub(crate) engine: Arc<Engine>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) pauses: Arc<Pauses>,
+    end: End,
+}
+
+/// Ends the background refreshes of a handle.
+enum End {
+    /// Dropped with the last clone of the handle.
+    Handle(watch::Sender<()>),
+    /// A refresh reaches the entries, but does not keep the handle alive.
+    Refresh(watch::Receiver<()>),
 }
 
 impl Entries {
@@ -22,6 +33,30 @@ impl Entries {
             engine,
             flights: Arc::default(),
             pauses: Arc::default(),
+            end: End::Handle(watch::Sender::new(())),
+        }
+    }
+
+    /// Returns the entries for a background refresh, and the signal that ends it: a change, or the
+    /// end of the handle.
+    pub(super) fn detached(&self) -> (Arc<Self>, watch::Receiver<()>) {
+        let end = match &self.end {
+            End::Handle(end) => end.subscribe(),
+            End::Refresh(end) => end.clone(),
+        };
+        let detached = Self {
+            engine: Arc::clone(&self.engine),
+            flights: Arc::clone(&self.flights),
+            pauses: Arc::clone(&self.pauses),
+            end: End::Refresh(end.clone()),
+        };
+        (Arc::new(detached), end)
+    }
+
+    /// Ends all background refreshes.
+    pub(crate) fn end_refreshes(&self) {
+        if let End::Handle(end) = &self.end {
+            end.send_replace(());
         }
     }
 

@@ -43,7 +43,7 @@ use crate::{Error, codec};
 /// their turn.
 const ROUNDS: u32 = 16;
 
-type Lead = flight::Lead<Arc<Lease>>;
+pub(super) type Lead = flight::Lead<Arc<Lease>>;
 type Reply = flight::Reply<Arc<Lease>>;
 
 impl<P> Access<P> {
@@ -128,38 +128,64 @@ impl<P> Access<P> {
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
+        let mut attempt = match self.seek().await {
+            Ok(hit) => return Ok(hit),
+            Err(attempt) => attempt,
+        };
+        // Boxed so that a hit does not carry the state of a miss around.
+        let miss = Box::pin(async {
+            let role = self.role(&mut attempt, sharing).await;
+            self.act(role, attempt, compute, sharing).await
+        });
+        self.counted(miss.await)
+    }
+
+    /// Gets a fresh value, or begins a call that has none.
+    pub(super) async fn seek<T: Cacheable>(&self) -> Result<(T, ReadOutcome), Attempt<T>>
+    where
+        P: Policy<T>,
+    {
         if let Some(value) = self.local() {
             observe::request(&self.key, ReadOutcome::Hit);
             return Ok((value, ReadOutcome::Hit));
         }
-        let engine = &self.entries.engine;
         let start = Instant::now();
         let mut attempt = Attempt {
             arrival: self.entries.flights.tick(),
-            budget: Budget::new(engine.settings.backend_timeout),
+            budget: self.budget(),
             start,
-            turn: start + engine.settings.compute_wait,
+            turn: start + self.entries.engine.settings.compute_wait,
             replaces: None,
             due: None,
         };
-        if let Some(value) = self.look(&mut attempt).await {
-            observe::request(&self.key, ReadOutcome::Hit);
-            return Ok((value, ReadOutcome::Hit));
+        match self.look(&mut attempt).await {
+            Some(value) => {
+                observe::request(&self.key, ReadOutcome::Hit);
+                Ok((value, ReadOutcome::Hit))
+            }
+            None => Err(attempt),
         }
-        // Boxed so that a hit does not carry the state of a miss around.
-        let result = Box::pin(self.miss(attempt, compute, sharing)).await;
-        observe::request(
-            &self.key,
-            result
-                .as_ref()
-                .map_or(ReadOutcome::Error, |(_, outcome)| *outcome),
-        );
+    }
+
+    /// Returns the time that one call may lose to the backend.
+    pub(super) fn budget(&self) -> Budget {
+        Budget::new(self.entries.engine.settings.backend_timeout)
+    }
+
+    /// Counts a read that was no hit.
+    pub(super) fn counted<T, E>(
+        &self,
+        result: Result<(T, ReadOutcome), E>,
+    ) -> Result<(T, ReadOutcome), E> {
+        let outcome = result.as_ref().map(|(_, outcome)| *outcome);
+        observe::request(&self.key, outcome.unwrap_or(ReadOutcome::Error));
         result
     }
 
-    /// Computes, or waits for another caller's computation and then looks again.
-    async fn miss<T, E, F, Fut>(
+    /// Computes if that is the caller's role.
+    pub(super) async fn act<T, E, F, Fut>(
         &self,
+        role: Role<T, E>,
         mut attempt: Attempt<T>,
         compute: F,
         sharing: Option<Sharing<E>>,
@@ -170,7 +196,7 @@ impl<P> Access<P> {
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let lead = match self.role(&mut attempt, sharing).await {
+        let lead = match role {
             Role::Lead(lead) => lead,
             Role::Served(served) => return Ok(served),
             Role::Failed(error) => return Err(error),
@@ -191,7 +217,11 @@ impl<P> Access<P> {
     }
 
     /// Finds what a caller without a fresh value is to do. Waits for another caller's computation.
-    async fn role<T, E>(&self, attempt: &mut Attempt<T>, sharing: Option<Sharing<E>>) -> Role<T, E>
+    pub(super) async fn role<T, E>(
+        &self,
+        attempt: &mut Attempt<T>,
+        sharing: Option<Sharing<E>>,
+    ) -> Role<T, E>
     where
         T: Cacheable,
         P: Policy<T>,
@@ -313,7 +343,7 @@ impl<P> Access<P> {
     }
 
     /// Computes for all who wait.
-    async fn lead<T, E, F, Fut>(
+    pub(super) async fn lead<T, E, F, Fut>(
         &self,
         mut lead: Lead,
         attempt: &mut Attempt<T>,
@@ -342,9 +372,10 @@ impl<P> Access<P> {
             Err(error) => {
                 if attempt.due.is_some() {
                     // Before the lead goes to another caller.
-                    self.entries.pauses.failed(&self.key, self.refresh.window);
+                    self.refresh_failed();
                 }
-                self.failed(lead, attempt, started, &error, sharing).await;
+                let shared = sharing.map(|sharing| (sharing.erase)(&error));
+                self.failed(lead, attempt, started, shared).await;
                 return Err(error);
             }
         };
@@ -370,6 +401,12 @@ impl<P> Access<P> {
                 ReadOutcome::Unstored
             },
         ))
+    }
+
+    /// Notes that a refresh failed.
+    pub(super) fn refresh_failed(&self) {
+        self.entries.pauses.failed(&self.key, self.refresh.window);
+        observe::refresh_failed(&self.key);
     }
 
     /// Obtains a lease for the flight, or a value to serve: one that another caller stored
@@ -519,18 +556,16 @@ impl<P> Access<P> {
     }
 
     /// Passes a failed computation on: its error if it can be shared, else the duty.
-    async fn failed<T, E>(
+    async fn failed<T>(
         &self,
         mut lead: Lead,
         attempt: &mut Attempt<T>,
         started: u64,
-        error: &E,
-        sharing: Option<Sharing<E>>,
+        shared: Option<Typed>,
     ) {
-        let Some(sharing) = sharing else {
+        let Some(shared) = shared else {
             return lead.fail();
         };
-        let shared = (sharing.erase)(error);
         let waiters = lead.close();
         if waiters.is_empty() {
             return;
@@ -557,7 +592,7 @@ impl<P> Access<P> {
 }
 
 /// What a caller without a fresh value does next.
-enum Role<T, E> {
+pub(super) enum Role<T, E> {
     Lead(Lead),
     Served((T, ReadOutcome)),
     Failed(E),
@@ -566,17 +601,17 @@ enum Role<T, E> {
 }
 
 /// The state of one call through its rounds.
-struct Attempt<T> {
+pub(super) struct Attempt<T> {
     /// When the call came, in ticks.
     arrival: u64,
-    budget: Budget,
+    pub(super) budget: Budget,
     start: Instant,
     /// When it is the caller's turn to compute beside others, or to ask whether it is.
     turn: Instant,
     /// The entry that was found, if it is not to be used: it is unreadable or stale.
     replaces: Option<Found>,
     /// The value of that entry, if it may be served while it is refreshed.
-    due: Option<Due<T>>,
+    pub(super) due: Option<Due<T>>,
 }
 
 impl<T> Attempt<T> {

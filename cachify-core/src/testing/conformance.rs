@@ -89,6 +89,10 @@ macro_rules! conformance {
                 c9_an_expired_entry_keeps_its_end
                 c9_an_expire_beats_a_computation
                 c9_c8_an_expire_that_is_not_confirmed_becomes_a_reset
+                c9_a_refresh_in_the_background_outlives_its_caller
+                c9_a_refresh_in_the_background_ends_with_the_handle
+                c9_a_refresh_in_the_background_that_panics_or_fails_is_contained
+                c9_a_reset_beats_a_refresh_in_the_background
             }
             resets {
                 c4_a_reset_of_several_keys_resets_all_of_them

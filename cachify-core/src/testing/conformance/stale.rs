@@ -265,3 +265,115 @@ pub async fn c9_c8_an_expire_that_is_not_confirmed_becomes_a_reset(stage: &Stage
     })
     .await;
 }
+
+/// Sets a flag when it is dropped.
+struct Ends(Arc<Notify>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+pub async fn c9_a_refresh_in_the_background_outlives_its_caller(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let key = stage.key("row");
+    stale(&a, &key, 1).await;
+    let go_on = Arc::new(Notify::new());
+    let (cached, goes_on) = (a.cached(&key).stale(MINUTE), Arc::clone(&go_on));
+    let caller = tokio::spawn(async move {
+        let compute = async move || {
+            goes_on.notified().await;
+            2
+        };
+        cached.get_or_spawn(compute).await
+    });
+    assert_eq!(
+        soon("a caller that does not wait", caller).await.unwrap(),
+        1
+    );
+    assert_eq!(read(&b, &key, NO).await, 1, "others do not compute either");
+    go_on.notify_one();
+    until("it is refreshed", async || get(&b, &key).await == Some(2)).await;
+    a.reset(&key).await.unwrap();
+    let cached = a.cached(&key).stale(MINUTE);
+    assert_eq!(cached.get_or_spawn(async || 3).await, 3, "a miss computes");
+}
+
+pub async fn c9_a_refresh_in_the_background_ends_with_the_handle(stage: &Stage) {
+    for close in [true, false] {
+        let (a, b) = (stage.handle(), stage.handle());
+        let key = stage.key("row");
+        stale(&a, &key, 1).await;
+        let (started, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (starts, ends) = (Arc::clone(&started), Ends(Arc::clone(&ended)));
+        let cached = a.cached(&key).stale(MINUTE);
+        let compute = async move || {
+            let _ends = ends;
+            starts.notify_one();
+            std::future::pending::<i32>().await
+        };
+        assert_eq!(cached.get_or_spawn(compute).await, 1);
+        soon("the refresh starts", started.notified()).await;
+        if close {
+            let built = Cachify {
+                prefix: None,
+                ..a.clone()
+            };
+            built.close(10 * SECOND).await.unwrap();
+        }
+        drop((a, cached));
+        soon("the refresh ends", ended.notified()).await;
+        // Its lease was given back.
+        let start = Instant::now();
+        let strict = b.cached(&key);
+        assert_eq!(soon("b", strict.get_or_compute(async || 2)).await, 2);
+        assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
+    }
+}
+
+pub async fn c9_a_refresh_in_the_background_that_panics_or_fails_is_contained(stage: &Stage) {
+    for panics in [true, false] {
+        let a = stage.handle();
+        let key = stage.key("row");
+        stale(&a, &key, 1).await;
+        let runs = Arc::new(AtomicUsize::new(0));
+        let cached = a.cached(&key).stale(MINUTE);
+        let start = Instant::now();
+        until("two pauses", async || {
+            let ran = Arc::clone(&runs);
+            let failing = async move || {
+                ran.fetch_add(1, Ordering::SeqCst);
+                assert!(!panics, "on purpose");
+                NO
+            };
+            assert_eq!(cached.get_or_try_spawn(failing).await, Ok(1));
+            runs.load(Ordering::SeqCst) == 3
+        })
+        .await;
+        assert!(start.elapsed() >= 300 * MILLI, "{:?}", start.elapsed());
+    }
+}
+
+pub async fn c9_a_reset_beats_a_refresh_in_the_background(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let key = stage.key("row");
+    stale(&a, &key, 1).await;
+    let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (starts, goes_on) = (Arc::clone(&started), Arc::clone(&go_on));
+    let ended = Arc::new(Notify::new());
+    let ends = Ends(Arc::clone(&ended));
+    let compute = async move || {
+        starts.notify_one();
+        goes_on.notified().await;
+        drop(ends);
+        2
+    };
+    assert_eq!(a.cached(&key).stale(MINUTE).get_or_spawn(compute).await, 1);
+    soon("it runs", started.notified()).await;
+    b.reset(&key).await.unwrap();
+    go_on.notify_one();
+    soon("it ends", ended.notified()).await;
+    assert_eq!(read(&b, &key, Ok(3)).await, 3);
+    assert_eq!(read(&a, &key, NO).await, 3);
+}
