@@ -30,6 +30,7 @@ mod proxy;
 mod resp;
 mod server;
 
+pub use process::program;
 pub use proxy::{Proxy, Stranded};
 pub use resp::{Client, Reply};
 pub use server::{Builder, Server, shared};

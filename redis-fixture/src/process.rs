@@ -90,7 +90,11 @@ impl Drop for Process {
 }
 
 /// Finds the Redis server program of this machine.
-pub(crate) fn program() -> Option<PathBuf> {
+///
+/// # Panics
+///
+/// If `CACHIFY_REDIS_SERVER` names something that is not a file.
+pub fn program() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("CACHIFY_REDIS_SERVER").map(PathBuf::from) {
         assert!(
             path.is_file(),
