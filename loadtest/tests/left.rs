@@ -13,37 +13,27 @@ use std::time::{Duration, Instant};
 use common::loadtest;
 
 #[test]
-fn after_ctrl_c() {
-    ended_by("-INT");
-}
-
-#[test]
-fn after_sigterm() {
-    ended_by("-TERM");
-}
-
-#[test]
-fn after_sigkill() {
-    ended_by("-KILL");
+fn after_a_signal() {
+    for signal in ["-INT", "-TERM", "-KILL"] {
+        ended_by(signal);
+    }
 }
 
 #[test]
 fn after_a_panic() {
     // It panics once its first app runs.
-    let status = ended_with("panic", &["--scenario", "hit", "--cache", "redis"]);
-    assert_eq!(status.code(), Some(101));
+    assert_eq!(ended_with("panic").code(), Some(101));
 }
 
 #[test]
 fn after_an_app_that_does_not_start() {
     // Not the first one: another runs already.
-    let status = ended_with("start", &["--scenario", "hit", "--cache", "redis"]);
-    assert_eq!(status.code(), Some(2));
+    assert_eq!(ended_with("start").code(), Some(2));
 }
 
 fn ended_by(signal: &str) {
     let output = tempfile::tempdir().unwrap();
-    let mut child = loadtest(output.path(), &["--duration", "4m", "--cache", "redis"])
+    let mut child = loadtest(output.path(), "--duration 4m --cache redis")
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -60,9 +50,9 @@ fn ended_by(signal: &str) {
     within(|| all_gone(&children));
 }
 
-fn ended_with(sabotage: &str, arguments: &[&str]) -> ExitStatus {
+fn ended_with(sabotage: &str) -> ExitStatus {
     let output = tempfile::tempdir().unwrap();
-    let mut child = loadtest(output.path(), arguments)
+    let mut child = loadtest(output.path(), "--scenario hit --cache redis")
         .env("LOADTEST_SABOTAGE", sabotage)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -4,24 +4,9 @@
 
 mod common;
 
-use common::{ended, loadtest, report};
-
-fn broken(sabotage: &str, scenario: &str, cache: &str, promise: &str) {
-    let output = tempfile::tempdir().unwrap();
-    let arguments = [
-        "--scenario",
-        scenario,
-        "--cache",
-        cache,
-        "--framework",
-        "axum",
-    ];
-    let mut command = loadtest(output.path(), &arguments);
-    let short = ["--duration", "1s", "--repeats", "1"];
-    let (code, stdout, stderr) = ended(command.args(short).env("LOADTEST_SABOTAGE", sabotage));
-    assert_eq!(code, Some(1), "{stdout}{stderr}");
-
-    let report = report(output.path());
+fn broken(sabotage: &str, scenario: &str, promise: &str) {
+    let arguments = format!("--scenario {scenario} --framework axum --duration 1s --repeats 1");
+    let report = common::run(&arguments, &[("LOADTEST_SABOTAGE", sabotage)]).report(1);
     assert_eq!(report["kept"], false);
     let runs = report["runs"].as_array().unwrap().iter();
     let promises = runs.flat_map(|run| run["promises"].as_array().unwrap());
@@ -34,73 +19,41 @@ fn broken(sabotage: &str, scenario: &str, cache: &str, promise: &str) {
 
 #[test]
 fn a_reset_that_does_nothing() {
-    broken(
-        "reset",
-        "reset",
-        "memory",
-        "no read was older than an update before it",
-    );
-    broken(
-        "reset",
-        "reset",
-        "redis",
-        "in the end all say what the database says",
-    );
+    let stale = "no read was older than an update before it";
+    broken("reset", "reset --cache memory", stale);
+    let differ = "in the end all say what the database says";
+    broken("reset", "reset --cache redis", differ);
 }
 
 #[test]
 fn a_lock_that_always_succeeds() {
-    broken(
-        "lock",
-        "contention",
-        "memory",
-        "never two updates at the same time",
-    );
-    broken(
-        "lock",
-        "contention",
-        "redis",
-        "never two holders at the same time",
-    );
+    let updates = "never two updates at the same time";
+    broken("lock", "contention --cache memory", updates);
+    let holders = "never two holders at the same time";
+    broken("lock", "contention --cache redis", holders);
 }
 
 #[test]
 fn no_single_flight() {
-    broken(
-        "flight",
-        "stampede",
-        "memory",
-        "exactly one computation each",
-    );
-    broken(
-        "flight",
-        "stampede",
-        "redis",
-        "exactly one computation each",
-    );
+    for cache in ["memory", "redis"] {
+        let scenario = format!("stampede --cache {cache}");
+        broken("flight", &scenario, "exactly one computation each");
+    }
 }
 
 #[test]
 fn a_pool_without_walls() {
-    broken(
-        "pool",
-        "pool",
-        "redis",
-        "never more inside than there are places",
-    );
+    let promise = "never more inside than there are places";
+    broken("pool", "pool --cache redis", promise);
 }
 
 #[test]
 fn updates_that_are_answered_and_not_committed() {
-    broken(
-        "commit",
-        "reset",
-        "memory",
-        "each update that was answered was written, once",
-    );
+    let promise = "each update that was answered was written, once";
+    broken("commit", "reset --cache memory", promise);
 }
 
 #[test]
 fn computations_among_the_hits() {
-    broken("flight", "hit", "memory", "nothing was computed");
+    broken("flight", "hit --cache memory", "nothing was computed");
 }

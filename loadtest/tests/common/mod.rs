@@ -7,26 +7,46 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-pub(crate) fn loadtest(output: &Path, arguments: &[&str]) -> Command {
+/// The program, with arguments that have no blanks.
+pub(crate) fn loadtest(output: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    let arguments = arguments.split_whitespace();
     command.arg("--output").arg(output).args(arguments);
     command
 }
 
-/// Its exit code, and what it said.
-pub(crate) fn ended(command: &mut Command) -> (Option<i32>, String, String) {
-    let output = command.output().unwrap();
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
+/// A run of the program that has ended.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) output: TempDir,
 }
 
-pub(crate) fn report(output: &Path) -> Value {
-    let report = std::fs::read(output.join("report.json")).unwrap();
-    serde_json::from_slice(&report).unwrap()
+/// Runs the program with these environment variables.
+pub(crate) fn run(arguments: &str, environment: &[(&str, &str)]) -> Ended {
+    let output = tempfile::tempdir().unwrap();
+    let mut command = loadtest(output.path(), arguments);
+    let ended = command.envs(environment.iter().copied()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ended {
+        code: ended.status.code(),
+        stdout: text(&ended.stdout),
+        stderr: text(&ended.stderr),
+        output,
+    }
+}
+
+impl Ended {
+    /// Its report, if it ended with this exit code.
+    pub(crate) fn report(&self, code: i32) -> Value {
+        let Self { stdout, stderr, .. } = self;
+        assert_eq!(self.code, Some(code), "{stdout}{stderr}");
+        let report = std::fs::read(self.output.path().join("report.json")).unwrap();
+        serde_json::from_slice(&report).unwrap()
+    }
 }
 
 /// A sample app that runs until this is dropped: its standard input ends then.
@@ -45,11 +65,8 @@ pub(crate) fn serve(app: &str) -> Service {
     let mut line = String::new();
     let mut stdout = BufReader::new(process.stdout.take().unwrap());
     stdout.read_line(&mut line).unwrap();
-    let url = line
-        .trim()
-        .strip_prefix("listening on ")
-        .unwrap()
-        .to_owned();
+    let url = line.trim().strip_prefix("listening on ").unwrap();
+    let url = url.to_owned();
     Service { process, url }
 }
 
