@@ -5,14 +5,6 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
-/// A sample app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Framework {
-    Axum,
-    Poem,
-    Warp,
-}
-
 /// Something that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum App {
@@ -24,33 +16,14 @@ pub(crate) enum App {
     /// Routes of the load test itself, on axum.
     Lab,
     /// The original; a child of another program.
-    #[value(skip)]
     Python,
     /// Somebody's own service.
-    #[value(skip)]
     Target,
 }
 
-impl From<Framework> for App {
-    fn from(framework: Framework) -> Self {
-        match framework {
-            Framework::Axum => Self::Axum,
-            Framework::Poem => Self::Poem,
-            Framework::Warp => Self::Warp,
-        }
-    }
-}
-
 impl App {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Axum,
-        Self::Poem,
-        Self::Warp,
-        Self::Floor,
-        Self::Lab,
-        Self::Python,
-        Self::Target,
-    ];
+    /// The sample apps.
+    pub(crate) const SAMPLES: [Self; 3] = [Self::Axum, Self::Poem, Self::Warp];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -91,10 +64,10 @@ impl FromStr for Cache {
 /// password.
 impl fmt::Display for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memory => f.write_str("memory"),
-            Self::Redis => f.write_str("redis"),
-            Self::Url(url) => f.write_str(url.split("://").next().unwrap_or("url")),
-        }
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Url(url) => url.split("://").next().unwrap_or("url"),
+        })
     }
 }

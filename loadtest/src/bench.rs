@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::load::Goose;
-use crate::progress::Progress;
 
 /// Unmeasured, at the beginning of a round.
 pub(crate) const WARM_UP: Duration = Duration::from_millis(150);
@@ -63,5 +63,46 @@ impl Bench<'_> {
         let text = text.into();
         self.progress.say(&text);
         self.notes.borrow_mut().push(text);
+    }
+}
+
+/// The progress of a run on standard error: a line that moves on a terminal, plain lines elsewhere.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4} {prefix}  {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar }
+    }
+
+    /// Says a line that stays.
+    #[expect(clippy::print_stderr, reason = "where there is no terminal")]
+    pub(crate) fn say(&self, line: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    pub(crate) fn begin(&self, what: &str) {
+        self.bar.set_prefix(what.to_owned());
+        self.bar.set_message("");
+    }
+
+    pub(crate) fn show(&self, step: &str) {
+        self.bar.set_message(step.to_owned());
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }

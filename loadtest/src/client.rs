@@ -21,7 +21,6 @@ pub(crate) struct Answer {
     pub(crate) hit: bool,
 }
 
-/// The result of a step.
 pub(crate) enum Outcome {
     /// It is counted under a name.
     Counted(Method, &'static str, Duration),
@@ -34,7 +33,6 @@ impl Answer {
         self.status == Some(StatusCode::OK)
     }
 
-    /// Counts it under a name.
     pub(crate) fn counted(self, name: &'static str) -> Outcome {
         Outcome::Counted(self.method, name, self.took)
     }
@@ -61,7 +59,6 @@ impl Answer {
     }
 }
 
-/// Sends a request, and waits for the whole answer.
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let started = Instant::now();
     let (client, request) = request.build_split();
@@ -73,8 +70,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
         let response = client.execute(request).await.ok()?;
         let status = Some(response.status());
         let hit = response.headers().get("cache-status");
-        let hit = hit.and_then(|value| value.to_str().ok());
-        let hit = hit.is_some_and(|value| value.contains("; hit"));
+        let hit = hit.is_some_and(|it| it.to_str().is_ok_and(|it| it.contains("; hit")));
         let body = response.bytes().await.ok()?.into();
         Some((status, hit, body))
     };

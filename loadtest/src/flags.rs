@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use itertools::Itertools;
 
-use crate::app::{App, Cache, Framework};
+use crate::app::{App, Cache};
 use crate::bench::Settings;
 use crate::report::{CompareFlags, Thresholds};
 use crate::scenario;
@@ -51,8 +52,8 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Flags {
     /// Sample apps to run [default: all at `hit`, else axum]
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) framework: Vec<Framework>,
+    #[arg(long, value_delimiter = ',', value_parser = sample_app())]
+    pub(crate) framework: Vec<App>,
 
     /// Their caches: `memory`, `redis` (starts a server of its own) or a URL [default: memory, and
     /// redis if there is a server to start]
@@ -87,6 +88,11 @@ pub(crate) struct Flags {
     pub(crate) goose: Vec<String>,
 }
 
+fn sample_app() -> impl TypedValueParser<Value = App> {
+    let names = App::SAMPLES.map(App::name);
+    PossibleValuesParser::new(names).try_map(|name| App::from_str(&name, false))
+}
+
 /// Returns the command line as it was given, less the passwords in URLs.
 pub(crate) fn as_given(arguments: impl Iterator<Item = String>) -> Vec<String> {
     let hidden = |part: &str| {
@@ -94,12 +100,10 @@ pub(crate) fn as_given(arguments: impl Iterator<Item = String>) -> Vec<String> {
         let (_, host) = rest.rsplit_once('@')?;
         Some(format!("{scheme}://***@{host}"))
     };
-    let argument = |argument: String| {
-        let parts = argument.split(',');
-        let parts = parts.map(|part| hidden(part).unwrap_or_else(|| part.to_owned()));
-        parts.collect::<Vec<_>>().join(",")
-    };
-    arguments.map(argument).collect()
+    let shown = |part: &str| hidden(part).unwrap_or_else(|| part.to_owned());
+    arguments
+        .map(|argument| argument.split(',').map(shown).join(","))
+        .collect()
 }
 
 #[cfg(test)]
@@ -109,16 +113,10 @@ mod tests {
     #[test]
     fn no_password_is_told() {
         let given = [
-            "--cache",
             "memory,redis://ann:s3cr@et@h:1/0",
             "--cache=redis://:s3cret@h",
         ];
         let told = as_given(given.map(str::to_owned).into_iter());
-        let expected = [
-            "--cache",
-            "memory,redis://***@h:1/0",
-            "--cache=redis://***@h",
-        ];
-        assert_eq!(told, expected);
+        assert_eq!(told, ["memory,redis://***@h:1/0", "--cache=redis://***@h"]);
     }
 }

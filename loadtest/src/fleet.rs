@@ -1,7 +1,7 @@
 //! The processes of one app, and what can be asked of them.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,25 +16,12 @@ use tokio::time::timeout;
 use users::{Store, User};
 
 use crate::app::App;
-use crate::python::Python;
 use crate::sabotage::Sabotage;
 use crate::scratch;
+use crate::stage::Stage;
 
 /// The time that a process may take to start, or to end when it is asked to.
 const TIMEOUT: Duration = Duration::from_secs(20);
-
-/// An order for processes.
-pub(crate) struct Order<'a> {
-    pub(crate) app: App,
-    pub(crate) instances: u16,
-    pub(crate) cache: &'a str,
-    pub(crate) delay: Duration,
-    pub(crate) lock_wait: Duration,
-    /// The directory of the processes' logs.
-    pub(crate) logs: &'a Path,
-    /// Runs [`App::Python`].
-    pub(crate) python: Option<&'a Python>,
-}
 
 /// Processes that share a database and a cache. They end when this is dropped, or when this process
 /// ends.
@@ -76,7 +63,14 @@ impl std::ops::Sub for Computed {
 }
 
 impl Fleet {
-    pub(crate) async fn start(order: Order<'_>) -> Result<Self> {
+    /// Starts an app: `instances` processes of it, or [as many as](Stage::instances) make sense.
+    pub(crate) async fn start(
+        stage: &Stage<'_>,
+        app: App,
+        instances: u16,
+        delay: Duration,
+        lock_wait: Duration,
+    ) -> Result<Self> {
         let directory = scratch::folder()?;
         let prefix = format!("loadtest-{:016x}", fastrand::u64(..));
         let mut fleet = Self {
@@ -84,19 +78,24 @@ impl Fleet {
             client: Client::builder().timeout(TIMEOUT).build()?,
             directory,
         };
-        if !matches!(order.app, App::Floor | App::Lab) {
+        if !matches!(app, App::Floor | App::Lab) {
             // Makes it: not every app can.
             fleet.database().await?.close().await;
         }
-        for _ in 0..order.instances {
-            let instance = Instance::start(&order, &prefix, &fleet.database_url()).await?;
+        let database = fleet.database_url();
+        let arguments = [
+            ["--listen", "127.0.0.1:0"],
+            ["--prefix", &prefix],
+            ["--delay", &format!("{}us", delay.as_micros())],
+            ["--lock-wait", &format!("{}us", lock_wait.as_micros())],
+            ["--database", &database],
+        ];
+        for _ in 0..stage.instances(app, instances) {
+            let instance = Instance::start(stage, app, arguments.as_flattened()).await?;
             fleet.instances.push(instance);
         }
-        assert_ne!(
-            Sabotage::asked_for()?,
-            Some(Sabotage::Panic),
-            "told to panic"
-        );
+        let sabotage = Sabotage::asked_for()?;
+        assert!(sabotage != Some(Sabotage::Panic), "told to panic");
         Ok(fleet)
     }
 
@@ -105,20 +104,19 @@ impl Fleet {
         format!("sqlite://{}", file.display())
     }
 
-    /// The database of them all.
     pub(crate) async fn database(&self) -> Result<Store> {
         Ok(Store::open(Some(&self.database_url()), Duration::ZERO).await?)
     }
 
-    /// The address of each process.
     pub(crate) fn urls(&self) -> Vec<String> {
         self.instances.iter().map(|it| it.url.clone()).collect()
     }
 
-    /// The processes, as the system calls them.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        let pids = self.instances.iter().filter_map(|it| it.process.id());
-        pids.collect()
+        self.instances
+            .iter()
+            .filter_map(|it| it.process.id())
+            .collect()
     }
 
     /// Creates users in an empty database: all at once, where each would take a request. `User 1`
@@ -155,7 +153,6 @@ impl Fleet {
         Ok(bodies)
     }
 
-    /// Reads a user from each process.
     pub(crate) async fn read(&self, id: i64) -> Result<Vec<User>> {
         let mut answers = Vec::new();
         for instance in &self.instances {
@@ -170,10 +167,18 @@ impl Fleet {
         let mut sum = Computed::default();
         for instance in &self.instances {
             let metrics = self.get(instance, "metrics").await?.text().await?;
-            sum.reads += counter(&metrics, "users_reads_total")?;
-            sum.writes += counter(&metrics, "users_writes_total")?;
-            sum.overlaps += counter(&metrics, "users_overlapping_updates_total")?;
-            sum.alone += alone(&metrics);
+            let counter = |name| {
+                let missing = || format!("/metrics does not have {name}");
+                counters(&metrics, name, "")
+                    .reduce(|a, b| a + b)
+                    .with_context(missing)
+            };
+            sum.reads += counter("users_reads_total")?;
+            sum.writes += counter("users_writes_total")?;
+            sum.overlaps += counter("users_overlapping_updates_total")?;
+            for outcome in ["outcome=\"unstored\"", "outcome=\"bypass\""] {
+                sum.alone += counters(&metrics, "cachify_requests_total", outcome).sum::<u64>();
+            }
         }
         Ok(sum)
     }
@@ -202,26 +207,22 @@ impl Fleet {
 }
 
 impl Instance {
-    async fn start(order: &Order<'_>, prefix: &str, database: &str) -> Result<Self> {
-        let name = format!("{}-{:08x}.log", order.app.name(), fastrand::u32(..));
-        let log = order.logs.join(name);
+    async fn start(stage: &Stage<'_>, app: App, arguments: &[&str]) -> Result<Self> {
+        let name = format!("{}-{:08x}.log", app.name(), fastrand::u32(..));
+        let log = stage.bench.settings.output.join(name);
         let stderr = File::create(&log);
         let stderr = stderr.with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = if let (App::Python, Some(python)) = (order.app, order.python) {
+        let mut command = if let (App::Python, Some(python)) = (app, stage.python) {
             python.command()
         } else {
             let mut command = Command::new(std::env::current_exe()?);
-            command.args(["serve", "--app", order.app.name()]);
+            command.args(["serve", "--app", app.name()]);
             command
         };
         command
-            .args(["--listen", "127.0.0.1:0"])
-            .args(["--prefix", prefix])
-            .args(["--delay", &format!("{}us", order.delay.as_micros())])
-            .args(["--lock-wait", &format!("{}us", order.lock_wait.as_micros())])
-            .args(["--database", database])
+            .args(arguments)
             // Not an argument: it may hold a password.
-            .env("CACHIFY_URL", order.cache)
+            .env("CACHIFY_URL", &stage.place.url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -260,22 +261,12 @@ impl Instance {
     }
 }
 
-fn counter(metrics: &str, name: &str) -> Result<u64> {
-    metrics
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
-        .with_context(|| format!("/metrics does not have {name}"))?
-        .parse()
-        .with_context(|| format!("{name} is not a whole number"))
-}
-
-fn alone(metrics: &str) -> u64 {
-    let outcomes = ["outcome=\"unstored\"", "outcome=\"bypass\""];
-    let lines = metrics.lines();
-    let reads = lines.filter(|line| line.starts_with("cachify_requests_total{"));
-    let alone = reads.filter(|line| outcomes.iter().any(|outcome| line.contains(outcome)));
-    let counts = alone.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
-    counts.sum()
+/// Returns the counters of a name that have a label.
+fn counters(metrics: &str, name: &str, label: &str) -> impl Iterator<Item = u64> {
+    metrics.lines().filter_map(move |line| {
+        let (labels, count) = line.strip_prefix(name)?.rsplit_once(' ')?;
+        count.parse().ok().filter(|_| labels.contains(label))
+    })
 }
 
 /// The user that [`Fleet::seed`] creates under an id.

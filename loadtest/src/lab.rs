@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::listen::listen;
 use crate::sabotage::Sabotage;
 
-/// The places of the pool.
 pub(crate) const PLACES: u32 = 4;
 /// Longer than any queue: nobody gives up.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -49,14 +48,12 @@ pub(crate) async fn serve(
     };
     let lock = LockLayer::new(&cachify, "lab-{key}").wait(TIMEOUT);
     let pool = PoolLayer::new(&cachify, "lab-{key}", PLACES).wait(TIMEOUT);
-    let locked = match sabotage {
-        Some(Sabotage::Lock) => get(work),
-        _ => get(work.layer(lock)),
-    };
-    let pooled = match sabotage {
-        Some(Sabotage::Pool) => get(work),
-        _ => get(work.layer(pool)),
-    };
+    let (mut locked, mut pooled) = (get(work.layer(lock)), get(work.layer(pool)));
+    match sabotage {
+        Some(Sabotage::Lock) => locked = get(work),
+        Some(Sabotage::Pool) => pooled = get(work),
+        _ => {}
+    }
     let app = Router::new()
         .route("/locked/{key}", locked)
         .route("/pooled/{key}", pooled);

@@ -18,7 +18,6 @@ mod machine;
 mod meter;
 mod place;
 mod plan;
-mod progress;
 mod python;
 mod quiet;
 mod report;
@@ -40,13 +39,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use itertools::Itertools;
 use tokio::sync::oneshot;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Progress};
 use crate::flags::{Cli, Command, Flags};
 use crate::load::Goose;
 use crate::plan::Plan;
-use crate::progress::Progress;
 use crate::quiet::Quiet;
 use crate::schema::{Report, Run, SCHEMA};
 use crate::target::Target;
@@ -113,7 +112,7 @@ async fn run(flags: Flags) -> Result<bool> {
             progress.say(&plan::announce(target.parts(), &bench));
             target.run(&bench).await?
         }
-        None => Plan::new(&bench, &flags).await?.run(&mut versions).await?,
+        None => Plan::new(&bench, &flags).await.run(&mut versions).await?,
     };
     let mut notes = bench.notes.take();
     notes.extend(what_to_know(&flags, &runs));
@@ -143,8 +142,7 @@ async fn run(flags: Flags) -> Result<bool> {
 
 /// Says what the figures are, and what they are not.
 fn what_to_know(flags: &Flags, runs: &[Run]) -> Vec<String> {
-    let mut notes = Vec::new();
-    notes.push(match flags.settings.rate {
+    let mut notes = vec![match flags.settings.rate {
         Some(rate) => format!(
             "{rate} requests per second were begun on time, whether or not those before were \
              answered; a late one counts its lateness, so that nothing is left out where an app is \
@@ -156,16 +154,15 @@ fn what_to_know(flags: &Flags, runs: &[Run]) -> Vec<String> {
                  come meanwhile are in no figure (coordinated omission). --rate measures that."
                 .to_owned()
         }
-    });
+    }];
     for limit in [cpu::LOAD_GENERATOR, cpu::MACHINE] {
         let limited = runs
             .iter()
             .filter(|run| run.limit.as_deref() == Some(limit));
-        let limited: Vec<_> = limited.map(Run::title).collect();
+        let limited = limited.map(Run::title).join("; ");
         if !limited.is_empty() {
             notes.push(format!(
-                "The {limit} was the limit, so that the app alone could do more, in: {}.",
-                limited.join("; ")
+                "The {limit} was the limit, so that the app alone could do more, in: {limited}."
             ));
         }
     }

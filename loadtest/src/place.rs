@@ -20,7 +20,7 @@ impl CacheServer {
         let (url, server) = match &cache {
             Cache::Memory => ("memory://".to_owned(), None),
             Cache::Url(url) => (url.clone(), None),
-            Cache::Redis if !can_start_redis() => bail!(
+            Cache::Redis if redis_fixture::program().is_none() => bail!(
                 "there is no Redis to start: install redis-server or valkey-server, name one in \
                  CACHIFY_REDIS_SERVER, or name one that runs by `--cache redis://HOST:PORT`"
             ),
@@ -59,16 +59,4 @@ impl CacheServer {
         tokio::task::spawn_blocking(move || work(&server)).await?;
         Ok(())
     }
-}
-
-/// Looks for a server program on this machine.
-pub(crate) fn can_start_redis() -> bool {
-    std::env::var_os("CACHIFY_REDIS_SERVER").is_some()
-        || std::env::var_os("PATH").is_some_and(|path| {
-            std::env::split_paths(&path).any(|directory| {
-                ["redis-server", "valkey-server"]
-                    .iter()
-                    .any(|name| directory.join(name).is_file())
-            })
-        })
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use itertools::Itertools;
 
-use crate::app::{App, Cache, Framework};
+use crate::app::{App, Cache};
 use crate::bench::{Bench, WARM_UP};
 use crate::flags::Flags;
-use crate::place::{CacheServer, can_start_redis};
+use crate::place::CacheServer;
 use crate::python::Python;
 use crate::scenario;
 use crate::schema::{Run, Versions};
@@ -25,7 +26,6 @@ pub(crate) struct Plan<'a> {
     python: Option<Python>,
 }
 
-/// A scenario on some apps.
 struct Job {
     scenario: &'static Scenario,
     apps: Vec<App>,
@@ -34,30 +34,30 @@ struct Job {
 }
 
 impl<'a> Plan<'a> {
-    pub(crate) async fn new(bench: &'a Bench<'a>, flags: &'a Flags) -> Result<Self> {
+    pub(crate) async fn new(bench: &'a Bench<'a>, flags: &'a Flags) -> Self {
         let mut caches = flags.cache.clone();
         if caches.is_empty() {
             caches.push(Cache::Memory);
-            if can_start_redis() {
+            if redis_fixture::program().is_some() {
                 caches.push(Cache::Redis);
             } else {
                 let none = "There is no redis-server or valkey-server to start";
                 bench.note(format!("{none}, so this runs over memory only."));
             }
         }
-        let mut python = None;
-        if flags.with_python {
-            match Python::set_up(bench.progress).await {
-                Ok(it) => python = Some(it),
-                Err(error) => bench.note(format!("Without the Python original: {error:#}.")),
-            }
-        }
-        Ok(Self {
+        let mut plan = Self {
             bench,
             flags,
             caches,
-            python,
-        })
+            python: None,
+        };
+        if flags.with_python {
+            match Python::set_up(bench.progress).await {
+                Ok(python) => plan.python = Some(python),
+                Err(error) => bench.note(format!("Without the Python original: {error:#}.")),
+            }
+        }
+        plan
     }
 
     /// Runs it, and adds to the versions those of what it meets.
@@ -78,12 +78,11 @@ impl<'a> Plan<'a> {
             for job in jobs {
                 number += 1;
                 let what = job.title(cache);
-                let about = job.scenario.about;
-                bench
-                    .progress
-                    .say(&format!("{number} of {count}: {what}: {about}"));
+                let announced = format!("{number} of {count}: {what}: {}", job.scenario.about);
+                bench.progress.say(&announced);
                 bench.progress.begin(&what);
                 let stage = Stage {
+                    scenario: job.scenario,
                     bench,
                     apps: job.apps,
                     first: job.first,
@@ -98,7 +97,6 @@ impl<'a> Plan<'a> {
         Ok(runs)
     }
 
-    /// Returns what is run over a cache.
     fn jobs(&self, cache: &Cache) -> Vec<Job> {
         let flags = self.flags;
         let mut matrix: Vec<_> = flags.instances.iter().copied().map(Some).collect();
@@ -110,36 +108,28 @@ impl<'a> Plan<'a> {
         for instances in matrix {
             for scenario in wanted(flags) {
                 let apps = self.apps(scenario, cache);
-                let each: Vec<Vec<App>> = match scenario.of {
+                let size = match scenario.of {
                     Of::EachAppOnOurRedis if *cache != Cache::Redis => continue,
-                    Of::AllApps | Of::Lab => vec![apps],
-                    Of::EachApp | Of::EachAppOnOurRedis => {
-                        apps.into_iter().map(|app| vec![app]).collect()
-                    }
+                    Of::AllApps | Of::Lab => apps.len(),
+                    Of::EachApp | Of::EachAppOnOurRedis => 1,
                 };
-                for (at, apps) in each.into_iter().enumerate() {
-                    let first = at == 0;
-                    jobs.push(Job {
-                        scenario,
-                        apps,
-                        first,
-                        instances,
-                    });
-                }
+                jobs.extend(apps.chunks(size).enumerate().map(|(at, apps)| Job {
+                    scenario,
+                    apps: apps.to_vec(),
+                    first: at == 0,
+                    instances,
+                }));
             }
         }
         jobs
     }
 
     fn apps(&self, scenario: &Scenario, cache: &Cache) -> Vec<App> {
-        let mut frameworks = self.flags.framework.clone();
-        if frameworks.is_empty() {
-            frameworks = match scenario.of {
-                Of::AllApps => vec![Framework::Axum, Framework::Poem, Framework::Warp],
-                _ => vec![Framework::Axum],
-            };
-        }
-        let mut apps: Vec<App> = frameworks.into_iter().map(App::from).collect();
+        let mut apps = match (&self.flags.framework[..], scenario.of) {
+            ([], Of::AllApps) => App::SAMPLES.to_vec(),
+            ([], _) => vec![App::Axum],
+            (named, _) => named.to_vec(),
+        };
         let redis = match cache {
             Cache::Memory => false,
             Cache::Redis => true,
@@ -155,19 +145,17 @@ impl<'a> Plan<'a> {
 
 impl Job {
     fn title(&self, cache: &Cache) -> String {
-        let apps: Vec<_> = match self.scenario.of {
-            Of::Lab => vec![App::Lab.name()],
-            _ => self.apps.iter().map(|app| app.name()).collect(),
+        let apps = match self.scenario.of {
+            Of::Lab => App::Lab.name().to_owned(),
+            _ => self.apps.iter().map(|app| app.name()).join(", "),
         };
         let processes = match self.instances {
             None | Some(1) => String::new(),
             Some(instances) => format!(", {instances} processes"),
         };
-        let apps = apps.join(", ");
         format!("{} on {apps}, {cache}{processes}", self.scenario.name)
     }
 
-    /// Returns the number of measurements that it makes.
     fn parts(&self) -> u32 {
         let (each, besides) = self.scenario.parts;
         let apps = u32::try_from(self.apps.len()).unwrap_or(u32::MAX);
@@ -180,7 +168,6 @@ fn wanted(flags: &Flags) -> impl Iterator<Item = &'static Scenario> {
     scenario::ALL.iter().filter(move |it| named(it.name))
 }
 
-/// Says what is going to happen.
 pub(crate) fn announce(parts: u32, bench: &Bench<'_>) -> String {
     let rounds = u32::from(bench.settings.repeats);
     let what = format!("{parts} measurements in {rounds} rounds each");

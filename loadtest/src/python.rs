@@ -1,6 +1,6 @@
 //! The original beside us: py-cachify on `FastAPI`, fetched from `PyPI` for this run alone.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,22 +9,15 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::progress::Progress;
+use crate::bench::Progress;
 use crate::scratch;
 
 /// The tutorial's app, with our command line.
 const APP: &str = include_str!("../python/app.py");
 /// The packages that it needs. `greenlet`: `SQLAlchemy`'s asyncio does not bring it along
 /// everywhere.
-const PACKAGES: [&str; 7] = [
-    "py-cachify",
-    "redis",
-    "fastapi",
-    "uvicorn[standard]",
-    "sqlalchemy",
-    "aiosqlite",
-    "greenlet",
-];
+const PACKAGES: &str = "py-cachify redis fastapi uvicorn[standard] sqlalchemy aiosqlite greenlet";
+const INSTALL: &str = "-m pip install --quiet --disable-pip-version-check --no-input";
 /// Fetching packages takes its time, but not more.
 const TIMEOUT: Duration = Duration::from_mins(3);
 const VERSIONS: &str = "import platform, importlib.metadata as m; \
@@ -50,22 +43,14 @@ impl Python {
         let directory = scratch::folder()?;
         let environment = directory.path().join("venv");
         progress.begin("python: an environment of its own");
-        let make = ["-m", "venv"].map(Path::new);
         let python = std::env::var_os("LOADTEST_PYTHON").unwrap_or_else(|| "python3".into());
-        run(Command::new(python).args(make).arg(&environment))
+        run(Command::new(python).args(["-m", "venv"]).arg(&environment))
             .await
             .context("there is no `python3` that can make an environment (`python3 -m venv`)")?;
         let program = environment.join("bin").join("python");
         progress.begin("python: its packages from PyPI");
-        let pip = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-input",
-        ];
-        run(Command::new(&program).args(pip).args(PACKAGES))
+        let words = INSTALL.split(' ').chain(PACKAGES.split(' '));
+        run(Command::new(&program).args(words))
             .await
             .context("pip could not install what the app needs")?;
         let versions = run(Command::new(&program).args(["-c", VERSIONS])).await?;

@@ -14,6 +14,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use cachify_axum::Cachify;
+use clap::ValueEnum;
 use sqlx::{Connection, Executor, SqliteConnection};
 use tower::ServiceExt;
 use users::{NewUser, Store, Updates};
@@ -21,7 +22,7 @@ use users::{NewUser, Store, Updates};
 use crate::listen::listen;
 
 /// The promise that is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sabotage {
     /// A reset does nothing: reads and updates meet different apps.
     Reset,
@@ -45,23 +46,12 @@ const APPS: usize = 16;
 
 impl Sabotage {
     pub(crate) fn asked_for() -> Result<Option<Self>> {
-        let Some(what) = std::env::var_os(VARIABLE) else {
-            return Ok(None);
-        };
-        Ok(Some(match what.to_str() {
-            Some("reset") => Self::Reset,
-            Some("lock") => Self::Lock,
-            Some("flight") => Self::Flight,
-            Some("commit") => Self::Commit,
-            Some("pool") => Self::Pool,
-            Some("panic") => Self::Panic,
-            Some("start") => Self::Start,
-            _ => {
-                return Err(anyhow!(
-                    "{VARIABLE} is none of reset, lock, flight, commit, pool, panic, start"
-                ));
-            }
-        }))
+        let named = std::env::var(VARIABLE).ok();
+        let known = |name: String| Self::from_str(&name, false);
+        named
+            .map(known)
+            .transpose()
+            .map_err(|error| anyhow!("{VARIABLE}: {error}"))
     }
 
     /// Chooses the app that the `turn`th request of all meets.

@@ -175,26 +175,27 @@ impl Promise {
         let instead = format!("{seen} instead of {expected}");
         Self::new(text, kept, if kept { seen.to_string() } else { instead })
     }
+
+    /// Kept if nothing was `seen`.
+    pub(crate) fn none(text: &str, seen: u64) -> Self {
+        Self::equal(text, 0, seen)
+    }
 }
+
+/// The quantiles that tables and charts show.
+pub(crate) const SHOWN: [(f64, &str); 5] = [
+    (0.5, "p50"),
+    (0.9, "p90"),
+    (0.99, "p99"),
+    (0.999, "p99.9"),
+    (1.0, "max"),
+];
 
 impl Latency {
     /// Returns the quantiles that tables show, and their times.
     pub(crate) fn figures(&self) -> [(f64, u64); 5] {
-        let Self {
-            p50,
-            p90,
-            p99,
-            p999,
-            max,
-            ..
-        } = *self;
-        [
-            (0.5, p50),
-            (0.9, p90),
-            (0.99, p99),
-            (0.999, p999),
-            (1.0, max),
-        ]
+        let times = [self.p50, self.p90, self.p99, self.p999, self.max];
+        std::array::from_fn(|at| (SHOWN[at].0, times[at]))
     }
 }
 
@@ -211,6 +212,13 @@ impl Run {
 
     pub(crate) fn kept(&self) -> bool {
         self.promises.iter().all(|promise| promise.kept)
+    }
+
+    pub(crate) fn add_facts(&mut self, facts: serde_json::Value) {
+        if let (Some(known), serde_json::Value::Object(facts)) = (self.facts.as_object_mut(), facts)
+        {
+            known.extend(facts);
+        }
     }
 
     /// Returns how many promises were kept, and of how many: `3/4`.

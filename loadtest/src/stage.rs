@@ -1,13 +1,10 @@
 //! The stage of a scenario: its apps, its cache, and the bench that measures.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
 
 use crate::app::{App, Cache};
 use crate::bench::Bench;
-use crate::fleet::{Fleet, Order};
 use crate::place::CacheServer;
 use crate::python::Python;
 use crate::schema::Run;
@@ -25,7 +22,6 @@ pub(crate) struct Scenario {
     pub(crate) run: for<'a> fn(&'a Stage<'a>) -> LocalBoxFuture<'a, Result<Vec<Run>>>,
 }
 
-/// The subjects of a scenario.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Of {
     /// All apps, in turns.
@@ -38,8 +34,8 @@ pub(crate) enum Of {
     EachAppOnOurRedis,
 }
 
-/// Everything that a scenario needs.
 pub(crate) struct Stage<'a> {
+    pub(crate) scenario: &'static Scenario,
     pub(crate) bench: &'a Bench<'a>,
     /// One, if the scenario is [of each](Of::EachApp).
     pub(crate) apps: Vec<App>,
@@ -59,49 +55,15 @@ impl Stage<'_> {
         self.apps.first().copied().unwrap_or(App::Lab)
     }
 
-    /// Starts an app: as many processes as the command line says, else `instances`, but one over
-    /// memory.
-    pub(crate) async fn fleet(
-        &self,
-        app: App,
-        instances: u16,
-        delay: Duration,
-        lock_wait: Duration,
-    ) -> Result<Fleet> {
-        let order = Order {
-            app,
-            instances: self.instances(instances),
-            cache: &self.place.url,
-            delay,
-            lock_wait,
-            logs: &self.bench.settings.output,
-            python: self.python,
-        };
-        Fleet::start(order).await
-    }
-
-    /// Starts the app that does nothing.
-    pub(crate) async fn floor(&self) -> Result<Fleet> {
-        let order = Order {
-            app: App::Floor,
-            instances: 1,
-            cache: "memory://",
-            delay: Duration::ZERO,
-            lock_wait: Duration::ZERO,
-            logs: &self.bench.settings.output,
-            python: None,
-        };
-        Fleet::start(order).await
-    }
-
-    pub(crate) fn instances(&self, wanted: u16) -> u16 {
-        match self.place.cache {
-            Cache::Memory => 1,
+    /// Returns the number of processes: one over memory and of the floor, else what the command line
+    /// says, else `wanted`.
+    pub(crate) fn instances(&self, app: App, wanted: u16) -> u16 {
+        match (&self.place.cache, app) {
+            (Cache::Memory, _) | (_, App::Floor) => 1,
             _ => self.instances.unwrap_or(wanted),
         }
     }
 
-    /// Returns the number of clients.
     pub(crate) fn users(&self) -> usize {
         self.bench.goose.users(self.bench.settings.users.into())
     }

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
-use futures_util::FutureExt;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Client, Method, Url};
 use serde_json::json;
 
-use crate::app::App;
 use crate::bench::Bench;
 use crate::client::{Outcome, send};
 use crate::load::{Metered, clients};
@@ -61,19 +59,8 @@ pub(crate) struct TargetFlags {
 
 /// The target of the command line, checked.
 pub(crate) struct Target {
-    reads: Arc<Reads>,
-    lock: Option<Lock>,
-}
-
-struct Reads {
-    urls: Vec<Url>,
-    /// Answers that say that they are hits.
-    hits: AtomicU64,
-}
-
-#[derive(Clone)]
-struct Lock {
-    url: Url,
+    reads: Vec<Url>,
+    lock: Option<Url>,
     method: Method,
     body: Option<String>,
 }
@@ -82,53 +69,44 @@ impl Target {
     /// # Errors
     ///
     /// If it is on another machine and nobody allowed that, or there is nothing to ask it.
-    pub(crate) fn new(flags: &TargetFlags) -> Result<Option<Self>> {
+    pub(crate) fn new(flags: &TargetFlags) -> Result<Option<Arc<Self>>> {
         let Some(target) = &flags.target else {
             return Ok(None);
         };
         let base = Url::parse(target).context("--target is not a URL")?;
+        let is_http = matches!(base.scheme(), "http" | "https");
+        ensure!(is_http, "--target is not a URL of http or https");
         ensure!(
-            matches!(base.scheme(), "http" | "https"),
-            "--target is not a URL of http or https"
+            flags.allow_remote || is_here(&base),
+            "{} is not on this machine: load that nobody expects looks like an attack. If it is \
+             yours, say --allow-remote",
+            base.host_str().unwrap_or("the target")
         );
-        if !flags.allow_remote && !is_here(&base) {
-            bail!(
-                "{} is not on this machine: load that nobody expects looks like an attack. If it \
-                 is yours, say --allow-remote",
-                base.host_str().unwrap_or("the target")
-            );
-        }
         let at = |path: &String| {
             let url = base
                 .join(path)
                 .with_context(|| format!("{path} is not a path"))?;
             // `//elsewhere/` is a path that leads elsewhere.
-            ensure!(
-                url.origin() == base.origin(),
-                "{path} leads to another host than --target"
-            );
+            let same = url.origin() == base.origin();
+            ensure!(same, "{path} leads to another host than --target");
             Ok(url)
         };
-        let urls = flags.hit_path.iter().map(at).collect::<Result<Vec<_>>>()?;
-        let lock = flags.lock_path.as_ref().map(|path| {
-            Ok::<_, anyhow::Error>(Lock {
-                url: at(path)?,
-                method: flags.lock_method.clone(),
-                body: flags.lock_body.clone(),
-            })
-        });
-        let lock = lock.transpose()?;
-        if urls.is_empty() && lock.is_none() {
-            bail!("say what to ask the target: --hit-path, --lock-path or both");
-        }
-        let hits = AtomicU64::default();
-        let reads = Arc::new(Reads { urls, hits });
-        Ok(Some(Self { reads, lock }))
+        let target = Self {
+            reads: flags.hit_path.iter().map(at).collect::<Result<_>>()?,
+            lock: flags.lock_path.as_ref().map(at).transpose()?,
+            method: flags.lock_method.clone(),
+            body: flags.lock_body.clone(),
+        };
+        let parts = target.parts();
+        ensure!(
+            parts > 0,
+            "say what to ask the target: --hit-path, --lock-path or both"
+        );
+        Ok(Some(Arc::new(target)))
     }
 
-    /// Returns the number of measurements.
     pub(crate) fn parts(&self) -> u32 {
-        u32::from(!self.reads.urls.is_empty()) + u32::from(self.lock.is_some())
+        u32::from(!self.reads.is_empty()) + u32::from(self.lock.is_some())
     }
 
     /// Asks the target once, before any load.
@@ -137,8 +115,7 @@ impl Target {
     ///
     /// If nothing answers there.
     async fn reach(&self) -> Result<()> {
-        let urls = self.reads.urls.iter();
-        let Some(url) = urls.chain(self.lock.as_ref().map(|lock| &lock.url)).next() else {
+        let Some(url) = self.reads.iter().chain(&self.lock).next() else {
             return Ok(());
         };
         let client = Client::builder().timeout(REACH).build()?;
@@ -151,22 +128,23 @@ impl Target {
         Ok(())
     }
 
-    pub(crate) async fn run(&self, bench: &Bench<'_>) -> Result<Vec<Run>> {
+    pub(crate) async fn run(self: Arc<Self>, bench: &Bench<'_>) -> Result<Vec<Run>> {
         self.reach().await?;
         let mut runs = Vec::new();
         let users = usize::from(bench.settings.users);
-        if !self.reads.urls.is_empty() {
+        if !self.reads.is_empty() {
             bench.progress.begin("hit on the target");
-            let (users, step) = (bench.goose.users(users), read(&self.reads));
-            let mut contender = Contender::of_nobody("hit", App::Target, users, READ, step);
+            let hits = Arc::<AtomicU64>::default();
+            let step = read(Arc::clone(&self), Arc::clone(&hits));
+            let users = bench.goose.users(users);
+            let mut contender = Contender::of_target("hit", users, READ, step);
             measure(bench, &mut contender).await?;
-            let hits = self.reads.hits.load(Ordering::Relaxed);
-            runs.push(of_reads(&contender, hits));
+            runs.push(of_reads(&contender, hits.load(Ordering::Relaxed)));
         }
-        if let Some(lock) = self.lock.clone() {
+        if let Some(url) = &self.lock {
             bench.progress.begin("contention on the target");
-            let (users, step) = (bench.goose.users(4 * users), take(lock));
-            let mut contender = Contender::of_nobody("contention", App::Target, users, DONE, step);
+            let (users, step) = (bench.goose.users(4 * users), take(&self, url.clone()));
+            let mut contender = Contender::of_target("contention", users, DONE, step);
             measure(bench, &mut contender).await?;
             runs.push(of_lock(&contender));
         }
@@ -175,12 +153,14 @@ impl Target {
 }
 
 fn of_reads(contender: &Contender, hits: u64) -> Run {
-    let reads = contender.rounds.counted(READ);
+    let reads = contender.measured(READ);
     let share = ratio(hits, contender.all(READ));
     let mut run = contender.run();
     run.facts["hit_share"] = json!(share);
-    let percent = 100.0 * share;
-    run.summary = format!("{percent:.1} % say that they are hits (Cache-Status)");
+    run.summary = format!(
+        "{:.1} % say that they are hits (Cache-Status)",
+        100.0 * share
+    );
     run.promises = vec![
         Promise::new("reads were answered", reads > 0, reads.to_string()),
         contender.nothing_failed("every answer was a success (2xx)"),
@@ -189,14 +169,13 @@ fn of_reads(contender: &Contender, hits: u64) -> Run {
 }
 
 fn of_lock(contender: &Contender) -> Run {
-    let rounds = &contender.rounds;
-    let (done, refused) = (rounds.counted(DONE), rounds.counted(REFUSED));
+    let [done, refused] = [DONE, REFUSED].map(|name| contender.measured(name));
     let share = ratio(refused, done + refused);
+    let p50 = contender.latency(REFUSED).p50;
     let mut run = contender.run();
-    run.facts["done"] = json!(done);
-    run.facts["refused"] = json!(refused);
-    run.facts["refused_share"] = json!(share);
-    run.facts["refused_p50_us"] = json!(rounds.latency(REFUSED).p50);
+    run.add_facts(json!({
+        "done": done, "refused": refused, "refused_share": share, "refused_p50_us": p50,
+    }));
     run.summary = format!("{:.1} % were refused", 100.0 * share);
     run.promises = vec![
         Promise::new("somebody got through", done > 0, done.to_string()),
@@ -207,40 +186,33 @@ fn of_lock(contender: &Contender) -> Run {
     run
 }
 
-fn read(reads: &Arc<Reads>) -> Metered {
-    clients(Arc::clone(reads), |reads, user| {
-        async move {
-            let url = reads.urls[fastrand::usize(..reads.urls.len())].clone();
+/// Reads, and counts answers that say that they are hits.
+fn read(target: Arc<Target>, hits: Arc<AtomicU64>) -> Metered {
+    clients((target, hits), |(target, hits), user| {
+        Box::pin(async move {
+            let url = target.reads[fastrand::usize(..target.reads.len())].clone();
             let answer = send(user.client.get(url)).await;
             let right = answer.status.is_some_and(|status| status.is_success());
-            let hit = right && answer.hit;
-            reads.hits.fetch_add(hit.into(), Ordering::Relaxed);
+            hits.fetch_add((right && answer.hit).into(), Ordering::Relaxed);
             answer.counted_if(right, READ)
-        }
-        .boxed()
+        })
     })
 }
 
-fn take(lock: Lock) -> Metered {
-    clients(lock, |lock, user| {
-        async move {
-            let mut request = user.client.request(lock.method.clone(), lock.url.clone());
-            if let Some(body) = lock.body.clone() {
+fn take(target: &Arc<Target>, url: Url) -> Metered {
+    clients((Arc::clone(target), url), |(target, url), user| {
+        Box::pin(async move {
+            let mut request = user.client.request(target.method.clone(), url.clone());
+            if let Some(body) = target.body.clone() {
                 request = request.header(CONTENT_TYPE, "application/json").body(body);
             }
             let answer = send(request).await;
-            match answer.status {
-                Some(
-                    StatusCode::IM_USED
-                    | StatusCode::CONFLICT
-                    | StatusCode::LOCKED
-                    | StatusCode::TOO_MANY_REQUESTS,
-                ) => answer.counted(REFUSED),
-                Some(status) if status.is_success() => answer.counted(DONE),
+            match answer.status.map(|status| status.as_u16()) {
+                Some(226 | 409 | 423 | 429) => answer.counted(REFUSED),
+                Some(200..300) => answer.counted(DONE),
                 _ => Outcome::Failed(answer),
             }
-        }
-        .boxed()
+        })
     })
 }
 
@@ -258,22 +230,13 @@ mod tests {
     #[test]
     fn here_is_this_machine_alone() {
         let here = |url: &str| Url::parse(url).is_ok_and(|url| is_here(&url));
-        for url in [
-            "http://127.0.0.1:3000",
-            "http://localhost/",
-            "http://[::1]:80/x",
-            "http://127.8.9.1",
-        ] {
+        let ours = "http://127.0.0.1:3000 http://localhost/ http://[::1]:80/x http://127.8.9.1";
+        for url in ours.split(' ') {
             assert!(here(url), "{url}");
         }
-        for url in [
-            "http://example.com",
-            "http://10.0.0.1",
-            "http://127.0.0.1.example.com",
-            "http://localhost.example.com",
-            "http://127.0.0.1@example.com",
-            "http://0.0.0.0",
-        ] {
+        let others = "http://example.com http://10.0.0.1 http://127.0.0.1.example.com \
+            http://localhost.example.com http://127.0.0.1@example.com http://0.0.0.0";
+        for url in others.split(' ') {
             assert!(!here(url), "{url}");
         }
     }

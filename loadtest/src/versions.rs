@@ -4,13 +4,21 @@
 //! reader notes first which version was answered to its owner last: finding an older one is a
 //! broken promise.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use reqwest::Client;
+use tokio::time::sleep;
 use users::User;
 
 use crate::client::{Answer, send};
-use crate::fleet::change;
+use crate::fleet::{Fleet, change};
+use crate::schema::Promise;
+
+/// The time that the last abandoned requests may take to come to their end.
+const SETTLE: Duration = Duration::from_secs(3);
 
 pub(crate) struct World {
     urls: Vec<String>,
@@ -19,6 +27,7 @@ pub(crate) struct World {
 }
 
 /// A user whose name is `v` and a version, 0 while it is another.
+#[derive(Default)]
 pub(crate) struct Versioned {
     id: i64,
     /// The version that its owner sent last.
@@ -28,20 +37,47 @@ pub(crate) struct Versioned {
 }
 
 impl World {
-    pub(crate) fn new(urls: Vec<String>, users: &[User]) -> Self {
-        let (sent, answered) = (AtomicU64::default, AtomicU64::default);
-        let users = users.iter().map(|user| Versioned {
-            id: user.id,
-            sent: sent(),
-            answered: answered(),
-        });
-        let (users, stale) = (users.collect(), AtomicU64::default());
-        Self { urls, users, stale }
+    /// Creates as many users in an empty database.
+    pub(crate) async fn new(fleet: &Fleet, users: usize) -> Result<Arc<Self>> {
+        let users = fleet.seed(users.try_into()?).await?.into_iter();
+        let versioned = |User { id, .. }| Versioned {
+            id,
+            ..Versioned::default()
+        };
+        Ok(Arc::new(Self {
+            urls: fleet.urls(),
+            users: users.map(versioned).collect(),
+            stale: AtomicU64::default(),
+        }))
     }
 
-    /// Reads that found an older version than was answered before.
-    pub(crate) fn stale(&self) -> u64 {
-        self.stale.load(Ordering::SeqCst)
+    /// Promises that no read was stale, and none will be.
+    pub(crate) async fn promises(&self, fleet: &Fleet) -> Result<[Promise; 2]> {
+        let stale = self.stale.load(Ordering::SeqCst);
+        let differ = self.disagreements(fleet).await?;
+        Ok([
+            Promise::none("no read was older than an update before it", stale),
+            Promise::none("in the end all say what the database says", differ),
+        ])
+    }
+
+    /// Counts answers that differ from the database, once everything under way has ended.
+    async fn disagreements(&self, fleet: &Fleet) -> Result<u64> {
+        let database = fleet.database().await?;
+        let end = Instant::now() + SETTLE;
+        loop {
+            let mut differ = 0;
+            for Versioned { id, .. } in &self.users {
+                let truth = database.find(*id).await?;
+                for user in fleet.read(*id).await? {
+                    differ += u64::from(Some(user) != truth);
+                }
+            }
+            if differ == 0 || Instant::now() > end {
+                return Ok(differ);
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// The user that belongs to a client.
@@ -61,20 +97,15 @@ impl World {
         (version, send(request.json(&change(&format!("v{version}")))))
     }
 
-    /// Reads anybody's user; the answer is an error if it does not tell a version.
-    pub(crate) async fn read(&self, client: &Client) -> Result<Answer, Answer> {
+    /// Reads anybody's user, and returns whether the answer tells a version.
+    pub(crate) async fn read(&self, client: &Client) -> (Answer, bool) {
         let user = &self.users[fastrand::usize(..self.users.len())];
         let answered = user.answered.load(Ordering::SeqCst);
         let answer = send(client.get(self.url(user))).await;
-        match version(&answer.body) {
-            Some(version) if answer.is_ok() => {
-                if version < answered {
-                    self.stale.fetch_add(1, Ordering::SeqCst);
-                }
-                Ok(answer)
-            }
-            _ => Err(answer),
-        }
+        let version = version(&answer.body).filter(|_| answer.is_ok());
+        let stale = version.is_some_and(|version| version < answered);
+        self.stale.fetch_add(stale.into(), Ordering::SeqCst);
+        (answer, version.is_some())
     }
 
     /// The address of a user, at any process.

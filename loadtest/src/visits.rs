@@ -2,23 +2,65 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures_util::FutureExt;
+use anyhow::Result;
+use serde_json::json;
 
+use crate::app::App;
 use crate::client::{Outcome, send};
 use crate::fleet::Fleet;
 use crate::lab::{Inside, now_us};
 use crate::load::{Metered, clients};
-use crate::schema::Hold;
+use crate::meter::{evenness, histogram, latency, ratio};
+use crate::schema::{Hold, Run};
+use crate::stage::Stage;
+use crate::turns::{Contender, measure};
 
+/// The time that a visit takes.
+pub(crate) const HOLD: Duration = Duration::from_millis(5);
+/// Processes, where they can share a lock or a pool.
+const INSTANCES: u16 = 2;
 /// As many as make a picture.
 const HOLDS: usize = 400;
+const VISIT: &str = "visit";
+
+/// Lets a crowd visit a route of the lab, and promises that all of them were let in. Facts:
+/// `wait_p50_us`, `wait_p99_us`, `wait_max_us`; `max_over_median` of the waits; `evenness`, 1 if
+/// all clients got as many turns.
+pub(crate) async fn visit(
+    stage: &Stage<'_>,
+    what: &'static str,
+    route: &str,
+    all_let_in: &str,
+) -> Result<(Run, Seen)> {
+    let fleet = Fleet::start(stage, App::Lab, INSTANCES, HOLD, Duration::ZERO).await?;
+    let urls = fleet.urls().into_iter();
+    let visits = Arc::new(Visits {
+        urls: urls.map(|url| format!("{url}/{route}")).collect(),
+        all: Mutex::default(),
+    });
+    let mut contender = Contender::new(stage, App::Lab, &fleet, VISIT, Arc::clone(&visits).step());
+    (contender.what, contender.users) = (what, stage.crowd());
+    measure(stage.bench, &mut contender).await?;
+    fleet.stop().await?;
+
+    let seen = visits.seen();
+    let waits = latency(vec![seen.waits()]);
+    let mut run = contender.run();
+    run.add_facts(json!({
+        "wait_p50_us": waits.p50, "wait_p99_us": waits.p99, "wait_max_us": waits.max,
+        "max_over_median": ratio(waits.max, waits.p50), "evenness": evenness(&seen.shares()),
+    }));
+    run.waits_us = Some(histogram(seen.waits()));
+    run.promises.push(contender.nothing_failed(all_let_in));
+    Ok((run, seen))
+}
 
 /// A route of the lab, and who visited it.
-#[derive(Clone)]
-pub(crate) struct Visits {
-    urls: Arc<[String]>,
-    all: Arc<Mutex<Vec<Visit>>>,
+struct Visits {
+    urls: Vec<String>,
+    all: Mutex<Vec<Visit>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,34 +71,24 @@ struct Visit {
 }
 
 impl Visits {
-    pub(crate) fn new(fleet: &Fleet, route: &str) -> Self {
-        let urls = fleet.urls().into_iter();
-        Self {
-            urls: urls.map(|url| format!("{url}/{route}")).collect(),
-            all: Arc::default(),
-        }
-    }
-
     /// Visits again and again.
-    pub(crate) fn step(&self, name: &'static str) -> Metered {
-        clients((self.clone(), name), |(visits, name), user| {
-            async move {
+    fn step(self: Arc<Self>) -> Metered {
+        clients(self, |visits, user| {
+            Box::pin(async move {
                 let url = &visits.urls[fastrand::usize(..visits.urls.len())];
-                let asked_us = now_us();
+                let (who, asked_us) = (user.weighted_users_index, now_us());
                 let answer = send(user.client.get(url)).await;
                 let inside = serde_json::from_slice(&answer.body);
                 let (true, Ok(inside)) = (answer.is_ok(), inside) else {
                     return Outcome::Failed(answer);
                 };
-                let who = user.weighted_users_index;
                 visits.note(Visit {
                     who,
                     asked_us,
                     inside,
                 });
-                answer.counted(name)
-            }
-            .boxed()
+                answer.counted(VISIT)
+            })
         })
     }
 
@@ -66,7 +98,7 @@ impl Visits {
     }
 
     /// All of them, warm-ups included: promises are of those, too.
-    pub(crate) fn seen(&self) -> Seen {
+    fn seen(&self) -> Seen {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = all.clone();
         all.sort_unstable_by_key(|visit| visit.inside.from_us);
@@ -81,24 +113,21 @@ impl Seen {
     /// Returns how many were inside at the same time, at most.
     pub(crate) fn most_at_once(&self) -> u64 {
         // Who goes at the moment at which somebody comes is out first.
-        let mut events: Vec<(u64, bool)> =
-            self.0.iter().map(|it| (it.inside.to_us, false)).collect();
-        events.extend(self.0.iter().map(|it| (it.inside.from_us, true)));
+        let events = self
+            .0
+            .iter()
+            .flat_map(|it| [(it.inside.to_us, -1), (it.inside.from_us, 1)]);
+        let mut events: Vec<(u64, i64)> = events.collect();
         events.sort_unstable();
-        let (mut now, mut most) = (0_u64, 0);
-        for (_, comes) in events {
-            now = if comes {
-                now + 1
-            } else {
-                now.saturating_sub(1)
-            };
-            most = now.max(most);
-        }
-        most
+        let counts = events.iter().scan(0_i64, |now, (_, step)| {
+            *now += step;
+            Some(*now)
+        });
+        counts.max().unwrap_or_default().unsigned_abs()
     }
 
     /// Returns how long each waited.
-    pub(crate) fn waits(&self) -> Vec<u64> {
+    fn waits(&self) -> Vec<u64> {
         let wait = |it: &Visit| it.inside.from_us.saturating_sub(it.asked_us);
         self.0.iter().map(wait).collect()
     }
@@ -115,7 +144,7 @@ impl Seen {
     }
 
     /// Of each visitor, how many visits.
-    pub(crate) fn shares(&self) -> Vec<u64> {
+    fn shares(&self) -> Vec<u64> {
         let mut shares = BTreeMap::<_, u64>::new();
         for visit in &self.0 {
             *shares.entry(visit.who).or_default() += 1;
@@ -148,8 +177,7 @@ mod tests {
     use super::*;
 
     fn seen(visits: &[(usize, u64, u64, u64)]) -> Seen {
-        let visits = visits.iter();
-        let visit = |&(who, asked_us, from_us, to_us): &(usize, u64, u64, u64)| {
+        let visit = |&(who, asked_us, from_us, to_us): &_| {
             let inside = Inside { from_us, to_us };
             Visit {
                 who,
@@ -157,7 +185,7 @@ mod tests {
                 inside,
             }
         };
-        Seen(visits.map(visit).collect())
+        Seen(visits.iter().map(visit).collect())
     }
 
     #[test]

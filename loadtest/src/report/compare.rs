@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use super::columns::{Cell, Columns, Paint, Tone};
+use super::columns::{Cell, Columns, Tone};
 use super::files::read;
+use super::groups::grouped;
 use super::text::{change, cut, float, many, rate, time, wrap};
-use crate::schema::{Latency, Report, Run};
+use crate::schema::{Report, Run};
 
 const WIDTH: usize = 100;
 /// The spread of figures that were measured once, and so say nothing about how much they vary.
@@ -31,12 +32,9 @@ pub(crate) struct CompareFlags {
 }
 
 fn percent(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).trim();
-    let number: f64 = number.parse().map_err(|_| "expected `10%`")?;
-    if number.is_finite() && number >= 0.0 {
-        Ok(number / 100.0)
-    } else {
-        Err("expected `10%`".into())
+    match text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number / 100.0),
+        _ => Err("expected `10%`".into()),
     }
 }
 
@@ -49,9 +47,8 @@ pub(crate) fn compare(flags: &CompareFlags) -> Result<bool> {
         "the reports have no run in common: they differ in scenarios, apps, caches, instances or \
          users"
     );
-    let mut stdout = std::io::stdout();
-    let text = comparison.shown(flags.max_regression, Paint::of_stdout());
-    write!(stdout, "{text}")?;
+    let text = comparison.shown(flags.max_regression);
+    write!(std::io::stdout(), "{text}")?;
     let is_fine = |most| comparison.regressions(most).is_empty();
     Ok(flags.max_regression.is_none_or(is_fine))
 }
@@ -70,7 +67,6 @@ struct Pair<'a> {
     figures: [Option<Figure>; 3],
 }
 
-/// One figure, twice.
 #[derive(Debug, Clone, PartialEq)]
 struct Figure {
     name: &'static str,
@@ -117,23 +113,20 @@ impl Figure {
 
 impl<'a> Pair<'a> {
     fn of(before: &'a Run, after: &'a Run) -> Self {
-        let answers = |run: &Run| (run.per_second, rate(run.per_second), run.spread);
-        let p50 = |run: &Run| {
-            let Latency {
-                p50, p50_spread, ..
-            } = run.latency_us;
-            (float(p50), time(p50), p50_spread.or(run.spread))
+        let measured = |run: &Run| {
+            let latency = |us, spread: Option<f64>| (float(us), time(us), spread.or(run.spread));
+            [
+                (run.per_second, rate(run.per_second), run.spread),
+                latency(run.latency_us.p50, run.latency_us.p50_spread),
+                latency(run.latency_us.p99, run.latency_us.p99_spread),
+            ]
         };
-        let p99 = |run: &Run| {
-            let Latency {
-                p99, p99_spread, ..
-            } = run.latency_us;
-            (float(p99), time(p99), p99_spread.or(run.spread))
-        };
+        let [rate, p50, p99] = measured(before);
+        let [rate_after, p50_after, p99_after] = measured(after);
         let figures = [
-            Figure::of("answers per second", -1.0, answers(before), answers(after)),
-            Figure::of("p50", 1.0, p50(before), p50(after)),
-            Figure::of("p99", 1.0, p99(before), p99(after)),
+            Figure::of("answers per second", -1.0, rate, rate_after),
+            Figure::of("p50", 1.0, p50, p50_after),
+            Figure::of("p99", 1.0, p99, p99_after),
         ];
         Self {
             before,
@@ -145,11 +138,6 @@ impl<'a> Pair<'a> {
     /// Figures of a floor tell of the machine, those of an original of somebody else's code.
     fn counts(&self) -> bool {
         self.after.counts() && self.after.app != "floor"
-    }
-
-    fn worse(&self) -> impl Iterator<Item = &Figure> {
-        let figures = self.figures.iter().flatten();
-        figures.filter(|figure| figure.tone() == Tone::Bad)
     }
 
     /// Returns promises that are broken now and were not before.
@@ -216,7 +204,8 @@ impl<'a> Comparison<'a> {
             let title = pair.after.title();
             let broken = pair.newly_broken();
             found.extend(broken.map(|promise| format!("{title}: BROKEN: {promise}")));
-            let worse = pair.worse().filter(|it| pair.counts() && it.worse > most);
+            let figures = pair.figures.iter().flatten().filter(|_| pair.counts());
+            let worse = figures.filter(|it| it.tone() == Tone::Bad && it.worse > most);
             found.extend(worse.map(|figure| {
                 format!(
                     "{title}: {} {} ({} to {}); both vary by {:.0} % together",
@@ -233,10 +222,10 @@ impl<'a> Comparison<'a> {
         found
     }
 
-    pub(crate) fn shown(&self, most: Option<f64>, paint: Paint) -> String {
-        let mut text = self.table(paint).show(WIDTH, &[]) + "\n";
+    pub(crate) fn shown(&self, most: Option<f64>) -> String {
+        let mut text = self.table().show(WIDTH, &[]) + "\n";
         let mut say = |tone: Tone, line: &str| {
-            let _ = writeln!(text, "{}", paint.paint(tone, &wrap(line, WIDTH, "  ")));
+            let _ = writeln!(text, "{}", tone.paint(&wrap(line, WIDTH, "  ")));
         };
         for warning in &self.warnings {
             say(Tone::Plain, &format!("· {warning}"));
@@ -264,49 +253,34 @@ impl<'a> Comparison<'a> {
         text
     }
 
-    fn table(&self, paint: Paint) -> Columns {
+    fn table(&self) -> Columns {
         let header = [
             "  app", "cache", "per s", "", "  ", "p50", "", "  ", "p99", "", "  ",
         ];
-        let mut columns = Columns::new(paint, 2, &header);
-        let mut rest: Vec<&Pair<'_>> = self.pairs.iter().collect();
-        while let Some(name) = rest.first().map(|pair| pair.after.name()) {
-            columns.line(Tone::Bold, &cut(&name, WIDTH));
-            rest.retain(|pair| {
-                let is_other = pair.after.name() != name;
-                if !is_other {
-                    columns.row(pair.cells());
-                }
-                is_other
-            });
+        let mut columns = Columns::new(2, &header);
+        for (name, pairs) in grouped(self.pairs.iter(), |pair| pair.after.name()) {
+            columns.row([(Tone::Bold, cut(&name, WIDTH))]);
+            for pair in pairs {
+                columns.row(pair.cells());
+            }
         }
         columns
     }
 }
 
 /// Returns what two measurements of the same thing have in common.
-fn identity(run: &Run) -> (&str, &str, &str, &str, u16, usize) {
-    let Run {
-        scenario,
-        what,
-        app,
-        cache,
-        instances,
-        users,
-        ..
-    } = run;
-    (scenario, what, app, cache, *instances, *users)
+fn identity(run: &Run) -> ([&String; 4], u16, usize) {
+    let names = [&run.scenario, &run.what, &run.app, &run.cache];
+    (names, run.instances, run.users)
 }
 
 /// Says why figures may differ though the code does not.
 fn warnings(before: &Report, after: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
-    let machine = |report: &Report| (report.machine.cpu.clone(), report.machine.processors);
-    let ((a, n), (b, m)) = (machine(before), machine(after));
-    if (&a, n) != (&b, m) {
-        warnings.push(format!(
-            "the machines differ: {a} with {n} processors, {b} with {m}"
-        ));
+    let machine = |Report { machine: it, .. }: &Report| format!("{} of {}", it.processors, it.cpu);
+    let (a, b) = (machine(before), machine(after));
+    if a != b {
+        warnings.push(format!("the machines differ in processors: {a}, and {b}"));
     }
     if before.debug_build || after.debug_build {
         warnings.push("figures of a debug build mean nothing".into());

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::html;
@@ -39,12 +39,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Report> {
     // First, since the other fields of another schema may not even parse.
     let Schema { schema } =
         serde_json::from_slice(bytes).context("this is no report.json of a load test")?;
-    if schema != SCHEMA {
-        bail!(
-            "its schema is {schema}, and this loadtest reads {SCHEMA}: run the load test again, \
-             or use the loadtest that wrote it"
-        );
-    }
+    ensure!(
+        schema == SCHEMA,
+        "its schema is {schema}, and this loadtest reads {SCHEMA}: run the load test again, or use \
+         the loadtest that wrote it"
+    );
     serde_json::from_slice(bytes).context("it does not keep to its schema")
 }
 

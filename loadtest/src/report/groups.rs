@@ -1,5 +1,7 @@
 //! Runs that belong together.
 
+use indexmap::IndexMap;
+
 use crate::schema::{Report, Run};
 
 /// Runs with something in common, in the order in which they ran.
@@ -10,12 +12,29 @@ pub(crate) struct Group<'a> {
 
 /// Groups runs by what was measured, each on every app and cache that there was.
 pub(crate) fn measurements(report: &Report) -> Vec<Group<'_>> {
-    grouped(&report.runs, Run::name)
+    groups(report, Run::name)
 }
 
 /// Groups runs by scenario.
 pub(crate) fn scenarios(report: &Report) -> Vec<Group<'_>> {
-    grouped(&report.runs, |run| run.scenario.clone())
+    groups(report, |run| run.scenario.clone())
+}
+
+fn groups(report: &Report, name: impl Fn(&Run) -> String) -> Vec<Group<'_>> {
+    let groups = grouped(report.runs.iter(), |run| name(run)).into_iter();
+    groups.map(|(name, runs)| Group { name, runs }).collect()
+}
+
+/// Groups items by name, in the order in which names come first.
+pub(crate) fn grouped<T>(
+    items: impl Iterator<Item = T>,
+    name: impl Fn(&T) -> String,
+) -> IndexMap<String, Vec<T>> {
+    let mut groups = IndexMap::<_, Vec<_>>::new();
+    for item in items {
+        groups.entry(name(&item)).or_default().push(item);
+    }
+    groups
 }
 
 /// Groups runs for charts: floors stand beside each measurement of their scenario.
@@ -38,26 +57,10 @@ pub(crate) fn charts(report: &Report) -> Vec<Group<'_>> {
     charts
 }
 
-fn grouped(runs: &[Run], name: impl Fn(&Run) -> String) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    for run in runs {
-        let name = name(run);
-        let known = groups.iter().position(|group| group.name == name);
-        let index = known.unwrap_or(groups.len());
-        if known.is_none() {
-            let runs = Vec::new();
-            groups.push(Group { name, runs });
-        }
-        groups[index].runs.push(run);
-    }
-    groups
-}
-
-/// A promise of a scenario, and how many runs kept it.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// A promise of a scenario, and how many runs made it.
+#[derive(Default)]
 pub(crate) struct Tally<'a> {
     pub(crate) text: &'a str,
-    pub(crate) kept: usize,
     pub(crate) of: usize,
     /// The runs that broke it, and what they saw.
     pub(crate) broken: Vec<(String, &'a str)>,
@@ -72,41 +75,31 @@ impl<'a> Group<'a> {
     /// Counts promises of apps that are not ours, where they are broken.
     pub(crate) fn elsewhere(&self) -> Vec<Tally<'a>> {
         let mut tallies = self.tallied(|run| !run.counts());
-        tallies.retain(|tally| tally.kept < tally.of);
+        tallies.retain(|tally| !tally.broken.is_empty());
         tallies
     }
 
     fn tallied(&self, wanted: impl Fn(&Run) -> bool) -> Vec<Tally<'a>> {
-        let mut tallies: Vec<Tally<'a>> = Vec::new();
+        let mut tallies = IndexMap::<_, Tally<'a>>::new();
         for run in self.runs.iter().filter(|run| wanted(run)) {
             for promise in &run.promises {
-                let text = promise.text.as_str();
-                let known = tallies.iter().position(|tally| tally.text == text);
-                let index = known.unwrap_or(tallies.len());
-                if known.is_none() {
-                    tallies.push(Tally {
-                        text,
-                        ..Tally::default()
-                    });
-                }
-                let tally = &mut tallies[index];
+                let tally = tallies.entry(&promise.text).or_default();
+                tally.text = &promise.text;
                 tally.of += 1;
-                if promise.kept {
-                    tally.kept += 1;
-                } else {
+                if !promise.kept {
                     tally.broken.push((run.title(), &promise.seen));
                 }
             }
         }
-        tallies
+        tallies.into_values().collect()
     }
 }
 
 /// Returns how many of these were kept, and of how many.
 pub(crate) fn sum(tallies: &[Tally<'_>]) -> (usize, usize) {
-    tallies.iter().fold((0, 0), |(kept, of), tally| {
-        (kept + tally.kept, of + tally.of)
-    })
+    let of = tallies.iter().map(|it| it.of).sum();
+    let broken: usize = tallies.iter().map(|it| it.broken.len()).sum();
+    (of - broken, of)
 }
 
 #[cfg(test)]
@@ -115,33 +108,35 @@ mod tests {
 
     #[test]
     fn floors_stand_beside_all_measurements_of_their_scenario_in_charts_alone() {
-        let run = |scenario: &str, what: &str, app: &str| Run {
+        let run = |(scenario, what, app): (&str, &str, &str)| Run {
             scenario: scenario.into(),
             what: what.into(),
             app: app.into(),
             ..Run::default()
         };
+        let runs = [
+            ("hit", "", "floor"),
+            ("hit", "zipf", "axum"),
+            ("hit", "uniform", "axum"),
+            ("miss", "", "floor"),
+        ];
         let report = Report {
-            runs: vec![
-                run("hit", "", "floor"),
-                run("hit", "zipf", "axum"),
-                run("hit", "uniform", "axum"),
-                run("miss", "", "floor"),
-            ],
+            runs: runs.map(run).to_vec(),
             ..Report::default()
         };
-        let shown = |groups: Vec<Group<'_>>| {
-            let apps = |group: &Group<'_>| group.runs.iter().map(|run| run.app.clone()).collect();
-            let shown = groups.iter().map(|group| (group.name.clone(), apps(group)));
-            shown.collect::<Vec<(String, Vec<String>)>>()
-        };
-        let both = vec!["floor".to_owned(), "axum".to_owned()];
+        let charts = charts(&report);
+        let shown = charts.iter().map(|group| {
+            let apps = group.runs.iter().map(|run| run.app.as_str());
+            (group.name.as_str(), apps.collect::<Vec<_>>())
+        });
+        let shown: Vec<_> = shown.collect();
+        let both = vec!["floor", "axum"];
         let expected = [
-            ("hit zipf".to_owned(), both.clone()),
-            ("hit uniform".to_owned(), both),
-            ("miss".to_owned(), vec!["floor".to_owned()]),
+            ("hit zipf", both.clone()),
+            ("hit uniform", both),
+            ("miss", vec!["floor"]),
         ];
-        assert_eq!(shown(charts(&report)), expected);
-        assert_eq!(shown(measurements(&report)).len(), 4);
+        assert_eq!(shown, expected);
+        assert_eq!(measurements(&report).len(), 4);
     }
 }

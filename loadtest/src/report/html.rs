@@ -8,7 +8,7 @@ mod verdict;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::groups::charts;
-use super::svg::{Figure, bars, curves, fan_in, histogram, state, timeline};
+use super::svg::{bars, curves, fan_in, histogram, state, timeline};
 use super::terminal::{headline, mark};
 use super::text::{date, plain};
 use crate::schema::Report;
@@ -16,7 +16,6 @@ use crate::schema::Report;
 const STYLE: &str = include_str!("html/page.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// Returns `report.html`.
 pub(crate) fn page(report: &Report) -> String {
     let headline = headline(report);
     let state = state(report.passed());
@@ -54,10 +53,10 @@ pub(crate) fn page(report: &Report) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Draws sections of figures, of which each gets an id; without figures there is no section.
+/// Draws sections of figures; without figures there is no section.
 fn pictures(report: &Report) -> Markup {
     let (charts, runs) = (&charts(report), &report.runs);
-    let sections: [(&str, &str, &str, Vec<Figure>); 5] = [
+    let sections: [(&str, &str, &str, Vec<Markup>); 5] = [
         (
             "rates",
             "Answers per second",
@@ -94,17 +93,12 @@ fn pictures(report: &Report) -> Markup {
             runs.iter().filter_map(histogram).collect(),
         ),
     ];
-    let mut number = 0;
     html! {
         @for (id, title, how, figures) in &sections {
             @if !figures.is_empty() {
                 (section(id, title, &html! {
                     p.how { (how) }
-                    div.grid {
-                        @for figure in figures {
-                            ({ number += 1; figure.show(number) })
-                        }
-                    }
+                    div.grid { @for figure in figures { (figure) } }
                 }))
             }
         }

@@ -12,5 +12,5 @@ pub(crate) use self::bars::bars;
 pub(crate) use self::curve::curves;
 pub(crate) use self::fan_in::fan_in;
 pub(crate) use self::histogram::histogram;
-pub(crate) use self::picture::{Figure, series, state};
+pub(crate) use self::picture::{series, state};
 pub(crate) use self::timeline::timeline;

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::columns::{Cell, Columns, Paint, Tone, width};
+use itertools::Itertools;
+
+use super::columns::{Cell, Columns, Tone, width};
 use super::groups::{Group, measurements, scenarios, sum};
 use super::text::{cut, many, rate, spread, time, wrap};
 use crate::schema::{Report, Run};
@@ -15,89 +17,76 @@ const SPARE: [usize; 7] = [8, 6, 4, 2, 9, 7, 10];
 
 /// Returns the table for standard output.
 pub(crate) fn table(report: &Report) -> String {
-    shown(report, Paint::of_stdout(), width())
+    shown(report, width())
 }
 
-pub(crate) fn shown(report: &Report, paint: Paint, width: usize) -> String {
-    let mut columns = Columns::new(paint, 2, &HEADER);
+pub(crate) fn shown(report: &Report, width: usize) -> String {
+    let mut columns = Columns::new(2, &HEADER);
     for group in measurements(report) {
-        columns.line(Tone::Bold, &cut(&group.name, width));
+        columns.row([(Tone::Bold, cut(&group.name, width))]);
         for run in group.runs {
             columns.row(cells(run));
-            if let Some(remark) = remark(run) {
-                columns.line(Tone::Dim, &cut(&format!("    {remark}"), width));
+            let limit = run
+                .limit
+                .as_ref()
+                .map(|limit| format!("the {limit} was the limit"));
+            let summary = Some(run.summary.clone()).filter(|summary| !summary.is_empty());
+            let remark = limit.into_iter().chain(summary).join("; ");
+            if !remark.is_empty() {
+                columns.row([(Tone::Dim, cut(&format!("    {remark}"), width))]);
             }
         }
     }
-    let mut text = columns.show(width, &SPARE);
-    let mut say = |tone, line: &str| {
-        let _ = writeln!(text, "{}", paint.paint(tone, &wrap(line, width, "  ")));
-    };
-    say(Tone::Plain, "");
+    let mut text = columns.show(width, &SPARE) + "\n";
     for note in &report.notes {
-        say(Tone::Plain, &format!("· {note}"));
+        let _ = writeln!(text, "{}", wrap(&format!("· {note}"), width, "  "));
     }
     if !report.notes.is_empty() {
-        say(Tone::Plain, "");
+        text.push('\n');
     }
     let groups = scenarios(report);
     let names = groups.iter().map(|group| group.name.chars().count()).max();
     let names = names.unwrap_or_default().min(20);
     for group in &groups {
-        scenario(group, names, paint, width, &mut text);
+        scenario(group, names, width, &mut text);
     }
     let mut say = |kept, line: &str| {
-        let line = format!("{} {line}", mark(kept));
-        let line = paint.paint(Tone::of(kept), &wrap(&line, width, "  "));
-        let _ = writeln!(text, "{line}");
+        let line = wrap(&format!("{} {line}", mark(kept)), width, "  ");
+        let _ = writeln!(text, "{}", Tone::of(kept).paint(&line));
     };
     for threshold in &report.thresholds {
-        let line = format!("{}: {}", threshold.text, threshold.seen);
-        say(threshold.kept, &line);
+        say(
+            threshold.kept,
+            &format!("{}: {}", threshold.text, threshold.seen),
+        );
     }
+    let verdict = format!("{} in {:.0} s", headline(report), report.seconds);
     text.push('\n');
     let passed = report.passed();
-    let line = format!(
-        "{} {} in {:.0} s",
-        mark(passed),
-        headline(report),
-        report.seconds
-    );
-    text + &paint.paint(Tone::of(passed), &line) + "\n"
+    text + &Tone::of(passed).paint(&format!("{} {verdict}", mark(passed))) + "\n"
 }
 
 /// Writes one line, and one more for each broken promise.
-fn scenario(group: &Group<'_>, names: usize, paint: Paint, width: usize, text: &mut String) {
+fn scenario(group: &Group<'_>, names: usize, width: usize, text: &mut String) {
     let tallies = group.tallies();
     let (kept, of) = sum(&tallies);
     let (name, count) = (cut(&group.name, names), format!("{kept}/{of}"));
     let head = format!("{} {name:<names$}  {count:>5}", mark(kept == of));
-    let promises: Vec<&str> = tallies.iter().map(|it| it.text).collect();
+    let promises = tallies.iter().map(|it| it.text).join(" · ");
     let indent = " ".repeat(head.chars().count() + 2);
-    let line = format!("{head}  {}", promises.join(" · "));
+    let line = format!("{head}  {promises}");
     let line = wrap(line.trim_end(), width, &indent);
     let (head, promises) = line.split_at(head.len().min(line.len()));
-    let head = paint.paint(Tone::of(kept == of), head);
-    let _ = writeln!(text, "{head}{promises}");
+    let _ = writeln!(text, "{}{promises}", Tone::of(kept == of).paint(head));
     let (ours, others) = (&tallies, &group.elsewhere());
     for (tone, verb, tallies) in [(Tone::Bad, "BROKEN", ours), (Tone::Dim, "not kept", others)] {
         for tally in tallies {
             for (title, seen) in &tally.broken {
                 let line = format!("    {verb}: {title}: {}: {seen}", tally.text);
-                let line = paint.paint(tone, &wrap(&line, width, "      "));
-                let _ = writeln!(text, "{line}");
+                let _ = writeln!(text, "{}", tone.paint(&wrap(&line, width, "      ")));
             }
         }
     }
-}
-
-/// Returns the line under a row: the limit that was met, and what the facts come to.
-fn remark(run: &Run) -> Option<String> {
-    let limit = run.limit.as_ref();
-    let limit = limit.map(|limit| format!("the {limit} was the limit"));
-    let summary = Some(run.summary.clone()).filter(|summary| !summary.is_empty());
-    let parts: Vec<String> = limit.into_iter().chain(summary).collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn cells(run: &Run) -> Vec<Cell> {
@@ -106,21 +95,16 @@ fn cells(run: &Run) -> Vec<Cell> {
         (false, true) => Tone::Bad,
         (false, false) => Tone::Dim,
     };
+    let app = format!("{} {}", mark(run.kept()), cut(&run.app, 12));
     let mut cells = vec![
-        (
-            verdict,
-            format!("{} {}", mark(run.kept()), cut(&run.app, 12)),
-        ),
+        (verdict, app),
         (Tone::Plain, cut(&run.cache, 12)),
         (Tone::Plain, users(run)),
         (Tone::Bold, rate(run.per_second)),
         (Tone::Dim, spread(run.spread)),
     ];
-    cells.extend(
-        run.latency_us
-            .figures()
-            .map(|(_, us)| (Tone::Plain, time(us))),
-    );
+    let times = run.latency_us.figures();
+    cells.extend(times.map(|(_, us)| (Tone::Plain, time(us))));
     cells.push((verdict, run.score()));
     cells
 }

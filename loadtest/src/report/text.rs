@@ -2,6 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use console::truncate_str;
+use indicatif::{HumanCount, HumanFloatCount};
+
 /// The last second whose year has four digits.
 const LAST: u64 = 253_402_300_799;
 
@@ -33,29 +36,22 @@ pub(crate) fn rate(number: f64) -> String {
     if number < 99.95 {
         return format!("{number:.1}");
     }
-    grouped(&format!("{number:.0}"))
+    HumanFloatCount(number.round()).to_string()
 }
 
 /// Writes `48,213`.
 pub(crate) fn count(number: u64) -> String {
-    grouped(&number.to_string())
+    HumanCount(number).to_string()
 }
 
-fn grouped(digits: &str) -> String {
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Writes `1 run`, `2 runs`.
+/// Writes `1 run`, `2 runs`, `1,000 processes`.
 pub(crate) fn many(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
+    let plural = match (number, noun.ends_with('s')) {
+        (1, _) => "",
+        (_, false) => "s",
+        (_, true) => "es",
+    };
+    format!("{} {noun}{plural}", count(number as u64))
 }
 
 /// Writes `±4 %`; nothing if it is not known.
@@ -96,12 +92,7 @@ pub(crate) fn label(app: &str, cache: &str) -> String {
 
 /// Cuts a text after `width` characters, the last one an ellipsis.
 pub(crate) fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
+    truncate_str(text, width, "…").into_owned()
 }
 
 /// Replaces what would move a cursor, change colours or turn text around: a report may come from

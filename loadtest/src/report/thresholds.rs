@@ -1,7 +1,10 @@
 //! Demands besides the promises: the exit code is 0 only if a run reaches them.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use itertools::Itertools;
 
 use super::text::{float, rate, time};
 use crate::app::{App, Cache};
@@ -38,6 +41,24 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
+    fn at_most(&self, name: &str, report: &Report, of: fn(&Run) -> u64) -> Promise {
+        let text = format!("{name} of {} is at most {}", self.runs.join("/"), self.said);
+        let worst = self.of(report).max_by_key(|run| of(run));
+        // Nothing measured is not fast.
+        let kept = |run: &Run| run.latency_us.count > 0 && float(of(run)) <= self.bound;
+        judged(&text, worst, kept, |run| time(of(run)))
+    }
+
+    fn at_least(&self, report: &Report) -> Promise {
+        let (runs, said) = (self.runs.join("/"), &self.said);
+        let text = format!("{runs} has at least {said} answers per second");
+        let worst = self
+            .of(report)
+            .min_by(|a, b| a.per_second.total_cmp(&b.per_second));
+        let kept = |run: &Run| run.per_second >= self.bound;
+        judged(&text, worst, kept, |run| rate(run.per_second))
+    }
+
     fn of<'a>(&self, report: &'a Report) -> impl Iterator<Item = &'a Run> {
         report.runs.iter().filter(|run| self.is_about(run))
     }
@@ -87,54 +108,31 @@ impl Thresholds {
     ///
     /// The first such name, with all that there are.
     pub(crate) fn validate(&self, caches: &[Cache]) -> Result<()> {
-        let mut known: Vec<String> = ["memory", "redis"].map(str::to_owned).to_vec();
-        known.extend(caches.iter().map(Cache::to_string));
-        for scenario in scenario::ALL {
-            known.push(scenario.name.to_owned());
-            known.extend(scenario.whats.iter().map(|&what| what.to_owned()));
-        }
-        known.extend(App::ALL.map(|app| app.name().to_owned()));
-        known.sort_unstable();
-        known.dedup();
+        let caches = caches.iter().map(Cache::to_string);
+        let scenarios = scenario::ALL.iter();
+        let scenarios = scenarios.flat_map(|it| it.whats.iter().chain([&it.name]));
+        let apps = App::value_variants().iter().map(|app| app.name());
+        let names = scenarios.copied().chain(apps).chain(["memory", "redis"]);
+        let known: BTreeSet<String> = names.map(str::to_owned).chain(caches).collect();
         let limits = [&self.max_p50, &self.max_p99, &self.min_rps];
         let mut words = limits.into_iter().flatten().flat_map(|limit| &limit.runs);
-        match words.find(|word| !known.contains(word)) {
+        match words.find(|word| !known.contains(*word)) {
             None => Ok(()),
             Some(word) => bail!(
                 "a threshold names `{word}`, which no run is called; there are {}",
-                known.join(", ")
+                known.iter().join(", ")
             ),
         }
     }
 
     /// Returns each threshold as a promise: kept if it is about a run, and all such runs reach it.
     pub(crate) fn check(&self, report: &Report) -> Vec<Promise> {
-        let p50: fn(&Run) -> u64 = |run| run.latency_us.p50;
-        let p99: fn(&Run) -> u64 = |run| run.latency_us.p99;
-        let mut checked = Vec::new();
-        for (name, limits, of) in [("p50", &self.max_p50, p50), ("p99", &self.max_p99, p99)] {
-            for limit in limits {
-                let text = format!(
-                    "{name} of {} is at most {}",
-                    limit.runs.join("/"),
-                    limit.said
-                );
-                let worst = limit.of(report).max_by_key(|run| of(run));
-                // Nothing measured is not fast.
-                let kept = |run: &Run| run.latency_us.count > 0 && float(of(run)) <= limit.bound;
-                checked.push(judged(&text, worst, kept, |run| time(of(run))));
-            }
-        }
-        for limit in &self.min_rps {
-            let (runs, said) = (limit.runs.join("/"), &limit.said);
-            let text = format!("{runs} has at least {said} answers per second");
-            let worst = limit
-                .of(report)
-                .min_by(|a, b| a.per_second.total_cmp(&b.per_second));
-            let kept = |run: &Run| run.per_second >= limit.bound;
-            checked.push(judged(&text, worst, kept, |run| rate(run.per_second)));
-        }
-        checked
+        let p50 = self.max_p50.iter();
+        let p50 = p50.map(|limit| limit.at_most("p50", report, |run| run.latency_us.p50));
+        let p99 = self.max_p99.iter();
+        let p99 = p99.map(|limit| limit.at_most("p99", report, |run| run.latency_us.p99));
+        let rates = self.min_rps.iter().map(|limit| limit.at_least(report));
+        p50.chain(p99).chain(rates).collect()
     }
 }
 
@@ -206,11 +204,8 @@ mod tests {
     #[test]
     fn a_misspelt_threshold_is_refused() {
         let validate = |text: &str| {
-            let max_p99 = vec![time_limit(text).unwrap()];
-            let thresholds = Thresholds {
-                max_p99,
-                ..Thresholds::default()
-            };
+            let mut thresholds = Thresholds::default();
+            thresholds.max_p99.push(time_limit(text).unwrap());
             thresholds.validate(&["rediss://h".parse().unwrap()])
         };
         for text in ["hit=1s", "contention/hand-over/axum/rediss=1s", "target=1s"] {

@@ -12,7 +12,6 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use futures_util::FutureExt;
 use reqwest::header::COOKIE;
 use serde_json::json;
 use users::User;
@@ -29,39 +28,46 @@ use crate::turns::{Contender, in_turns};
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "hit",
     about: "cached reads, in turns with a constant answer; nothing may be computed",
-    whats: &["uniform", "zipf"],
+    whats: &WHATS,
     of: Of::AllApps,
     parts: (2, 1),
-    run: |stage| run(stage).boxed_local(),
+    run: |stage| Box::pin(run(stage)),
 };
 
+const WHATS: [&str; 2] = ["uniform", "zipf"];
 /// The number of users that are read.
 pub(super) const KEYS: u32 = 500;
-/// The name under which reads are counted.
 pub(super) const HIT: &str = "hit";
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
-    let floor = stage.floor().await?;
+    let start = |app| Fleet::start(stage, app, 1, <_>::default(), <_>::default());
+    let floor = start(App::Floor).await?;
     let targets = Targets::new(&floor, (1..=KEYS.into()).map(|id| (id, FLOOR.into())));
-    let read = targets.read(Choice::Uniform, false);
-    let contender = Contender::new(stage, SCENARIO.name, App::Floor, &floor, HIT, read);
-    let mut contenders = vec![contender];
+    let read = targets.read(uniform, false);
+    let mut contenders = vec![Contender::new(stage, App::Floor, &floor, HIT, read)];
     let mut fleets = Vec::new();
     for app in &stage.apps {
-        let fleet = stage.fleet(*app, 1, <_>::default(), <_>::default()).await?;
+        let fleet = start(*app).await?;
         let users = fleet.seed(KEYS).await?;
         let targets = Targets::of(&fleet, &users).await?;
-        for choice in [Choice::Uniform, Choice::Zipf] {
-            let read = targets.read(choice, false);
-            let contender = Contender::new(stage, SCENARIO.name, *app, &fleet, HIT, read);
-            contenders.push(contender.named(choice.name()));
+        for (what, weight) in WHATS.into_iter().zip([uniform, zipf]) {
+            let read = targets.read(weight, false);
+            let mut contender = Contender::new(stage, *app, &fleet, HIT, read);
+            contender.what = what;
+            contenders.push(contender);
         }
         let before = fleet.computed().await?;
         fleets.push((*app, fleet, before));
     }
     in_turns(stage.bench, stage.bench.settings.duration, &mut contenders).await?;
 
-    let mut runs: Vec<Run> = contenders.iter().map(told).collect();
+    let run = |contender: &Contender| {
+        let mut run = contender.run();
+        run.promises
+            .push(contender.nothing_failed("every answer was the right one"));
+        run
+    };
+    let mut runs: Vec<Run> = contenders.iter().map(run).collect();
     let floor_per_second = runs[0].per_second;
     runs[0].what = format!("beside {}", stage.place.cache);
     "-".clone_into(&mut runs[0].cache);
@@ -75,8 +81,8 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
         let computed = fleet.computed().await? - before;
         let computed = computed.reads + computed.writes;
         for run in runs.iter_mut().filter(|run| run.app == app.name()) {
-            let promise = Promise::equal("nothing was computed", 0, computed);
-            run.promises.insert(0, promise);
+            run.promises
+                .insert(0, Promise::none("nothing was computed", computed));
         }
         fleet.stop().await?;
     }
@@ -84,34 +90,8 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-fn told(contender: &Contender) -> Run {
-    let mut run = contender.run();
-    run.promises = vec![contender.nothing_failed("every answer was the right one")];
-    run
-}
-
-/// The choice of keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Choice {
-    Uniform,
-    Zipf,
-}
-
-impl Choice {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Uniform => "uniform",
-            Self::Zipf => "zipf",
-        }
-    }
-}
-
 /// URLs to read, and the answers to expect.
-pub(super) struct Targets {
-    all: Vec<(String, Vec<u8>)>,
-    /// The weights by Zipf, each added to all before it.
-    zipf: Vec<f64>,
-}
+pub(super) struct Targets(Vec<(String, Vec<u8>)>);
 
 impl Targets {
     /// Reads all of them once: the answers must stay the same ever after.
@@ -124,36 +104,24 @@ impl Targets {
     fn new(fleet: &Fleet, bodies: impl Iterator<Item = (i64, Vec<u8>)>) -> Arc<Self> {
         let urls = fleet.urls();
         let all = bodies.zip(urls.iter().cycle());
-        let all: Vec<_> = all
-            .map(|((id, body), url)| (format!("{url}/users/{id}"), body))
-            .collect();
-        let mut sum = 0.0;
-        let zipf = (1..=u32::try_from(all.len()).unwrap_or(u32::MAX)).map(|rank| {
-            sum += 1.0 / f64::from(rank);
-            sum
+        let all = all.map(|((id, body), url)| (format!("{url}/users/{id}"), body));
+        Arc::new(Self(all.collect()))
+    }
+
+    /// Reads one, chosen by the `weight` of its rank; `past` the cache, as somebody's personal
+    /// request: those are not cached.
+    pub(super) fn read(self: &Arc<Self>, weight: fn(f64) -> f64, past: bool) -> Metered {
+        let weights = (1..=KEYS).scan(0.0, |sum, rank| {
+            *sum += weight(f64::from(rank));
+            Some(*sum)
         });
-        let zipf = zipf.collect();
-        Arc::new(Self { all, zipf })
-    }
-
-    fn choose(&self, choice: Choice) -> &(String, Vec<u8>) {
-        let at = match choice {
-            Choice::Uniform => fastrand::usize(..self.all.len()),
-            Choice::Zipf => {
-                let sum = self.zipf.last().copied().unwrap_or_default();
+        let shared = (Arc::clone(self), weights.collect::<Arc<[f64]>>(), past);
+        clients(shared, |(targets, weights, past), user| {
+            Box::pin(async move {
+                let sum = weights.last().copied().unwrap_or_default();
                 let point = fastrand::f64() * sum;
-                self.zipf.partition_point(|until| *until <= point)
-            }
-        };
-        &self.all[at.min(self.all.len() - 1)]
-    }
-
-    /// Reads one; `past` the cache, as somebody's personal request: those are not cached.
-    pub(super) fn read(self: &Arc<Self>, choice: Choice, past: bool) -> Metered {
-        let shared = (Arc::clone(self), choice, past);
-        clients(shared, |(targets, choice, past), user| {
-            async move {
-                let (url, body) = targets.choose(*choice);
+                let at = weights.partition_point(|until| *until <= point);
+                let (url, body) = &targets.0[at.min(targets.0.len() - 1)];
                 let mut request = user.client.get(url);
                 if *past {
                     request = request.header(COOKIE, "personal=1");
@@ -161,8 +129,16 @@ impl Targets {
                 let answer = send(request).await;
                 let right = answer.is_ok() && answer.body == *body;
                 answer.counted_if(right, HIT)
-            }
-            .boxed()
+            })
         })
     }
+}
+
+/// Weighs all keys alike.
+pub(super) fn uniform(_rank: f64) -> f64 {
+    1.0
+}
+
+fn zipf(rank: f64) -> f64 {
+    rank.recip()
 }

@@ -11,14 +11,12 @@
 //! `hit_share` of the reads, `update_p50_us`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
-use futures_util::FutureExt;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use tokio::time::{sleep, timeout};
-use users::User;
+use tokio::time::timeout;
 
 use crate::client::Outcome;
 use crate::fleet::Fleet;
@@ -26,7 +24,7 @@ use crate::load::{Metered, clients};
 use crate::meter::ratio;
 use crate::schema::{Promise, Run};
 use crate::stage::{Of, Scenario, Stage};
-use crate::turns::{Contender, measure};
+use crate::turns::Contender;
 use crate::versions::World;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -35,7 +33,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     whats: &["abandoned"],
     of: Of::EachApp,
     parts: (2, 0),
-    run: |stage| run(stage).boxed_local(),
+    run: |stage| Box::pin(run(stage)),
 };
 
 /// Between the database and the answer of a read, or the write of an update.
@@ -46,8 +44,6 @@ const LOST_PATIENCE: Duration = Duration::from_millis(12);
 const UPDATES: u32 = 5;
 /// Processes, where they can share entries: one's update must reach another's reads.
 const INSTANCES: u16 = 2;
-/// The time that the last abandoned requests may take to come to their end.
-const SETTLE: Duration = Duration::from_secs(3);
 
 /// The names under which outcomes are counted.
 const READ: &str = "read";
@@ -61,47 +57,33 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     Ok(vec![answered, abandoned])
 }
 
-async fn reads_and_updates(stage: &Stage<'_>, what: &str, abandon: bool) -> Result<Run> {
+async fn reads_and_updates(stage: &Stage<'_>, what: &'static str, abandon: bool) -> Result<Run> {
     let app = stage.app();
-    let fleet = stage.fleet(app, INSTANCES, DELAY, Duration::ZERO).await?;
-    let everybody = fleet.seed(stage.users().try_into()?).await?;
-    let world = Arc::new(World::new(fleet.urls(), &everybody));
-    let step = read_or_update(&world, abandon);
-    let contender = Contender::new(stage, SCENARIO.name, app, &fleet, READ, step);
-    let mut contender = contender.named(what);
-    let before = fleet.computed().await?;
-    measure(stage.bench, &mut contender).await?;
-    let disagreements = disagreements(&fleet, &everybody).await?;
-    let computed = fleet.computed().await? - before;
+    let fleet = Fleet::start(stage, app, INSTANCES, DELAY, Duration::ZERO).await?;
+    let world = World::new(&fleet, stage.users()).await?;
+    let step = read_or_update(Arc::clone(&world), abandon);
+    let mut contender = Contender::new(stage, app, &fleet, READ, step);
+    contender.what = what;
+    let computed = contender.measure(stage.bench, &fleet).await?;
+    let fresh = world.promises(&fleet).await?;
     fleet.stop().await?;
 
-    let (reads, updates) = (contender.all(READ), contender.all(UPDATE));
-    let abandoned = contender.all(ABANDONED);
+    let [reads, updates, abandoned] = [READ, UPDATE, ABANDONED].map(|name| contender.all(name));
     let hit_share = ratio(reads.saturating_sub(computed.reads), reads);
-    let update = contender.rounds.latency(UPDATE);
+    let percent = 100.0 * hit_share;
+    let p50 = contender.latency(UPDATE).p50;
     let written = computed.writes;
     let mut run = contender.run();
-    run.facts["reads"] = json!(reads);
-    run.facts["updates"] = json!(updates);
-    run.facts["abandoned"] = json!(abandoned);
-    run.facts["hit_share"] = json!(hit_share);
-    run.facts["update_p50_us"] = json!(update.p50);
+    run.add_facts(json!({
+        "reads": reads, "updates": updates, "abandoned": abandoned,
+        "hit_share": hit_share, "update_p50_us": p50,
+    }));
     run.summary = format!(
-        "{updates} updates, p50 {} µs, and {abandoned} abandoned; {:.0} % of the reads were hits",
-        update.p50,
-        100.0 * hit_share
+        "{updates} updates, p50 {p50} µs, and {abandoned} abandoned; {percent:.0} % of the reads \
+         were hits"
     );
-    run.promises = vec![
-        Promise::equal(
-            "no read was older than an update before it",
-            0,
-            world.stale(),
-        ),
-        Promise::equal(
-            "in the end all say what the database says",
-            0,
-            disagreements,
-        ),
+    run.promises.extend(fresh);
+    run.promises.extend([
         Promise::new(
             "each update that was answered was written, once",
             (updates..=updates + abandoned).contains(&written),
@@ -111,39 +93,18 @@ async fn reads_and_updates(stage: &Stage<'_>, what: &str, abandon: bool) -> Resu
         Promise::new(
             "reads came from the cache",
             hit_share > 0.0,
-            format!("{:.1} %", 100.0 * hit_share),
+            format!("{percent:.1} %"),
         ),
-    ];
+    ]);
     Ok(run)
 }
 
-/// Counts answers that differ from the database, once everything under way has ended.
-pub(super) async fn disagreements(fleet: &Fleet, users: &[User]) -> Result<u64> {
-    let database = fleet.database().await?;
-    let end = Instant::now() + SETTLE;
-    loop {
-        let mut differ = 0;
-        for User { id, .. } in users {
-            let truth = database.find(*id).await?;
-            for user in fleet.read(*id).await? {
-                differ += u64::from(Some(user) != truth);
-            }
-        }
-        if differ == 0 || Instant::now() > end {
-            return Ok(differ);
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-}
-
-fn read_or_update(world: &Arc<World>, abandon: bool) -> Metered {
-    clients((Arc::clone(world), abandon), |(world, abandon), user| {
-        async move {
+fn read_or_update(world: Arc<World>, abandon: bool) -> Metered {
+    clients((world, abandon), |(world, abandon), user| {
+        Box::pin(async move {
             if fastrand::u32(..100) >= UPDATES {
-                return match world.read(&user.client).await {
-                    Ok(answer) => answer.counted(READ),
-                    Err(answer) => Outcome::Failed(answer),
-                };
+                let (answer, right) = world.read(&user.client).await;
+                return answer.counted_if(right, READ);
             }
             let own = world.of(user.weighted_users_index);
             let (version, request) = world.update(&user.client, own);
@@ -165,7 +126,6 @@ fn read_or_update(world: &Arc<World>, abandon: bool) -> Metered {
                 Some(StatusCode::IM_USED) if *abandon => answer.counted(REFUSED),
                 _ => Outcome::Failed(answer),
             }
-        }
-        .boxed()
+        })
     })
 }

@@ -10,19 +10,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use users::User;
 
 use crate::client::{Outcome, send};
-use crate::fleet::{Computed, change};
+use crate::fleet::{Computed, Fleet, change};
 use crate::load::{Metered, clients};
 use crate::meter::micros;
 use crate::schema::{FanIn, Promise, Run};
 use crate::stage::{Of, Scenario, Stage};
-use crate::turns::{Contender, measure};
+use crate::turns::Contender;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "stampede",
@@ -30,7 +29,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     whats: &[],
     of: Of::EachApp,
     parts: (1, 0),
-    run: |stage| run(stage).boxed_local(),
+    run: |stage| Box::pin(run(stage)),
 };
 
 /// The time that a user takes to be read: longer than it takes to send all the requests.
@@ -44,37 +43,31 @@ const STAMPEDE: &str = "stampede";
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let app = stage.app();
-    let fleet = stage
-        .fleet(app, INSTANCES, COMPUTATION, <_>::default())
-        .await?;
+    let fleet = Fleet::start(stage, app, INSTANCES, COMPUTATION, Duration::ZERO).await?;
     let callers = (CALLERS / stage.users()).max(2);
     let step = stampede(fleet.urls(), callers);
-    let contender = Contender::new(stage, SCENARIO.name, app, &fleet, STAMPEDE, step);
-    let mut contender = contender.cold();
-    let before = fleet.computed().await?;
-    measure(stage.bench, &mut contender).await?;
-    let computed = fleet.computed().await? - before;
+    let mut contender = Contender::new(stage, app, &fleet, STAMPEDE, step);
+    contender.cold = true;
+    let computed = contender.measure(stage.bench, &fleet).await?;
     fleet.stop().await?;
 
     let mut run = contender.run();
     let stampedes = contender.all(STAMPEDE);
-    run.facts["stampedes"] = json!(stampedes);
-    run.facts["callers"] = json!(callers);
-    run.facts["computation_us"] = json!(micros(COMPUTATION));
-    let overhead = run.latency_us.p50.saturating_sub(micros(COMPUTATION));
-    run.facts["alone"] = json!(computed.alone);
-    run.facts["overhead_p50_us"] = json!(overhead);
+    let (all, computations) = (stampedes * callers as u64, computed.reads);
+    let (took, computation) = (run.latency_us.p50, micros(COMPUTATION));
+    run.add_facts(json!({
+        "stampedes": stampedes, "callers": callers, "computation_us": computation,
+        "alone": computed.alone, "overhead_p50_us": took.saturating_sub(computation),
+    }));
     run.summary = format!(
-        "{} readers, {} computations: {} ms for one of {} ms",
-        stampedes * callers as u64,
-        computed.reads,
-        run.latency_us.p50 / 1000,
-        COMPUTATION.as_millis(),
+        "{all} readers, {computations} computations: {} ms for one of {} ms",
+        took / 1000,
+        computation / 1000,
     );
     run.fan_in = Some(FanIn {
-        callers: stampedes * callers as u64,
+        callers: all,
         processes: run.instances.into(),
-        computations: computed.reads,
+        computations,
         keys: stampedes,
     });
     run.promises = vec![
@@ -101,7 +94,7 @@ fn one_each(stampedes: u64, computed: Computed) -> Promise {
 
 fn stampede(urls: Vec<String>, callers: usize) -> Metered {
     clients((Arc::new(urls), callers), |(urls, callers), user| {
-        async move {
+        Box::pin(async move {
             let create = user.client.post(format!("{}/users/", urls[0]));
             let created = send(create.json(&change("Ann"))).await;
             let parsed = serde_json::from_slice(&created.body);
@@ -116,7 +109,6 @@ fn stampede(urls: Vec<String>, callers: usize) -> Metered {
             answers.retain(|answer| !(answer.is_ok() && answer.body == created.body));
             let wrong = answers.into_iter().map(Outcome::Failed);
             Outcome::Several(wrong.chain([all]).collect())
-        }
-        .boxed()
+        })
     })
 }

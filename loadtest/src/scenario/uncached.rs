@@ -7,10 +7,10 @@
 //! that only the app's own work is compared. Everybody knows the cost of a slow database.
 
 use anyhow::Result;
-use futures_util::FutureExt;
 use serde_json::json;
 
-use super::hit::{Choice, HIT, KEYS, Targets};
+use super::hit::{HIT, KEYS, Targets, uniform};
+use crate::fleet::Fleet;
 use crate::schema::{Promise, Run};
 use crate::stage::{Of, Scenario, Stage};
 use crate::turns::{Contender, in_turns};
@@ -21,19 +21,21 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     whats: &["hit"],
     of: Of::EachApp,
     parts: (1, 0),
-    run: |stage| run(stage).boxed_local(),
+    run: |stage| Box::pin(run(stage)),
 };
 
 async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let app = stage.app();
-    let fleet = stage.fleet(app, 1, <_>::default(), <_>::default()).await?;
+    let fleet = Fleet::start(stage, app, 1, <_>::default(), <_>::default()).await?;
     let users = fleet.seed(KEYS).await?;
     let targets = Targets::of(&fleet, &users).await?;
-    let contender = |past| {
-        let read = targets.read(Choice::Uniform, past);
-        Contender::new(stage, SCENARIO.name, app, &fleet, HIT, read)
+    let contender = |what, past| {
+        let read = targets.read(uniform, past);
+        let mut contender = Contender::new(stage, app, &fleet, HIT, read);
+        contender.what = what;
+        contender
     };
-    let mut both = [contender(true), contender(false).named("hit")];
+    let mut both = [contender("", true), contender("hit", false)];
     let before = fleet.computed().await?;
     // Half of the time is for the measure.
     in_turns(stage.bench, stage.bench.settings.duration / 2, &mut both).await?;
@@ -48,12 +50,13 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     ];
     let times = hit.per_second / run.per_second;
     run.facts["hits_over_uncached"] = json!(times);
+    run.summary = format!("hits are {times:.2} times as many per second");
     let cpu = |run: &Run| run.facts["app_cpu_us"].as_f64();
-    let mut of_app = String::new();
     if let (Some(of_hit), Some(of_uncached)) = (cpu(&hit), cpu(&run)) {
         run.facts["hit_app_cpu_us"] = json!(of_hit);
-        of_app = format!(", at {of_hit:.0} instead of {of_uncached:.0} µs of the app's processor");
+        let of_app =
+            format!("at {of_hit:.0} instead of {of_uncached:.0} µs of the app's processor");
+        run.summary = format!("{}, {of_app}", run.summary);
     }
-    run.summary = format!("hits are {times:.2} times as many per second{of_app}");
     Ok(vec![run])
 }

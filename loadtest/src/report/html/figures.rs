@@ -43,12 +43,11 @@ pub(super) fn table(report: &Report) -> Markup {
 }
 
 fn row(run: &Run) -> Markup {
-    let state = if run.counts() {
+    let state = if run.kept() || run.counts() {
         state(run.kept())
     } else {
         "other"
     };
-    let state = if run.kept() { "good" } else { state };
     let per_second = format!("{} {}", rate(run.per_second), spread(run.spread));
     let mut cells = vec![run.cache.clone(), users(run), per_second.trim().to_owned()];
     cells.extend(run.latency_us.figures().map(|(_, us)| time(us)));

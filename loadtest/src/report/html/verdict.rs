@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::report::groups::{Group, scenarios, sum};
+use crate::report::groups::{Group, Tally, scenarios, sum};
 use crate::report::svg::state;
 use crate::report::terminal::mark;
 use crate::report::text::many;
@@ -30,34 +30,33 @@ pub(super) fn cards(report: &Report) -> Markup {
 fn scenario(group: &Group<'_>) -> Markup {
     let tallies = group.tallies();
     let elsewhere = group.elsewhere();
-    let told = |broken: &[(String, &str)]| {
-        let broken = broken
-            .iter()
-            .map(|(title, seen)| format!("{title}: {seen}"));
-        broken.collect::<Vec<_>>()
+    let told = |tally: &Tally<'_>| {
+        let broken = tally.broken.iter();
+        broken
+            .map(|(title, seen)| format!("{title}: {seen}"))
+            .collect::<Vec<_>>()
+    };
+    let promises = html! {
+        ul {
+            @for it in &tallies {
+                @let counted = format!("{}/{}", it.of - it.broken.len(), it.of);
+                (item(it.broken.is_empty(), it.text, &counted, &told(it)))
+            }
+        }
+        @if !elsewhere.is_empty() {
+            p.note { "Not kept by others, for comparison:" }
+            ul {
+                @for it in &elsewhere {
+                    @for told in told(it) { li.other { (it.text) p.seen { (told) } } }
+                }
+            }
+        }
     };
     card(
         &group.name,
         sum(&tallies),
         &many(group.runs.len(), "run"),
-        &html! {
-            ul {
-                @for it in &tallies {
-                    @let counted = format!("{}/{}", it.kept, it.of);
-                    (item(it.kept == it.of, it.text, &counted, &told(&it.broken)))
-                }
-            }
-            @if !elsewhere.is_empty() {
-                p.note { "Not kept by others, for comparison:" }
-                ul {
-                    @for it in &elsewhere {
-                        @for told in told(&it.broken) {
-                            li.other { (it.text) p.seen { (told) } }
-                        }
-                    }
-                }
-            }
-        },
+        &promises,
     )
 }
 

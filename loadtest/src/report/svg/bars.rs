@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use maud::Markup;
 
-use super::picture::{Figure, Svg, WIDTH, series};
+use super::picture::{Svg, WIDTH, series};
 use crate::report::groups::Group;
 use crate::report::text::{label, rate, spread};
 use crate::schema::Run;
@@ -14,7 +14,7 @@ const ROW: f64 = 34.0;
 const BAR: f64 = 11.0;
 
 /// Draws one measurement on all apps and caches.
-pub(crate) fn bars(group: &Group<'_>) -> Figure {
+pub(crate) fn bars(group: &Group<'_>) -> Markup {
     let rows = f64::from(u16::try_from(group.runs.len()).unwrap_or(u16::MAX));
     let mut svg = Svg::new(rows * ROW + 2.0);
     // With room for the whisker of the longest one.
@@ -44,10 +44,9 @@ pub(crate) fn bars(group: &Group<'_>) -> Figure {
         let _ = write!(words, "{name}: {} per second. ", value.trim());
         top += ROW;
     }
-    svg.figure(&group.name, words, Markup::default())
+    svg.figure(&group.name, &words, &Markup::default())
 }
 
-/// Limits a number to what can be drawn.
 fn finite(number: f64) -> f64 {
     if number.is_finite() {
         number.clamp(0.0, 1e12)

@@ -3,13 +3,14 @@
 
 use std::fmt::Write as _;
 
+use itertools::Itertools;
 use maud::{Markup, html};
 
-use super::picture::{Figure, Svg, WIDTH, series};
+use super::picture::{Svg, WIDTH, series};
 use super::scale::{LogScale, round};
 use crate::report::groups::Group;
 use crate::report::text::{float, label, time};
-use crate::schema::{Latency, Run};
+use crate::schema::{Latency, Run, SHOWN};
 
 const HEIGHT: f64 = 230.0;
 const LEFT: f64 = 50.0;
@@ -18,33 +19,22 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = HEIGHT - 24.0;
 
 /// Draws one measurement on all apps and caches; nothing if no time was taken.
-pub(crate) fn curves(group: &Group<'_>) -> Option<Figure> {
+pub(crate) fn curves(group: &Group<'_>) -> Option<Markup> {
     let measured = group.runs.iter().filter(|run| run.latency_us.count > 0);
     let lines = measured.map(|run| (*run, points(&run.latency_us)));
     let lines: Vec<_> = lines.filter(|(_, points)| points.len() > 1).collect();
-    let times = || {
-        lines
-            .iter()
-            .flat_map(|(_, points)| points)
-            .map(|(_, us)| float(*us))
-    };
-    let lowest = times().reduce(f64::min)?;
-    let highest = times().reduce(f64::max)?;
+    let times = lines.iter().flat_map(|(_, points)| points);
+    let times = times.map(|(_, us)| *us);
+    let (lowest, highest) = times.minmax().into_option()?;
 
-    let y = LogScale::new(lowest * 0.9, highest * 1.1, BOTTOM, TOP);
+    let y = LogScale::new(float(lowest) * 0.9, float(highest) * 1.1, BOTTOM, TOP);
     let mut svg = Svg::new(HEIGHT);
     for tick in y.ticks() {
         let at = y.at(float(tick));
         svg.line((LEFT, at), (RIGHT, at), "rule");
         svg.text((LEFT - 6.0, at + 4.0), "end", "tick", &round(tick));
     }
-    for (quantile, name) in [
-        (0.5, "p50"),
-        (0.9, "p90"),
-        (0.99, "p99"),
-        (0.999, "p99.9"),
-        (1.0, "max"),
-    ] {
+    for (quantile, name) in SHOWN {
         let at = x(quantile);
         svg.line((at, TOP), (at, BOTTOM), "rule");
         let anchor = if name == "max" { "end" } else { "middle" };
@@ -54,13 +44,11 @@ pub(crate) fn curves(group: &Group<'_>) -> Option<Figure> {
     for (run, points) in &lines {
         draw(&mut svg, run, points, &y);
         let Latency { p50, p99, max, .. } = run.latency_us;
+        let [p50, p99, max] = [p50, p99, max].map(time);
+        let name = label(&run.app, &run.cache);
         let _ = write!(
             words,
-            "{}: median {}, 99th percentile {}, maximum {}. ",
-            label(&run.app, &run.cache),
-            time(p50),
-            time(p99),
-            time(max)
+            "{name}: median {p50}, 99th percentile {p99}, maximum {max}. "
         );
     }
     let legend = html! {
@@ -68,15 +56,12 @@ pub(crate) fn curves(group: &Group<'_>) -> Option<Figure> {
             @for (run, _) in &lines { li { (sample(run)) (label(&run.app, &run.cache)) } }
         }
     };
-    Some(svg.figure(&group.name, words, legend))
+    Some(svg.figure(&group.name, &words, &legend))
 }
 
 fn draw(svg: &mut Svg, run: &Run, points: &[(f64, u64)], y: &LogScale) {
-    let mut path = String::new();
-    for (index, (quantile, us)) in points.iter().enumerate() {
-        let command = if index == 0 { 'M' } else { 'L' };
-        let _ = write!(path, "{command}{:.1} {:.1}", x(*quantile), y.at(float(*us)));
-    }
+    let point = |(at, us): &(f64, u64)| format!("{:.1} {:.1}", x(*at), y.at(float(*us)));
+    let path = format!("M{}", points.iter().map(point).join("L"));
     let app = series(&run.app);
     svg.path(&path, &format!("curve {app} {}", dash(run)));
     // A mark tells the app to those who see no colours.
@@ -105,15 +90,15 @@ fn points(latency: &Latency) -> Vec<(f64, u64)> {
 /// Places a quantile: a tenth as many are left with each step, and the maximum has its own place.
 fn x(quantile: f64) -> f64 {
     const STEPS: f64 = 4.5;
+    let steps = -(1.0 - quantile.max(0.0)).log10();
     let steps = if quantile >= 1.0 {
         STEPS
     } else {
-        (-(1.0 - quantile.max(0.0)).log10()).min(STEPS - 0.3)
+        steps.min(STEPS - 0.3)
     };
     LEFT + steps / STEPS * (RIGHT - LEFT)
 }
 
-/// Returns the class of a cache's lines.
 fn dash(run: &Run) -> &'static str {
     match run.cache.as_str() {
         "" | "-" | "memory" => "",
@@ -121,7 +106,6 @@ fn dash(run: &Run) -> &'static str {
     }
 }
 
-/// Returns the path of an app's mark.
 fn shape(app: &str, (x, y): (f64, f64)) -> String {
     match app {
         "axum" => format!("M{:.1} {y:.1}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", x - 4.0),
@@ -133,7 +117,6 @@ fn shape(app: &str, (x, y): (f64, f64)) -> String {
     }
 }
 
-/// Draws an example of a line.
 fn sample(run: &Run) -> Markup {
     let app = series(&run.app);
     html! {

@@ -1,8 +1,10 @@
 //! Many callers and few computations: callers of one cold key meet in their processes, and these in
 //! the cache.
 
-use super::picture::{Figure, Svg, WIDTH};
-use crate::report::text::{count, float};
+use maud::Markup;
+
+use super::picture::{Svg, WIDTH};
+use crate::report::text::{float, many};
 use crate::schema::{FanIn, Run};
 
 const HEIGHT: f64 = 176.0;
@@ -15,7 +17,7 @@ const COMPUTATIONS: f64 = WIDTH - 24.0;
 const MOST: u64 = 48;
 
 /// Draws a stampede; nothing without callers.
-pub(crate) fn fan_in(run: &Run) -> Option<Figure> {
+pub(crate) fn fan_in(run: &Run) -> Option<Markup> {
     let FanIn {
         callers,
         processes,
@@ -59,15 +61,11 @@ pub(crate) fn fan_in(run: &Run) -> Option<Figure> {
         (PROCESSES, "middle", processes, "process"),
         (WIDTH, "end", computations, "computation"),
     ] {
-        let (number, noun) = counted(number, noun);
-        svg.text((x, HEIGHT - 16.0), anchor, "value", &number);
-        svg.text((x, HEIGHT - 3.0), anchor, "tick", &noun);
+        let counted = say(number, noun);
+        let (number, noun) = counted.split_once(' ').unwrap_or_default();
+        svg.text((x, HEIGHT - 16.0), anchor, "value", number);
+        svg.text((x, HEIGHT - 3.0), anchor, "tick", noun);
     }
-
-    let say = |number, noun| {
-        let (number, noun) = counted(number, noun);
-        format!("{number} {noun}")
-    };
     let words = format!(
         "{} in {} asked for {}: {}{}",
         say(callers, "caller"),
@@ -76,16 +74,11 @@ pub(crate) fn fan_in(run: &Run) -> Option<Figure> {
         say(computations, "computation"),
         if once { "" } else { ", more than one a key" }
     );
-    Some(svg.with_note(&run.title(), format!("{words}. Drawn for one key.")))
+    Some(svg.with_note(&run.title(), &format!("{words}. Drawn for one key.")))
 }
 
-fn counted(number: u64, noun: &str) -> (String, String) {
-    let plural = match (number, noun) {
-        (1, _) => "",
-        (_, "process") => "es",
-        _ => "s",
-    };
-    (count(number), format!("{noun}{plural}"))
+fn say(number: u64, noun: &str) -> String {
+    many(number.try_into().unwrap_or(usize::MAX), noun)
 }
 
 /// Places one among many, spread over the height.

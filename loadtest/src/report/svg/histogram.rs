@@ -1,6 +1,8 @@
 //! The times that were waited for the lock: a bar for each span of times.
 
-use super::picture::{Figure, Svg, WIDTH};
+use maud::Markup;
+
+use super::picture::{Svg, WIDTH};
 use crate::report::text::{count, float, time};
 use crate::schema::{Bucket, Run};
 
@@ -9,7 +11,7 @@ const TOP: f64 = 18.0;
 const BOTTOM: f64 = HEIGHT - 22.0;
 
 /// Draws the waits; nothing if nobody waited.
-pub(crate) fn histogram(run: &Run) -> Option<Figure> {
+pub(crate) fn histogram(run: &Run) -> Option<Markup> {
     let mut buckets: Vec<&Bucket> = run.waits_us.iter().flatten().collect();
     buckets.sort_by_key(|bucket| bucket.upto_us);
     let first = buckets.iter().position(|bucket| bucket.count > 0)?;
@@ -55,7 +57,7 @@ pub(crate) fn histogram(run: &Run) -> Option<Figure> {
         share(0.99),
         share(1.0)
     );
-    Some(svg.with_note(&run.title(), words))
+    Some(svg.with_note(&run.title(), &words))
 }
 
 /// Returns the end of the span in which this part of all has come.

@@ -7,7 +7,6 @@ pub(crate) const WIDTH: f64 = 340.0;
 
 type Point = (f64, f64);
 
-/// A picture that is being drawn.
 pub(crate) struct Svg {
     height: f64,
     body: String,
@@ -49,21 +48,23 @@ impl Svg {
         self.push(&html! { path d=(path) class=(class) {} });
     }
 
-    /// Ends the picture. `words` say what is to be seen, `below` stands under it.
-    pub(crate) fn figure(self, title: &str, words: String, below: Markup) -> Figure {
-        let title = title.to_owned();
-        Figure {
-            title,
-            words,
-            svg: self,
-            below,
+    /// Ends the picture. `words` tell what is to be seen, `below` stands under it.
+    pub(crate) fn figure(self, title: &str, words: &str, below: &Markup) -> Markup {
+        let size = format!("0 0 {WIDTH} {:.0}", self.height);
+        html! {
+            figure {
+                figcaption { (title) }
+                svg viewBox=(size) role="img" aria-label={ (title) ": " (words) } {
+                    (PreEscaped(self.body))
+                }
+                (below)
+            }
         }
     }
 
     /// Ends a picture whose words are shown, too.
-    pub(crate) fn with_note(self, title: &str, words: String) -> Figure {
-        let note = html! { p.note { (words) } };
-        self.figure(title, words, note)
+    pub(crate) fn with_note(self, title: &str, words: &str) -> Markup {
+        self.figure(title, words, &html! { p.note { (words) } })
     }
 }
 
@@ -71,40 +72,6 @@ fn px(length: f64) -> String {
     format!("{length:.1}")
 }
 
-/// A picture with its words.
-pub(crate) struct Figure {
-    title: String,
-    words: String,
-    svg: Svg,
-    below: Markup,
-}
-
-impl Figure {
-    /// Shows it as the figure of that `number` on its page.
-    pub(crate) fn show(&self, number: usize) -> Markup {
-        let Self {
-            title,
-            words,
-            svg,
-            below,
-        } = self;
-        let (name, about) = (format!("f{number}t"), format!("f{number}d"));
-        let size = format!("0 0 {WIDTH} {:.0}", svg.height);
-        html! {
-            figure {
-                figcaption { (title) }
-                svg viewBox=(size) role="img" aria-labelledby={(name) " " (about)} {
-                    title id=(name) { (title) }
-                    desc id=(about) { (words) }
-                    (PreEscaped(&svg.body))
-                }
-                (below)
-            }
-        }
-    }
-}
-
-/// Returns the class by which the page gives an app its colour.
 pub(crate) fn series(app: &str) -> &'static str {
     match app {
         "axum" => "s-axum",
@@ -116,7 +83,6 @@ pub(crate) fn series(app: &str) -> &'static str {
     }
 }
 
-/// Returns the class by which the page gives a verdict its colour.
 pub(crate) fn state(kept: bool) -> &'static str {
     if kept { "good" } else { "bad" }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::picture::{Figure, Svg, WIDTH};
+use maud::Markup;
+
+use super::picture::{Svg, WIDTH};
 use crate::report::text::{count, float, many, time};
 use crate::schema::{Hold, Run};
 
@@ -14,7 +16,7 @@ const GAP: f64 = 8.0;
 const LANES: f64 = 168.0;
 
 /// Draws the holds; nothing if there are none.
-pub(crate) fn timeline(run: &Run) -> Option<Figure> {
+pub(crate) fn timeline(run: &Run) -> Option<Markup> {
     let mut holds: Vec<&Hold> = run.holds.iter().flatten().collect();
     holds.retain(|hold| hold.to_us >= hold.from_us);
     holds.sort_by_key(|hold| hold.from_us);
@@ -76,5 +78,5 @@ pub(crate) fn timeline(run: &Run) -> Option<Figure> {
     let words = format!(
         "{holds} by {clients} in {span}; {together}; held {share:.0} % of the time; {turns}"
     );
-    Some(svg.with_note(&run.title(), words))
+    Some(svg.with_note(&run.title(), &words))
 }
