@@ -44,7 +44,16 @@ pub(crate) enum Cache {
     Memory,
     /// A server of our own.
     Redis,
+    /// Memory in front of a server of our own.
+    Tiered,
     Url(String),
+}
+
+impl Cache {
+    /// Returns whether it is on a server of our own.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Redis | Self::Tiered)
+    }
 }
 
 impl FromStr for Cache {
@@ -54,8 +63,11 @@ impl FromStr for Cache {
         match text {
             "memory" | "memory://" => Ok(Self::Memory),
             "redis" => Ok(Self::Redis),
+            "tiered" => Ok(Self::Tiered),
             url if url.contains("://") => Ok(Self::Url(url.to_owned())),
-            _ => Err("expected `memory`, `redis` or a URL such as `redis://127.0.0.1:6379`".into()),
+            _ => Err("expected `memory`, `redis`, `tiered` or a URL such as \
+                `redis://127.0.0.1:6379`"
+                .into()),
         }
     }
 }
@@ -67,6 +79,7 @@ impl fmt::Display for Cache {
         f.write_str(match self {
             Self::Memory => "memory",
             Self::Redis => "redis",
+            Self::Tiered => "tiered",
             Self::Url(url) => url.split("://").next().unwrap_or("url"),
         })
     }

@@ -55,8 +55,8 @@ pub(crate) struct Flags {
     #[arg(long, value_delimiter = ',', value_parser = sample_app())]
     pub(crate) framework: Vec<App>,
 
-    /// Their caches: `memory`, `redis` (starts a server of its own) or a URL [default: memory, and
-    /// redis if there is a server to start]
+    /// Their caches: `memory`, `redis` (starts a server of its own), `tiered` (memory in front of
+    /// such a server) or a URL [default: memory, and redis if there is a server to start]
     #[arg(long, value_delimiter = ',')]
     pub(crate) cache: Vec<Cache>,
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Client, Response};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use sqlx::SqlitePool;
 use tempfile::TempDir;
@@ -47,6 +48,8 @@ pub(crate) struct Computed {
     pub(crate) overlaps: u64,
     /// Reads that were computed for their caller alone, because the cache did not answer in time.
     pub(crate) alone: u64,
+    /// Hits in the memory in front of Redis.
+    pub(crate) local: u64,
 }
 
 impl std::ops::Sub for Computed {
@@ -58,6 +61,7 @@ impl std::ops::Sub for Computed {
             writes: self.writes - before.writes,
             overlaps: self.overlaps - before.overlaps,
             alone: self.alone - before.alone,
+            local: self.local - before.local,
         }
     }
 }
@@ -153,11 +157,11 @@ impl Fleet {
         Ok(bodies)
     }
 
-    pub(crate) async fn read(&self, id: i64) -> Result<Vec<User>> {
+    /// Asks each process the same.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
         let mut answers = Vec::new();
         for instance in &self.instances {
-            let response = self.get(instance, &format!("users/{id}")).await?;
-            answers.push(response.json().await?);
+            answers.push(self.get(instance, path).await?.json().await?);
         }
         Ok(answers)
     }
@@ -176,6 +180,8 @@ impl Fleet {
             sum.reads += counter("users_reads_total")?;
             sum.writes += counter("users_writes_total")?;
             sum.overlaps += counter("users_overlapping_updates_total")?;
+            let local = counters(&metrics, "cachify_tier_hits_total", "source=\"memory\"");
+            sum.local += local.sum::<u64>();
             for outcome in ["outcome=\"unstored\"", "outcome=\"bypass\""] {
                 sum.alone += counters(&metrics, "cachify_requests_total", outcome).sum::<u64>();
             }

@@ -1,11 +1,16 @@
 //! The cache of the apps, and the Redis that is started for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use redis_fixture::Server;
 
 use crate::app::Cache;
+
+const TIERED: &str = "tiered+";
+/// The default of `CachifyBuilder::tier_staleness`.
+const STALENESS: Duration = Duration::from_secs(1);
 
 /// A cache that is there: a server of ours ends when this is dropped, or when this process ends.
 pub(crate) struct CacheServer {
@@ -20,16 +25,45 @@ impl CacheServer {
         let (url, server) = match &cache {
             Cache::Memory => ("memory://".to_owned(), None),
             Cache::Url(url) => (url.clone(), None),
-            Cache::Redis if redis_fixture::program().is_none() => bail!(
+            Cache::Redis | Cache::Tiered if redis_fixture::program().is_none() => bail!(
                 "there is no Redis to start: install redis-server or valkey-server, name one in \
                  CACHIFY_REDIS_SERVER, or name one that runs by `--cache redis://HOST:PORT`"
             ),
-            Cache::Redis => {
+            Cache::Redis | Cache::Tiered => {
                 let server = tokio::task::spawn_blocking(Server::start).await?;
                 (server.url(), Some(Arc::new(server)))
             }
         };
-        Ok(Self { cache, url, server })
+        let place = Self { cache, url, server };
+        Ok(if place.cache == Cache::Tiered {
+            place.tiered()
+        } else {
+            place
+        })
+    }
+
+    /// Returns the same server, with memory in front of it.
+    pub(crate) fn tiered(&self) -> Self {
+        Self {
+            cache: Cache::Tiered,
+            url: format!("{TIERED}{}", self.plain().url),
+            server: self.server.clone(),
+        }
+    }
+
+    /// Returns the same server, without memory in front of it.
+    pub(crate) fn plain(&self) -> Self {
+        Self {
+            cache: Cache::Redis,
+            url: self.url.trim_start_matches(TIERED).to_owned(),
+            server: self.server.clone(),
+        }
+    }
+
+    /// Returns for how long after an update a process may answer what was there before.
+    pub(crate) fn staleness(&self) -> Duration {
+        let tiered = self.url.starts_with(TIERED);
+        if tiered { STALENESS } else { Duration::ZERO }
     }
 
     /// Ends the server at once, with all it holds.

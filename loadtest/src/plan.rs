@@ -109,7 +109,7 @@ impl<'a> Plan<'a> {
             for scenario in wanted(flags) {
                 let apps = self.apps(scenario, cache);
                 let size = match scenario.of {
-                    Of::EachAppOnOurRedis if *cache != Cache::Redis => continue,
+                    Of::EachAppOnOurRedis if !cache.is_ours() => continue,
                     Of::AllApps | Of::Lab => apps.len(),
                     Of::EachApp | Of::EachAppOnOurRedis => 1,
                 };
@@ -131,7 +131,7 @@ impl<'a> Plan<'a> {
             (named, _) => named.to_vec(),
         };
         let redis = match cache {
-            Cache::Memory => false,
+            Cache::Memory | Cache::Tiered => false,
             Cache::Redis => true,
             Cache::Url(url) => url.starts_with("redis"),
         };

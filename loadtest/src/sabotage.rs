@@ -35,6 +35,8 @@ pub(crate) enum Sabotage {
     Commit,
     /// A pool has always a place: the lab does without it.
     Pool,
+    /// A process never hears of resets in another one: each has entries of its own.
+    Tier,
     /// The parent panics once its apps run.
     Panic,
     /// Poem does not start.
@@ -77,7 +79,10 @@ pub(crate) async fn serve(
     }
     let mut apps = Vec::new();
     for number in 0..APPS {
-        let prefix = format!("{}-{number}", flags.prefix);
+        let mut prefix = format!("{}-{number}", flags.prefix);
+        if sabotage == Sabotage::Tier {
+            prefix = format!("{prefix}-{}", std::process::id());
+        }
         let cachify = Cachify::builder().url(&flags.cache).prefix(prefix);
         let cachify = cachify.connect().await?;
         let updates = Updates::default();

@@ -7,6 +7,7 @@ mod miss;
 mod pool;
 mod reset;
 mod stampede;
+mod tier;
 mod uncached;
 
 use crate::stage::Scenario;
@@ -20,6 +21,7 @@ pub(crate) const ALL: &[Scenario] = &[
     reset::SCENARIO,
     contention::SCENARIO,
     pool::SCENARIO,
+    tier::SCENARIO,
     away::SCENARIO,
 ];
 

@@ -48,6 +48,12 @@ fn a_pool_without_walls() {
 }
 
 #[test]
+fn a_tier_that_is_deaf() {
+    let promise = "no read was stale for longer than 1s";
+    broken("tier", "tier --cache redis", promise);
+}
+
+#[test]
 fn updates_that_are_answered_and_not_committed() {
     let promise = "each update that was answered was written, once";
     broken("commit", "reset --cache memory", promise);

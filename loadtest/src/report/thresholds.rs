@@ -112,7 +112,10 @@ impl Thresholds {
         let scenarios = scenario::ALL.iter();
         let scenarios = scenarios.flat_map(|it| it.whats.iter().chain([&it.name]));
         let apps = App::value_variants().iter().map(|app| app.name());
-        let names = scenarios.copied().chain(apps).chain(["memory", "redis"]);
+        let names = scenarios
+            .copied()
+            .chain(apps)
+            .chain(["memory", "redis", "tiered"]);
         let known: BTreeSet<String> = names.map(str::to_owned).chain(caches).collect();
         let limits = [&self.max_p50, &self.max_p99, &self.min_rps];
         let mut words = limits.into_iter().flatten().flat_map(|limit| &limit.runs);

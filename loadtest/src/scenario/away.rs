@@ -61,7 +61,7 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
     let app = stage.app();
     let fleet = Fleet::start(stage, app, INSTANCES, Duration::ZERO, Duration::ZERO).await?;
     let events = Arc::new(Events {
-        world: World::new(&fleet, stage.users()).await?,
+        world: World::new(stage, &fleet, stage.users()).await?,
         phase: AtomicU8::new(THERE),
         begin: Instant::now(),
         back_us: AtomicU64::new(0),
@@ -159,12 +159,12 @@ fn read_or_update(events: Arc<Events>) -> Metered {
             tokio::time::sleep(PAUSE).await;
             let began = events.phase();
             if fastrand::u32(..100) >= UPDATES {
-                let (answer, right) = events.world.read(&user.client).await;
+                let (answer, right) = events.world.read(&user.client, events.world.any()).await;
                 let away = began == AWAY && events.phase() == AWAY;
                 return answer.counted_if(right, if away { READ_AWAY } else { READ });
             }
             let own = events.world.of(user.weighted_users_index);
-            let (version, request) = events.world.update(&user.client, own);
+            let (version, request) = own.update(&user.client, events.world.anywhere());
             let answer = request.await;
             let phase = events.phase();
             let steady = began == phase;

@@ -60,7 +60,7 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
 async fn reads_and_updates(stage: &Stage<'_>, what: &'static str, abandon: bool) -> Result<Run> {
     let app = stage.app();
     let fleet = Fleet::start(stage, app, INSTANCES, DELAY, Duration::ZERO).await?;
-    let world = World::new(&fleet, stage.users()).await?;
+    let world = World::new(stage, &fleet, stage.users()).await?;
     let step = read_or_update(Arc::clone(&world), abandon);
     let mut contender = Contender::new(stage, app, &fleet, READ, step);
     contender.what = what;
@@ -103,11 +103,11 @@ fn read_or_update(world: Arc<World>, abandon: bool) -> Metered {
     clients((world, abandon), |(world, abandon), user| {
         Box::pin(async move {
             if fastrand::u32(..100) >= UPDATES {
-                let (answer, right) = world.read(&user.client).await;
+                let (answer, right) = world.read(&user.client, world.any()).await;
                 return answer.counted_if(right, READ);
             }
             let own = world.of(user.weighted_users_index);
-            let (version, request) = world.update(&user.client, own);
+            let (version, request) = own.update(&user.client, world.anywhere());
             let answer = if *abandon && fastrand::bool() {
                 let gives_up = LOST_PATIENCE.mul_f64(fastrand::f64());
                 match timeout(gives_up, request).await {
