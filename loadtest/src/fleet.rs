@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Client, Response};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sqlx::SqlitePool;
@@ -164,6 +165,15 @@ impl Fleet {
             answers.push(self.get(instance, path).await?.json().await?);
         }
         Ok(answers)
+    }
+
+    /// Tells each process the same.
+    pub(crate) async fn tell(&self, path: &str, what: &impl Serialize) -> Result<()> {
+        for instance in &self.instances {
+            let request = self.client.put(format!("{}/{path}", instance.url));
+            request.json(what).send().await?.error_for_status()?;
+        }
+        Ok(())
     }
 
     /// Asks the processes what they computed since they were started.

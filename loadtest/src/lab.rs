@@ -1,15 +1,18 @@
 //! Routes that only the load test has: work under a lock, or in a pool, that reports its begin and
-//! end. The routes of the sample apps do not.
+//! end; and entries that may be stale, of a database that can be made slow or broken.
 
 use std::time::Duration;
 
 use anyhow::Result;
+use axum::extract::Path;
 use axum::handler::Handler;
-use axum::routing::get;
+use axum::http::StatusCode;
+use axum::routing::{MethodRouter, get, put};
 use axum::{Json, Router};
-use cachify_axum::{Cachify, LockLayer, PoolLayer};
+use cachify_axum::{Cachify, LockLayer, PoolLayer, key};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::listen::listen;
 use crate::sabotage::Sabotage;
@@ -30,6 +33,57 @@ pub(crate) fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
     micros.try_into().unwrap_or_default()
+}
+
+/// For how long an entry of the lab is fresh.
+pub(crate) const FRESH: Duration = Duration::from_millis(100);
+/// For how long it may be stale after that.
+const STALE: Duration = Duration::from_mins(1);
+/// The time that the slow database takes.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// The condition of the lab's database.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Database {
+    #[default]
+    Well,
+    Slow,
+    Failing,
+}
+
+impl Database {
+    /// Returns when this was read.
+    async fn read(self) -> Result<u64, StatusCode> {
+        match self {
+            Self::Well => Ok(now_us()),
+            Self::Slow => {
+                tokio::time::sleep(SLOW).await;
+                Ok(now_us())
+            }
+            Self::Failing => Err(StatusCode::BAD_GATEWAY),
+        }
+    }
+}
+
+/// Returns a route to entries that may be stale, and another to their database.
+fn aged(cachify: Cachify, sabotage: Option<Sabotage>) -> (MethodRouter, MethodRouter) {
+    let (told, database) = watch::channel(Database::default());
+    let entry = async move |Path(key): Path<u32>| {
+        let key = key!("aged-{key}");
+        let mut cached = cachify.cached(&key).ttl(FRESH);
+        if sabotage != Some(Sabotage::Stale) {
+            cached = cached.stale(STALE);
+        }
+        let database = *database.borrow();
+        cached
+            .get_or_try_spawn(move || database.read())
+            .await
+            .map(Json)
+    };
+    let tell = async move |Json(database): Json<Database>| {
+        told.send_replace(database);
+    };
+    (get(entry), put(tell))
 }
 
 pub(crate) async fn serve(
@@ -54,9 +108,12 @@ pub(crate) async fn serve(
         Some(Sabotage::Pool) => pooled = get(work),
         _ => {}
     }
+    let (aged, database) = aged(cachify.clone(), sabotage);
     let app = Router::new()
         .route("/locked/{key}", locked)
-        .route("/pooled/{key}", pooled);
+        .route("/pooled/{key}", pooled)
+        .route("/aged/{key}", aged)
+        .route("/database", database);
     listen(flags, app, end).await?;
     cachify.close(Duration::from_secs(5)).await?;
     Ok(())

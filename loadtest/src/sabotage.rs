@@ -35,6 +35,8 @@ pub(crate) enum Sabotage {
     Commit,
     /// A pool has always a place: the lab does without it.
     Pool,
+    /// An entry is never stale, but gone: the lab computes it anew.
+    Stale,
     /// A process never hears of resets in another one: each has entries of its own.
     Tier,
     /// The parent panics once its apps run.

@@ -6,6 +6,7 @@ mod hit;
 mod miss;
 mod pool;
 mod reset;
+mod stale;
 mod stampede;
 mod tier;
 mod uncached;
@@ -22,6 +23,7 @@ pub(crate) const ALL: &[Scenario] = &[
     contention::SCENARIO,
     pool::SCENARIO,
     tier::SCENARIO,
+    stale::SCENARIO,
     away::SCENARIO,
 ];
 

@@ -27,7 +27,7 @@ fn every_scenario_runs_and_every_promise_is_kept() {
     let notes = report["notes"].to_string();
     assert!(notes.contains("coordinated omission"), "{notes}");
     let runs = report["runs"].as_array().unwrap();
-    let scenarios = "hit uncached miss stampede reset contention pool tier redis-away";
+    let scenarios = "hit uncached miss stampede reset contention pool tier stale redis-away";
     for scenario in scenarios.split(' ') {
         let run = runs.iter().find(|run| run["scenario"] == scenario);
         let run = run.unwrap_or_else(|| panic!("{scenario} is not in the report"));

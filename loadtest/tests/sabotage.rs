@@ -54,6 +54,16 @@ fn a_tier_that_is_deaf() {
 }
 
 #[test]
+fn entries_that_are_never_stale() {
+    for promise in [
+        "no reader saw an error",
+        "no reader waited for the database",
+    ] {
+        broken("stale", "stale --cache memory", promise);
+    }
+}
+
+#[test]
 fn updates_that_are_answered_and_not_committed() {
     let promise = "each update that was answered was written, once";
     broken("commit", "reset --cache memory", promise);
