@@ -35,10 +35,10 @@ pub(crate) fn now_us() -> u64 {
     micros.try_into().unwrap_or_default()
 }
 
-/// For how long an entry of the lab is fresh.
+/// The time for which an entry of the lab is fresh.
 pub(crate) const FRESH: Duration = Duration::from_millis(100);
-/// For how long it may be stale after that.
-const STALE: Duration = Duration::from_mins(1);
+/// The time for which it may be stale after that, which is longer than any run.
+const STALE: Duration = Duration::from_mins(10);
 /// The time that the slow database takes.
 const SLOW: Duration = Duration::from_secs(1);
 

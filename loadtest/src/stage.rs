@@ -55,8 +55,8 @@ impl Stage<'_> {
         self.apps.first().copied().unwrap_or(App::Lab)
     }
 
-    /// Returns the number of processes: one over memory and of the floor, else what the command line
-    /// says, else `wanted`.
+    /// Returns the number of processes: one over memory and of the floor, otherwise as many as the
+    /// command line says, or else `wanted`.
     pub(crate) fn instances(&self, app: App, wanted: u16) -> u16 {
         match (&self.place.cache, app) {
             (Cache::Memory, _) | (_, App::Floor) => 1,

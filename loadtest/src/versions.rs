@@ -26,7 +26,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 pub(crate) struct World {
     urls: Vec<String>,
     users: Vec<Versioned>,
-    /// How long a read may be stale.
+    /// The longest time for which a read may be stale.
     bound: Duration,
     stale: AtomicU64,
     too_stale: AtomicU64,
@@ -121,6 +121,7 @@ impl World {
         self.of(fastrand::usize(..))
     }
 
+    /// Returns the first process.
     pub(crate) fn first(&self) -> &str {
         &self.urls[0]
     }

@@ -94,8 +94,8 @@ async fn run(stage: &Stage<'_>) -> Result<Vec<Run>> {
             run.add_facts(json!({"local_share": local, "over_redis": over_redis}));
             let seen = format!("{:.1} %", 100.0 * local);
             run.summary = format!(
-                "{}; {seen} of the reads from memory, {over_redis:.2} times as many per second; \
-                 {stale} stale, the longest for {longest:.1?}",
+                "the longest stale for {longest:.1?}, {seen} from memory, {over_redis:.2} times as \
+                 many as from Redis; {stale} stale, {}",
                 run.summary
             );
             run.promises
