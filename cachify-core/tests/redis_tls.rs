@@ -3,13 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
-#[path = "common/tls.rs"]
-mod tls;
 
 use cachify_core::{Cachify, CachifyBuilder, Error, ErrorKind, Pem};
 use common::{SECOND, builder, key};
-use redis_fixture::Server;
-use tls::{Authority, Identity, TlsProxy};
+use redis_fixture::{Authority, Identity, Server, TlsProxy};
 
 /// Builds a handle that trusts `authority` and presents `identity`.
 fn trusting(url: &str, authority: &Authority, identity: Option<&Identity>) -> CachifyBuilder {
@@ -164,10 +161,7 @@ async fn s5_pem_that_cannot_be_used_is_told() {
     // A key of another certificate.
     let server = Server::start();
     let proxy = TlsProxy::start(server.port(), &authority.issue("localhost"), None);
-    let other = Identity {
-        key: authority.issue("app").key,
-        ..identity
-    };
+    let other = identity.with_key(authority.issue("app").key);
     refused(
         trusting(&proxy.url(), &authority, Some(&other)),
         "cannot be reached",

@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
@@ -40,6 +41,7 @@ pub(crate) struct Process {
     // Dropped by hand before the child is reaped: afterwards its id may belong to another process.
     watchdog: Option<Watchdog>,
     child: Child,
+    paused: AtomicBool,
 }
 
 impl Process {
@@ -56,7 +58,12 @@ impl Process {
         Self {
             watchdog: Some(Watchdog::new(&cleanup)),
             child,
+            paused: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(SeqCst)
     }
 
     pub(crate) fn has_exited(&mut self) -> bool {
@@ -65,6 +72,7 @@ impl Process {
 
     /// Stops the process. It executes no further instruction once this returns.
     pub(crate) fn pause(&self) {
+        self.paused.store(true, SeqCst);
         let pid = self.signal(Signal::STOP);
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(pid), options).expect("our own child can be waited for");
@@ -72,6 +80,7 @@ impl Process {
 
     pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
+        self.paused.store(false, SeqCst);
     }
 
     fn signal(&self, signal: Signal) -> Pid {
@@ -83,8 +92,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        self.child.kill().ok(); // first, lest it survive us if we are killed right now
         self.watchdog = None;
-        self.child.kill().ok();
         self.child.wait().ok();
     }
 }
@@ -111,6 +120,34 @@ pub fn program() -> Option<PathBuf> {
             .map(|dir| dir.join(name))
             .find(|path| path.is_file())
     })
+}
+
+/// Returns the program's major and minor version.
+pub(crate) fn version(program: &Path) -> (u32, u32) {
+    let output = output(program, &["--version"]);
+    let version = output.split_once(" v=").map_or("", |(_, version)| version);
+    let mut parts = version.split('.').map_while(|part| part.parse().ok());
+    match (parts.next(), parts.next()) {
+        (Some(major), Some(minor)) => (major, minor),
+        _ => panic!("{} has no version: {output}", program.display()),
+    }
+}
+
+fn output(program: &Path, args: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(args)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// Returns whether the program was built with TLS.
+#[cfg(feature = "tls")]
+pub(crate) fn has_tls(program: &Path) -> bool {
+    // Without a certificate, no server starts; one with TLS misses it by name.
+    output(program, &["--port", "0", "--tls-port", "1"]).contains("No tls-cert-file configured")
 }
 
 /// Creates a directory under the system's temporary one; it is removed on drop.

