@@ -14,32 +14,55 @@
 //! proxy.resume();
 //! ```
 //!
-//! With feature `tls`, `Tls` gives servers certificates of a throwaway authority.
+//! [`Cluster`] and [`Sentinels`] start groups of servers, and both can stand behind proxies:
+//!
+//! ```
+//! use redis_fixture::{Cluster, Failover, Sentinels};
+//!
+//! let cluster = Cluster::builder().proxied().start();
+//! let serving = cluster.node_of("greeting");
+//! cluster.nodes()[serving].proxy().cut(); // the clients of one node lose their connections
+//! let replica = cluster.replica_of(serving);
+//! cluster.promote(replica, Failover::Graceful);
+//! assert_eq!(cluster.node_of("greeting"), replica);
+//!
+//! let sentinels = Sentinels::start();
+//! let promoted = sentinels.kill_master();
+//! assert_eq!(sentinels.master(), promoted);
+//! ```
+//!
+//! With feature `tls`, `Tls` gives servers of each kind certificates of a throwaway authority.
 //!
 //! The server is the first of these that exists: for [`shared`] only, the one that
 //! `CACHIFY_TEST_REDIS_URL` names; the program that `CACHIFY_REDIS_SERVER` names; `redis-server` or
 //! `valkey-server` from `PATH`; with feature `containers`, a container of the image that
-//! `CACHIFY_REDIS_IMAGE` names (default: [`IMAGE`]). Unix only.
+//! `CACHIFY_REDIS_IMAGE` names (default: [`IMAGE`]). Groups need a program, of Redis 7.0 or any
+//! Valkey. Unix only.
 //!
-//! A server ends, and its files go, with its handle and with the process. Its ports belong to it
-//! until then: no other fixture of this machine takes them, while it is killed neither.
+//! A server ends with its handle or with the process, whichever comes first, and its files are
+//! removed. Until then no other fixture of this machine takes its ports, even while it is killed.
 
 // If a fixture can't do its work, the right response is to fail the test.
 #![allow(clippy::expect_used)]
 
+mod cluster;
 #[cfg(feature = "containers")]
 mod container;
 mod net;
 mod process;
 mod proxy;
 mod resp;
+mod sentinel;
 mod server;
 #[cfg(feature = "tls")]
 mod tls;
+mod wait;
 
+pub use cluster::{Cluster, ClusterBuilder, Failover, Migration};
 pub use process::program;
 pub use proxy::{Proxy, Stranded};
 pub use resp::{Client, Reply};
+pub use sentinel::{Sentinels, SentinelsBuilder};
 pub use server::{Builder, Server, shared};
 #[cfg(feature = "tls")]
 pub use tls::{Authority, Identity, Tls, TlsProxy};

@@ -242,7 +242,7 @@ struct Front {
     /// The port for clients.
     port: u16,
     proxy: Option<Proxy>,
-    /// Held, not read: the server listens on it.
+    /// The port on which the server itself speaks TLS.
     tls_port: Option<Port>,
     #[cfg(feature = "tls")]
     tls_proxy: Option<TlsProxy>,

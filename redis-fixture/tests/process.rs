@@ -2,12 +2,13 @@
 #![cfg(not(feature = "containers"))]
 #![allow(clippy::expect_used, clippy::print_stdout)]
 
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use redis_fixture::{Server, shared};
+use redis_fixture::{Cluster, Sentinels, Server, shared};
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
@@ -67,42 +68,88 @@ fn a_paused_process_is_stopped_when_the_call_returns() {
     }
 }
 
-#[test]
-fn servers_end_with_a_killed_test_process() {
+/// Runs `start` in a child process, kills the child, and waits until the servers and their
+/// directories are gone.
+fn end_with_a_killed_process<T>(
+    test: &str,
+    start: impl Fn() -> T,
+    servers: impl Fn(&T) -> Vec<&Server>,
+) {
     use std::io::{BufRead, BufReader};
     if is_rerun() {
-        let server = Server::start();
-        println!("\nserver {} {}", process_id(&server), server.unix_url());
-        thread::park(); // until killed
-        return;
+        let group = start();
+        println!();
+        for server in servers(&group) {
+            println!("server {} {}", process_id(server), server.unix_url());
+        }
+        println!("all");
+        loop {
+            thread::park(); // until killed
+        }
     }
-    let mut child = rerun("servers_end_with_a_killed_test_process", &[])
-        .spawn()
-        .expect("spawn");
+    let mut child = rerun(test, &[]).spawn().expect("spawn");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let line = lines
-        .map_while(Result::ok)
-        .find(|line| line.starts_with("server "))
-        .expect("a server");
-    let [_, id, url] = line.split(' ').collect::<Vec<_>>()[..] else {
-        panic!("three words: {line}")
-    };
-    let dir = Path::new(url.strip_prefix("redis+unix://").expect("scheme"))
-        .parent()
-        .expect("parent");
-    assert!(dir.exists());
-    let runs = || {
-        Command::new("kill")
+    let lines = lines.map_while(Result::ok).take_while(|line| line != "all");
+    let lines: Vec<String> = lines.filter(|line| line.starts_with("server ")).collect();
+    let ends: Vec<(&str, &Path)> = lines
+        .iter()
+        .map(|line| {
+            let [_, id, url] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("three words: {line}")
+            };
+            let socket = Path::new(url.strip_prefix("redis+unix://").expect("scheme"));
+            (id, socket.parent().expect("parent"))
+        })
+        .collect();
+    assert!(!ends.is_empty(), "a server");
+    let runs = |id: &str| {
+        let status = Command::new("kill")
             .args(["-0", id])
             .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|s| s.success())
+            .status();
+        status.is_ok_and(|status| status.success())
     };
-    assert!(runs());
+    for (id, dir) in &ends {
+        assert!(runs(id) && dir.exists());
+    }
     child.kill().expect("kill");
     child.wait().expect("reaped");
-    until("the server's end", || !runs());
-    until("the directory's removal", || !dir.exists());
+    for (id, dir) in ends {
+        until("the server's end", || !runs(id));
+        until("the directory's removal", || !dir.exists());
+    }
+}
+
+#[test]
+fn servers_end_with_a_killed_test_process() {
+    let test = "servers_end_with_a_killed_test_process";
+    end_with_a_killed_process(test, Server::start, |server| vec![server]);
+}
+
+#[test]
+fn clusters_end_with_a_killed_test_process() {
+    let test = "clusters_end_with_a_killed_test_process";
+    end_with_a_killed_process(test, Cluster::start, |cluster| {
+        cluster.nodes().iter().collect()
+    });
+}
+
+#[test]
+fn sentinels_end_with_a_killed_test_process() {
+    let test = "sentinels_end_with_a_killed_test_process";
+    end_with_a_killed_process(test, Sentinels::start, |all| {
+        all.nodes().iter().chain(all.sentinels()).collect()
+    });
+}
+
+#[test]
+fn a_port_stays_with_its_server_while_it_is_killed() {
+    let server = Server::start();
+    server.kill();
+    UdpSocket::bind(("127.0.0.1", server.port())).expect_err("claimed");
+    let port = server.port();
+    drop(server);
+    UdpSocket::bind(("127.0.0.1", port)).expect("free");
 }
 
 #[test]

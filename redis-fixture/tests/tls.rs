@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_fixture::{Authority, Identity, Server, Tls, TlsProxy};
+use redis_fixture::{Authority, Cluster, Failover, Identity, Sentinels, Server, Tls, TlsProxy};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -117,4 +117,65 @@ fn tls_ends_at_a_proxy_and_a_server_behind_it() {
     assert_eq!(server.proxy().connections(), before + 1);
     server.proxy().refuse();
     ask(&server.url(), tls.authority(), None, "PING").expect_err("refused");
+}
+
+fn a_cluster(tls: &Tls, identity: Option<&Identity>, proxied: bool) {
+    let builder = Cluster::builder().tls(tls);
+    let cluster = if proxied { builder.proxied() } else { builder }.start();
+    let ask = |node: usize, command: &str| {
+        ask(
+            &cluster.nodes()[node].url(),
+            tls.authority(),
+            identity,
+            command,
+        )
+        .expect("answered")
+    };
+    let serving = cluster.node_of("k");
+    let address = |node: usize| cluster.nodes()[node].url().replace("rediss://", "");
+    let moved = |node: usize| format!("-MOVED {} {}", Cluster::slot("k"), address(node));
+    assert_eq!(ask((serving + 1) % 3, "GET k"), moved(serving));
+    assert_eq!(ask(serving, "SET k v"), "+OK");
+    let replica = cluster.replica_of(serving);
+    cluster.promote(replica, Failover::Graceful);
+    assert_eq!(ask(serving, "GET k"), moved(replica));
+    assert_eq!(ask(replica, "GET k"), "$1");
+    let to = (serving + 1) % 3;
+    cluster.migrate_slot(Cluster::slot("k"), to).finish();
+    assert_eq!(ask(replica, "GET k"), moved(to));
+    assert_eq!(ask(to, "GET k"), "$1");
+}
+
+#[test]
+fn a_cluster_with_tls_redirects_to_ports_with_tls() {
+    a_cluster(&Tls::new(), None, false);
+}
+
+#[test]
+fn a_cluster_with_tls_client_certificates_and_proxies_works_too() {
+    let tls = Tls::new().require_client_certificate();
+    a_cluster(&tls, Some(tls.client()), true);
+}
+
+#[test]
+fn sentinels_with_tls_name_ports_with_tls() {
+    let tls = Tls::new().require_client_certificate();
+    let sentinels = Sentinels::builder().tls(&tls).start();
+    let ask = |url: &str, command: &str| ask(url, tls.authority(), Some(tls.client()), command);
+    for url in sentinels.urls() {
+        assert_eq!(ask(&url, "PING").expect("answered"), "+PONG");
+    }
+    let promoted = sentinels.failover();
+    let url = sentinels.nodes()[promoted].url();
+    assert_eq!(ask(&url, "SET k v").expect("answered"), "+OK");
+    let command = [
+        "SENTINEL",
+        "GET-MASTER-ADDR-BY-NAME",
+        sentinels.master_name(),
+    ];
+    for sentinel in sentinels.sentinels() {
+        let address = sentinel.command(&command);
+        let port = address.items()[1].text();
+        assert_eq!(url, format!("rediss://127.0.0.1:{port}"));
+    }
 }
