@@ -12,8 +12,8 @@ pub(crate) const PEERS: Option<Ipv4Addr> = if cfg!(target_os = "linux") {
 
 /// A port of 127.0.0.1 for a server that may be stopped and started again.
 ///
-/// Its number is never assigned to outgoing connections. A UDP socket of the same number keeps other
-/// fixtures away until the port is dropped or the process ends, even while nobody listens on it.
+/// Its number is never assigned to outgoing connections. A UDP socket of the same number keeps
+/// other fixtures away until the port is dropped or the process ends, even while nobody listens.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,

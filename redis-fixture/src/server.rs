@@ -14,7 +14,7 @@ use crate::{Tls, TlsProxy};
 
 /// The time that a server may take to start.
 const START: Duration = Duration::from_secs(20);
-/// How often other ports are tried.
+/// The number of attempts with other ports.
 const ATTEMPTS: usize = 20;
 /// The configuration file of a Sentinel.
 pub(crate) const SENTINEL: &str = "sentinel.conf";

@@ -205,7 +205,7 @@ pub struct TlsProxy {
 struct Shared {
     server: u16,
     config: Arc<ServerConfig>,
-    /// Whether connections of other servers pass without TLS.
+    /// Lets connections of other servers pass without TLS.
     for_peers: bool,
     connections: AtomicU64,
     ended: AtomicBool,
