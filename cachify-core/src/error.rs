@@ -24,7 +24,8 @@ pub enum ErrorKind {
     /// failures.
     Unavailable,
     /// The backend did not answer within the backend timeout. The operation may or may not have
-    /// happened.
+    /// happened. Or a computation took longer than its
+    /// [`hard_limit`](crate::Cached::hard_limit).
     Timeout,
     /// A reset (or set) was not acknowledged. It is queued and retried until it is. Until then,
     /// this process does not trust the backend's copy of the key.

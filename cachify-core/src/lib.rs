@@ -41,7 +41,8 @@ pub use error::{Error, ErrorKind};
 pub use global::init;
 pub use key::{CacheKey, Key, KeyPart, KeyTemplate, Keys, MissingPlaceholder};
 pub use read::{
-    CacheIf, Cacheable, Cached, ErrorPolicy, Fixed, Policy, ShareErrors, TtlWith, Weigh,
+    CacheErr, CacheIf, Cacheable, Cached, ErrorPolicy, Fixed, HardLimit, NoneTtl, Policy,
+    ShareErrors, TtlWith, Weigh,
 };
 pub use slot::{Guard, Lock, LockHolder, LockStatus, Once, Permit, Pool, PoolStatus};
 pub use ttl::{IntoTime, Ttl};

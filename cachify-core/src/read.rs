@@ -5,8 +5,10 @@ mod background;
 mod cached;
 mod computing;
 pub(crate) mod entries;
+mod errors;
 mod flight;
 mod lease;
+mod limit;
 mod path;
 mod pauses;
 pub(crate) mod policy;
@@ -17,5 +19,8 @@ mod weight;
 mod write;
 
 pub use cached::Cached;
-pub use policy::{CacheIf, ErrorPolicy, Fixed, Policy, ShareErrors, TtlWith, Weigh};
+pub use errors::CacheErr;
+pub use policy::{
+    CacheIf, ErrorPolicy, Fixed, HardLimit, NoneTtl, Policy, ShareErrors, TtlWith, Weigh,
+};
 pub use value::Cacheable;

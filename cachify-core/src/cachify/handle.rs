@@ -416,6 +416,24 @@ impl Cachify {
         closed
     }
 
+    /// Returns a handle that does not keep this one's background tasks alive, for one of them.
+    pub(crate) fn detached(&self) -> Self {
+        let Inner {
+            engine,
+            entries,
+            lines,
+        } = &*self.inner;
+        let (entries, _) = entries.detached();
+        Self {
+            inner: Arc::new(Inner {
+                engine: Arc::clone(engine),
+                entries,
+                lines: Arc::clone(lines),
+            }),
+            prefix: self.prefix.clone(),
+        }
+    }
+
     pub(crate) fn over(
         backend: Arc<dyn Backend>,
         settings: Settings,

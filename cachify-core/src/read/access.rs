@@ -47,7 +47,7 @@ impl<P> Access<P> {
         P: Policy<T>,
     {
         let ttl = self.policy.ttl(value, self.ttl)?.jittered(self.jitter);
-        let window = self.refresh.window;
+        let window = self.policy.window(value, self.refresh.window);
         let stale = Ttl::new(window).jittered(self.jitter).as_duration();
         (!ttl.is_zero()).then_some(Times {
             ttl,

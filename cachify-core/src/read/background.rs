@@ -1,29 +1,36 @@
 //! Refreshes that run in the background, so that no caller waits for them.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::pin;
+use std::thread;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use super::access::Access;
 use super::path::{Attempt, Lead, Role};
 use super::policy::{Policy, Sharing};
-use super::value::Cacheable;
+use super::stale::{Due, Refresh};
+use super::value::Value;
 use crate::observe::ReadOutcome;
 
+/// How a refresh went: `Err` has the panic of the computation. Nothing is sent if the handle ended.
+type Refreshed<T, E> = thread::Result<Result<(T, ReadOutcome), E>>;
+
 impl<P> Access<P> {
-    /// Like [`fetch`](Self::fetch), but a value whose refresh is due is returned at once, and the
-    /// refresh runs in the background.
+    /// Like [`fetch`](Self::fetch), but a refresh runs in the background, and a caller waits for it
+    /// no longer than its soft limit. `compute` learns whether it runs in the background.
     pub(crate) async fn fetch_or_spawn<T, E, F, Fut>(
         &self,
         compute: F,
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, ReadOutcome), E>
     where
-        T: Cacheable,
+        T: Value,
         P: Policy<T> + Clone + Send + Sync + 'static,
         E: Send + 'static,
         F: FnOnce(bool) -> Fut + Send + 'static,
@@ -39,10 +46,13 @@ impl<P> Access<P> {
             let spawns = self.entries.engine.background.has_runtime();
             match (role, attempt.due.clone()) {
                 (Role::Lead(lead), Some(due)) if spawns => {
-                    self.refresh(lead, attempt, compute, sharing);
-                    Ok(due.serve())
+                    let refresh = self.refresh(lead, attempt, |_| compute(true), sharing);
+                    match self.refresh.soft_limit {
+                        Some(limit) => self.refreshed(refresh, due, limit).await,
+                        None => Ok(due.serve()),
+                    }
                 }
-                (role, _) => self.act(role, attempt, compute, sharing).await,
+                (role, _) => self.act(role, attempt, |_| compute(false), sharing).await,
             }
         };
         self.counted(Box::pin(miss).await)
@@ -52,11 +62,12 @@ impl<P> Access<P> {
     fn refresh<T, E, F, Fut>(
         &self,
         lead: Lead,
-        mut attempt: Attempt<T>,
+        attempt: Attempt<T>,
         compute: F,
         sharing: Option<Sharing<E>>,
-    ) where
-        T: Cacheable,
+    ) -> oneshot::Receiver<Refreshed<T, E>>
+    where
+        T: Value,
         P: Policy<T> + Clone + Send + Sync + 'static,
         E: Send + 'static,
         F: FnOnce(bool) -> Fut + Send + 'static,
@@ -65,18 +76,61 @@ impl<P> Access<P> {
         let (entries, mut end) = self.entries.detached();
         let access = Self {
             entries,
+            refresh: Refresh {
+                soft_limit: None,
+                ..self.refresh
+            },
             ..self.clone()
         };
-        attempt.budget = access.budget();
+        let mut attempt = attempt.passed_to(&access);
+        let (sender, refreshed) = oneshot::channel();
         let task = async move {
             let refresh = access.lead(lead, &mut attempt, compute, sharing);
             let refresh = pin!(AssertUnwindSafe(refresh).catch_unwind());
-            if let Either::Left((Err(panic), _)) = select(refresh, pin!(end.changed())).await {
-                access.refresh_failed();
-                drop(panic);
+            if let Either::Left((result, _)) = select(refresh, pin!(end.changed())).await {
+                if result.is_err() {
+                    access.refresh_failed();
+                }
+                // The caller may be gone.
+                let _ = sender.send(result);
             }
         };
         let background = &self.entries.engine.background;
         background.spawn_counted(task.in_current_span());
+        refreshed
+    }
+
+    /// Waits for a refresh, for `limit` at most if the old value is still there then.
+    async fn refreshed<T: Value, E>(
+        &self,
+        mut refresh: oneshot::Receiver<Refreshed<T, E>>,
+        due: Due<T>,
+        limit: Duration,
+    ) -> Result<(T, ReadOutcome), E>
+    where
+        P: Policy<T>,
+    {
+        let in_time = match tokio::time::timeout(limit, &mut refresh).await {
+            Ok(Ok(Ok(Ok(served)))) => return Ok(served),
+            Ok(failed) => Some(failed),
+            Err(_) => None,
+        };
+        let serve = match in_time {
+            Some(_) => Due::serve_on_error,
+            None => Due::serve,
+        };
+        if let Some(served) = self.again(&mut self.attempt(), serve).await {
+            return Ok(served);
+        }
+        let result = match in_time {
+            Some(failed) => failed,
+            None => refresh.await,
+        };
+        match result {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => resume_unwind(panic),
+            // The handle was closed, so nothing tells whether the entry is still there.
+            Err(_) => Ok(due.serve_on_error()),
+        }
     }
 }

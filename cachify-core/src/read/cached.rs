@@ -1,5 +1,6 @@
 //! A cached read, as callers see it: its options, and what it does.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -7,7 +8,11 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::entries::Entries;
-use super::policy::{CacheIf, ErrorPolicy, Fixed, Policy, ShareErrors, Sharing, TtlWith, Weigh};
+use super::errors::CacheErr;
+use super::limit::within;
+use super::policy::{
+    CacheIf, ErrorPolicy, Fixed, HardLimit, NoneTtl, Policy, ShareErrors, Sharing, TtlWith, Weigh,
+};
 use super::stale::Refresh;
 use super::value::Cacheable;
 use crate::observe::ReadOutcome;
@@ -221,6 +226,190 @@ impl<P> Cached<P> {
         self
     }
 
+    /// Refreshes a value before its time to live ends: the nearer the end and the longer its
+    /// computation took, the likelier a read does so. Of all readers in all processes, one refreshes
+    /// it, and the others are served the value that is there. Default: zero, not at all.
+    ///
+    /// With `beta` 1, the first refresh comes about as long before the end as the computation takes
+    /// (`XFetch`). A larger number refreshes earlier. Callers of
+    /// [`get_or_spawn`](Self::get_or_spawn) do not wait for it.
+    ///
+    /// A read of an entry in this process's memory costs more with this option, since it looks at
+    /// the times of the entry. A value that was [set](Self::set) took no time to compute and is not
+    /// refreshed early. On a [tiered](crate::CachifyBuilder::tiered) handle, reads that are answered
+    /// by memory do not refresh early; those that reach Redis do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     let rates = cachify.cached(&key!("rates")).ttl("5m").refresh_early(1.0);
+    ///     assert_eq!(rates.get_or_spawn(async || 7).await, 7);
+    /// }
+    /// ```
+    #[doc(alias("xfetch", "probabilistic early expiration", "refresh ahead"))]
+    pub fn refresh_early(mut self, beta: f64) -> Self {
+        self.access.refresh.early = beta;
+        self
+    }
+
+    /// Sets how long a caller waits for the refresh of a value that it could be served: after that,
+    /// it gets the [stale](Self::stale) value. Default: [`get_or_compute`](Self::get_or_compute)
+    /// waits for its own computation, and [`get_or_spawn`](Self::get_or_spawn) does not wait.
+    ///
+    /// After `get_or_spawn`, the computation goes on in the background. That of `get_or_compute`
+    /// belongs to its caller, so it is dropped, which counts as a failure: the process pauses before
+    /// it tries again. Prefer `get_or_spawn` for computations that may take longer than the limit.
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time. A read panics outside a tokio runtime, if it has to wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), cachify_core::Error> {
+    ///     let cachify = Cachify::memory();
+    ///     let rates = cachify.cached(&key!("rates")).stale("1h").soft_limit("20ms");
+    ///     rates.set(7).await?;
+    ///     rates.expire().await?;
+    ///     assert_eq!(rates.get_or_spawn(std::future::pending).await, 7);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "soft timeout")]
+    #[track_caller]
+    pub fn soft_limit(mut self, limit: impl IntoTime<Duration>) -> Self {
+        self.access.refresh.soft_limit = Some(limit.time());
+        self
+    }
+
+    /// Gives a computation up after `limit`: it is dropped, and fails with an error of kind
+    /// [`Timeout`](crate::ErrorKind::Timeout) that names the template. As after any other error, a
+    /// [stale](Self::stale) value is served instead if there is one. Default: no limit.
+    ///
+    /// The computation must be able to fail: it is one for
+    /// [`get_or_try_compute`](Self::get_or_try_compute) or
+    /// [`get_or_try_spawn`](Self::get_or_try_spawn), with an error that is
+    /// `From<`[`Error`]`>`. The limit is that of one computation. A caller that waits for another
+    /// one's computation and then computes itself may take longer.
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time. A computation panics outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, Error, ErrorKind, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     let rates = cachify.cached(&key!("rates")).hard_limit("20ms");
+    ///     let hangs = std::future::pending::<Result<i32, Error>>;
+    ///     let error = rates.get_or_try_compute(hangs).await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::Timeout);
+    ///     assert_eq!(error.template(), Some("rates"));
+    /// }
+    /// ```
+    ///
+    /// A computation that cannot fail does not compile:
+    ///
+    /// ```compile_fail
+    /// # use cachify_core::{Cachify, key};
+    /// # async fn example() {
+    /// let cached = Cachify::memory().cached(&key!("rates")).hard_limit("20ms");
+    /// let rates = cached.get_or_compute(async || 7).await;
+    /// # }
+    /// ```
+    #[doc(alias("hard timeout", "deadline"))]
+    #[track_caller]
+    pub fn hard_limit(self, limit: impl IntoTime<Duration>) -> Cached<HardLimit<P>> {
+        let limit = limit.time();
+        self.map(|inner| HardLimit { inner, limit })
+    }
+
+    /// Sets how long the absence of a value, `None`, lives. Default: as long as other values.
+    ///
+    /// # Panics
+    ///
+    /// If a text is not a time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    ///
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     let row = cachify.cached(&key!("row-{}", 7)).ttl("5m").none_ttl("5s");
+    ///     assert_eq!(row.get_or_compute(async || None::<i32>).await, None);
+    /// }
+    /// ```
+    #[doc(alias = "negative caching")]
+    #[track_caller]
+    pub fn none_ttl(self, ttl: impl IntoTime<Ttl>) -> Cached<NoneTtl<P>> {
+        let ttl = ttl.time();
+        self.map(|inner| NoneTtl { inner, ttl })
+    }
+
+    /// Also stores the errors for which `choose` returns a time to live, such as that there is no
+    /// such row. Default: no error is stored. Give this option last.
+    ///
+    /// A stored error is returned until its time is over, or the entry is reset or set. Callers that
+    /// wait for the computation get it, as they get a value, and it replaces a value that was
+    /// [stale](Self::stale). It is never served stale itself. An error for which `choose` returns
+    /// `None`, or a time of zero, is returned and not stored.
+    ///
+    /// A read of the key without this option finds a stored error unreadable: it counts it, and
+    /// computes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::{Cachify, key};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    /// enum Failed {
+    ///     NoSuchRow,
+    ///     Database(String),
+    /// }
+    ///
+    /// #[tokio::main]
+    /// async fn main() {
+    ///     let cachify = Cachify::memory();
+    ///     let row = cachify
+    ///         .cached(&key!("row"))
+    ///         .ttl("5m")
+    ///         .cache_err(|error: &Failed| matches!(error, Failed::NoSuchRow).then_some("10s"));
+    ///
+    ///     let down = async || Err::<i32, _>(Failed::Database("down".to_owned()));
+    ///     assert!(matches!(row.get_or_try_compute(down).await, Err(Failed::Database(_))));
+    ///     let absent = async || Err::<i32, _>(Failed::NoSuchRow);
+    ///     assert_eq!(row.get_or_try_compute(absent).await, Err(Failed::NoSuchRow));
+    ///     // Nobody asks the database for the next ten seconds.
+    ///     assert_eq!(row.get_or_try_compute(down).await, Err(Failed::NoSuchRow));
+    /// }
+    /// ```
+    #[doc(alias = "negative caching")]
+    pub fn cache_err<E, F, L>(self, choose: F) -> CacheErr<P, F>
+    where
+        F: Fn(&E) -> Option<L>,
+        L: IntoTime<Ttl>,
+    {
+        CacheErr::new(self.access, choose)
+    }
+
     /// Sets whether a [tiered](crate::CachifyBuilder::tiered) handle uses its memory for the entry.
     /// Default: `true`. Without a tier, it makes no difference.
     ///
@@ -334,11 +523,11 @@ impl<P> Cached<P> {
     pub async fn get_or_compute<T, F, Fut>(&self, compute: F) -> T
     where
         T: Cacheable,
-        P: Policy<T>,
+        P: Policy<T> + ErrorPolicy<Infallible>,
         F: FnOnce() -> Fut,
         Fut: Future<Output = T>,
     {
-        let compute = async |_| Ok::<T, std::convert::Infallible>(compute().await);
+        let compute = async |_| Ok::<T, Infallible>(compute().await);
         match self.access.fetch(compute, None).await {
             Ok((value, _)) => value,
             Err(never) => match never {},
@@ -393,10 +582,10 @@ impl<P> Cached<P> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.access
-            .fetch(|_| compute(), self.access.policy.sharing())
-            .await
-            .map(|(value, _)| value)
+        let access = &self.access;
+        let compute = |_| self.within(compute());
+        let fetched = access.fetch(compute, access.policy.sharing()).await;
+        fetched.map(|(value, _)| value)
     }
 
     /// Returns the cached value, or computes and stores it. Does not wait for a refresh: if there is
@@ -442,11 +631,11 @@ impl<P> Cached<P> {
     pub async fn get_or_spawn<T, F, Fut>(&self, compute: F) -> T
     where
         T: Cacheable,
-        P: Policy<T> + Clone + Send + Sync + 'static,
+        P: Policy<T> + ErrorPolicy<Infallible> + Clone + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = T> + Send + 'static,
     {
-        let compute = |_| async { Ok::<T, std::convert::Infallible>(compute().await) };
+        let compute = |_| async { Ok::<T, Infallible>(compute().await) };
         match self.access.fetch_or_spawn(compute, None).await {
             Ok((value, _)) => value,
             Err(never) => match never {},
@@ -494,10 +683,8 @@ impl<P> Cached<P> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.access
-            .fetch_or_spawn(|_| compute(), self.access.policy.sharing())
-            .await
-            .map(|(value, _)| value)
+        let sharing = self.access.policy.sharing();
+        self.spawn(|_| compute(), sharing).await
     }
 
     /// Returns the cached value, if there is one. Never computes, and never waits for a
@@ -669,6 +856,38 @@ impl<P> Cached<P> {
         Fut: Future<Output = Result<T, E>>,
     {
         self.access.fetch(compute, sharing)
+    }
+
+    /// Reads the value, and refreshes it in the background. `compute` learns whether it runs there.
+    pub(crate) async fn spawn<T, E, F, Fut>(
+        &self,
+        compute: F,
+        sharing: Option<Sharing<E>>,
+    ) -> Result<T, E>
+    where
+        T: Cacheable,
+        P: Policy<T> + ErrorPolicy<E> + Clone + Send + Sync + 'static,
+        E: Send + 'static,
+        F: FnOnce(bool) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let access = &self.access;
+        let (limit, key) = (access.policy.hard_limit(), access.key.clone());
+        let compute = |background| async move { within(limit, &key, compute(background)).await };
+        let fetched = access.fetch_or_spawn(compute, sharing).await;
+        fetched.map(|(value, _)| value)
+    }
+
+    /// Runs a computation, for as long as its hard limit permits.
+    pub(crate) async fn within<T, E>(
+        &self,
+        computation: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E>
+    where
+        P: ErrorPolicy<E>,
+    {
+        let limit = self.access.policy.hard_limit();
+        within(limit, &self.access.key, computation).await
     }
 
     /// Stores `value` without making sure that a failure leaves no old value behind.

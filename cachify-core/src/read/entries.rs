@@ -39,7 +39,7 @@ impl Entries {
 
     /// Returns the entries for a background refresh, and the signal that ends it: a change, or the
     /// end of the handle.
-    pub(super) fn detached(&self) -> (Arc<Self>, watch::Receiver<()>) {
+    pub(crate) fn detached(&self) -> (Arc<Self>, watch::Receiver<()>) {
         let end = match &self.end {
             End::Handle(end) => end.subscribe(),
             End::Refresh(end) => end.clone(),

@@ -20,9 +20,11 @@
 //! [`Flights::overtake`](flight::Flights::overtake), among all processes by [`Claim::Join`].
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -32,12 +34,12 @@ use super::flight::{self, Turn};
 use super::lease::{LEASE_TTL, Lease};
 use super::policy::{Policy, Sharing};
 use super::stale::{Due, Usable};
-use super::value::{Cacheable, decode, is_expired, life, weigh};
+use super::value::{Value, decode, is_expired, life};
+use crate::Error;
 use crate::backend::{Begin, Begun, Claim, Found, Kept, NewEntry, Typed};
 use crate::codec::Times;
 use crate::engine::budget::Budget;
 use crate::observe::{self, ReadOutcome};
-use crate::{Error, codec};
 
 /// How many waits may pass before a caller computes for itself: by then, 2^16 callers had
 /// their turn.
@@ -48,15 +50,15 @@ type Reply = flight::Reply<Arc<Lease>>;
 
 impl<P> Access<P> {
     /// Returns the value, if it is at hand without waiting.
-    fn local<T: Cacheable>(&self) -> Option<T> {
-        if !self.copies && !self.entries.engine.backend.is_local() {
+    fn local<T: Value>(&self) -> Option<T> {
+        if (!self.copies || self.refresh.early > 0.0) && self.asks() {
             return None;
         }
-        self.entries.local(&self.key)?.downcast_ref::<T>().cloned()
+        T::from_typed(&self.entries.local(&self.key)?)
     }
 
     /// Returns the value if there is one. Never computes, and never waits for a computation.
-    pub(crate) async fn get<T: Cacheable>(&self) -> Result<Option<T>, Error>
+    pub(crate) async fn get<T: Value>(&self) -> Result<Option<T>, Error>
     where
         P: Policy<T>,
     {
@@ -78,6 +80,16 @@ impl<P> Access<P> {
         }))
     }
 
+    /// Returns whether the backend is asked, even for a value that is at hand: without copies of
+    /// another machine's values, and for the times of a value that may be refreshed early.
+    fn asks(&self) -> bool {
+        if self.entries.engine.backend.is_local() {
+            self.refresh.early > 0.0
+        } else {
+            !self.copies
+        }
+    }
+
     /// Returns whether [`get`](crate::backend::Backend::get) finds nothing of use that is not at
     /// hand.
     fn has_no_more(&self) -> bool {
@@ -86,7 +98,7 @@ impl<P> Access<P> {
 
     /// Returns the value of an entry that was found, if it is of use. The backend keeps a fresh one
     /// if it can.
-    fn read<T: Cacheable>(&self, found: &Found) -> Usable<T>
+    fn read<T: Value>(&self, found: &Found) -> Usable<T>
     where
         P: Policy<T>,
     {
@@ -99,11 +111,15 @@ impl<P> Access<P> {
         };
         let backend = &self.entries.engine.backend;
         let now = backend.now(&self.key);
-        let usable = self.refresh.judge(value, life, is_expired(found), now);
+        let usable = {
+            let window = self.policy.window(&value, self.refresh.window);
+            self.refresh
+                .judge(value, life, window, is_expired(found), now)
+        };
         if let (Usable::Fresh(value), Some(mark)) = (&usable, found.mark.filter(|_| self.copies)) {
-            let typed: Typed = Arc::new(value.clone());
             let known = self.policy.weight(value);
-            let weigh = || weigh::<T>(known, &typed);
+            let typed = value.clone().into_typed();
+            let weigh = || known.unwrap_or_else(|| T::weigh(&typed));
             let kept = Kept {
                 value: &typed,
                 weigh: &weigh,
@@ -123,7 +139,7 @@ impl<P> Access<P> {
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, ReadOutcome), E>
     where
-        T: Cacheable,
+        T: Value,
         P: Policy<T>,
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -141,7 +157,7 @@ impl<P> Access<P> {
     }
 
     /// Gets a fresh value, or begins a call that has none.
-    pub(super) async fn seek<T: Cacheable>(&self) -> Result<(T, ReadOutcome), Attempt<T>>
+    pub(super) async fn seek<T: Value>(&self) -> Result<(T, ReadOutcome), Attempt<T>>
     where
         P: Policy<T>,
     {
@@ -149,15 +165,7 @@ impl<P> Access<P> {
             observe::request(&self.key, ReadOutcome::Hit);
             return Ok((value, ReadOutcome::Hit));
         }
-        let start = Instant::now();
-        let mut attempt = Attempt {
-            arrival: self.entries.flights.tick(),
-            budget: self.budget(),
-            start,
-            turn: start + self.entries.engine.settings.compute_wait,
-            replaces: None,
-            due: None,
-        };
+        let mut attempt = self.attempt();
         match self.look(&mut attempt).await {
             Some(value) => {
                 observe::request(&self.key, ReadOutcome::Hit);
@@ -167,9 +175,18 @@ impl<P> Access<P> {
         }
     }
 
-    /// Returns the time that one call may lose to the backend.
-    pub(super) fn budget(&self) -> Budget {
-        Budget::new(self.entries.engine.settings.backend_timeout)
+    /// Begins a call.
+    pub(super) fn attempt<T>(&self) -> Attempt<T> {
+        let settings = &self.entries.engine.settings;
+        let start = Instant::now();
+        Attempt {
+            arrival: self.entries.flights.tick(),
+            budget: Budget::new(settings.backend_timeout),
+            start,
+            turn: start + settings.compute_wait,
+            replaces: None,
+            due: None,
+        }
     }
 
     /// Counts a read that was no hit.
@@ -191,7 +208,7 @@ impl<P> Access<P> {
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, ReadOutcome), E>
     where
-        T: Cacheable,
+        T: Value,
         P: Policy<T>,
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -213,7 +230,8 @@ impl<P> Access<P> {
         if attempt.due.is_none() {
             return Err(failed);
         }
-        self.again(&mut attempt).await.ok_or(failed)
+        let served = self.again(&mut attempt, Due::serve_on_error).await;
+        served.ok_or(failed)
     }
 
     /// Finds what a caller without a fresh value is to do. Waits for another caller's computation.
@@ -223,7 +241,7 @@ impl<P> Access<P> {
         sharing: Option<Sharing<E>>,
     ) -> Role<T, E>
     where
-        T: Cacheable,
+        T: Value,
         P: Policy<T>,
     {
         let engine = &self.entries.engine;
@@ -232,14 +250,11 @@ impl<P> Access<P> {
                 if self.entries.pauses.is_on(&self.key) {
                     return Role::Served(due.clone().serve_on_error());
                 }
-                let lead = match computing::is_under_way(engine, &self.key) {
-                    true => None,
-                    false => self.entries.flights.lead::<T>(&self.key),
-                };
-                return match lead {
-                    Some(lead) => Role::Lead(lead),
-                    None => Role::Served(due.clone().serve()),
-                };
+                let waits_for_itself = computing::is_under_way(engine, &self.key);
+                if !waits_for_itself && let Some(lead) = self.entries.flights.lead::<T>(&self.key) {
+                    return Role::Lead(lead);
+                }
+                return Role::Served(due.clone().serve());
             }
             if computing::is_under_way(engine, &self.key) {
                 // It would wait for itself.
@@ -254,8 +269,8 @@ impl<P> Access<P> {
             match reply {
                 Reply::Lead(lead) => return Role::Lead(lead),
                 Reply::Value(value) => {
-                    if let Some(value) = value.downcast_ref::<T>() {
-                        return Role::Served((value.clone(), ReadOutcome::Collapsed));
+                    if let Some(value) = T::from_typed(&value) {
+                        return Role::Served((value, ReadOutcome::Collapsed));
                     }
                 }
                 Reply::Error(error) => {
@@ -274,20 +289,25 @@ impl<P> Access<P> {
         }
     }
 
-    /// Asks again for an entry whose refresh failed: it may have been reset, or be a newer one.
-    async fn again<T: Cacheable>(&self, attempt: &mut Attempt<T>) -> Option<(T, ReadOutcome)>
+    /// Asks again for an entry whose refresh failed or takes long: it may have been reset, or be a
+    /// newer one.
+    pub(super) async fn again<T: Value>(
+        &self,
+        attempt: &mut Attempt<T>,
+        serve: fn(Due<T>) -> (T, ReadOutcome),
+    ) -> Option<(T, ReadOutcome)>
     where
         P: Policy<T>,
     {
         if let Some(value) = self.look(attempt).await {
             return Some((value, ReadOutcome::Hit));
         }
-        attempt.due.take().map(Due::serve_on_error)
+        attempt.due.take().map(serve)
     }
 
     /// Waits for the outcome of a flight. After `compute_wait`, it may be this caller's turn to
     /// compute.
-    async fn wait<T: Cacheable>(
+    async fn wait<T: Value>(
         &self,
         mut reply: oneshot::Receiver<Reply>,
         attempt: &mut Attempt<T>,
@@ -315,7 +335,7 @@ impl<P> Access<P> {
 
     /// Gets the value, if the backend has a fresh one. One that is due for a refresh is left in
     /// `attempt`.
-    async fn look<T: Cacheable>(&self, attempt: &mut Attempt<T>) -> Option<T>
+    async fn look<T: Value>(&self, attempt: &mut Attempt<T>) -> Option<T>
     where
         P: Policy<T>,
     {
@@ -351,7 +371,7 @@ impl<P> Access<P> {
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, ReadOutcome), E>
     where
-        T: Cacheable,
+        T: Value,
         P: Policy<T>,
         F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -367,7 +387,16 @@ impl<P> Access<P> {
         let started = self.entries.flights.tick();
         let stopwatch = Instant::now();
         let leased = lead.lease.as_ref().is_some_and(|lease| lease.is_granted());
-        let value = match computing::run(engine, &self.key, || compute(leased)).await {
+        let computation = pin!(computing::run(engine, &self.key, || compute(leased)));
+        let result = match self.patiently(computation, attempt).await {
+            Either::Left(result) => result,
+            Either::Right(served) => {
+                // Before the lead goes to another caller.
+                self.refresh_failed();
+                return Ok(served);
+            }
+        };
+        let value = match result {
             Ok(value) => value,
             Err(error) => {
                 if attempt.due.is_some() {
@@ -387,11 +416,12 @@ impl<P> Access<P> {
             lead.close().tell(|| Reply::Alone);
             return Ok((value, ReadOutcome::Bypass));
         };
-        codec::check_first(&self.key, engine.settings.encoding, &value);
-        let typed: Typed = Arc::new(value.clone());
+        value.check_first(&self.key, engine.settings.encoding);
+        let known = self.policy.weight(&value);
+        let typed = value.clone().into_typed();
         let waiters = lead.close();
         let times = Times { cost, ..times };
-        let stored = self.fill::<T>(&lead, attempt, &typed, times).await;
+        let stored = self.fill(&lead, attempt, &typed, known, times).await;
         waiters.deliver(started, stored, || Reply::Value(Arc::clone(&typed)));
         Ok((
             value,
@@ -403,16 +433,43 @@ impl<P> Access<P> {
         ))
     }
 
+    /// Waits for a computation. If it is a refresh that takes longer than its soft limit, returns
+    /// the old value, if that is still there.
+    async fn patiently<T: Value, R>(
+        &self,
+        mut computation: Pin<&mut impl Future<Output = R>>,
+        attempt: &mut Attempt<T>,
+    ) -> Either<R, (T, ReadOutcome)>
+    where
+        P: Policy<T>,
+    {
+        if let Some(limit) = self.refresh.soft_limit
+            && attempt.due.is_some()
+        {
+            let in_time = tokio::time::timeout(limit, computation.as_mut()).await;
+            if let Ok(result) = in_time {
+                return Either::Left(result);
+            }
+            if let Some(served) = self.again(attempt, Due::serve_on_error).await {
+                return Either::Right(served);
+            }
+        }
+        Either::Left(computation.await)
+    }
+
     /// Notes that a refresh failed.
     pub(super) fn refresh_failed(&self) {
-        self.entries.pauses.failed(&self.key, self.refresh.window);
+        // A value that is refreshed early need not have a window.
+        let window = Some(self.refresh.window).filter(|window| !window.is_zero());
+        let longest = window.unwrap_or(Duration::MAX);
+        self.entries.pauses.failed(&self.key, longest);
         observe::refresh_failed(&self.key);
     }
 
     /// Obtains a lease for the flight, or a value to serve: one that another caller stored
     /// meanwhile, or one that another caller is refreshing. With neither, the backend is away or
     /// the caller has waited for as long as it may: the value will be computed and not stored.
-    async fn begin<T: Cacheable>(
+    async fn begin<T: Value>(
         &self,
         lead: &mut Lead,
         attempt: &mut Attempt<T>,
@@ -505,16 +562,17 @@ impl<P> Access<P> {
     }
 
     /// Stores the value under the flight's lease. `true`: the backend confirmed it, so no reset
-    /// came since the computation began.
+    /// came since the computation began. `known` is the weight of the value, if that is known.
     async fn fill<T>(
         &self,
         lead: &Lead,
         attempt: &mut Attempt<T>,
         typed: &Typed,
+        known: Option<usize>,
         times: Times,
     ) -> bool
     where
-        T: Cacheable,
+        T: Value,
         P: Policy<T>,
     {
         let engine = &self.entries.engine;
@@ -525,13 +583,8 @@ impl<P> Access<P> {
             return false;
         }
         let encoding = engine.settings.encoding;
-        let encode = |now| match typed.downcast_ref::<T>() {
-            Some(value) => codec::encode(encoding, value, times, now),
-            None => unreachable!("made of a T by the caller"),
-        };
-        let known = typed.downcast_ref::<T>();
-        let known = known.and_then(|value| self.policy.weight(value));
-        let weigh = || weigh::<T>(known, typed);
+        let encode = |now| T::encode(typed, encoding, times, now);
+        let weigh = || known.unwrap_or_else(|| T::weigh(typed));
         let entry = NewEntry::new(typed, &encode, &weigh, times.ttl)
             .stale(times.stale)
             .cost(times.cost)
@@ -604,7 +657,7 @@ pub(super) enum Role<T, E> {
 pub(super) struct Attempt<T> {
     /// When the call came, in ticks.
     arrival: u64,
-    pub(super) budget: Budget,
+    budget: Budget,
     start: Instant,
     /// When it is the caller's turn to compute beside others, or to ask whether it is.
     turn: Instant,
@@ -620,9 +673,18 @@ impl<T> Attempt<T> {
         self.start.elapsed() >= compute_wait.saturating_mul(ROUNDS)
     }
 
+    /// Continues as another call, in the background.
+    pub(super) fn passed_to<P>(self, access: &Access<P>) -> Self {
+        Self {
+            replaces: self.replaces,
+            due: self.due,
+            ..access.attempt()
+        }
+    }
+
     fn read<P: Policy<T>>(&mut self, access: &Access<P>, found: Found) -> Option<T>
     where
-        T: Cacheable,
+        T: Value,
     {
         self.due = match access.read(&found) {
             Usable::Fresh(value) => return Some(value),

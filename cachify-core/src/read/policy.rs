@@ -1,9 +1,10 @@
 //! Policies, which decide what values are stored and for how long, and what errors are shared.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::Typed;
-use crate::{IntoTime, Ttl};
+use crate::{Error, IntoTime, Ttl};
 
 /// The options of a [`Cached`](crate::Cached) that look at values of type `T`.
 ///
@@ -15,9 +16,11 @@ impl<T, P: sealed::Policy<T>> Policy<T> for P {}
 
 /// The options of a [`Cached`](crate::Cached) that look at errors of type `E`.
 ///
-/// Its method `share_errors` requires errors that are `Clone + Send + Sync + 'static`.
+/// Its method `share_errors` requires errors that are `Clone + Send + Sync + 'static`, and its
+/// method `hard_limit` requires errors that are `From<cachify::Error>`.
 #[diagnostic::on_unimplemented(
-    message = "`{E}` cannot be shared",
+    message = "the options of this cached read do not permit the error `{E}`",
+    note = "`hard_limit` requires a computation that can fail, with an error that is             `From<cachify::Error>`",
     note = "a shared error is `Clone + Send + Sync + 'static`; put an error that cannot be cloned \
             into an `Arc`, or leave out `share_errors`"
 )]
@@ -28,12 +31,19 @@ impl<E, P: sealed::ErrorPolicy<E>> ErrorPolicy<E> for P {}
 
 #[allow(unnameable_types, reason = "sealed")]
 pub(crate) mod sealed {
-    use super::{Sharing, Ttl};
+    use super::{Duration, HardLimitOf, Sharing, Ttl};
 
     pub trait Policy<T> {
         /// Returns the time to live of `value`, or `None` if it must not be stored. `ttl` is the
         /// time to live of values for which no policy decides.
         fn ttl(&self, value: &T, ttl: Ttl) -> Option<Ttl>;
+
+        /// Returns the time after its time to live for which `value` may be served. `window` is the
+        /// caller's option.
+        fn window(&self, value: &T, window: Duration) -> Duration {
+            let _ = value;
+            window
+        }
 
         /// Returns the number of bytes that `value` takes in memory, or `None` to estimate it.
         fn weight(&self, value: &T) -> Option<usize> {
@@ -45,7 +55,23 @@ pub(crate) mod sealed {
     pub trait ErrorPolicy<E> {
         /// Returns the conversion of errors for waiters, or `None` if errors are not shared.
         fn sharing(&self) -> Option<Sharing<E>>;
+
+        /// Returns the limit of a computation, or `None` if there is none.
+        fn hard_limit(&self) -> Option<HardLimitOf<E>> {
+            None
+        }
     }
+}
+
+/// The time that a computation may take, and the error after that.
+#[allow(
+    missing_debug_implementations,
+    unnameable_types,
+    reason = "not public API"
+)]
+pub struct HardLimitOf<E> {
+    pub(super) limit: Duration,
+    pub(super) error: fn(Error) -> E,
 }
 
 /// The conversion of an error on its way from the leader to the waiters.
@@ -118,6 +144,10 @@ impl<E, P: sealed::ErrorPolicy<E>, F> sealed::ErrorPolicy<E> for TtlWith<P, F> {
     fn sharing(&self) -> Option<Sharing<E>> {
         self.inner.sharing()
     }
+
+    fn hard_limit(&self) -> Option<HardLimitOf<E>> {
+        self.inner.hard_limit()
+    }
 }
 
 /// A policy that stores only some values. Created by [`Cached::cache_if`](crate::Cached::cache_if).
@@ -147,6 +177,10 @@ impl<E, P: sealed::ErrorPolicy<E>, F> sealed::ErrorPolicy<E> for CacheIf<P, F> {
     fn sharing(&self) -> Option<Sharing<E>> {
         self.inner.sharing()
     }
+
+    fn hard_limit(&self) -> Option<HardLimitOf<E>> {
+        self.inner.hard_limit()
+    }
 }
 
 /// A policy that knows the size of values in memory. Created by
@@ -175,6 +209,10 @@ impl<E, P: sealed::ErrorPolicy<E>, F> sealed::ErrorPolicy<E> for Weigh<P, F> {
     fn sharing(&self) -> Option<Sharing<E>> {
         self.inner.sharing()
     }
+
+    fn hard_limit(&self) -> Option<HardLimitOf<E>> {
+        self.inner.hard_limit()
+    }
 }
 
 /// A policy that gives errors to all waiters. Created by
@@ -194,8 +232,75 @@ impl<T, P: sealed::Policy<T>> sealed::Policy<T> for ShareErrors<P> {
     }
 }
 
-impl<E: Clone + Send + Sync + 'static, P> sealed::ErrorPolicy<E> for ShareErrors<P> {
+impl<E, P> sealed::ErrorPolicy<E> for ShareErrors<P>
+where
+    E: Clone + Send + Sync + 'static,
+    P: sealed::ErrorPolicy<E>,
+{
     fn sharing(&self) -> Option<Sharing<E>> {
         Some(Sharing::new())
+    }
+
+    fn hard_limit(&self) -> Option<HardLimitOf<E>> {
+        self.inner.hard_limit()
+    }
+}
+
+/// A computation may take a limited time. Made by [`Cached::hard_limit`](crate::Cached::hard_limit).
+#[derive(Debug, Clone, Copy)]
+pub struct HardLimit<P> {
+    pub(super) inner: P,
+    pub(super) limit: Duration,
+}
+
+impl<T, P: sealed::Policy<T>> sealed::Policy<T> for HardLimit<P> {
+    fn ttl(&self, value: &T, ttl: Ttl) -> Option<Ttl> {
+        self.inner.ttl(value, ttl)
+    }
+
+    fn weight(&self, value: &T) -> Option<usize> {
+        self.inner.weight(value)
+    }
+}
+
+impl<E: From<Error>, P: sealed::ErrorPolicy<E>> sealed::ErrorPolicy<E> for HardLimit<P> {
+    fn sharing(&self) -> Option<Sharing<E>> {
+        self.inner.sharing()
+    }
+
+    fn hard_limit(&self) -> Option<HardLimitOf<E>> {
+        Some(HardLimitOf {
+            limit: self.limit,
+            error: E::from,
+        })
+    }
+}
+
+/// An absent value lives for a time of its own. Made by
+/// [`Cached::none_ttl`](crate::Cached::none_ttl).
+#[derive(Debug, Clone, Copy)]
+pub struct NoneTtl<P> {
+    pub(super) inner: P,
+    pub(super) ttl: Ttl,
+}
+
+impl<T, P: sealed::Policy<Option<T>>> sealed::Policy<Option<T>> for NoneTtl<P> {
+    fn ttl(&self, value: &Option<T>, ttl: Ttl) -> Option<Ttl> {
+        let stored = self.inner.ttl(value, ttl)?;
+        Some(if value.is_some() { stored } else { self.ttl })
+    }
+
+    fn weight(&self, value: &Option<T>) -> Option<usize> {
+        self.inner.weight(value)
+    }
+}
+
+impl<E, P: sealed::ErrorPolicy<E>> sealed::ErrorPolicy<E> for NoneTtl<P> {
+    fn sharing(&self) -> Option<Sharing<E>> {
+        self.inner.sharing()
+    }
+
+    fn hard_limit(&self) -> Option<HardLimitOf<E>> {
+        self.inner.hard_limit()
     }
 }

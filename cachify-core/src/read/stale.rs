@@ -11,6 +11,10 @@ use crate::observe::ReadOutcome;
 pub(crate) struct Refresh {
     /// The time after its time to live for which a value may be served. Zero serves no such value.
     pub(super) window: Duration,
+    /// The factor by which a value is refreshed earlier than needed. Zero refreshes none early.
+    pub(super) early: f64,
+    /// The time that a caller waits for a refresh before it is served the old value.
+    pub(super) soft_limit: Option<Duration>,
 }
 
 /// A value that may be served although its refresh is due.
@@ -48,22 +52,84 @@ impl Refresh {
     /// Returns whether entries that [`local`](crate::backend::Backend::local) doesn't return may be
     /// of use.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.window.is_zero()
+        !self.window.is_zero() || self.early > 0.0
     }
 
-    /// Judges a value by its times. If `expired`, it is not fresh whatever its times are.
-    pub(super) fn judge<T>(&self, value: T, life: Life, expired: bool, now: Moment) -> Usable<T> {
+    /// Judges a value by its times. It may be served for up to `window` after its time to live. If
+    /// `expired`, it is not fresh whatever its times are.
+    pub(super) fn judge<T>(
+        &self,
+        value: T,
+        life: Life,
+        window: Duration,
+        expired: bool,
+        now: Moment,
+    ) -> Usable<T> {
         // Without a stale time, the backend removes the entry when it ends.
         let fresh = life.fresh_until == life.until || now < life.fresh_until;
-        if fresh && !expired {
-            return Usable::Fresh(value);
+        let outcome = if fresh && !expired {
+            if !self.is_early(&life, now) {
+                return Usable::Fresh(value);
+            }
+            ReadOutcome::Hit
+        } else if now < life.until.min(life.fresh_until + window) {
+            ReadOutcome::Stale(life)
+        } else {
+            return Usable::No;
+        };
+        Usable::Due(Due { value, outcome })
+    }
+
+    /// Returns whether it is this caller's turn to refresh a fresh value: the longer its computation
+    /// took and the nearer its end is, the likelier. Of many callers, the first draws a large number
+    /// about as long before the end as the computation takes ("Optimal Probabilistic Cache Stampede
+    /// Prevention", Vattani and others, 2015).
+    fn is_early(&self, life: &Life, now: Moment) -> bool {
+        if self.early <= 0.0 {
+            return false;
         }
-        if now < life.until.min(life.fresh_until + self.window) {
-            return Usable::Due(Due {
-                value,
-                outcome: ReadOutcome::Stale(life),
-            });
+        let left = life.fresh_until.since(now).as_secs_f64();
+        // Of a number in (0, 1]: the logarithm of zero is infinite.
+        let draw = -(1.0 - fastrand::f64()).ln();
+        let cost = life.cost.as_secs_f64();
+        cost > 0.0 && cost * self.early * draw >= left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c9_a_value_is_refreshed_early_the_likelier_the_nearer_its_end_is() {
+        let refresh = Refresh {
+            early: 1.0,
+            ..Refresh::default()
+        };
+        let second = 1_000_000;
+        let life = |cost| Life {
+            cost: Duration::from_secs(cost),
+            ..Life::new(Moment::from_micros(1000 * second))
+        };
+        let early = |refresh: &Refresh, cost, seconds| {
+            let now = Moment::from_micros((1000 - seconds) * second);
+            let draws = (0..10_000).filter(|_| refresh.is_early(&life(cost), now));
+            draws.count()
+        };
+        // The share of draws that are larger than n is e^-n.
+        for (seconds, share) in [(1, 3679), (2, 1353), (4, 183)] {
+            let drawn = early(&refresh, 1, seconds);
+            let range = share * 7 / 10..share * 13 / 10;
+            assert!(range.contains(&drawn), "{seconds} s: {drawn}");
         }
-        Usable::No
+        assert_eq!(early(&refresh, 1, 100), 0);
+        assert_eq!(early(&refresh, 0, 0), 0, "it costs nothing to compute");
+        assert_eq!(early(&refresh, 1, 0), 10_000);
+        assert_eq!(early(&Refresh::default(), 1, 0), 0);
+        let forever = Life {
+            cost: Duration::from_secs(1),
+            ..Life::new(Moment::NEVER)
+        };
+        assert!(!refresh.is_early(&forever, Moment::from_micros(0)));
     }
 }

@@ -1,11 +1,15 @@
 //! Values that can be cached, and their way to the backend and back.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::weight;
 use crate::backend::{Found, Life, Stored, Typed};
-use crate::codec;
+use crate::clock::Moment;
+use crate::codec::{self, Times};
+use crate::{Encoding, Error, Key};
 
 /// A value that can be cached. The requirements are the same on every backend, so moving from
 /// memory to Redis takes only another URL.
@@ -39,18 +43,73 @@ pub trait Cacheable: Clone + Serialize + DeserializeOwned + Send + Sync + 'stati
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Cacheable for T {}
 
-/// Returns the number of bytes that a value takes in memory: the `known` number, or an estimate.
-pub(super) fn weigh<T: Cacheable>(known: Option<usize>, value: &Typed) -> usize {
-    known
-        .or_else(|| value.downcast_ref::<T>().map(weight::estimate))
-        .unwrap_or(0)
+/// A value as the read path sees it: one that can be cached, or one that is stored in the form of
+/// others.
+pub(crate) trait Value: Clone + Send + Sync + 'static {
+    /// Returns the value that is kept as it is, if it is one of these.
+    fn from_typed(value: &Typed) -> Option<Self>;
+
+    /// Returns the encoded value, if it is one of these.
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+
+    /// Returns the value as it is kept.
+    fn into_typed(self) -> Typed;
+
+    /// Encodes the value that [`into_typed`](Self::into_typed) returned.
+    fn encode(
+        value: &Typed,
+        encoding: Encoding,
+        times: Times,
+        now: Moment,
+    ) -> Result<Vec<u8>, Error>;
+
+    /// Estimates how many bytes the value that [`into_typed`](Self::into_typed) returned takes in
+    /// memory.
+    fn weigh(value: &Typed) -> usize;
+
+    /// See [`codec::check_first`].
+    fn check_first(&self, key: &Key, encoding: Encoding);
+}
+
+impl<T: Cacheable> Value for T {
+    fn from_typed(value: &Typed) -> Option<Self> {
+        value.downcast_ref::<T>().cloned()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        codec::decode(bytes)
+    }
+
+    fn into_typed(self) -> Typed {
+        Arc::new(self)
+    }
+
+    fn encode(
+        value: &Typed,
+        encoding: Encoding,
+        times: Times,
+        now: Moment,
+    ) -> Result<Vec<u8>, Error> {
+        match value.downcast_ref::<T>() {
+            Some(value) => codec::encode(encoding, value, times, now),
+            None => unreachable!("made of a T by the caller"),
+        }
+    }
+
+    fn weigh(value: &Typed) -> usize {
+        value.downcast_ref::<T>().map_or(0, weight::estimate)
+    }
+
+    fn check_first(&self, key: &Key, encoding: Encoding) {
+        codec::check_first(key, encoding, self);
+    }
 }
 
 /// Returns the value of an entry, or `None` if it cannot be read.
-pub(super) fn decode<T: Cacheable>(found: &Found) -> Option<T> {
+pub(super) fn decode<T: Value>(found: &Found) -> Option<T> {
     match &found.value {
-        Stored::Typed(value) => value.downcast_ref::<T>().cloned(),
-        Stored::Bytes(bytes) => codec::decode(bytes),
+        Stored::Typed(value) => T::from_typed(value),
+        Stored::Bytes(bytes) => T::from_bytes(bytes),
     }
 }
 

@@ -1,14 +1,13 @@
 //! Writing an entry: set and reset.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::Access;
 use super::lease::{LEASE_TTL, Lease};
 use super::policy::Policy;
 use super::resets::Change;
-use super::value::{Cacheable, weigh};
-use crate::backend::{Begin, Begun, Claim, NewEntry, Typed};
+use super::value::Value;
+use crate::backend::{Begin, Begun, Claim, NewEntry};
 use crate::codec::{self, Times};
 use crate::{Error, ErrorKind};
 
@@ -16,7 +15,7 @@ impl<P> Access<P> {
     /// Stores `value`, or resets the entry if the value is not to be stored.
     pub(crate) async fn set<T>(&self, value: T) -> Result<(), Error>
     where
-        T: Cacheable,
+        T: Value,
         P: Policy<T>,
     {
         let Some(times) = self.lifetime(&value) else {
@@ -47,19 +46,16 @@ impl<P> Access<P> {
     /// Stores `value` without making sure that a failure leaves no old value behind.
     pub(crate) async fn put<T>(&self, value: T, times: Times) -> Result<(), Error>
     where
-        T: Cacheable,
+        T: Value,
         P: Policy<T>,
     {
         let known = self.policy.weight(&value);
         let engine = &self.entries.engine;
         let encoding = engine.settings.encoding;
-        codec::check_first(&self.key, encoding, &value);
-        let typed: Typed = Arc::new(value);
-        let encode = |now| match typed.downcast_ref::<T>() {
-            Some(value) => codec::encode(encoding, value, times, now),
-            None => unreachable!("made of a T above"),
-        };
-        let weigh = || weigh::<T>(known, &typed);
+        value.check_first(&self.key, encoding);
+        let typed = value.into_typed();
+        let encode = |now| T::encode(&typed, encoding, times, now);
+        let weigh = || known.unwrap_or_else(|| T::weigh(&typed));
         // Before anything is removed: a value that cannot be encoded changes nothing.
         let bytes = if engine.backend.is_local() {
             None

@@ -93,6 +93,10 @@ macro_rules! conformance {
                 c9_a_refresh_in_the_background_ends_with_the_handle
                 c9_a_refresh_in_the_background_that_panics_or_fails_is_contained
                 c9_a_reset_beats_a_refresh_in_the_background
+                c9_one_caller_refreshes_early_and_all_others_are_served
+                c9_a_slow_refresh_costs_its_soft_limit
+                c9_a_computation_ends_at_its_hard_limit
+                c5_chosen_errors_are_cached
             }
             resets {
                 c4_a_reset_of_several_keys_resets_all_of_them

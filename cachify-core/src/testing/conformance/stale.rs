@@ -377,3 +377,124 @@ pub async fn c9_a_reset_beats_a_refresh_in_the_background(stage: &Stage) {
     assert_eq!(read(&b, &key, Ok(3)).await, 3);
     assert_eq!(read(&a, &key, NO).await, 3);
 }
+
+pub async fn c9_one_caller_refreshes_early_and_all_others_are_served(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let key = stage.key("row");
+    // So early that each read is due.
+    let early = |cachify: &Cachify| cachify.cached(&key).ttl(MINUTE).refresh_early(1e9);
+    let costly = async || {
+        sleep(20 * MILLI).await;
+        1
+    };
+    assert_eq!(early(&a).get_or_compute(costly).await, 1);
+    let refresh = Slow::start(early(&a), Ok(2)).await;
+    for handle in [&a, &b] {
+        let cached = early(handle);
+        let read = cached.get_or_try_compute(async || NO);
+        assert_eq!(soon("the value that is there", read).await, Ok(1));
+        assert_eq!(get(handle, &key).await, Some(1), "it is fresh");
+    }
+    sleep(20 * MILLI).await;
+    assert_eq!(refresh.finish().await, Ok(2));
+    assert_eq!(get(&b, &key).await, Some(2));
+    // One that fails costs nothing.
+    let failing = Slow::start(early(&b), NO).await;
+    assert_eq!(failing.finish().await, Ok(2));
+}
+
+pub async fn c9_a_slow_refresh_costs_its_soft_limit(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let key = stage.key("row");
+    let limited = |cachify: &Cachify| cachify.cached(&key).stale(MINUTE).soft_limit(50 * MILLI);
+    stale(&a, &key, 1).await;
+    // A caller that computes itself gives up.
+    let start = Instant::now();
+    let cached = limited(&a);
+    let slow = cached.get_or_compute(std::future::pending::<i32>);
+    assert_eq!(soon("it is served", slow).await, 1);
+    assert!(start.elapsed() >= 50 * MILLI);
+    assert_eq!(read(&a, &key, Ok(2)).await, 1, "it pauses");
+    // In the background it goes on.
+    let go_on = Arc::new(Notify::new());
+    let goes_on = Arc::clone(&go_on);
+    let compute = async move || {
+        goes_on.notified().await;
+        3
+    };
+    let cached = limited(&b);
+    let read = cached.get_or_spawn(compute);
+    assert_eq!(soon("it is served", read).await, 1);
+    go_on.notify_one();
+    until("it is refreshed", async || get(&a, &key).await == Some(3)).await;
+    b.expire(&key).await.unwrap();
+    let read = cached.get_or_spawn(async || 4);
+    assert_eq!(soon("a fast one", read).await, 4, "is waited for");
+    // After a reset there is nothing to serve.
+    b.expire(&key).await.unwrap();
+    let slow = Slow::start(limited(&b), Ok(5)).await;
+    a.reset(&key).await.unwrap();
+    sleep(100 * MILLI).await;
+    assert_eq!(slow.finish().await, Ok(5));
+}
+
+pub async fn c9_a_computation_ends_at_its_hard_limit(stage: &Stage) {
+    let a = stage.handle();
+    let key = stage.key("row");
+    let limited = a.cached(&key).stale(MINUTE).hard_limit(50 * MILLI);
+    let hangs = || std::future::pending::<Result<i32, Error>>();
+    let error = soon("a miss", limited.get_or_try_compute(hangs)).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.template(), Some(key.template()));
+    let value = limited.get_or_try_compute(async || Ok::<_, Error>(1));
+    assert_eq!(soon("a fast one", value).await.unwrap(), 1);
+    limited.expire().await.unwrap();
+    let value = soon("a refresh", limited.get_or_try_compute(hangs)).await;
+    assert_eq!(value.unwrap(), 1);
+    let value = soon("in the background", limited.get_or_try_spawn(hangs)).await;
+    assert_eq!(value.unwrap(), 1);
+    until("the pause ends", async || {
+        let again = limited.get_or_try_spawn(async || Ok::<_, Error>(2));
+        again.await.unwrap() == 2
+    })
+    .await;
+}
+
+pub async fn c5_chosen_errors_are_cached(stage: &Stage) {
+    let (a, b) = (stage.handle(), stage.handle());
+    let key = stage.key("row");
+    let chosen = |cachify: &Cachify| {
+        let cached = cachify.cached(&key).stale(MINUTE);
+        cached.cache_err(|error: &String| (error == "absent").then_some(MINUTE))
+    };
+    let fail = async |cachify: &Cachify, error: &str| {
+        let cached = chosen(cachify);
+        let read = cached.get_or_try_compute(async || Err::<i32, _>(error.to_owned()));
+        soon("a read", read).await.unwrap_err()
+    };
+    assert_eq!(fail(&a, "down").await, "down", "not stored");
+    assert_eq!(fail(&a, "absent").await, "absent");
+    for handle in [&a, &b] {
+        assert_eq!(fail(handle, "down").await, "absent", "stored");
+        let cached = chosen(handle);
+        let read = cached.get_or_try_spawn(async || Ok::<_, String>(1));
+        assert_eq!(read.await.unwrap_err(), "absent");
+    }
+    // Never served stale.
+    b.expire(&key).await.unwrap();
+    assert_eq!(fail(&a, "down").await, "down");
+    let cached = chosen(&a);
+    let ok = cached.get_or_try_compute(async || Ok::<_, String>(1));
+    assert_eq!(ok.await, Ok(1));
+    assert_eq!(get(&b, &key).await, Some(1), "stored as any other value");
+    // It replaces a stale value, which other errors do not.
+    b.expire(&key).await.unwrap();
+    let value = cached.get_or_try_compute(async || Err("down".to_owned()));
+    assert_eq!(value.await, Ok(1));
+    let peek = peek(&b, &key, MINUTE).await;
+    assert_eq!(peek, Some(1));
+    assert_eq!(fail(&b, "absent").await, "absent");
+    b.reset(&key).await.unwrap();
+    assert_eq!(fail(&a, "down").await, "down");
+}
