@@ -1,15 +1,17 @@
 //! Items that the expansions of macros name. This is not public API. Adapters re-export the module,
 //! so that an expansion finds it in every cachify crate.
 
+mod background;
 mod cached;
 mod handle;
 mod hold;
 mod results;
 mod returned;
 
+pub use self::background::{Background, Caller, ViaBackground, ViaCaller, Work};
 pub use self::cached::{
-    CacheableResponse, begin, cache_if, cacheable, cacheable_response, finish, get_returned,
-    get_value, set_returned, set_value, ttl_with,
+    CacheableResponse, begin, begin_early, cache_err, cache_if, cacheable, cacheable_response,
+    finish, finish_chosen, get_returned, get_value, set_returned, set_value, ttl_with,
 };
 pub use self::handle::{Ambient, Given, Handle, HandleSource, handle};
 pub use self::hold::{

@@ -65,21 +65,35 @@ pub use cachify_macros::CacheKey;
 /// | `ttl_with = \|value\| ..` | Computes the time to live from the value, instead of `ttl`. | |
 /// | `cache_if = \|value\| ..` | Stores only the values for which the closure returns `true`. | all values are stored |
 /// | `jitter = 0.1` | Shortens each time to live by a random share of up to this much, from `0.0` to `1.0`. | `0.0` |
+/// | `stale = "1h"` | The time after its time to live for which a value is [served](crate::Cached::stale) while it is refreshed, or if the refresh fails. | none |
+/// | `refresh_early = 1.0` | [Refreshes](crate::Cached::refresh_early) a value before its time to live ends. | not at all |
+/// | `soft_limit = "200ms"` | The [time](crate::Cached::soft_limit) that a caller waits for a refresh before it gets the old value. Requires `stale` or `refresh_early`. | see below |
+/// | `hard_limit = "5s"` | The [time](crate::Cached::hard_limit) after which a computation ends with an error. The function's error must be `From<Error>`. | none |
+/// | `none_ttl = "10s"` | The time to live of `None`, of a function that returns an `Option`, or a `Result` of one. | that of other values |
+/// | `cache_err = \|error\| ..` | Also [stores](crate::Cached::cache_err) the errors for which the closure returns `Some` time to live. | no error is stored |
 /// | `with = state.cachify` | The handle: an expression that may use the arguments. | the handle of the [scope](crate::Cachify::scope), or else of [`init`](crate::init()); without either, the function panics |
 /// | `companion = name` | Gives the companions another name; `none` leaves them out, which a trait's methods require. | the function's name |
 /// | `method` | Marks an associated function without `self`. | |
 /// | `crate = "path"` | The path of the cachify crate. | the cachify crate in your `Cargo.toml`, an adapter before the core; name it if that crate is optional or a dev-dependency |
 ///
+/// # Refreshes in the background
+///
+/// With `stale` or `refresh_early`, a value is refreshed in the background if the body may outlive
+/// the call: the function is `async` and no method, its parameters are plain names of owned types
+/// without generics, no option uses them, and its future is `Send`. Then a caller does not wait for
+/// the refresh, or only for `soft_limit`. Otherwise the body belongs to the call: one caller
+/// computes and returns the new value, and the others are served the old one.
+///
 /// # Companions
 ///
-/// `reset`, `set` and `get` are functions of a type that has the name of the function, so one `use`
-/// imports both. They take the parameters that the key names, by reference and in the function's
-/// order. If `with` uses the arguments, they take the handle first. A parameter that an expression
+/// `reset`, `expire`, `set` and `get` are functions of a type that has the name of the function, so
+/// one `use` imports both. They take the parameters that the key names, by reference and in the
+/// function's order. If `with` uses the arguments, they take the handle first. A parameter that an expression
 /// of the key uses is taken as the function takes it: `list::reset(None)`. If a parameter is a
 /// pattern, they take the value of the placeholder instead, by reference.
 ///
 /// The companions of a method are methods beside it: `find_reset(&self, ..)`. There is no `set` if
-/// `ttl`, `ttl_with`, `cache_if` or `jitter` uses an argument.
+/// an option that decides about values (such as `ttl` or `cache_if`) uses an argument.
 ///
 /// # Several attributes
 ///

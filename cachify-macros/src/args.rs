@@ -43,7 +43,18 @@ impl Kind {
     /// Returns the options that the attribute has besides [`COMMON`].
     fn options(self) -> &'static [&'static str] {
         match self {
-            Self::Cached => &["ttl", "ttl_with", "cache_if", "jitter"],
+            Self::Cached => &[
+                "ttl",
+                "ttl_with",
+                "none_ttl",
+                "cache_if",
+                "cache_err",
+                "jitter",
+                "stale",
+                "refresh_early",
+                "soft_limit",
+                "hard_limit",
+            ],
             Self::Once => &[
                 "ttl",
                 "max_hold",
@@ -95,6 +106,9 @@ pub(crate) struct Layer {
     pub(crate) ttl_with: Option<Expr>,
     pub(crate) cache_if: Option<Expr>,
     pub(crate) jitter: Option<Expr>,
+    pub(crate) none_ttl: Option<Time>,
+    pub(crate) cache_err: Option<Expr>,
+    pub(crate) refresh: Refresh,
     pub(crate) wait: Option<Time>,
     pub(crate) max_hold: Option<Time>,
     pub(crate) max: Option<Expr>,
@@ -104,6 +118,34 @@ pub(crate) struct Layer {
     pub(crate) on_unavailable: Option<Expr>,
     pub(crate) map_err: Option<Expr>,
     pub(crate) function: FunctionOptions,
+}
+
+/// The options of a cached function about old values and slow computations.
+#[derive(Default)]
+pub(crate) struct Refresh {
+    pub(crate) stale: Option<Time>,
+    pub(crate) early: Option<Expr>,
+    pub(crate) soft_limit: Option<Time>,
+    pub(crate) hard_limit: Option<Time>,
+}
+
+impl Refresh {
+    /// Returns whether a value may be served while it is refreshed.
+    pub(crate) fn serves_old_values(&self) -> bool {
+        self.stale.is_some() || self.early.is_some()
+    }
+
+    /// Parses the value of `option`. Returns `false` if it is none of these.
+    fn parse(&mut self, option: &str, input: ParseStream<'_>) -> syn::Result<bool> {
+        match option {
+            "stale" => self.stale = Some(Time::parse(input)?),
+            "refresh_early" => self.early = Some(Expr::parse(input)?),
+            "soft_limit" => self.soft_limit = Some(Time::parse(input)?),
+            "hard_limit" => self.hard_limit = Some(Time::parse(input)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 /// Options of the function as a whole. Any of its attributes may give them.
@@ -128,11 +170,31 @@ pub(crate) enum Time {
 }
 
 impl Layer {
+    /// Returns the expressions that decide about a value, which the companion `set` evaluates too.
+    pub(crate) fn value_options(&self) -> impl Iterator<Item = &Expr> {
+        let times = [
+            &self.ttl,
+            &self.none_ttl,
+            &self.refresh.stale,
+            &self.refresh.hard_limit,
+            &self.refresh.soft_limit,
+        ];
+        let times = times.into_iter().flatten().filter_map(Time::expression);
+        let others = [
+            &self.ttl_with,
+            &self.cache_if,
+            &self.jitter,
+            &self.refresh.early,
+        ];
+        times.chain(others.into_iter().flatten())
+    }
+
     pub(crate) fn parse(kind: Kind, span: Span, input: ParseStream<'_>) -> syn::Result<Self> {
         let mut key: Option<LitStr> = None;
         let mut seen: Vec<String> = Vec::new();
         let (mut with, mut ttl, mut ttl_with, mut cache_if, mut jitter) =
             (None, None, None, None, None);
+        let (mut none_ttl, mut cache_err, mut refresh) = (None, None, Refresh::default());
         let (mut wait, mut max_hold, mut max, mut on_contended) = (None, None, None, None);
         let (mut on_error, mut on_unavailable, mut map_err) = (None, None, None);
         let mut function = FunctionOptions::default();
@@ -176,11 +238,14 @@ impl Layer {
                     "ttl_with" => ttl_with = Some(Expr::parse(input)?),
                     "cache_if" => cache_if = Some(Expr::parse(input)?),
                     "jitter" => jitter = Some(Expr::parse(input)?),
+                    "none_ttl" => none_ttl = Some(Time::parse(input)?),
+                    "cache_err" => cache_err = Some(Expr::parse(input)?),
                     "max" => max = Some(Expr::parse(input)?),
                     "on_locked" | "on_full" => on_contended = Some(Expr::parse(input)?),
                     "on_error" => on_error = Some(Expr::parse(input)?),
                     "on_unavailable" => on_unavailable = Some(Expr::parse(input)?),
                     "map_err" => map_err = Some(Expr::parse(input)?),
+                    option if refresh.parse(option, input)? => {}
                     _ => return Err(unknown(kind, &name)),
                 }
             }
@@ -211,6 +276,9 @@ impl Layer {
             ttl_with,
             cache_if,
             jitter,
+            none_ttl,
+            cache_err,
+            refresh,
             wait,
             max_hold,
             max,
@@ -233,12 +301,6 @@ pub(crate) fn value_follows(name: &Ident, input: ParseStream<'_>) -> syn::Result
 }
 
 fn unknown(kind: Kind, name: &Ident) -> syn::Error {
-    if kind == Kind::Cached && name == "stale" {
-        return syn::Error::new(
-            name.span(),
-            "`stale` does not exist yet: no value is served after its `ttl`, so leave it out",
-        );
-    }
     let names = kind.options().iter().chain(&COMMON);
     let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     syn::Error::new(
@@ -300,6 +362,13 @@ impl Time {
         match millis {
             Ok(millis) => Ok(Self::Millis(millis, value.span())),
             Err(why) => Err(syn::Error::new_spanned(value, why)),
+        }
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        match self {
+            Self::Never(span) | Self::Millis(_, span) => *span,
+            Self::Given(value) => value.span(),
         }
     }
 

@@ -101,7 +101,13 @@ fn expand(
         let check = quote_spanned!(span=> #private::needs_blocking!(););
         body = quote!(#check #body);
     }
-    let function = function(&context.function.item, inner, &body);
+    let is_moved = |layer| cached::is_owned(&context, layer, context.is_sync());
+    let function = if layers.iter().any(is_moved) {
+        // The body is a function of its own, so here nothing is changed.
+        function(&context.function.without_mut(), inner, &body)
+    } else {
+        function(&context.function.item, inner, &body)
+    };
     Ok(quote!(#function #companions))
 }
 
@@ -122,7 +128,7 @@ fn body(context: &Context, layers: &[Layer], sync: bool) -> TokenStream {
     };
     let work = quote!(async move || #returns { #inner });
     match layer.kind {
-        Kind::Cached => cached::body(context, layer, &work, sync),
+        Kind::Cached => cached::body(context, layer, &inner, &work, sync),
         Kind::Once | Kind::Locked | Kind::Pooled => hold::body(context, layer, &work, sync),
     }
 }

@@ -10,7 +10,8 @@ use syn::visit::Visit;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     Expr, ExprClosure, ExprPath, FnArg, GenericParam, Generics, Ident, ItemFn, Lifetime, Macro,
-    Pat, PatIdent, PatType, ReturnType, Token, Type, TypeParamBound, WherePredicate, parse_quote,
+    Pat, PatIdent, PatType, ReturnType, Token, Type, TypeImplTrait, TypeParamBound, TypeReference,
+    WherePredicate, parse_quote,
 };
 
 use crate::template::{Placeholder, Template};
@@ -49,6 +50,50 @@ impl Function {
             }
         }
         Self { item, bindings }
+    }
+
+    /// Returns whether the function takes only owned arguments by plain names, and no generics: its
+    /// body can be a function of its own, with a future that is `'static`.
+    pub(crate) fn is_owned(&self) -> bool {
+        struct Borrows(bool);
+        impl<'ast> Visit<'ast> for Borrows {
+            fn visit_type_reference(&mut self, _: &'ast TypeReference) {
+                self.0 = true;
+            }
+            fn visit_lifetime(&mut self, _: &'ast Lifetime) {
+                self.0 = true;
+            }
+            fn visit_type_impl_trait(&mut self, _: &'ast TypeImplTrait) {
+                self.0 = true;
+            }
+        }
+        let sig = &self.item.sig;
+        let mut borrows = Borrows(!sig.generics.params.is_empty());
+        for input in &sig.inputs {
+            match input {
+                FnArg::Typed(PatType { pat, ty, attrs, .. })
+                    if attrs.is_empty()
+                        && matches!(&**pat, Pat::Ident(name) if name.subpat.is_none()) =>
+                {
+                    borrows.visit_type(ty);
+                }
+                _ => return false,
+            }
+        }
+        !borrows.0
+    }
+
+    /// Returns the function with parameters that are not `mut`.
+    pub(crate) fn without_mut(&self) -> ItemFn {
+        let mut item = self.item.clone();
+        for input in &mut item.sig.inputs {
+            if let FnArg::Typed(PatType { pat, .. }) = input
+                && let Pat::Ident(name) = &mut **pat
+            {
+                name.mutability = None;
+            }
+        }
+        item
     }
 
     pub(crate) fn has_receiver(&self) -> bool {

@@ -135,9 +135,36 @@ pub(crate) fn layer(function: &Function, layer: &Layer) -> syn::Result<()> {
         ));
     }
     if layer.kind == Kind::Cached {
+        lengths(layer)?;
         return value(function);
     }
     Ok(())
+}
+
+/// Checks the times of a cached function that are lengths, and what they need.
+fn lengths(layer: &Layer) -> syn::Result<()> {
+    for (name, time) in [
+        ("stale", &layer.refresh.stale),
+        ("soft_limit", &layer.refresh.soft_limit),
+        ("hard_limit", &layer.refresh.hard_limit),
+    ] {
+        let (span, why) = match time {
+            Some(Time::Never(span)) => (*span, "cannot be forever"),
+            Some(Time::Millis(0, span)) => (*span, "cannot be zero"),
+            _ => continue,
+        };
+        let message = format!("`{name}` {why}: give a time, such as \"1m\", or leave it out");
+        return Err(syn::Error::new(span, message));
+    }
+    let (served, limit) = (layer.refresh.serves_old_values(), &layer.refresh.soft_limit);
+    match limit.as_ref().map(Time::span) {
+        Some(span) if !served => Err(syn::Error::new(
+            span,
+            "after `soft_limit` the old value is served, and without `stale` or `refresh_early` \
+             there is none: give one of them, or `hard_limit` to end the computation",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses return types that cannot be cached, as far as their names show it.

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use super::handle::HandleSource;
 use super::returned::Returned;
 use crate::observe::{self, ReadOutcome};
-use crate::{CacheIf, Cacheable, Cached, Error, IntoTime, Key, Policy, Ttl, TtlWith};
+use crate::{
+    CacheErr, CacheIf, Cacheable, Cached, Error, ErrorPolicy, IntoTime, Key, Policy, Ttl, TtlWith,
+};
 
 /// Returns the tag unchanged, and checks its type. Every use of a tag goes through this first, so
 /// that a type that cannot be cached gives one error, once.
@@ -57,6 +59,16 @@ where
     })
 }
 
+/// Does not look in memory: [`finish`] looks at the value with its times.
+#[expect(clippy::needless_pass_by_value, reason = "as for `begin`")]
+pub fn begin_early<R>(_: R, source: impl HandleSource, key: Key) -> ControlFlow<R::Returned, Cached>
+where
+    R: Returned,
+    R::Value: Cacheable,
+{
+    source.using(|cachify| ControlFlow::Continue(cachify.cached(&key)))
+}
+
 /// Reads or computes a value that was not in memory. The future is boxed, so that the function's
 /// own future is only as large as a hit needs.
 pub fn finish<R, P, F, Fut>(
@@ -67,15 +79,48 @@ pub fn finish<R, P, F, Fut>(
 where
     R: Returned,
     R::Value: Cacheable,
-    P: Policy<R::Value>,
+    P: Policy<R::Value> + ErrorPolicy<R::Error>,
     F: FnOnce() -> Fut,
     Fut: Future<Output = R::Returned>,
 {
     Box::pin(async move {
-        let compute = |_| async { R::split(compute().await) };
+        let compute = async || R::split(compute().await);
+        let compute = |_| cached.within(compute());
         let result = cached.fetch(compute, R::sharing()).await;
         R::join(result.map(|(value, _)| value))
     })
+}
+
+/// Does the same as [`finish`], with errors that are stored.
+pub fn finish_chosen<R, P, C, L, F, Fut>(
+    _: R,
+    cached: CacheErr<P, C>,
+    compute: F,
+) -> Pin<Box<impl Future<Output = R::Returned>>>
+where
+    R: Returned,
+    R::Value: Cacheable,
+    R::Error: Cacheable,
+    P: Policy<R::Value> + ErrorPolicy<R::Error>,
+    C: Fn(&R::Error) -> Option<L>,
+    L: IntoTime<Ttl>,
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = R::Returned>,
+{
+    Box::pin(async move {
+        let compute = async || R::split(compute().await);
+        R::join(cached.read(compute, R::sharing()).await)
+    })
+}
+
+/// Calls [`Cached::cache_err`], and fixes the type of the closure's argument.
+pub fn cache_err<R, P, F, L>(_: R, cached: Cached<P>, choose: F) -> CacheErr<P, F>
+where
+    R: Returned,
+    F: Fn(&R::Error) -> Option<L>,
+    L: IntoTime<Ttl>,
+{
+    cached.cache_err(choose)
 }
 
 /// Calls [`Cached::ttl_with`], and fixes the type of the closure's argument.

@@ -20,7 +20,8 @@ impl<T, P: sealed::Policy<T>> Policy<T> for P {}
 /// method `hard_limit` requires errors that are `From<cachify::Error>`.
 #[diagnostic::on_unimplemented(
     message = "the options of this cached read do not permit the error `{E}`",
-    note = "`hard_limit` requires a computation that can fail, with an error that is             `From<cachify::Error>`",
+    note = "`hard_limit` requires a computation that can fail, with an error that is \
+            `From<cachify::Error>`",
     note = "a shared error is `Clone + Send + Sync + 'static`; put an error that cannot be cloned \
             into an `Arc`, or leave out `share_errors`"
 )]

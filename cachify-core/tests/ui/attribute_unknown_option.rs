@@ -5,11 +5,6 @@ async fn misspelt() -> u64 {
     0
 }
 
-#[cached(key = "user", stale = "5m")]
-async fn not_yet() -> u64 {
-    0
-}
-
 #[once(key = "report", wait = "1s")]
 async fn impatient() -> Result<(), cachify_core::Error> {
     Ok(())

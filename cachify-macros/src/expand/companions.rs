@@ -1,4 +1,5 @@
-//! The companions of a function: `reset`, `set`, `get`, `is_locked`, `force_release` and `in_use`.
+//! The companions of a function: `reset`, `expire`, `set`, `get`, `is_locked`, `force_release` and
+//! `in_use`.
 
 mod signature;
 
@@ -8,7 +9,7 @@ use syn::{Ident, Type};
 
 use super::cached;
 use super::context::{Context, ok_of};
-use crate::args::{Kind, Layer, Time};
+use crate::args::{Kind, Layer};
 use crate::function::names_in;
 
 /// Expands to all companions: functions of an empty enum with the function's name, or methods
@@ -107,7 +108,10 @@ impl Companions<'_> {
         };
         let cached = of(&[Kind::Cached]);
         if !cached.is_empty() {
-            methods.extend(self.reset(&cached)?);
+            let reset = "Removes the entry of these arguments: see `Cachify::reset`.";
+            methods.extend(self.change(&cached, "reset", reset)?);
+            let expire = "Makes the entry of these arguments stale: see `Cachify::expire`.";
+            methods.extend(self.change(&cached, "expire", expire)?);
             methods.extend(self.set(&cached)?);
             methods.extend(self.get(&cached)?);
         }
@@ -123,17 +127,18 @@ impl Companions<'_> {
         Ok(methods)
     }
 
-    fn reset(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
+    /// Expands to `reset` or `expire`.
+    fn change(&self, layers: &[&Layer], name: &'static str, doc: &str) -> syn::Result<TokenStream> {
         let private = &self.context.private;
+        let change = format_ident!("{name}");
         // The inner layer first: a reader between two resets must not find the old value in an
         // inner layer and store it in an outer one.
         let body = self.each(
             layers.iter().rev(),
             "all",
-            |source, key| quote!(#private::handle(#source).reset(&#key).await),
+            |source, key| quote!(#private::handle(#source).#change(&#key).await),
         );
-        let doc = "Removes the entry of these arguments: see `Cachify::reset`.";
-        self.method(layers, Method::new("reset", doc, quote!(()), body))
+        self.method(layers, Method::new(name, doc, quote!(()), body))
     }
 
     fn is_locked(&self, layers: &[&Layer]) -> syn::Result<TokenStream> {
@@ -184,17 +189,8 @@ impl Companions<'_> {
         let function = &self.context.function;
         // An option that uses the function's arguments cannot be evaluated here.
         let decides_by_argument = layers.iter().any(|layer| {
-            let ttl = layer.ttl.as_ref().and_then(Time::expression);
-            let options = [
-                ttl,
-                layer.ttl_with.as_ref(),
-                layer.cache_if.as_ref(),
-                layer.jitter.as_ref(),
-            ];
-            options
-                .into_iter()
-                .flatten()
-                .any(|option| function.is_used_by(option))
+            let mut options = layer.value_options();
+            options.any(|option| function.is_used_by(option))
         });
         if decides_by_argument {
             return Ok(TokenStream::new());
