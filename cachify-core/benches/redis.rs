@@ -19,6 +19,7 @@ use ratio::{Comparison, heading};
 const TASKS: u64 = 64;
 const GETS: u64 = 500;
 const KEYS: u64 = 1000;
+const HITS: u32 = 200_000;
 const CYCLES: u32 = 2000;
 const HOLD: Duration = Duration::from_millis(5);
 
@@ -64,12 +65,41 @@ fn main() {
     });
     heading();
     hits(&runtime, &cachify, &raw);
+    tiered(&runtime, &url);
     if std::env::var_os("HITS_ONLY").is_some() {
         return;
     }
     lock_cycle(&runtime, &cachify, &raw);
     contention(&runtime, &cachify);
     pool(&runtime, &cachify);
+}
+
+/// Compares hits in the memory in front of Redis with hits in memory alone.
+fn tiered(runtime: &Runtime, url: &str) {
+    let computed = AtomicUsize::new(0);
+    let tier = runtime.block_on(Cachify::builder().tiered(url).connect());
+    let (memory, tier) = (Cachify::memory(), tier.unwrap());
+    let read = |cachify: &Cachify| {
+        runtime.block_on(async {
+            for id in (0..u64::from(HITS)).map(|n| n % KEYS) {
+                let key = key!("tiered-{id}");
+                let cached = cachify.cached(&key).ttl("1h");
+                let value = cached.get_or_compute(async || {
+                    computed.fetch_add(1, Ordering::Relaxed);
+                    value(id)
+                });
+                assert_eq!(value.await.len(), 256);
+            }
+        });
+    };
+    for cachify in [&memory, &tier] {
+        read(cachify);
+    }
+    computed.store(0, Ordering::Relaxed);
+    Comparison::new("hit in a tier, over a hit in memory", 1.1, HITS)
+        .run(|| read(&memory), || read(&tier))
+        .print();
+    assert_eq!(computed.load(Ordering::Relaxed), 0, "every hit was a hit");
 }
 
 fn hits(runtime: &Runtime, cachify: &Cachify, raw: &MultiplexedConnection) {

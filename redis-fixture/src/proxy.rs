@@ -48,9 +48,13 @@ enum Mode {
     Pass,
     Delay(Duration),
     Hold,
+    /// Holds replies, but not on connections that subscribed.
+    HoldAnswers,
     /// Keeps requests that contain this.
     Keep(&'static str),
     BlackHole,
+    /// A black hole for connections that subscribed.
+    Deafen,
     Refuse,
 }
 
@@ -60,6 +64,8 @@ struct Connection {
     sockets: Vec<TcpStream>,
     /// Requests that are kept.
     kept: Vec<u8>,
+    /// It carried a `SUBSCRIBE`.
+    subscribed: bool,
     /// Bytes are missing: no real network would deliver the bytes that follow them.
     torn: bool,
 }
@@ -127,6 +133,18 @@ impl Proxy {
     /// Lets requests through and holds their replies until [`resume`](Self::resume).
     pub fn hold_replies(&self) {
         self.set(Mode::Hold);
+    }
+
+    /// Holds replies as [`hold_replies`](Self::hold_replies) does, but lets messages of channels
+    /// through: on connections that subscribed, nothing is held.
+    pub fn hold_answers(&self) {
+        self.set(Mode::HoldAnswers);
+    }
+
+    /// Swallows every byte on connections that subscribed, or that try to, as
+    /// [`black_hole`](Self::black_hole) does. All others work.
+    pub fn deafen(&self) {
+        self.set(Mode::Deafen);
     }
 
     /// Keeps all requests from the first one that contains `word`, until [`strand`](Self::strand).
@@ -280,6 +298,7 @@ impl Shared {
             Connection {
                 sockets,
                 kept: Vec::new(),
+                subscribed: false,
                 torn: false,
             },
         );
@@ -291,8 +310,13 @@ impl Shared {
         loop {
             let len = client.read(&mut buffer)?;
             if len == 0 {
-                self.outlast_black_hole();
+                self.outlast_black_hole(id);
                 return Ok(());
+            }
+            if buffer[..len].windows(9).any(|word| word == b"SUBSCRIBE")
+                && let Some(open) = self.lock().open.get_mut(&id)
+            {
+                open.subscribed = true;
             }
             if self.swallows(id, len) {
                 continue;
@@ -341,20 +365,20 @@ impl Shared {
     /// Delivers replies to the client when they are due.
     fn deliver(&self, id: u64, replies: &Receiver<(Instant, Vec<u8>)>, mut client: &TcpStream) {
         for (arrived, bytes) in replies {
-            self.wait_due(arrived);
+            self.wait_due(id, arrived);
             if !self.swallows(id, bytes.len()) {
                 client.write_all(&bytes).ok();
             }
             self.held_bytes.fetch_sub(bytes.len() as u64, SeqCst);
         }
-        self.outlast_black_hole();
+        self.outlast_black_hole(id);
         client.shutdown(Shutdown::Both).ok();
     }
 
     /// The end of a connection does not pass a black hole either.
-    fn outlast_black_hole(&self) {
+    fn outlast_black_hole(&self, id: u64) {
         let mut state = self.lock();
-        while state.mode == Mode::BlackHole {
+        while state.swallows(id) {
             state = self
                 .changed
                 .wait(state)
@@ -362,13 +386,14 @@ impl Shared {
         }
     }
 
-    fn wait_due(&self, arrived: Instant) {
+    fn wait_due(&self, id: u64, arrived: Instant) {
         let mut state = self.lock();
         loop {
             let left = match state.mode {
                 Mode::Hold => Duration::MAX,
+                Mode::HoldAnswers if !state.subscribed(id) => Duration::MAX,
                 Mode::Delay(delay) => (arrived + delay).saturating_duration_since(Instant::now()),
-                Mode::Pass | Mode::Keep(_) | Mode::BlackHole | Mode::Refuse => return,
+                _ => return,
             };
             if left.is_zero() {
                 return;
@@ -400,7 +425,7 @@ impl Shared {
     /// Returns whether bytes of this connection are being lost, or were: nothing may follow a gap.
     fn swallows(&self, id: u64, bytes: usize) -> bool {
         let mut state = self.lock();
-        let lost = state.mode == Mode::BlackHole;
+        let lost = state.swallows(id);
         let Some(connection) = state.open.get_mut(&id) else {
             return true;
         };
@@ -410,6 +435,21 @@ impl Shared {
             self.swallowed_bytes.fetch_add(bytes as u64, SeqCst);
         }
         swallows
+    }
+}
+
+impl State {
+    fn subscribed(&self, id: u64) -> bool {
+        self.open.get(&id).is_some_and(|open| open.subscribed)
+    }
+
+    /// Returns whether bytes of this connection get lost now.
+    fn swallows(&self, id: u64) -> bool {
+        match self.mode {
+            Mode::BlackHole => true,
+            Mode::Deafen => self.subscribed(id),
+            _ => false,
+        }
     }
 }
 

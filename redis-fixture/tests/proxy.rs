@@ -170,6 +170,45 @@ fn held_replies_come_after_their_requests_took_effect() {
 }
 
 #[test]
+fn held_answers_leave_messages_of_channels_alone() {
+    let (server, proxy) = start();
+    let (mut listener, mut other) = (client(&proxy), client(&proxy));
+    listener
+        .command(&["SUBSCRIBE", "news"])
+        .expect("subscribed");
+    proxy.hold_answers();
+    other.send(&["INCR", "n"]).expect("sent");
+    until("a reply", || proxy.held_bytes() == 4);
+    server.command(&["PUBLISH", "news", "x"]);
+    assert_eq!(listener.read().expect("a message").items()[2].text(), "x");
+    assert_eq!(proxy.held_bytes(), 4);
+    proxy.resume();
+    assert_eq!(other.read().expect("the reply").int(), 1);
+}
+
+#[test]
+fn a_deafened_network_swallows_subscriptions_alone() {
+    let (server, proxy) = start();
+    let (mut listener, mut other) = (client(&proxy), client(&proxy));
+    listener
+        .command(&["SUBSCRIBE", "news"])
+        .expect("subscribed");
+    proxy.deafen();
+    server.command(&["PUBLISH", "news", "x"]);
+    until("the message is swallowed", || proxy.swallowed_bytes() > 0);
+    assert_eq!(other.command(&["INCR", "n"]).expect("carried").int(), 1);
+    let mut late = client(&proxy);
+    let swallowed = proxy.swallowed_bytes();
+    late.send(&["SUBSCRIBE", "news"]).expect("sent");
+    until("so is a new subscription", || {
+        proxy.swallowed_bytes() > swallowed
+    });
+    proxy.resume();
+    listener.read().expect_err("it lost bytes");
+    assert_eq!(other.command(&["INCR", "n"]).expect("carried").int(), 2);
+}
+
+#[test]
 fn delayed_replies_take_that_long_and_overlap() {
     let (_server, proxy) = start();
     let mut client = client(&proxy);

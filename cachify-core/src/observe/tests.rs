@@ -223,6 +223,53 @@ fn connections_that_are_made_and_lost_are_counted() {
     });
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn c10_what_memory_in_front_does_shows() {
+    let record = Record::default();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let server = redis_fixture::Server::start();
+    let counted = |line: &str| {
+        let lines = record.0.lock().unwrap();
+        lines.iter().filter(|have| *have == line).count()
+    };
+    with_local_recorder(&record, || {
+        runtime.block_on(async {
+            let builder = Cachify::builder().tiered(server.url());
+            let lazy = builder.clone().connect_lazy().unwrap();
+            // The series start at zero, which is recorded once for each handle.
+            let key = KeyTemplate::parse("row").unwrap().render(&[]);
+            lazy.cached(&key).get_or_compute(async || 1).await;
+            assert!(counted("cachify_tier_bypass_total unsubscribed") > 1);
+            let cachify = builder.connect().await.unwrap();
+            let cached = cachify.cached(&key);
+            for _ in 0..2 {
+                assert_eq!(cached.get_or_compute(async || 2).await, 1);
+            }
+            for line in ["redis", "memory"] {
+                let line = format!("cachify_tier_hits_total {line}");
+                assert!(counted(&line) > 2, "{line}");
+            }
+            cachify.reset(&key).await.unwrap();
+            assert!(counted("cachify_reset_words_total sent") > 2);
+            while counted("cachify_reset_words_total heard") <= 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let set = "set to 0";
+            while !record
+                .0
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|line| line.starts_with(set))
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    });
+}
+
 #[test]
 fn c7_a_backend_that_is_left_alone_shows() {
     let record = recorded(async {

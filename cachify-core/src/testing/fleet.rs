@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::backend::memory::Memory;
 use crate::backend::redis::RedisOptions;
 use crate::backend::tiered::{TierOptions, Tiered};
@@ -72,7 +74,8 @@ impl Member {
     async fn settled(&self) {
         let tiers: Vec<_> = lock(&self.tiers).iter().filter_map(Weak::upgrade).collect();
         for tier in tiers {
-            tier.settle().await;
+            // Once memory is trusted again, all words from before were heard.
+            while tier.is_trusted() && timeout(STALENESS, tier.heard()).await.is_err() {}
         }
     }
 }

@@ -41,19 +41,22 @@ impl Tiered {
         Ok(Self { redis, near })
     }
 
-    /// Waits until this process has heard of every reset that was confirmed before the call. Does
-    /// not wait while memory is bypassed.
+    /// Waits until this process has heard of every reset that was confirmed before the call.
     #[cfg(feature = "testing")]
-    pub(crate) async fn settle(&self) {
-        let (horizon, start) = (&self.near.horizon, self.near.now());
+    pub async fn heard(&self) {
+        let horizon = &self.near.horizon;
+        let after = self.near.now() + horizon.bound();
         let mut beats = horizon.beats();
-        loop {
-            let until = horizon.trusted_until();
-            if until > start + horizon.bound() || until <= self.near.now() {
-                return;
-            }
-            let _ = tokio::time::timeout(horizon.bound(), beats.changed()).await;
+        while horizon.trusted_until() <= after {
+            // The sender is in `near`.
+            let _ = beats.changed().await;
         }
+    }
+
+    /// Returns whether memory is used at present.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.near.horizon.trusted_until() > self.near.now()
     }
 
     fn mark(&self, key: &Key) -> Option<Mark> {

@@ -194,3 +194,110 @@ impl Drop for Resetting<'_> {
         self.near.forget(self.key.as_str());
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::KeyTemplate;
+    use crate::backend::Node;
+
+    fn key(text: &str) -> Key {
+        KeyTemplate::parse(text).unwrap().render(&[])
+    }
+
+    /// Returns a memory that is trusted for a second.
+    fn near() -> (Arc<Near>, Clock) {
+        let clock = Clock::test();
+        let options = TierOptions::default();
+        let near = Near::new(Memory::builder(), clock.clone(), options);
+        beat(&near);
+        (Arc::new(near), clock)
+    }
+
+    fn beat(near: &Near) {
+        let token = Node::new("test").token();
+        near.sending(&token);
+        Follower::beat(near, token.as_str());
+    }
+
+    fn mark(near: &Near, key: &Key) -> Mark {
+        near.mark(key, || true).unwrap()
+    }
+
+    fn keep(near: &Near, key: &Key, mark: Mark) {
+        let value: Typed = Arc::new(1);
+        near.keep(key, &value, &|| 8, Moment::NEVER, mark);
+    }
+
+    #[tokio::test]
+    async fn c10_what_was_asked_for_before_or_during_an_own_reset_is_not_kept() {
+        let (near, _) = near();
+        let row = key("row");
+        let before = mark(&near, &row);
+        keep(&near, &row, before);
+        assert!(near.get(&row).is_some());
+        let resetting = near.resetting(&row);
+        assert!(near.get(&row).is_none());
+        keep(&near, &row, before);
+        assert!(near.get(&row).is_none());
+        let during = mark(&near, &row);
+        keep(&near, &row, during);
+        drop(resetting);
+        // The reset may be confirmed to its caller from now on.
+        assert!(near.get(&row).is_none());
+        keep(&near, &row, during);
+        assert!(near.get(&row).is_none());
+        keep(&near, &row, mark(&near, &row));
+        assert!(near.get(&row).is_some());
+    }
+
+    #[tokio::test]
+    async fn c10_nothing_outlives_a_loss() {
+        let (near, _) = near();
+        let (row, other) = (key("row"), key("other"));
+        let before = mark(&near, &row);
+        keep(&near, &row, before);
+        near.lost();
+        assert!(near.get(&row).is_none(), "bypassed at once");
+        assert!(near.mark(&row, || true).is_none(), "not cleared yet");
+        keep(&near, &other, before);
+        near.clear().await;
+        beat(&near);
+        assert!(near.get(&row).is_none() && near.get(&other).is_none());
+        // Asked for before the loss, answered after it.
+        keep(&near, &row, before);
+        assert!(near.get(&row).is_none());
+        keep(&near, &row, mark(&near, &row));
+        assert!(near.get(&row).is_some());
+    }
+
+    #[tokio::test]
+    async fn c10_a_loss_while_the_subscription_is_looked_at_voids_the_mark() {
+        let (near, _) = near();
+        let row = key("row");
+        let mark = near.mark(&row, || {
+            near.lost();
+            true
+        });
+        near.clear().await;
+        beat(&near);
+        if let Some(mark) = mark {
+            keep(&near, &row, mark);
+        }
+        assert!(near.get(&row).is_none());
+    }
+
+    #[tokio::test]
+    async fn c10_memory_counts_for_the_bound_and_no_longer() {
+        let (near, clock) = near();
+        let row = key("row");
+        keep(&near, &row, mark(&near, &row));
+        clock.advance(Duration::from_millis(990));
+        assert!(near.get(&row).is_some());
+        clock.advance(Duration::from_millis(10));
+        assert!(near.get(&row).is_none());
+        beat(&near);
+        assert!(near.get(&row).is_some());
+    }
+}
