@@ -150,7 +150,9 @@ async fn c10_c11_memory_in_front_is_bounded() {
 async fn c10_a_prefix_is_listened_to_for_as_long_as_there_are_copies() {
     let server = Server::start();
     let a = Tier::connect(&server.url()).await;
-    let b = connect(&server.url()).await.with_prefix("tenant").unwrap();
+    // Not by `with_prefix`, which would keep the prefix in use here, too.
+    let b = Cachify::builder().redis(server.url()).prefix("tenant");
+    let b = b.connect().await.unwrap();
     let row = key("row");
     let read = async |ttl| {
         let tenant = a.cachify.with_prefix("tenant").unwrap();

@@ -198,6 +198,8 @@ impl Drop for Resetting<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::KeyTemplate;
     use crate::backend::Node;
@@ -278,9 +280,9 @@ mod tests {
         let row = key("row");
         let mark = near.mark(&row, || {
             near.lost();
+            near.clear().now_or_never().unwrap();
             true
         });
-        near.clear().await;
         beat(&near);
         if let Some(mark) = mark {
             keep(&near, &row, mark);
