@@ -333,6 +333,10 @@ async fn tend(
                 let channels = shared.channels(&prefix);
                 match timeout(shared.server.connect_timeout, sink.unsubscribe(channels)).await {
                     Ok(Ok(())) => {}
+                    // Not permitted. A new connection would void all copies in memory, so it
+                    // stays subscribed.
+                    Ok(Err(error))
+                        if shared.follower.is_some() && !error.is_unrecoverable_error() => {}
                     _ => return,
                 }
             }
