@@ -61,12 +61,12 @@ enum TimeSource {
 }
 
 impl Clock {
-    /// Makes a clock that follows tokio's clock, paused or not, and that [`advance`](Self::advance)
-    /// moves further.
+    /// Makes a clock that follows tokio's clock, paused or not, and that can be moved ahead of it
+    /// by [`advance`](Self::advance).
     ///
     /// # Panics
     ///
-    /// Panics if called outside a tokio runtime.
+    /// If called outside a tokio runtime.
     #[cfg(any(test, feature = "testing"))]
     pub fn test() -> Self {
         Self(TimeSource::Test {

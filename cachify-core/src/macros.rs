@@ -47,10 +47,12 @@ pub use cachify_macros::CacheKey;
 
 /// Caches the return value of a function, under a key made of its arguments.
 ///
-/// Of a `Result`, only the `Ok` is cached; any other value, `None` included, is cached as it is. An
-/// error is returned to all callers that waited for it if its type is `Clone + Send + Sync +
-/// 'static`. Otherwise a call behaves as [`Cached`](crate::Cached) describes: concurrent callers
-/// share one computation, and no call fails because the backend is away.
+/// If the function returns a `Result`, only `Ok` values are cached, and errors only by `cache_err`.
+/// Any other value is cached as it is, `None` included.
+///
+/// Concurrent callers share one computation, and no call fails because the backend is away; see
+/// [`Cached`](crate::Cached). If the computation fails, all callers that waited for it get its
+/// error, provided that the error type is `Clone + Send + Sync + 'static`.
 ///
 /// The type must serialize all of its fields, or a value read from Redis lacks some; see
 /// [`Cacheable`](crate::Cacheable#types-that-drop-fields).
@@ -69,8 +71,8 @@ pub use cachify_macros::CacheKey;
 /// | `refresh_early = 1.0` | [Refreshes](crate::Cached::refresh_early) a value before its time to live ends. | not at all |
 /// | `soft_limit = "200ms"` | The [time](crate::Cached::soft_limit) that a caller waits for a refresh before it gets the old value. Requires `stale` or `refresh_early`. | see below |
 /// | `hard_limit = "5s"` | The [time](crate::Cached::hard_limit) after which a computation ends with an error. The function's error must be `From<Error>`. | none |
-/// | `none_ttl = "10s"` | The time to live of `None`, of a function that returns an `Option`, or a `Result` of one. | that of other values |
-/// | `cache_err = \|error\| ..` | Also [stores](crate::Cached::cache_err) the errors for which the closure returns `Some` time to live. | no error is stored |
+/// | `none_ttl = "10s"` | The time to live of `None`, if the function returns an `Option` or a `Result` of an `Option`. | that of other values |
+/// | `cache_err = \|error\| ..` | Also [stores](crate::Cached::cache_err) an error for as long as the closure says: it returns `Some` time to live, or `None` to store nothing. | no error is stored |
 /// | `with = state.cachify` | The handle: an expression that may use the arguments. | the handle of the [scope](crate::Cachify::scope), or else of [`init`](crate::init()); without either, the function panics |
 /// | `companion = name` | Gives the companions another name; `none` leaves them out, which a trait's methods require. | the function's name |
 /// | `method` | Marks an associated function without `self`. | |
@@ -78,22 +80,22 @@ pub use cachify_macros::CacheKey;
 ///
 /// # Refreshes in the background
 ///
-/// With `stale` or `refresh_early`, a value is refreshed in the background if the body may outlive
+/// With `stale` or `refresh_early`, a value is refreshed in the background if the body can outlive
 /// the call: the function is `async` and no method, its parameters are plain names of owned types
-/// without generics, no option uses them, and its future is `Send`. Then a caller does not wait for
-/// the refresh, or only for `soft_limit`. Otherwise the body belongs to the call: one caller
-/// computes and returns the new value, and the others are served the old one.
+/// without generics, no option uses them, and its future is `Send`. Callers then do not wait for
+/// the refresh, or only for `soft_limit`. If the body cannot outlive the call, one caller computes
+/// and returns the new value, and the others get the old one.
 ///
 /// # Companions
 ///
 /// `reset`, `expire`, `set` and `get` are functions of a type that has the name of the function, so
 /// one `use` imports both. They take the parameters that the key names, by reference and in the
-/// function's order. If `with` uses the arguments, they take the handle first. A parameter that an expression
-/// of the key uses is taken as the function takes it: `list::reset(None)`. If a parameter is a
-/// pattern, they take the value of the placeholder instead, by reference.
+/// function's order. If `with` uses the arguments, they take the handle first. A parameter that an
+/// expression of the key uses is taken as the function takes it: `list::reset(None)`. If a
+/// parameter is a pattern, they take the value of the placeholder instead, by reference.
 ///
-/// The companions of a method are methods beside it: `find_reset(&self, ..)`. There is no `set` if
-/// an option that decides about values (such as `ttl` or `cache_if`) uses an argument.
+/// The companions of a method are methods of the same type: `find_reset(&self, ..)`. There is no
+/// `set` if an option that applies to values (such as `ttl` or `cache_if`) uses an argument.
 ///
 /// # Several attributes
 ///

@@ -6,7 +6,7 @@ use warp::Reply;
 use warp::reply::Response;
 
 /// Options of a locked route, for [`then_locked`](crate::FilterExt::then_locked) and
-/// [`locked`](crate::FilterExt::locked). `&Cachify` stands for the default options.
+/// [`locked`](crate::FilterExt::locked). For the default options, pass `&Cachify` instead.
 ///
 /// # Examples
 ///
@@ -40,7 +40,7 @@ impl From<&Cachify> for LockOptions {
 }
 
 /// Options of a route that runs once at a time, for [`then_once`](crate::FilterExt::then_once) and
-/// [`once`](crate::FilterExt::once). `&Cachify` stands for the default options.
+/// [`once`](crate::FilterExt::once). For the default options, pass `&Cachify` instead.
 ///
 /// # Examples
 ///

@@ -70,9 +70,9 @@ impl Reject for Refusal {}
 
 /// Answers the rejections of this crate's filters, and passes on all others.
 ///
-/// Without it, warp answers them 500. Add it to all routes together, or call it first in a recovery
-/// function of your own. If a later route would accept the requests that a route rejects, add it to
-/// that route itself.
+/// Without it, warp answers them with 500. Add it to all routes together, or call it first in a
+/// recovery function of your own. If a later route would accept the requests that a route rejects,
+/// add it to that route itself.
 ///
 /// # Errors
 ///

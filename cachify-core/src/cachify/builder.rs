@@ -167,13 +167,14 @@ impl CachifyBuilder {
     /// Keeps everything in the Redis at `url`, and copies of entries in this process's memory.
     ///
     /// A hit costs what a hit in memory costs. After a reset or set in another process, a value
-    /// from memory can be old for as long as the message takes, and for
-    /// [`tier_staleness`](Self::tier_staleness) at most. After one in this process, never.
-    /// [`capacity`](Self::capacity) and [`capacity_bytes`](Self::capacity_bytes) bound the memory.
-    /// Locks and pools are in Redis alone.
+    /// from memory can be old until a message about it arrives, and for
+    /// [`tier_staleness`](Self::tier_staleness) at most. After a reset or set in this process, a
+    /// value from memory is never old. [`capacity`](Self::capacity) and
+    /// [`capacity_bytes`](Self::capacity_bytes) bound the memory. Locks and pools are in Redis
+    /// alone.
     ///
-    /// The same as [`url`](Self::url) with `tiered+` before the server's URL. Handles with and
-    /// without a tier can share a server.
+    /// This is the same as [`url`](Self::url) with `tiered+` before the server's URL. Handles with
+    /// and without a tier can share a server.
     ///
     /// # Examples
     ///
@@ -247,8 +248,8 @@ impl CachifyBuilder {
         self
     }
 
-    /// Sets the default time to live of locks and permits: how long a dead process blocks the
-    /// others. Default: 30 s; at least 1 s.
+    /// Sets the default time to live of locks and permits: how long a process that died keeps
+    /// others out. Default: 30 s; at least 1 s.
     ///
     /// # Panics
     ///
@@ -259,7 +260,7 @@ impl CachifyBuilder {
         self
     }
 
-    /// Sets the most time that one call may lose to a failing backend, over all its requests.
+    /// Sets the longest time that one call may lose to a failing backend, over all its requests.
     /// Default: 250 ms; at least 1 ms, at most 1 hour.
     ///
     /// Choose more for a backend that is more than a few milliseconds away, or that stores large
@@ -275,7 +276,7 @@ impl CachifyBuilder {
     ///
     /// Choose more time than the slowest computation takes. One caller starts after this time, two
     /// more after the same time again, then four, and so on; see [`Cached`](crate::Cached). No
-    /// caller waits for longer than 16 times this time.
+    /// caller waits for longer than 16 times this.
     pub fn compute_wait(mut self, wait: Duration) -> Self {
         self.compute_wait = wait;
         self
@@ -287,15 +288,16 @@ impl CachifyBuilder {
         self
     }
 
-    /// Sets the most entries that the memory backend keeps, or the memory of a tiered handle. The least used entries are evicted
-    /// first. Default: 100 000; at least 1.
+    /// Limits the number of entries that the memory backend or the memory of a tiered handle keeps.
+    /// The least used entries are evicted first. Default: 100 000; at least 1.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.memory = self.memory.capacity(entries);
         self
     }
 
-    /// Sets the most bytes that the entries of the memory backend take, or those in the memory of a
-    /// tiered handle, by an estimate. The least used entries are evicted first. Default: 256 MiB. See
+    /// Limits the entries in memory, those of the memory backend or the copies of a tiered handle,
+    /// to an estimated number of bytes. The least used entries are evicted first. Default: 256 MiB.
+    /// See
     /// [`MemoryBuilder::capacity_bytes`](crate::backend::memory::MemoryBuilder::capacity_bytes).
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.memory = self.memory.capacity_bytes(bytes);
@@ -313,10 +315,11 @@ impl CachifyBuilder {
     /// Stores no entries while the server uses more than this share of its `maxmemory`, such as
     /// `0.8`. The rest is left for locks and pools. Default: entries may fill the server.
     ///
-    /// Meanwhile, values are computed but not stored. This is logged once, and counted in
+    /// Above that share, values are computed but not stored. This is logged once, and counted in
     /// `cachify_no_room_total`. Stored entries are still read and reset as usual. The memory is
-    /// checked when entries are stored, at least once a second, and never by hits. The Redis user
-    /// needs `+info` for it. The share must be above 0 and at most 1; otherwise connecting fails
+    /// checked before an entry is stored, unless it was checked less than a second ago and this
+    /// process has stored little since. A hit never checks it. The Redis user needs the right
+    /// `+info` for the check. The share must be above 0 and at most 1; otherwise connecting fails
     /// with [`Configuration`](ErrorKind::Configuration).
     #[cfg(feature = "redis")]
     pub fn entries_share(mut self, share: f64) -> Self {
@@ -329,9 +332,10 @@ impl CachifyBuilder {
     /// with [`Configuration`](ErrorKind::Configuration).
     ///
     /// Normally an old value is gone as soon as the message of the reset arrives. The bound holds
-    /// if none does: within it, the process must hear from the server, or else it reads from Redis
-    /// until it does. It sends itself a heartbeat three times in that time. A bound under a few
-    /// round trips leaves memory unused. An entry's own time to live bounds its copy, too.
+    /// even if that message is lost: the process sends itself a heartbeat through the server, three
+    /// times within the bound, and reads from Redis while no heartbeat comes back. If the bound is
+    /// shorter than a few round trips, memory stays unused. An entry's own time to live bounds its
+    /// copy, too.
     ///
     /// # Panics
     ///
@@ -343,13 +347,13 @@ impl CachifyBuilder {
         self
     }
 
-    /// Sets how much of an entry's remaining life its copy in a [tiered](Self::tiered) handle's
-    /// memory may use. Default: `1.0`.
+    /// Sets the life of copies in a [tiered](Self::tiered) handle's memory, as a share of the
+    /// entry's remaining life. Default: `1.0`.
     ///
-    /// With `0.1`, a copy of an entry that lives for another 10 minutes is read anew after one.
-    /// Choose less than `1.0` if entries are changed in Redis by other means than cachify, which
-    /// tell no process. The share must be above 0 and at most 1; otherwise connecting fails with
-    /// [`Configuration`](ErrorKind::Configuration).
+    /// With `0.1`, the copy of an entry that lives for another 10 minutes is dropped after 1
+    /// minute, and the next read asks Redis. Choose less than `1.0` if other programs change
+    /// entries in Redis without cachify, since no process learns of that. The share must be above 0
+    /// and at most 1; otherwise connecting fails with [`Configuration`](ErrorKind::Configuration).
     #[cfg(feature = "redis")]
     pub fn tier_share(mut self, share: f64) -> Self {
         self.tier = self.tier.share(share);
@@ -359,8 +363,8 @@ impl CachifyBuilder {
     /// Sets the name of the connections in `CLIENT LIST`: printable ASCII without spaces, or empty.
     /// Default: the prefix and the [`owner`](Self::owner) with a random part.
     ///
-    /// The Redis user needs no extra right for it. The connection that listens for messages has no
-    /// name.
+    /// The Redis user needs no additional right for this. The connection that listens for messages
+    /// has no name.
     #[cfg(feature = "redis")]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = Some(name.into());
@@ -370,8 +374,8 @@ impl CachifyBuilder {
     /// Trusts only these certificate authorities for a `rediss://` server.
     ///
     /// By default, the authorities in the file named by the environment variable `SSL_CERT_FILE`
-    /// are trusted, or otherwise Mozilla's list of public authorities. A file is read by
-    /// [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy), and not again.
+    /// are trusted, or otherwise Mozilla's list of public authorities. A file is read once, by
+    /// [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy).
     #[cfg(feature = "tls")]
     pub fn tls_authorities(mut self, certificates: impl Into<crate::Pem>) -> Self {
         self.tls.authorities = Some(certificates.into());
@@ -439,7 +443,7 @@ impl CachifyBuilder {
     /// Creates a handle that connects when it is first used, so that a program can start while its
     /// Redis is down.
     ///
-    /// The server is not checked here. If it is not fit for use, the first calls report that, in
+    /// The server is not checked here. If it is not fit for use, the first calls report that in
     /// their errors and in the log.
     ///
     /// # Errors

@@ -236,10 +236,10 @@ impl Cachify {
     /// Makes the entry stale, as if its time to live were over, instead of removing it. Use it
     /// where an old value is better than an error.
     ///
-    /// After this has returned `Ok`, no read that starts later, in any process, returns a value
-    /// whose computation started before, except as a stale value: to a caller that asks for it by
-    /// [`Cached::stale`], and within its time. A caller that does not ask for stale values computes,
-    /// as after a [reset](Self::reset). An entry that is stale already stays as it is.
+    /// After this has returned `Ok`, a value whose computation started before is stale for every
+    /// read that starts later, in any process. Only callers that allow stale values by
+    /// [`Cached::stale`] may get it, until its stale time is over. All others compute, as after a
+    /// [reset](Self::reset). An entry that is stale already stays as it is.
     ///
     /// It takes one key or [several](Keys), as a reset does.
     ///

@@ -152,7 +152,7 @@ impl BodyRules {
     ///
     /// # Panics
     ///
-    /// Panics if called outside a tokio runtime.
+    /// If called outside a tokio runtime.
     ///
     /// # Examples
     ///

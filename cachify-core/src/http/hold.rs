@@ -109,7 +109,8 @@ impl<R> HoldRules<R> {
         &self.cachify
     }
 
-    /// Acquires the lock or permit, runs `work`, and releases it. `work` is not polled before.
+    /// Acquires the lock or permit, runs `work`, and releases the lock or permit. Until it is
+    /// acquired, `work` is not polled.
     ///
     /// # Errors
     ///
@@ -121,7 +122,7 @@ impl<R> HoldRules<R> {
     ///
     /// # Panics
     ///
-    /// Panics if `work` does, or if called outside a tokio runtime.
+    /// If `work` does, or if called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -163,7 +164,7 @@ impl<R> HoldRules<R> {
     ///
     /// # Panics
     ///
-    /// Panics if called outside a tokio runtime.
+    /// If called outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -198,7 +199,7 @@ impl<R> HoldRules<R> {
     ///
     /// # Panics
     ///
-    /// Panics if called outside a tokio runtime.
+    /// If called outside a tokio runtime.
     ///
     /// # Examples
     ///

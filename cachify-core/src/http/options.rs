@@ -12,7 +12,7 @@ macro_rules! __cachify_cache_options {
             ///
             /// # Panics
             ///
-            /// Panics if a text is not a time.
+            /// If a text is not a time.
             #[track_caller]
             pub fn ttl(self, ttl: impl $crate::IntoTime<$crate::Ttl>) -> Self {
                 let ttl = ttl.time();
@@ -77,8 +77,8 @@ macro_rules! __cachify_cache_options {
             /// ignores all cookies. Default: a request with a cookie that the key does not name
             /// passes through uncached.
             ///
-            /// The handler of a cacheable response does not see ignored cookies. In warp, values
-            /// that were extracted before the cache are not changed.
+            /// Ignored cookies are removed before the handler runs, unless the request bypasses the
+            /// cache. In warp, values that were extracted before the cache are not changed.
             pub fn ignore_cookies<S: ::core::convert::Into<::std::string::String>>(
                 self,
                 names: impl ::core::iter::IntoIterator<Item = S>,
@@ -110,7 +110,7 @@ macro_rules! __cachify_hold_options {
             ///
             /// # Panics
             ///
-            /// Panics if a text is not a time.
+            /// If a text is not a time.
             #[track_caller]
             pub fn ttl(self, ttl: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let ttl = ttl.time();
@@ -122,7 +122,7 @@ macro_rules! __cachify_hold_options {
             ///
             /// # Panics
             ///
-            /// Panics if a text is not a time.
+            /// If a text is not a time.
             #[track_caller]
             pub fn max_hold(self, max_hold: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let max_hold = max_hold.time();
@@ -153,7 +153,7 @@ macro_rules! __cachify_hold_options {
             ///
             /// # Panics
             ///
-            /// Panics if a text is not a time.
+            /// If a text is not a time.
             #[track_caller]
             pub fn wait(self, wait: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let wait = wait.time();
@@ -195,7 +195,7 @@ macro_rules! __cachify_hold_options {
             ///
             /// # Panics
             ///
-            /// Panics if a text is not a time.
+            /// If a text is not a time.
             #[track_caller]
             pub fn body_time(self, time: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let time = time.time();
@@ -236,7 +236,7 @@ macro_rules! __cachify_cached_route {
             ///
             /// # Panics
             ///
-            /// Panics if the template is malformed, or has a placeholder that no part of a request
+            /// If the template is malformed, or has a placeholder that no part of a request
             /// fills.
             #[track_caller]
             pub fn new(cachify: &$crate::Cachify, template: &str) -> Self {
@@ -276,7 +276,7 @@ macro_rules! __cachify_held_route {
             ///
             /// # Panics
             ///
-            /// Panics if the template is malformed.
+            /// If the template is malformed.
             #[track_caller]
             pub fn new(cachify: &$crate::Cachify, template: &str) -> Self {
                 Self::holding(template, $crate::http::HoldRules::lock(cachify))
@@ -291,7 +291,7 @@ macro_rules! __cachify_held_route {
             ///
             /// # Panics
             ///
-            /// Panics if the template is malformed.
+            /// If the template is malformed.
             #[track_caller]
             pub fn new(cachify: &$crate::Cachify, template: &str) -> Self {
                 Self::holding(template, $crate::http::HoldRules::once(cachify))
@@ -306,7 +306,7 @@ macro_rules! __cachify_held_route {
             ///
             /// # Panics
             ///
-            /// Panics if the template is malformed.
+            /// If the template is malformed.
             #[track_caller]
             pub fn new(cachify: &$crate::Cachify, template: &str, max: u32) -> Self {
                 Self::holding(template, $crate::http::HoldRules::pool(cachify, max))

@@ -30,8 +30,8 @@ use crate::{Error, ErrorKind, Key, KeyTemplate, MissingPlaceholder};
 /// Cookies, `{header.cookie}`, `{header.authorization}` and `{header.proxy-authorization}` are
 /// secrets, so a key contains only their [hash](hashed).
 ///
-/// All values are text: `/users/7` and `/users/07` make two keys, although both are 7 to a handler
-/// that reads a number. Where that matters, as with locks and resets, make the route refuse other
+/// All values are text: `/users/7` and `/users/07` make two keys, although a handler that parses a
+/// number sees 7 in both. Where that matters, as with locks and resets, make the route refuse other
 /// spellings, or make the key from the number itself.
 #[derive(Debug, Clone)]
 pub struct RequestKey {

@@ -76,7 +76,8 @@ impl CacheRules {
         }
     }
 
-    /// Names the request headers that are part of keys made elsewhere. Default: none.
+    /// Names the request headers that are part of the key, for keys that are not made from a
+    /// template here. Default: none.
     pub fn keyed_by(&mut self, headers: impl IntoIterator<Item = HeaderName>) {
         self.keyed = headers.into_iter().collect();
     }
@@ -140,8 +141,8 @@ impl CacheRules {
     /// Shares entries between routes. Default: only the first route that is seen is cached, unless
     /// the key names `{path}`.
     ///
-    /// Use it for routes with the same responses, and if the framework does not report the route of
-    /// a request.
+    /// Use it for routes that give the same responses, or if the framework does not report the
+    /// route of a request.
     pub fn same_on_every_route(&mut self) {
         self.every_route = true;
     }

@@ -133,7 +133,7 @@ impl KeyTemplate {
     ///
     /// # Panics
     ///
-    /// Panics if the numbers of values and placeholders differ, or if the `Display` of a value
+    /// If the numbers of values and placeholders differ, or if the `Display` of a value
     /// returns an error, as `to_string` does: such a key would not distinguish its values.
     pub fn render(&self, parts: &[&dyn KeyPart]) -> Key {
         let segments = self.segments();

@@ -279,8 +279,11 @@ pub struct LockHolder {
 
 /// A lock that is held. Dropping the guard releases the lock in the background.
 ///
+/// While the guard lives, it renews the lock. If that fails for too long, or if the lock is
+/// released by force, the lock is [lost](Self::lost).
+///
 /// Bind the guard to a name: `let _ = lock.acquire().await?` drops it at once, and the compiler
-/// warns of that only with `#![warn(let_underscore_drop)]`.
+/// warns about that only with `#![warn(let_underscore_drop)]`.
 #[must_use = "dropping the guard releases the lock: bind it to a name, such as `_guard`"]
 #[derive(Debug)]
 pub struct Guard {

@@ -198,7 +198,7 @@ impl Faulty {
         self.gate(op, false)
     }
 
-    /// Returns the number of calls of `op`.
+    /// Returns the number of calls to `op`.
     pub fn calls(&self, op: Op) -> usize {
         self.state().calls.get(&op).copied().unwrap_or_default()
     }

@@ -35,7 +35,7 @@ pub fn template(bytes: &[u8]) {
 ///
 /// # Panics
 ///
-/// If a value that was decoded does not come back from its own encoding.
+/// If a decoded value changes when it is encoded and decoded again.
 pub fn envelope(bytes: &[u8]) {
     fn read<T: Cacheable + PartialEq>(bytes: &[u8]) {
         let (format, payload) = bytes.split_first().unwrap_or((&1, &[]));

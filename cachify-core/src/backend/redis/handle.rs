@@ -32,7 +32,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// How long all that is looked at by a check may take.
 const CHECK: Duration = Duration::from_secs(5);
 
-/// The Redis backend.
+/// A backend that keeps entries, locks and pools in a Redis server.
 pub struct Redis(Arc<Shared>);
 
 impl Redis {

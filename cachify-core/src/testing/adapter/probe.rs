@@ -169,14 +169,14 @@ impl Probe {
         self.handlers().entry(name.to_owned()).or_default().gate = gate;
     }
 
-    /// Lets `n` calls of the handler `name` continue. Later calls count too.
+    /// Lets `n` calls of the handler `name` continue, including those that begin later.
     pub fn open(&self, name: &str, n: usize) {
         if let Some(Some(gate)) = self.handlers().get(name).map(|handler| &handler.gate) {
             gate.add_permits(n);
         }
     }
 
-    /// Returns the number of calls of the handler `name`.
+    /// Returns the number of calls to the handler `name`.
     pub fn calls(&self, name: &str) -> usize {
         self.handlers().get(name).map_or(0, |handler| handler.calls)
     }
