@@ -16,8 +16,8 @@ use crate::service::{ResponseFuture, take_ready};
 
 /// Reads the body of a request before the inner service runs.
 ///
-/// By default, a body may have up to 2 MiB and take up to 10 s. A longer body is answered 413, a
-/// slower one 408.
+/// By default, a body may have up to 2 MiB and take up to 10 s. A longer body is answered with 413,
+/// and a slower one with 408.
 ///
 /// A handler that takes a lock or a permit as an argument needs this layer if clients are not
 /// trusted: axum reads the body last, so a client that stalls halfway would keep the lock.

@@ -14,8 +14,9 @@ use crate::problem::Problem;
 /// is 400.
 ///
 /// The fields of `K` come from the path, or otherwise from the query; the [`Cachify`] comes from
-/// the state. The lock is held until this is dropped: by the handler, at its end, or because the
-/// client disconnects. It is never waited for; [`LockLayer`](crate::LockLayer) can wait.
+/// the state. The lock is held until the argument is dropped: by the handler, at its end, or
+/// because the client disconnects. An argument does not wait for the lock;
+/// [`LockLayer`](crate::LockLayer) can.
 ///
 /// # Examples
 ///

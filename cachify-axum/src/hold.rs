@@ -18,16 +18,16 @@ use crate::service::{ResponseFuture, take_ready};
 /// Runs a route under a lock, so that one request of each key runs at a time, across all processes.
 ///
 /// Other requests wait for up to [`wait`](Self::wait), first come, first served, and are then
-/// answered 423. By default, they do not wait. The [key](crate::CacheLayer#the-key) is that of a
-/// cached route. Guards, macros and extractors of the same key use the same lock. A request that
-/// lacks a part of the key is answered 400.
+/// answered with 423. By default, they do not wait. The [key](crate::CacheLayer#the-key) is that of
+/// a cached route. Guards, macros and extractors of the same key use the same lock. A request that
+/// lacks a part of the key is answered with 400.
 ///
 /// # Bodies
 ///
 /// The body of a request is read before the lock is acquired, so a stalled client does not block
 /// others. The default limits are 2 MiB ([`body_limit`](Self::body_limit)) and 10 s
-/// ([`body_time`](Self::body_time)). A longer body is answered 413, a slower one 408. With
-/// [`stream_body`](Self::stream_body) the handler reads the body itself.
+/// ([`body_time`](Self::body_time)). A longer body is answered with 413, and a slower one with 408.
+/// With [`stream_body`](Self::stream_body) the handler reads the body itself.
 ///
 /// # When the lock is lost
 ///
@@ -58,7 +58,7 @@ cachify_core::__cachify_held_route!(LockLayer, IntoResponse: lock);
 
 /// Runs a route unless a request of the same key is running already, in any process.
 ///
-/// A second request is answered 409. Everything else is as with [`LockLayer`].
+/// A second request is answered with 409. Everything else is as with [`LockLayer`].
 ///
 /// # Examples
 ///
@@ -83,8 +83,8 @@ cachify_core::__cachify_held_route!(OnceLayer, IntoResponse: once);
 
 /// Limits the number of requests of each key that run at a time, across all processes.
 ///
-/// Other requests wait for up to [`wait`](Self::wait), and are then answered 429. Everything else
-/// is as with [`LockLayer`].
+/// Other requests wait for up to [`wait`](Self::wait), and are then answered with 429. Everything
+/// else is as with [`LockLayer`].
 ///
 /// # Examples
 ///

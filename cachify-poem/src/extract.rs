@@ -17,9 +17,9 @@ use crate::routed::path_params;
 ///
 /// The fields of `K` come from the path, or otherwise from the query. The [`Cachify`] comes from
 /// [`Data`](poem::web::Data), or otherwise from the [scope](crate::ScopeMiddleware) or
-/// [`init`](crate::init). The lock is held until this is dropped: by the handler, at its end, or
-/// because the client disconnects and [the server notices](crate::HangupListener). It is never
-/// waited for; [`LockMiddleware`](crate::LockMiddleware) can wait.
+/// [`init`](crate::init). The lock is held until the argument is dropped: by the handler, at its
+/// end, or because the client disconnects and [the server notices](crate::HangupListener). An
+/// argument does not wait for the lock; [`LockMiddleware`](crate::LockMiddleware) can.
 ///
 /// # Examples
 ///

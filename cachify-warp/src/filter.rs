@@ -50,7 +50,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     ///
     /// The handler runs in the [scope](Cachify::scope) of the cache's handle. It does not need to
     /// evaluate conditions such as `If-None-Match`, or ranges: they are evaluated on its response.
-    /// If it answers 304 or 206 itself, that response goes only to its own client.
+    /// If it answers with 304 or 206 itself, that response goes only to its own client.
     ///
     /// # Examples
     ///
@@ -84,9 +84,9 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// Handles one request of each key at a time, across all processes.
     ///
     /// Other requests wait for up to [`LockOptions::wait`], first come, first served, and are then
-    /// rejected; [`recover`](crate::recover) answers 423. By default, they do not wait. Guards,
-    /// macros and other filters of the same key use the same lock. It is released before the
-    /// response is sent.
+    /// rejected; [`recover`](crate::recover) answers with 423. By default, they do not wait.
+    /// Guards, macros and other filters of the same key use the same lock. It is released before
+    /// the response is sent.
     ///
     /// The handler is as for [`cached`](Self::cached), and runs in the scope of the lock's handle.
     ///
@@ -130,7 +130,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
 
     /// Handles a request unless another one of its key is running, in any process.
     ///
-    /// Other requests are rejected at once; [`recover`](crate::recover) answers 409, or the
+    /// Other requests are rejected at once; [`recover`](crate::recover) answers with 409, or the
     /// response of [`OnceOptions::on_locked`]. Everything else is as with
     /// [`then_locked`](Self::then_locked).
     fn then_once<H: Handler<Self::Extract, Kind>, Kind: 'static>(
@@ -145,7 +145,7 @@ pub trait FilterExt: Route<Extract: Extracted> {
     /// Limits the number of requests of each key that are handled at a time, across all processes.
     ///
     /// Other requests wait for up to [`PoolOptions::wait`], first come, first served, and are then
-    /// rejected; [`recover`](crate::recover) answers 429. Everything else is as with
+    /// rejected; [`recover`](crate::recover) answers with 429. Everything else is as with
     /// [`then_locked`](Self::then_locked).
     fn then_pooled<H: Handler<Self::Extract, Kind>, Kind: 'static>(
         self,

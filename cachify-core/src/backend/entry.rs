@@ -199,11 +199,11 @@ impl fmt::Debug for NewEntry<'_> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Begin<'a> {
-    /// The name of the lease. A request that repeats the token of a lease that stands is granted.
+    /// The name of the lease. A request that repeats the token of a live lease is granted.
     pub token: &'a Token,
-    /// The time for which the lease stands, unless it is extended.
+    /// The time for which the lease is live, unless it is extended.
     pub ttl: Duration,
-    /// The treatment of an existing entry and of a lease that stands.
+    /// The treatment of an existing entry and of a live lease.
     pub claim: Claim,
     /// An entry that the caller found and wants to replace, because it is unreadable, stale, or
     /// of another type. If the stored entry is still this one, it counts as missing.
@@ -233,7 +233,7 @@ impl<'a> Begin<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Claim {
-    /// Returns the entry if there is one, and [`Busy`](Begun::Busy) while the lease stands.
+    /// Returns the entry if there is one, and [`Busy`](Begun::Busy) while the lease is live.
     Wait,
     /// Like [`Wait`](Self::Wait), but joins a lease that has not been filled for this long. Then
     /// both tokens may fill it.
@@ -241,7 +241,7 @@ pub enum Claim {
     /// One caller may join once the lease is that old, two more once the same time has passed
     /// again, then four, and so on.
     Join(Duration),
-    /// Removes the entry, ends the lease that stands, and starts a new lease. Waiters for the old
+    /// Removes the entry, ends the live lease, and starts a new lease. Waiters for the old
     /// lease are woken when the new one ends.
     Overwrite,
 }

@@ -75,7 +75,8 @@ impl<'a> Acquire<'a> {
         }
     }
 
-    /// Sets how long the caller's place in the queue stands. Default: `None`, which does not queue.
+    /// Sets how long the caller's place in the queue is kept. Default: `None`, which does not
+    /// queue.
     #[must_use]
     pub fn wait(mut self, wait: Option<Duration>) -> Self {
         self.wait = wait;

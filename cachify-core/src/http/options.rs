@@ -12,7 +12,7 @@ macro_rules! __cachify_cache_options {
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// If the time is a string that cannot be parsed.
             #[track_caller]
             pub fn ttl(self, ttl: impl $crate::IntoTime<$crate::Ttl>) -> Self {
                 let ttl = ttl.time();
@@ -56,7 +56,7 @@ macro_rules! __cachify_cache_options {
             /// - `no-cache` replaces the stored response.
             /// - `max-age` and `min-fresh` replace it if it is too old.
             /// - `no-store` stores nothing.
-            /// - `only-if-cached` answers 504 if nothing is stored.
+            /// - `only-if-cached` answers with 504 if nothing is stored.
             pub fn honor_request_cache_control(self) -> Self {
                 self.with(|rules| rules.honor_request_cache_control(true))
             }
@@ -110,7 +110,7 @@ macro_rules! __cachify_hold_options {
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// If the time is a string that cannot be parsed.
             #[track_caller]
             pub fn ttl(self, ttl: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let ttl = ttl.time();
@@ -122,7 +122,7 @@ macro_rules! __cachify_hold_options {
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// If the time is a string that cannot be parsed.
             #[track_caller]
             pub fn max_hold(self, max_hold: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let max_hold = max_hold.time();
@@ -153,7 +153,7 @@ macro_rules! __cachify_hold_options {
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// If the time is a string that cannot be parsed.
             #[track_caller]
             pub fn wait(self, wait: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let wait = wait.time();
@@ -185,17 +185,17 @@ macro_rules! __cachify_hold_options {
     ($Options:ident, $Reply:ident: body) => {
         impl $Options {
             /// Sets the longest body, in bytes, that is read before a lock or permit is taken.
-            /// Default: 2 MiB. A longer body is answered 413.
+            /// Default: 2 MiB. A longer body is answered with 413.
             pub fn body_limit(self, bytes: usize) -> Self {
                 self.body(|body| body.limit(bytes))
             }
 
             /// Sets the time in which a body must arrive before a lock or permit is taken. Default:
-            /// 10 s. A slower body is answered 408.
+            /// 10 s. A slower body is answered with 408.
             ///
             /// # Panics
             ///
-            /// If a text is not a time.
+            /// If the time is a string that cannot be parsed.
             #[track_caller]
             pub fn body_time(self, time: impl $crate::IntoTime<::core::time::Duration>) -> Self {
                 let time = time.time();

@@ -7,7 +7,7 @@ use super::hold::Holding;
 use super::request::Request;
 use crate::{Error, IntoTime, Key};
 
-/// A handle for a lock, made by [`Cachify::lock`](crate::Cachify::lock).
+/// The lock of a key, made by [`Cachify::lock`](crate::Cachify::lock).
 #[must_use = "a `Lock` does nothing until `acquire` or `run`"]
 #[derive(Debug, Clone)]
 #[doc(alias = "mutex")]
@@ -310,9 +310,9 @@ impl Guard {
     /// Returns whether the lock was lost: released by force, forgotten by the backend, or not
     /// renewed in time.
     ///
-    /// The time counts from before the lock was requested, by a clock that keeps running while the
-    /// machine is suspended. A holder whose lease expires therefore learns of it before another
-    /// caller can acquire the lock.
+    /// The time to live is counted from before the request was sent, by a clock that keeps running
+    /// while the machine is suspended. A holder whose lease expires therefore learns of it before
+    /// another caller can acquire the lock.
     pub fn is_lost(&self) -> bool {
         self.holding.is_lost()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::lock::{Guard, Lock, LockStatus};
 use crate::{Error, ErrorKind, IntoTime};
 
-/// A handle for work that at most one caller runs at a time, made by
+/// The right to run work that at most one caller runs at a time, made by
 /// [`Cachify::once`](crate::Cachify::once).
 #[must_use = "a `Once` does nothing until `run` or `acquire`"]
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use super::hold::Holding;
 use super::request::Request;
 use crate::{Error, IntoTime, Key};
 
-/// A handle for a pool, made by [`Cachify::pool`](crate::Cachify::pool).
+/// The pool of a key, made by [`Cachify::pool`](crate::Cachify::pool).
 #[must_use = "a `Pool` does nothing until `acquire` or `run`"]
 #[derive(Debug, Clone)]
 #[doc(alias = "semaphore")]
