@@ -76,8 +76,8 @@ impl CacheRules {
         }
     }
 
-    /// Names the request headers that are part of the key, for keys that are not made from a
-    /// template here. Default: none.
+    /// Names the request headers that are part of the key. Default: those that the template names,
+    /// or none if the rules have no template.
     pub fn keyed_by(&mut self, headers: impl IntoIterator<Item = HeaderName>) {
         self.keyed = headers.into_iter().collect();
     }
