@@ -26,7 +26,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    target: String,
+    target: Mutex<String>,
     /// The port to which connections of other servers go, untouched by any mode.
     peers: Option<u16>,
     state: Mutex<State>,
@@ -83,7 +83,7 @@ impl Proxy {
         let (port, listener) = Port::listen();
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared {
-            target: target.into(),
+            target: Mutex::new(target.into()),
             peers,
             state: Mutex::new(State {
                 mode: Mode::Pass,
@@ -112,6 +112,13 @@ impl Proxy {
     /// Returns the proxied address, with the credentials and database of the server's.
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// Leads new connections to the server at `url`, as a name that is moved does. Open ones stay
+    /// where they are.
+    pub fn retarget(&self, url: &str) {
+        let (_, target, _) = split(url);
+        target.clone_into(&mut lock(&self.shared.target));
     }
 
     /// Refuses new connections. Open ones stay open; [`cut`](Self::cut) closes them.
@@ -335,7 +342,8 @@ impl Shared {
     }
 
     fn connect(self: &Arc<Self>, id: u64, client: &TcpStream) -> io::Result<TcpStream> {
-        let server = TcpStream::connect(&self.target)?;
+        let target = lock(&self.target).clone();
+        let server = TcpStream::connect(target)?;
         server.set_nodelay(true)?;
         if let Some(connection) = self.lock().open.get_mut(&id) {
             connection.sockets.push(server.try_clone()?);

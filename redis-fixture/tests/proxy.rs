@@ -61,6 +61,26 @@ fn credentials_and_database_stay_in_the_url() {
 }
 
 #[test]
+fn retarget_moves_new_connections_and_keeps_open_ones() {
+    let (server, proxy) = start();
+    let other = Server::start();
+    let mut open = client(&proxy);
+    open.command(&["SET", "at", "first"]).expect("open");
+    proxy.retarget(&other.url());
+    assert!(
+        client(&proxy)
+            .command(&["GET", "at"])
+            .expect("moved")
+            .is_nil()
+    );
+    assert_eq!(
+        open.command(&["GET", "at"]).expect("goes on").text(),
+        "first"
+    );
+    assert_eq!(server.command(&["DBSIZE"]).int(), 1);
+}
+
+#[test]
 fn refuse_turns_new_connections_away_and_keeps_open_ones() {
     let (_server, proxy) = start();
     let mut open = client(&proxy);
