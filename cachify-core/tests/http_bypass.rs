@@ -3,17 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod http_support;
+#[path = "common/log.rs"]
+mod log;
 
-use std::fmt::{Debug, Write as _};
 use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cachify_core::http::{CacheRules, Routed};
 use http::Request;
 use http_support::{Body, Route, backends, body, get, made, memory, rules, status, text, with};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use log::Log;
 
 fn numbered() -> impl Fn(http::request::Parts) -> std::future::Ready<http::Response<Body>> {
     let count = Mutex::new(0);
@@ -249,59 +248,20 @@ async fn h9_two_users_are_apart_by_a_cookie_that_the_key_names() {
     }
 }
 
-/// Captures the log of this thread from level `info`: one line for each event.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl Visit for Log {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write!(self.0.lock().unwrap(), "{field}={value:?} ").unwrap();
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-        self.0.lock().unwrap().push('\n');
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
-impl Log {
-    fn lines_with(&self, word: &str) -> usize {
-        let log = self.0.lock().unwrap();
-        log.lines().filter(|line| line.contains(word)).count()
-    }
-}
-
 #[tokio::test]
 async fn h8_the_log_says_once_why_a_route_does_not_hit() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let log = Log::start();
     let route = Route::new(rules(&memory(), "logged-bypass"), numbered());
     for _ in 0..3 {
         route.get(&[("cookie", "theme=s3cret")]).await;
     }
-    assert_eq!(log.lines_with("ignore_cookies"), 1, "{:?}", log.0);
+    assert_eq!(log.lines_with("ignore_cookies"), 1, "{:?}", log.text());
     assert_eq!(log.lines_with("s3cret"), 0);
 }
 
 #[tokio::test]
 async fn h9_a_second_host_is_told_once_with_both_names() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let log = Log::start();
     let ask = async |route: &Route, hosts: &[&str]| {
         for host in hosts {
             route.get(&[("host", host)]).await;
@@ -320,14 +280,14 @@ async fn h9_a_second_host_is_told_once_with_both_names() {
         ],
     )
     .await;
-    assert_eq!(log.lines_with("hosts"), 0, "{:?}", log.0);
+    assert_eq!(log.lines_with("hosts"), 0, "{:?}", log.text());
     ask(&route, &["b.example", "c.example", "b.example"]).await;
-    assert_eq!(log.lines_with("hosts"), 1, "{:?}", log.0);
+    assert_eq!(log.lines_with("hosts"), 1, "{:?}", log.text());
     assert_eq!(
         log.lines_with("first=\"a.example\" host=\"b.example\""),
         1,
         "{:?}",
-        log.0
+        log.text()
     );
 
     let named = Route::new(rules(&cachify, "named-{host}"), numbered());
@@ -338,5 +298,5 @@ async fn h9_a_second_host_is_told_once_with_both_names() {
         ask(route, &["a.example", "b.example"]).await;
     }
     assert_eq!((named.runs(), alike.runs()), (2, 1));
-    assert_eq!(log.lines_with("hosts"), 1, "{:?}", log.0);
+    assert_eq!(log.lines_with("hosts"), 1, "{:?}", log.text());
 }

@@ -1,56 +1,24 @@
-//! Warnings about computations that hang or wait for themselves. Alone in its process: threads
-//! without a subscriber would turn the events off.
+//! Warnings about computations that hang or wait for themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fmt::{Debug, Write};
+#[path = "common/log.rs"]
+mod log;
+
 use std::future::{Future, pending};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 use cachify_core::clock::Clock;
 use cachify_core::{Cachify, Key, KeyTemplate};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use log::Log;
 
 fn key(text: &str) -> Key {
     KeyTemplate::parse(text).unwrap().render(&[])
 }
 
-/// The fields of all warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<String>>);
-
-impl Visit for Warnings {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        writeln!(self.0.lock().unwrap(), "{field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn c2_warnings_name_the_template_and_the_time_waited() {
-    let warnings = Warnings::default();
-    let _default = tracing::subscriber::set_default(warnings.clone());
+    let log = Log::start();
     let builder = Cachify::builder().memory().clock(Clock::test());
     let cachify = builder.connect_lazy().unwrap();
     let asleep = cachify.cached(&key("asleep"));
@@ -60,7 +28,7 @@ async fn c2_warnings_name_the_template_and_the_time_waited() {
         .poll(&mut Context::from_waker(Waker::noop()));
     assert!(polled.is_pending());
     assert_eq!(asleep.get_or_compute(async || 1).await, 1);
-    let text = std::mem::take(&mut *warnings.0.lock().unwrap());
+    let text = log.take_warnings().concat();
     assert!(text.contains("template=\"asleep\""), "{text}");
     assert!(text.contains("waited=30"), "{text}");
     assert!(text.contains("polled"), "{text}");
@@ -71,6 +39,6 @@ async fn c2_warnings_name_the_template_and_the_time_waited() {
         let value = circle.get_or_compute(async || circle.get_or_compute(async || 1).await + 1);
         assert_eq!(value.await, 2);
     }
-    let text = warnings.0.lock().unwrap().clone();
+    let text = log.warnings().concat();
     assert_eq!(text.matches("template=\"circle\"").count(), 1, "{text}");
 }

@@ -1,54 +1,15 @@
-//! Log events of errors that are answered over HTTP. Alone in its process: threads without a
-//! subscriber would turn the events off.
+//! Log events of errors that are answered over HTTP.
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used)]
 
-use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+#[path = "common/log.rs"]
+mod log;
+
 use std::time::Duration;
 
 use cachify_core::http::{RequestKey, Routed, problem};
 use cachify_core::{Error, ErrorKind};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
-
-/// Writes one line for each warning.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<String>>);
-
-impl Warnings {
-    fn take(&self) -> Vec<String> {
-        let text = std::mem::take(&mut *self.0.lock().unwrap());
-        text.lines().map(Into::into).collect()
-    }
-}
-
-impl Visit for Warnings {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write!(self.0.lock().unwrap(), "{field}={value:?} ").unwrap();
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-        self.0.lock().unwrap().push('\n');
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
+use log::Log;
 
 struct Secret;
 
@@ -68,8 +29,7 @@ impl Routed for Secret {
 
 #[tokio::test(start_paused = true)]
 async fn h5_s1_what_is_answered_is_logged_once_per_minute() {
-    let warnings = Warnings::default();
-    let _default = tracing::subscriber::set_default(warnings.clone());
+    let log = Log::start();
 
     let down = Error::new(ErrorKind::Unavailable, "the server is away");
     let late = Error::new(ErrorKind::Timeout, "the server is late");
@@ -77,20 +37,20 @@ async fn h5_s1_what_is_answered_is_logged_once_per_minute() {
         problem(&down);
         problem(&late);
     }
-    let lines = warnings.take();
+    let lines = log.take_warnings();
     assert_eq!(lines.len(), 2, "one for each kind: {lines:?}");
     assert!(lines[0].contains("the server is away"), "{lines:?}");
     assert!(lines[0].contains("status=503 unlogged=0"), "{lines:?}");
     tokio::time::advance(Duration::from_mins(1)).await;
     problem(&down);
-    let lines = warnings.take();
+    let lines = log.take_warnings();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("unlogged=999"), "{lines:?}");
 
     for kind in [ErrorKind::Held, ErrorKind::Full, ErrorKind::SlowBody] {
         problem(&Error::new(kind, "refused"));
     }
-    assert_eq!(warnings.take().len(), 0, "refusals are everyday work");
+    assert_eq!(log.take_warnings().len(), 0, "refusals are everyday work");
 
     let request = http::Request::put("/s3cret").body(()).unwrap();
     let (parts, ()) = request.into_parts();
@@ -105,7 +65,7 @@ async fn h5_s1_what_is_answered_is_logged_once_per_minute() {
             assert_eq!(error.kind(), kind, "{error}");
             problem(&error);
         }
-        let lines = warnings.take();
+        let lines = log.take_warnings();
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains(template), "{lines:?}");
         assert!(!lines[0].contains("s3cret"), "{lines:?}");

@@ -43,8 +43,7 @@ async fn is_left_alone(cachify: &Cachify) -> bool {
 
 #[tokio::test]
 async fn c7_a_missing_subscription_does_not_keep_the_cache_off() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let log = Log::start();
     let server = Server::start();
     permit(&server, &["resetchannels"]);
     let cachify = builder(&as_app(&server.url())).connect_lazy().unwrap();
@@ -137,8 +136,7 @@ async fn c7_a_server_that_refuses_the_user_is_left_alone() {
         says,
     } in REFUSALS
     {
-        let log = Log::default();
-        let _logging = tracing::subscriber::set_default(log.clone());
+        let log = Log::start();
         let server = Server::start();
         permit(&server, &[]);
         let proxy = Proxy::start(&server.url());

@@ -2,17 +2,16 @@
 #![cfg(all(feature = "redis", unix))]
 #![allow(clippy::unwrap_used, clippy::option_option)]
 
+#[path = "common/log.rs"]
+mod log;
+
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::fmt::Debug;
 
 use cachify_core::testing::assert_round_trips;
 use cachify_core::{Cacheable, Cachify, Encoding, Error, ErrorKind, cached, key};
+use log::Log;
 use serde::{Deserialize, Serialize};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Returns handles over memory and over Redis in either encoding, each with a name.
 fn handles(prefix: &str) -> [(&'static str, Cachify); 3] {
@@ -29,50 +28,6 @@ fn handles(prefix: &str) -> [(&'static str, Cachify); 3] {
         ("MessagePack", redis(Encoding::MessagePack, "m")),
         ("JSON", redis(Encoding::Json, "j")),
     ]
-}
-
-/// Warnings, one on each line.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<String>>);
-
-impl Warnings {
-    fn start() -> (Self, DefaultGuard) {
-        let warnings = Self::default();
-        let guard = tracing::subscriber::set_default(warnings.clone());
-        (warnings, guard)
-    }
-
-    fn of(&self, template: &str) -> Vec<String> {
-        let lines = self.0.lock().unwrap();
-        let of = |line: &&str| line.contains(&format!("template=\"{template}\""));
-        lines.lines().filter(of).map(str::to_owned).collect()
-    }
-}
-
-impl Visit for Warnings {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write!(self.0.lock().unwrap(), "{field}={value:?} ").unwrap();
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-        self.0.lock().unwrap().push('\n');
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,7 +126,7 @@ impl Serialize for Shy {
 
 #[tokio::test]
 async fn c13_s1_what_cannot_be_encoded_is_computed_and_the_log_names_its_template_once() {
-    let (warnings, _guard) = Warnings::start();
+    let log = Log::start();
     let [_, (_, cachify), _] = handles("shy");
     let cached = cachify.cached(&key!("shy"));
     for n in 0..3 {
@@ -182,7 +137,7 @@ async fn c13_s1_what_cannot_be_encoded_is_computed_and_the_log_names_its_templat
         (error.kind(), error.template()),
         (ErrorKind::Codec, Some("shy"))
     );
-    let told = warnings.of("shy");
+    let told = log.warnings_of("shy");
     assert_eq!(told.len(), 1, "{told:?}");
     let told = format!("{told:?} {error} {error:?}");
     assert!(told.contains("round_trip::Shy"), "{told}");
@@ -216,7 +171,7 @@ mod debug_builds {
 
     #[tokio::test]
     async fn c13_the_first_value_of_a_type_that_reads_differently_is_reported_once() {
-        let (warnings, _guard) = Warnings::start();
+        let log = Log::start();
         let [(_, cachify), ..] = handles("first");
         let total = 123_456;
         for _ in 0..2 {
@@ -226,7 +181,7 @@ mod debug_builds {
                 .await
                 .unwrap();
         }
-        let told = warnings.of("unread");
+        let told = log.warnings_of("unread");
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("debug_builds::Unread\""), "{told:?}");
         assert!(!told[0].contains("123456"), "{told:?}");
@@ -235,14 +190,14 @@ mod debug_builds {
         let inner = Inner { address };
         let cached = cachify.cached(&key!("unreadable"));
         cached.get_or_compute(async || Unreadable { inner }).await;
-        let told = warnings.of("unreadable");
+        let told = log.warnings_of("unreadable");
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("cannot be decoded"), "{told:?}");
     }
 
     #[tokio::test]
     async fn c13_no_order_and_no_odd_value_is_reported_as_a_difference() {
-        let (warnings, _guard) = Warnings::start();
+        let log = Log::start();
         let [(_, cachify), ..] = handles("faithful");
         let values = [None, Some(None), Some(Some(f64::NAN)), Some(Some(1.5))];
         let map = (0..100).map(|n| (n.to_string(), values[n % 4])).collect();
@@ -251,7 +206,7 @@ mod debug_builds {
             .set(Faithful(map, 1))
             .await
             .unwrap();
-        assert_eq!(warnings.of("faithful"), [""; 0]);
+        assert_eq!(log.warnings_of("faithful"), [""; 0]);
     }
 }
 
@@ -283,7 +238,7 @@ fn c13_a_type_that_drops_a_field_does_not_round_trip() {
 }
 
 #[test]
-#[should_panic(expected = "`round_trip::Shy` is not stored as MessagePack")]
+#[should_panic(expected = "`round_trip::Shy` cannot be encoded as MessagePack")]
 fn c13_a_type_that_is_not_stored_does_not_round_trip() {
     assert_round_trips(&Shy(1));
 }

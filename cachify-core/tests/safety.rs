@@ -27,8 +27,7 @@ async fn job(cachify: &Cachify, id: &str) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn s1_no_log_tells_a_key_or_a_value() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let log = Log::start();
     let (id, moment) = ("s3cret", Duration::from_millis(10));
     let memory = Cachify::builder().memory().clock(Clock::test());
     let (cachify, backend) = Faulty::wrap(&memory.connect_lazy().unwrap());
