@@ -36,6 +36,7 @@ pub mod tiered;
 pub use crate::ttl::Life;
 pub use entry::{Begin, Begun, Claim, Found, Kept, Mark, NewEntry, Stored, Typed};
 pub use node::{Node, Shard, Token};
+pub(crate) use signals::Repeats;
 pub use signals::{Listener, Signals};
 pub use slot::{Acquire, Acquired, Inspection, Slot, SlotKind};
 
@@ -174,7 +175,8 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Checks that the backend answers and supports every operation. Called at connect.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Calls [`Signals::disturb`] if the backend's clock was set. Called once a second while this
+    /// Calls [`Signals::disturb`] if the backend's clock was set, or
+    /// [`Signals::history_lost`] if acknowledged writes may be lost. Called once a second while this
     /// process holds a lock, permit or lease. Default: does nothing.
     fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))

@@ -18,6 +18,7 @@ pub(crate) mod background;
 pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod debts;
+mod history;
 pub(crate) mod renewal;
 pub(crate) mod resets;
 
@@ -28,7 +29,8 @@ use debts::Debts;
 use renewal::Renewal;
 use resets::Resets;
 
-/// The largest number of keys whose resets may wait for an acknowledgement.
+/// The largest number of keys whose resets may wait for an acknowledgement, and the largest number
+/// that is remembered for a backend that loses them.
 const RESETS: usize = 10_000;
 
 /// The settings that a handle was built with.
@@ -69,12 +71,14 @@ impl Engine {
             timeout: settings.backend_timeout,
             background: Arc::clone(&background),
         };
+        let resets = Resets::new(context.clone(), clock.clone(), RESETS);
+        backend.signals().repeat_with(&resets);
         Arc::new(Self {
             backend,
             settings,
             node,
             breakers: Breakers::new(context.clone()),
-            resets: Resets::new(context.clone(), RESETS),
+            resets,
             debts: Debts::new(context.clone(), clock.clone()),
             renewal: Renewal::new(context),
             clock,

@@ -21,9 +21,11 @@ mod tests;
 #[cfg(feature = "redis")]
 mod tier;
 
-pub(crate) use backend::{breaker, evictions, memory_bytes, memory_entries, too_large};
 #[cfg(feature = "redis")]
-pub(crate) use backend::{connection, no_room};
+pub(crate) use backend::{another_server, connection, no_room};
+pub(crate) use backend::{
+    breaker, evictions, forgotten_reset, memory_bytes, memory_entries, repeated_resets, too_large,
+};
 #[cfg(feature = "http")]
 pub(crate) use bypass::Why;
 #[cfg(feature = "http")]

@@ -234,6 +234,7 @@ fn older_server() -> String {
                     let answer = match line.as_str() {
                         "HELLO" => "*2\r\n$7\r\nversion\r\n$6\r\n6.0.16\r\n",
                         "TIME" => "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n",
+                        "INFO" => "$0\r\n\r\n",
                         _ => continue,
                     };
                     if out.write_all(answer.as_bytes()).is_err() {

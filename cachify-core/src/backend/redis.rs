@@ -26,6 +26,7 @@ mod handle;
 mod info;
 mod limits;
 mod link;
+mod lives;
 mod message;
 mod options;
 mod policy;

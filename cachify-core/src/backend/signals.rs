@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use smol_str::SmolStr;
 use tokio::sync::{Notify, watch};
 
 use super::sharded::{Sharded, lock};
+use crate::observe;
 
 /// Wakes those in this process who wait for a name: a key's text or a token's.
 ///
@@ -19,6 +20,14 @@ pub struct Signals {
     disturbances: Arc<watch::Sender<u64>>,
     /// How often signals may have been lost.
     losses: Arc<watch::Sender<u64>>,
+    /// The handles that use the backend.
+    handles: Arc<Mutex<Vec<Weak<dyn Repeats>>>>,
+}
+
+/// Remembers what a handle reset.
+pub(crate) trait Repeats: Send + Sync {
+    /// Queues the resets of all that is remembered, and returns how many these are.
+    fn repeat_all(self: Arc<Self>) -> usize;
 }
 
 /// An ordered map, because growing a hash map takes a time in proportion to what it holds.
@@ -94,10 +103,56 @@ impl Signals {
     }
 
     /// Renews every lock, permit and lease of this process at once, because the backend's clock was
-    /// set, or because it may have lost acknowledged writes. A guard whose renewal is refused
-    /// learns that it lost.
+    /// set. A guard whose renewal is refused learns that it lost.
     pub fn disturb(&self) {
         self.disturbances.send_modify(|count| *count += 1);
+    }
+
+    /// Repeats the resets, sets and expiries of the last 60 seconds, all as resets, and
+    /// [disturbs](Self::disturb). Returns how many resets are repeated.
+    ///
+    /// This is for a backend that may have lost acknowledged writes: its server came back with
+    /// older data or without any, or a replica took its place. Call it before the first answer of
+    /// the new server reaches a caller. When it returns, no handle over the backend trusts these
+    /// keys any more: until the backend has acknowledged the reset of a key, a read computes the
+    /// value and does not store it.
+    ///
+    /// Each handle remembers the last 10 000 keys. A set is repeated as a reset because the value
+    /// may be lost, and the one before it may be back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachify_core::backend::Signals;
+    ///
+    /// /// Notes on each new connection which run of the server is at its other end.
+    /// fn connected(last: &mut Option<String>, run: String, signals: &Signals) {
+    ///     if last.replace(run.clone()).is_some_and(|last| last != run) {
+    ///         signals.history_lost();
+    ///     }
+    /// }
+    ///
+    /// let (mut last, signals) = (None, Signals::default());
+    /// connected(&mut last, "first".to_owned(), &signals);
+    /// connected(&mut last, "second".to_owned(), &signals);
+    /// ```
+    pub fn history_lost(&self) -> usize {
+        let handles: Vec<_> = lock(&self.handles)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        let repeated = handles.into_iter().map(Repeats::repeat_all).sum();
+        observe::repeated_resets(repeated);
+        self.disturb();
+        repeated
+    }
+
+    /// Has what `handle` remembers repeated by [`history_lost`](Self::history_lost).
+    pub(crate) fn repeat_with<T: Repeats + 'static>(&self, handle: &Arc<T>) {
+        let handle: Weak<dyn Repeats> = Arc::<T>::downgrade(handle);
+        let mut handles = lock(&self.handles);
+        handles.retain(|handle| handle.strong_count() != 0);
+        handles.push(handle);
     }
 
     /// Returns how often the backend was disturbed. A request sent before the count grew may be

@@ -199,6 +199,10 @@ impl Cachify {
     /// this process ignores the backend's copy of the entry, but other processes may still see the
     /// old value. [`NotQueued`](crate::ErrorKind::NotQueued) if the reset is not retried, because
     /// 10 000 keys wait for a retry already (reset again later), or because the handle was closed.
+    /// Dropping the last handle gives up the retries; [`close`](Self::close) waits for them.
+    ///
+    /// A reset that was acknowledged at most 60 s ago is repeated if the backend may have lost it,
+    /// as after a restart with older data or a fail-over.
     ///
     /// If several keys were reset, the error says how many resets were not acknowledged, and names
     /// their templates. It is `NotQueued` if at least one of them is not retried.

@@ -1,15 +1,22 @@
-//! Resets that the backend has not acknowledged.
+//! Resets that the backend has not acknowledged, and those that it may have lost since.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::join_all;
 use smol_str::SmolStr;
 
 use super::background::{Backoff, Claim, Context};
 use super::budget::limit;
+use super::history::History;
 use crate::Key;
+use crate::backend::Repeats;
+use crate::clock::Clock;
+
+/// How many resets are repeated at a time.
+const AT_ONCE: usize = 100;
 
 /// Resets that were not acknowledged yet. Until they are, the backend's copy of these keys is not
 /// to be trusted.
@@ -21,6 +28,8 @@ pub(crate) struct Resets {
     len: AtomicUsize,
     capacity: usize,
     replaying: AtomicBool,
+    /// What the backend acknowledged, and may lose.
+    history: History,
 }
 
 #[derive(Debug, Clone)]
@@ -32,8 +41,9 @@ struct Unconfirmed {
 }
 
 impl Resets {
-    pub(crate) fn new(context: Context, capacity: usize) -> Arc<Self> {
+    pub(crate) fn new(context: Context, clock: Clock, capacity: usize) -> Arc<Self> {
         Arc::new(Self {
+            history: History::new(clock, context.timeout, capacity),
             context,
             keys: Mutex::default(),
             len: AtomicUsize::new(0),
@@ -63,12 +73,16 @@ impl Resets {
 
     /// Keeps a reset to be tried again. `false`: there is no room.
     pub(crate) fn add(&self, key: &Key) -> bool {
+        self.add_up_to(key, self.capacity)
+    }
+
+    fn add_up_to(&self, key: &Key, capacity: usize) -> bool {
         let mut keys = self.keys();
         if let Some(entry) = keys.get_mut(key.as_str()) {
             entry.round += 1;
             return true;
         }
-        if keys.len() >= self.capacity {
+        if keys.len() >= capacity {
             return false;
         }
         keys.insert(
@@ -82,16 +96,48 @@ impl Resets {
         true
     }
 
-    /// A key that waits, with its round: the one behind `last` if there is one, so that a key which
-    /// always fails is in no other's way.
-    fn next(&self, last: Option<&Key>) -> Option<(Key, u64)> {
+    /// Remembers that the old value of a key is about to become void at the backend, by a reset, a
+    /// set or an expiry, for the case that the backend forgets it.
+    ///
+    /// Before the request is sent: if the backend loses its data between the request and its
+    /// answer, the key is already here.
+    pub(crate) fn remember(&self, key: &Key) {
+        // What is in this process's memory is lost with the process.
+        if !self.context.backend.is_local() {
+            self.history.add(key);
+        }
+    }
+
+    /// Returns keys that wait, with their rounds: those behind `last`, so that keys which always
+    /// fail are in no other's way.
+    fn batch(&self, last: Option<&Key>) -> Vec<(Key, u64)> {
         let keys = self.keys();
-        let behind = last.and_then(|last| {
-            let behind = (Bound::Excluded(last.as_str()), Bound::Unbounded);
-            keys.range::<str, _>(behind).next()
-        });
-        let (_, next) = behind.or_else(|| keys.first_key_value())?;
-        Some((next.key.clone(), next.round))
+        let behind = last.map_or(Bound::Unbounded, |last| Bound::Excluded(last.as_str()));
+        let behind = keys.range::<str, _>((behind, Bound::Unbounded));
+        let up_to_last = match last {
+            Some(last) => keys.range::<str, _>((Bound::Unbounded, Bound::Included(last.as_str()))),
+            None => keys.range::<str, _>((Bound::Unbounded, Bound::Excluded(""))),
+        };
+        let batch = behind.chain(up_to_last).take(AT_ONCE);
+        batch
+            .map(|(_, kept)| (kept.key.clone(), kept.round))
+            .collect()
+    }
+
+    /// Repeats the reset of `round`. Returns whether it was acknowledged.
+    async fn repeat(&self, key: &Key, round: u64) -> bool {
+        self.remember(key);
+        let reset = self.context.backend.reset(key);
+        match limit(self.context.timeout, reset).await {
+            Ok(()) => {
+                self.acknowledge(key, round);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, template = key.template(), "a reset is still not confirmed");
+                false
+            }
+        }
     }
 
     /// Notes that the reset of `round` was acknowledged.
@@ -121,10 +167,41 @@ impl Resets {
     }
 }
 
+impl Repeats for Resets {
+    fn repeat_all(self: Arc<Self>) -> usize {
+        let mut count = 0;
+        for key in self.history.take() {
+            // Beyond what may be unconfirmed, there is room for all that is remembered.
+            if self.add_up_to(&key, 2 * self.capacity) {
+                count += 1;
+            } else {
+                tracing::error!(
+                    template = key.template(),
+                    "reset not repeated: too many are queued"
+                );
+            }
+        }
+        self.replay();
+        count
+    }
+}
+
+impl Drop for Resets {
+    fn drop(&mut self) {
+        let left = self.len();
+        if left != 0 && !self.context.background.is_shut_down() {
+            tracing::warn!(
+                resets = left,
+                "the last handle was dropped before the backend acknowledged all resets, and nothing repeats them now; `close` the handle first"
+            );
+        }
+    }
+}
+
 /// Repeats resets until the backend has acknowledged all of them.
 async fn replay(claim: Claim<Resets>) {
     let mut backoff = Backoff::new();
-    let mut failed = None;
+    let mut last = None;
     loop {
         let Some(resets) = claim.owner() else {
             return;
@@ -133,24 +210,22 @@ async fn replay(claim: Claim<Resets>) {
         if context.background.is_shut_down() {
             return;
         }
-        let Some((key, round)) = resets.next(failed.as_ref()) else {
+        let batch = resets.batch(last.as_ref());
+        let Some((end, _)) = batch.last() else {
             drop(claim);
             context.background.advance();
             // For what was added between the last look and the end of the claim.
             return resets.replay();
         };
-        match limit(context.timeout, context.backend.reset(&key)).await {
-            Ok(()) => {
-                resets.acknowledge(&key, round);
-                context.background.advance();
-                backoff = Backoff::new();
-            }
-            Err(error) => {
-                tracing::debug!(%error, template = key.template(), "a reset is still not confirmed");
-                drop(resets);
-                failed = Some(key);
-                backoff.pause().await;
-            }
+        last = Some(end.clone());
+        let repeated = batch.iter().map(|(key, round)| resets.repeat(key, *round));
+        let acknowledged = join_all(repeated).await;
+        context.background.advance();
+        if acknowledged.into_iter().all(|acknowledged| acknowledged) {
+            backoff = Backoff::new();
+        } else {
+            drop(resets);
+            backoff.pause().await;
         }
     }
 }
@@ -167,7 +242,8 @@ mod tests {
 
     fn resets(capacity: usize) -> Arc<Resets> {
         let cachify = Cachify::memory();
-        Resets::new(cachify.inner.engine.resets.context.clone(), capacity)
+        let context = cachify.inner.engine.resets.context.clone();
+        Resets::new(context, Clock::default(), capacity)
     }
 
     #[test]
@@ -190,16 +266,20 @@ mod tests {
 
     #[test]
     fn c8_a_key_that_always_fails_is_in_no_other_keys_way() {
-        let kept = resets(100);
-        for id in 0..10 {
+        let kept = resets(3 * AT_ONCE);
+        for id in 0..3 * AT_ONCE {
             kept.add(&key(id));
         }
         let (mut seen, mut last) = (std::collections::HashSet::new(), None);
-        for _ in 0..10 {
-            let (next, _) = kept.next(last.as_ref()).unwrap();
-            seen.insert(next.clone());
-            last = Some(next);
+        for _ in 0..3 {
+            let batch = kept.batch(last.as_ref());
+            last = batch.last().map(|(key, _)| key.clone());
+            seen.extend(batch.into_iter().map(|(key, _)| key));
         }
-        assert_eq!(seen.len(), 10);
+        assert_eq!(seen.len(), 3 * AT_ONCE);
+        // The first are next, and none is twice in one batch.
+        kept.acknowledge(seen.iter().min_by_key(|key| key.as_str()).unwrap(), 0);
+        let again: Vec<_> = kept.batch(last.as_ref());
+        assert_eq!(again.len(), AT_ONCE);
     }
 }

@@ -1,5 +1,7 @@
 //! Events of the backend: its memory, its connections, the circuit breaker.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 #[cfg(feature = "metrics")]
 use super::labels::label;
 use super::seen::{Seen, first_time};
@@ -74,6 +76,46 @@ pub(crate) fn breaker(open: Option<&Error>) {
     }
 }
 
+/// Counts resets that are repeated because the backend may have lost them.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn repeated_resets(count: usize) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("cachify_repeated_resets_total").increment(count as u64);
+}
+
+/// Counts a reset that is no longer remembered, since `capacity` others came after it within a
+/// minute. Warns once.
+pub(crate) fn forgotten_reset(capacity: usize) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    #[cfg(feature = "metrics")]
+    metrics::counter!("cachify_forgotten_resets_total").increment(1);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            capacity,
+            "more keys are reset within a minute than are remembered: if the server loses its data, the first of them are not reset again"
+        );
+    }
+}
+
+/// Reports that what answers at `place` is not the server that was there before, or no longer a
+/// primary.
+#[cfg(feature = "redis")]
+pub(crate) fn another_server(place: &str, is_replica: bool, resets: usize) {
+    if is_replica {
+        tracing::warn!(
+            place,
+            resets,
+            "the server became a replica, and may have lost acknowledged writes: the resets of the last minute are repeated, and all locks are renewed"
+        );
+    } else {
+        tracing::warn!(
+            place,
+            resets,
+            "the server came back as another one, and may have lost acknowledged writes: the resets of the last minute are repeated, and all locks are renewed"
+        );
+    }
+}
+
 /// Reports that a connection to the server at `place` was made or lost.
 #[cfg(feature = "redis")]
 pub(crate) fn connection(place: &str, made: bool) {
@@ -90,6 +132,14 @@ pub(super) fn describe() {
     describe_counter!(
         "cachify_connections_total",
         "Connections to Redis that were made or lost, by event."
+    );
+    describe_counter!(
+        "cachify_repeated_resets_total",
+        "Resets repeated because the backend may have lost them."
+    );
+    describe_counter!(
+        "cachify_forgotten_resets_total",
+        "Resets of the last minute that are no longer remembered, because there were too many."
     );
     describe_gauge!(
         "cachify_memory_entries",
@@ -108,7 +158,13 @@ pub(super) fn describe() {
         "cachify_breaker_state",
         "1 while the circuit breaker is open after failures, otherwise 0."
     );
-    counter!("cachify_evictions_total").increment(0);
+    for name in [
+        "cachify_evictions_total",
+        "cachify_repeated_resets_total",
+        "cachify_forgotten_resets_total",
+    ] {
+        counter!(name).increment(0);
+    }
     for event in ["made", "lost"] {
         counter!("cachify_connections_total", "event" => event).increment(0);
     }

@@ -114,6 +114,8 @@ fn h8_every_metric_is_described_and_starts_before_the_first_event() {
         "described cachify_lock_wait_seconds",
         "cachify_breaker_state",
         "cachify_evictions_total",
+        "cachify_repeated_resets_total",
+        "cachify_forgotten_resets_total",
         "cachify_memory_bytes",
         "cachify_requests_total started-{id} unstored",
         #[cfg(feature = "http")]

@@ -73,6 +73,10 @@ impl<P> Access<P> {
             .attempt(&self.key, engine.backend.get(&self.key))
             .await
             .map_err(|error| error.with_template(self.key.template()))?;
+        // The answer may be that of a server that lost the reset.
+        if engine.resets.contains(&self.key) {
+            return Ok(None);
+        }
         Ok(found.and_then(|found| match self.read(&found) {
             Usable::Fresh(value) => Some(value),
             Usable::Due(due) => Some(due.value),
@@ -355,7 +359,7 @@ impl<P> Access<P> {
             )
             .await
             .ok()??;
-        // A reset that failed while the answer was on its way.
+        // A reset that failed, or was lost, while the answer was on its way.
         if engine.resets.contains(&self.key) {
             return None;
         }
@@ -524,6 +528,11 @@ impl<P> Access<P> {
                 }
                 Ok(Begun::Found(found)) => {
                     lease.ended();
+                    // As in `look`.
+                    if engine.resets.contains(&self.key) {
+                        lead.lease = None;
+                        return None;
+                    }
                     if let Some(value) = attempt.read(self, found) {
                         return Some((value, ReadOutcome::Hit));
                     }

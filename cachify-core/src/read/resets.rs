@@ -72,7 +72,11 @@ impl Entries {
     pub(crate) async fn change(&self, key: &Key, change: Change) -> Result<(), Error> {
         let late = self.late_reset(key);
         let backend = &self.engine.backend;
-        let result = match (self.engine.admit(key), change) {
+        let admitted = self.engine.admit(key);
+        if admitted.is_ok() {
+            self.engine.resets.remember(key);
+        }
+        let result = match (admitted, change) {
             (Ok(()), Change::Reset) => self.engine.insist(key, backend.reset(key)).await,
             (Ok(()), Change::Expire) => self.engine.insist(key, backend.expire(key)).await,
             (Err(error), _) => Err(error),

@@ -22,6 +22,7 @@ impl<P> Access<P> {
             return self.reset().await;
         };
         let late = self.entries.late_reset(&self.key);
+        self.entries.engine.resets.remember(&self.key);
         let result = self.put(value, times).await;
         late.disarm();
         match result {

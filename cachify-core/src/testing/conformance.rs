@@ -102,6 +102,9 @@ macro_rules! conformance {
                 c4_a_reset_of_several_keys_resets_all_of_them
                 c4_resets_of_several_keys_do_not_wait_for_one_another
                 c8_of_several_resets_each_that_failed_is_queued_and_counted
+                c8_what_the_backend_lost_is_reset_again
+                c8_no_reader_gets_what_was_lost_while_it_asked
+                c8_every_handle_over_a_backend_repeats_its_own_resets
                 c12_a_reset_of_several_keys_that_was_polled_once_happens
                 c12_an_update_of_several_keys_resets_them_however_it_ends
             }

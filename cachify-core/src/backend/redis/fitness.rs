@@ -124,7 +124,7 @@ async fn look(shared: &Shared) -> Result<(), Error> {
             if !known.unknown {
                 tracing::warn!(
                     place,
-                    "the user may not run INFO, so that the server's eviction policy is not checked; `+info` allows it"
+                    "the user may not run INFO, so that the server's eviction policy is not checked, and a server that lost its data is not recognized; `+info` allows it"
                 );
             }
             known.unknown = true;

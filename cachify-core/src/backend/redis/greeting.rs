@@ -31,7 +31,8 @@ pub(super) fn greet(server: &Server, answer: Result<Value, RedisError>) -> Resul
     if facts.replica {
         let message = format!("Redis at {place} is a read-only replica; connect to its primary");
         // One that was the primary once: the name may lead to the new one soon.
-        return if server.is_known() {
+        return if server.lives.is_known() {
+            server.lives.demoted(place);
             Err(Error::new(ErrorKind::Unavailable, message))
         } else {
             wrong(message)

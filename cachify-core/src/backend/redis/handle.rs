@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::limits::{micros, millis};
 use super::link::Link;
+use super::lives::Lives;
 use super::options::RedisOptions;
 use super::policy::Policy;
 use super::rights::Rights;
@@ -56,7 +57,7 @@ impl Redis {
             backend_timeout: options.backend_timeout,
             time: ServerTime::new(options.clock, signals.clone()),
             resent: Resent::default(),
-            known: AtomicBool::new(false),
+            lives: Lives::new(signals.clone()),
             prefixes: AtomicBool::new(false),
         });
         Ok(Self(Arc::new_cyclic(|weak| Shared {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::future::join3;
+use futures_util::future::join5;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind as Kind, RedisError, Value};
 use redis::{ServerErrorKind, cmd};
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::address::Address;
 use super::error::{code, garbled};
 use super::greeting::greet;
+use super::lives::Life;
 use super::reach::{LATE, unreachable, wrong_scheme};
 use super::script::Call;
 use super::server::Server;
@@ -52,6 +53,8 @@ type Attempt = watch::Receiver<Option<Result<Live, Error>>>;
 struct Live {
     connection: MultiplexedConnection,
     id: u64,
+    /// The number of the life in which the server was met.
+    epoch: u64,
     /// Just made for this caller.
     fresh: bool,
     /// Where its task runs.
@@ -78,11 +81,7 @@ impl Link {
     /// Connects unless there is a connection, and gives its number: never zero, another one for
     /// every connection.
     pub(super) async fn ready(&self) -> Result<u64, Error> {
-        let id = self.0.live_id();
-        match id {
-            Some(id) => Ok(id),
-            None => Ok(self.connection().await?.id),
-        }
+        Ok(self.connection().await?.id)
     }
 
     /// Sends a command and waits for its answer, which may be an error of the server's.
@@ -162,10 +161,14 @@ impl Link {
         let result = live.connection.send_packed_command(cmd).await;
         std::mem::forget(unanswered);
         let result = result.and_then(Value::extract_error);
-        if let Err(error) = &result
-            && (is_broken(error) || code(error) == "READONLY")
-        {
-            self.discard(live.id);
+        if let Err(error) = &result {
+            let is_replica = code(error) == "READONLY";
+            if is_replica {
+                self.0.server.lives.demoted(self.place());
+            }
+            if is_replica || is_broken(error) {
+                self.discard(live.id);
+            }
         }
         result
     }
@@ -197,6 +200,8 @@ impl Link {
                 Err(_) => None,
             };
             match outcome {
+                // Another connection met another server meanwhile.
+                Some(Ok(live)) if live.epoch != self.0.server.lives.epoch() => {}
                 Some(outcome) => return outcome,
                 // Another runtime was ended while it connected; the caller's can do it.
                 None if !is_ours => {}
@@ -239,14 +244,17 @@ impl Link {
 }
 
 impl LinkState {
+    /// Returns the connection, unless another one met another server since it was made.
     fn live(&self) -> Option<Live> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.clone()
-    }
-
-    fn live_id(&self) -> Option<u64> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.as_ref().map(|live| live.id)
+        let live = {
+            let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+            live.clone()?
+        };
+        if live.epoch == self.server.lives.epoch() {
+            return Some(live);
+        }
+        self.discard(live.id);
+        None
     }
 
     fn put(&self, new: Live) {
@@ -272,11 +280,11 @@ impl LinkState {
         let server = &self.server;
         let Address { client, place, .. } = &server.address;
         let error = match timeout(server.connect_timeout, open(server)).await {
-            Ok(Ok(connection)) => {
-                server.known.store(true, Ordering::Release);
+            Ok(Ok((connection, epoch))) => {
                 observe::connection(place, true);
                 return Ok(Live {
                     connection,
+                    epoch,
                     id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
                     fresh: true,
                     #[cfg(feature = "blocking")]
@@ -286,7 +294,7 @@ impl LinkState {
             Ok(Err(error)) => error,
             Err(_) => unreachable(place, LATE),
         };
-        if error.kind() == ErrorKind::Configuration || server.is_known() {
+        if error.kind() == ErrorKind::Configuration || server.lives.is_known() {
             return Err(error);
         }
         let address = client.get_connection_info().addr();
@@ -295,7 +303,8 @@ impl LinkState {
     }
 }
 
-async fn open(server: &Server) -> Result<MultiplexedConnection, Error> {
+/// Connects, and finds out which life of the server it is, before anything else is asked.
+async fn open(server: &Server) -> Result<(MultiplexedConnection, u64), Error> {
     // The caller limits the time.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
@@ -318,7 +327,19 @@ async fn open(server: &Server) -> Result<MultiplexedConnection, Error> {
         }
     };
     let sent = server.time.local();
-    let (hello, select, time) = join3(ask(&address.hello), select, ask(&cmd("TIME"))).await;
+    let (info, replication, time) = (
+        cmd("INFO").arg("server").clone(),
+        cmd("INFO").arg("replication").clone(),
+        cmd("TIME"),
+    );
+    let (hello, select, time, info, replication) = join5(
+        ask(&address.hello),
+        select,
+        ask(&time),
+        ask(&info),
+        ask(&replication),
+    )
+    .await;
     // By the first of them, others may fail as well.
     greet(server, hello)?;
     if let Err(error) = select {
@@ -335,7 +356,12 @@ async fn open(server: &Server) -> Result<MultiplexedConnection, Error> {
     let (seconds, micros): (u64, u64) = time.map_err(|_| garbled(&address.place))?;
     let now = seconds.saturating_mul(1_000_000).saturating_add(micros);
     server.time.sample(sent, now);
-    Ok(connection)
+    let life = match (info, replication) {
+        (Ok(info), Ok(replication)) => Life::parse(info, replication),
+        // Nothing else needs the command.
+        _ => None,
+    };
+    Ok((connection, server.lives.meet(&address.place, life)))
 }
 
 /// Returns whether the connection is of no more use.

@@ -1,7 +1,7 @@
 //! The server, as all connections to it see it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::address::Address;
 use super::limits::LONGEST_ANSWER;
+use super::lives::Lives;
 use super::rights::Rights;
 use super::time::ServerTime;
 use crate::backend::Token;
@@ -24,15 +25,7 @@ pub(super) struct Server {
     pub(super) backend_timeout: Duration,
     pub(super) time: ServerTime,
     pub(super) resent: Resent,
-    /// A connection was made once.
-    pub(super) known: AtomicBool,
-}
-
-impl Server {
-    /// Returns whether a connection was made once.
-    pub(super) fn is_known(&self) -> bool {
-        self.known.load(Ordering::Acquire)
-    }
+    pub(super) lives: Lives,
 }
 
 /// The tokens that were asked for by a connection that broke: what it carried may still arrive,

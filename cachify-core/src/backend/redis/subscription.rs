@@ -154,6 +154,9 @@ async fn run(weak: Weak<Shared>) {
         };
         let wanted = Arc::clone(&shared.subscriber.wanted);
         let mut refused = false;
+        // A process that does nothing else meets here a server that came back without its data.
+        let _ = timeout(shared.server.backend_timeout, shared.watch()).await;
+        let epoch = shared.server.lives.epoch();
         // On a new connection, none of these need be unsubscribed.
         shared.subscriber.unused();
         match connect(&shared).await {
@@ -163,7 +166,7 @@ async fn run(weak: Weak<Shared>) {
                 drop(shared);
                 let since = Instant::now();
                 let listening = std::pin::pin!(listen(&weak, stream));
-                let tending = std::pin::pin!(tend(&weak, sink, &wanted, backend_timeout));
+                let tending = std::pin::pin!(tend(&weak, sink, &wanted, backend_timeout, epoch));
                 let beating = std::pin::pin!(beat(&weak));
                 select(select(listening, tending), beating).await;
                 drop(standing);
@@ -304,12 +307,13 @@ async fn beat(weak: &Weak<Shared>) {
 }
 
 /// Tests the connection, follows the prefixes that come and go, and ends when the connection does
-/// not answer.
+/// not answer, or leads to another server than the others.
 async fn tend(
     weak: &Weak<Shared>,
     mut sink: PubSubSink,
     wanted: &Notify,
     backend_timeout: Duration,
+    epoch: u64,
 ) {
     let mut next = Instant::now() + PING_EVERY;
     loop {
@@ -328,6 +332,10 @@ async fn tend(
         let Some(shared) = weak.upgrade() else {
             return;
         };
+        if shared.server.lives.epoch() != epoch {
+            // Messages come from the new server.
+            return;
+        }
         if is_due {
             for prefix in shared.subscriber.unused() {
                 let channels = shared.channels(&prefix);
