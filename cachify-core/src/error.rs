@@ -27,8 +27,9 @@ pub enum ErrorKind {
     /// happened. Or a computation took longer than its
     /// [`hard_limit`](crate::Cached::hard_limit).
     Timeout,
-    /// A reset (or set) was not acknowledged. It is queued and retried until it is. Until then,
-    /// this process does not trust the backend's copy of the key.
+    /// A reset (or set) was not acknowledged. It is queued and retried until it is, or until the
+    /// last handle is dropped. Until then, this process does not trust the backend's copy of the
+    /// key.
     Unconfirmed,
     /// A reset (or set) was not acknowledged and is not retried: the queue is full, or the handle
     /// was closed.

@@ -2,11 +2,15 @@
 //! keep.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/log.rs"]
+mod log;
+
 use std::time::Duration;
 
 use cachify_core::backend::Backend;
 use cachify_core::testing::{Fault, Faulty, Op};
 use cachify_core::{Cached, Cachify, ErrorKind, Fixed, Key, KeyTemplate, ShareErrors};
+use log::Log;
 use tokio::runtime::{Builder, Runtime};
 
 fn key(text: &str) -> Key {
@@ -212,6 +216,42 @@ async fn s4_a_closed_handle_does_not_promise_to_repeat_a_reset() {
     let error = cachify.reset(&key).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotQueued, "{error}");
     assert_eq!(cachify.cached(&key).get_or_compute(async || 2).await, 2);
+}
+
+/// A release outlives the handle, because its lock would stay taken. A queued reset does not, and
+/// the log says so.
+#[tokio::test(start_paused = true)]
+async fn s4_the_last_handle_tells_which_resets_end_with_it() {
+    let log = Log::start();
+    let memory = Cachify::memory();
+    for with_release in [false, true] {
+        let (cachify, backend) = Faulty::wrap(&memory);
+        let guard = cachify.lock(&key("door")).acquire().await.unwrap();
+        backend.fail(Op::Reset, Fault::Refuse);
+        if with_release {
+            backend.fail(Op::Release, Fault::Hang);
+        }
+        cachify.reset(&key("row")).await.unwrap_err();
+        // The first repetition has failed, too.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop((guard, cachify));
+        let told = log.take_warnings();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("`close` the handle first"), "{told:?}");
+        assert!(told[0].contains("resets=1"), "{told:?}");
+        let calls = backend.calls(Op::Reset);
+        backend.heal();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(!memory.lock(&key("door")).is_locked().await.unwrap());
+        assert_eq!(backend.calls(Op::Reset), calls);
+    }
+    let (cachify, backend) = Faulty::wrap(&memory);
+    cachify.reset(&key("row")).await.unwrap();
+    backend.fail(Op::Reset, Fault::Refuse);
+    cachify.reset(&key("row")).await.unwrap_err();
+    cachify.close(Duration::from_secs(1)).await.unwrap_err();
+    drop(cachify);
+    assert_eq!(log.warnings(), [""; 0], "the error of `close` told it");
 }
 
 #[test]

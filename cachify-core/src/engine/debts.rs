@@ -136,7 +136,8 @@ impl Debts {
         if self.are_left()
             && let Some(claim) = Claim::take(self, |debts| &debts.collecting)
         {
-            self.context.background.spawn(collect(claim));
+            let debts = Arc::clone(self);
+            self.context.background.spawn(collect(claim, debts));
         }
     }
 
@@ -351,11 +352,8 @@ impl Drop for Sending {
 }
 
 /// Pays all debts that have no task. Until then it keeps the backend alive, as a task for each debt
-/// would.
-async fn collect(claim: Claim<Debts>) {
-    let Some(debts) = claim.owner() else {
-        return;
-    };
+/// would, even if the last handle is dropped: its locks would stay taken.
+async fn collect(claim: Claim<Debts>, debts: Arc<Debts>) {
     let mut backoff = Backoff::new();
     loop {
         let left: Vec<_> = debts.change(|table| {
