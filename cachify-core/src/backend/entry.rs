@@ -126,7 +126,7 @@ pub struct NewEntry<'a> {
     pub stale: Duration,
     /// The time that the computation of the value took.
     pub cost: Duration,
-    /// Whether a backend with a memory of its own in front may keep the value there, too.
+    /// Set if a backend with a memory in front may keep the value there, too.
     pub local: bool,
 }
 

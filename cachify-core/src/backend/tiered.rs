@@ -3,26 +3,27 @@
 //! Redis has the entries, locks and pools. Memory has copies of entries, for as long as this
 //! process hears of resets.
 //!
-//! **Words.** The scripts that reset an entry, expire it or begin to replace it publish its key. A
-//! fill does not: it follows a reset, which was told, or the end of an entry, which every process
-//! knows.
+//! **Reset messages.** The scripts that reset an entry, expire it or begin to replace it publish
+//! its key. A fill publishes nothing: it follows a reset, which was published, or the end of an
+//! entry, which every process knows.
 //!
 //! **Horizon.** Three times within the bound, the process publishes a heartbeat to itself, which
-//! comes back by the same connection as the words. The horizon is the moment when the last one that
-//! came back was *sent*: all resets from before it were heard. A copy counts only while the horizon
-//! is younger than the bound. So a value from memory was not reset, except within the bound, and no
-//! two clocks are compared.
+//! comes back over the same connection as the reset messages. The horizon is the moment when the
+//! last heartbeat that came back was *sent*: all resets from before it were heard. A copy is used
+//! only while the horizon is younger than the bound. So a value from memory may have been reset
+//! only within the bound, and no two clocks are compared.
 //!
-//! **Insertion.** A copy is kept only if no word came since before its value was asked for: the
-//! [`Mark`](super::Mark) of that time has the epoch, which ends with the subscription, and the
-//! generation of the key's stripe, which ends with a word for one of its keys. This process's own
-//! resets end it before they are sent and again when they are confirmed.
+//! **Insertion.** A copy is kept only if no reset message came since before its value was asked
+//! for. The [`Mark`](super::Mark) of that time has the epoch, which changes when the subscription
+//! ends, and the generation of the key's stripe, which changes with a reset message for one of the
+//! stripe's keys. This process's own resets change the generation before they are sent, and again
+//! when they are confirmed.
 //!
 //! | race | outcome |
 //! |---|---|
-//! | a `GET` reads the old value, and the word arrives first | the generation changed: not kept |
-//! | the word arrives before the `GET` is sent | the `GET` finds no old value |
-//! | a fill is confirmed, and a reset is told before its answer arrives | the generation changed: not kept |
+//! | a `GET` reads the old value, and the reset message arrives first | the generation changed: not kept |
+//! | the reset message arrives before the `GET` is sent | the `GET` finds no old value |
+//! | a fill is confirmed, and a reset message arrives before its answer | the generation changed: not kept |
 //! | a message is lost: cut connection, full output buffer | the epoch changes, and all copies go |
 //! | half-open connection, starved listener, paused process, suspended machine | no heartbeat comes back, and memory is bypassed after the bound |
 

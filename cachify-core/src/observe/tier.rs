@@ -1,15 +1,15 @@
-//! Events of a memory in front of Redis, and of the words that keep it in step.
+//! Events of a memory in front of Redis, and of the reset messages that keep it in step.
 
 use std::time::Duration;
 
-/// Where a tiered handle found an entry.
+/// The place where a tiered handle found an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     Memory,
     Redis,
 }
 
-/// Why a tiered handle did not look into its memory.
+/// The reason why a tiered handle did not use its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bypassed {
     /// The channel of resets is not subscribed to.
@@ -18,7 +18,7 @@ pub(crate) enum Bypassed {
     Silent,
 }
 
-/// What became of the word of a reset.
+/// An event of a reset message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
     Sent,
@@ -79,7 +79,7 @@ pub(crate) fn bypassed(reason: Bypassed) {
     metrics::counter!("cachify_tier_bypass_total", "reason" => reason.as_str()).increment(1);
 }
 
-/// Counts the word of a reset.
+/// Counts a reset message.
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn word(event: Word) {
     #[cfg(feature = "metrics")]
@@ -107,12 +107,12 @@ pub(super) fn describe() {
     );
     describe_counter!(
         "cachify_reset_words_total",
-        "Words of resets to processes with copies in memory, by event."
+        "Reset messages to processes with copies in memory, by event."
     );
     describe_gauge!(
         "cachify_tier_horizon_seconds",
         Unit::Seconds,
-        "How long ago the last heartbeat of a tiered handle that came back was sent."
+        "The time since the last heartbeat of a tiered handle that came back was sent."
     );
     for source in Source::ALL {
         counter!("cachify_tier_hits_total", "source" => source.as_str()).increment(0);

@@ -18,12 +18,13 @@ use super::stale::{Due, Refresh};
 use super::value::Value;
 use crate::observe::ReadOutcome;
 
-/// How a refresh went: `Err` has the panic of the computation. Nothing is sent if the handle ended.
+/// The result of a refresh. `Err` has the panic of the computation. Nothing is sent if the handle
+/// ended.
 type Refreshed<T, E> = thread::Result<Result<(T, ReadOutcome), E>>;
 
 impl<P> Access<P> {
-    /// Like [`fetch`](Self::fetch), but a refresh runs in the background, and a caller waits for it
-    /// no longer than its soft limit. `compute` learns whether it runs in the background.
+    /// Like [`fetch`](Self::fetch), but a refresh runs in the background, and the caller waits for it
+    /// at most for the soft limit. `compute` learns whether it runs in the background.
     pub(crate) async fn fetch_or_spawn<T, E, F, Fut>(
         &self,
         compute: F,
@@ -42,7 +43,7 @@ impl<P> Access<P> {
         };
         let miss = async {
             let role = self.role(&mut attempt, sharing).await;
-            // Without a runtime, the caller refreshes it.
+            // Without a runtime, the caller refreshes the entry.
             let spawns = self.entries.engine.background.has_runtime();
             match (role, attempt.due.clone()) {
                 (Role::Lead(lead), Some(due)) if spawns => {
@@ -100,7 +101,7 @@ impl<P> Access<P> {
         refreshed
     }
 
-    /// Waits for a refresh, for `limit` at most if the old value is still there then.
+    /// Waits for a refresh. After `limit`, returns the old value instead if it is still there.
     async fn refreshed<T: Value, E>(
         &self,
         mut refresh: oneshot::Receiver<Refreshed<T, E>>,

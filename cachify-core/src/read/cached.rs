@@ -1,4 +1,4 @@
-//! A cached read, as callers see it: its options, and what it does.
+//! [`Cached`], a cached read with its options.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,27 +18,28 @@ use super::value::Cacheable;
 use crate::observe::ReadOutcome;
 use crate::{Error, IntoTime, Key, Ttl};
 
-/// A cached read: which entry, for how long, what to store.
+/// A cached read of one entry, with options that decide which values are stored and for how long.
 ///
 /// # Two callers at once
 ///
 /// Of all callers in this process that miss the same key, one computes and the others get its
-/// value. If that one is cancelled, another takes over at once with its own closure. If it fails,
-/// all get its error after [`share_errors`](Self::share_errors); without it the others try
-/// themselves, 1, 2, 4, ... at a time. A panic reaches only the caller whose closure panicked. Over
-/// Redis, the same holds among all processes by a lease.
+/// value. If the computing caller is cancelled, another caller takes over at once with its own
+/// closure. If the computation fails, the others get its error if they use
+/// [`share_errors`](Self::share_errors); otherwise they try themselves, 1, 2, 4, ... at a time. A
+/// panic reaches only the caller whose closure panicked. Over Redis, a lease extends all this to
+/// the callers in other processes.
 ///
 /// A caller waits for the handle's [`compute_wait`](crate::CachifyBuilder::compute_wait), 30 s by
-/// default. Then it computes too; the first computation to finish is stored and goes to all waiting
-/// callers. A slow computation is not repeated by every caller: one starts when that time has
-/// passed, two more when it has passed again, then four, and so on, in all processes together. The
-/// others wait on, for 16 times that at most. A caller that waited that long computes and does not
-/// store. A [reset](Self::reset) or [set](Self::set) ends the wait at once in its own process, and
-/// within about a second in others.
+/// default, and then computes too. The first computation to finish is stored and goes to all
+/// waiting callers. Not every caller repeats a slow computation: one starts after `compute_wait`,
+/// two more after another `compute_wait`, then four, and so on, in all processes together. The
+/// others go on waiting, but for at most 16 times `compute_wait`. A caller that waited that long
+/// computes, and its value is not stored. A [reset](Self::reset) or [set](Self::set) ends the wait
+/// at once in its own process, and within about a second in others.
 ///
-/// A computation makes progress only while its caller is polled. In a `buffered` stream, or a
-/// branch of `select!` that is polled no more, it keeps others waiting until that time has passed;
-/// a warning then names the template and the time waited. Run such a call in a task of its own
+/// A computation makes progress only while its caller is polled. In a `buffered` stream, or in a
+/// branch of `select!` that is no longer polled, it keeps other callers waiting for `compute_wait`.
+/// Then a warning names the template and the time waited. Run such a call in a task of its own
 /// (`tokio::spawn`).
 ///
 /// A computation that asks for its own key does not wait for itself: the inner call computes at
@@ -48,15 +49,16 @@ use crate::{Error, IntoTime, Key, Ttl};
 ///
 /// # When the backend is away
 ///
-/// The value is computed and returned. What a call loses to the backend is bounded by the handle's
-/// `backend_timeout`, 250 ms by default.
+/// The value is computed and returned. A call loses at most the handle's `backend_timeout` to the
+/// backend, 250 ms by default.
 ///
-/// # What is not stored
+/// # Values that are not stored
 ///
-/// An error; what [`cache_if`](Self::cache_if) or [`ttl_with`](Self::ttl_with) refuse; what a
-/// [reset](Self::reset) or [set](Self::set) overtook. Over Redis, also what was computed by keeping
-/// its thread busy for more than 3 s: the right to store is renewed every second by a task that
-/// needs a thread. Such work belongs into `tokio::task::spawn_blocking`.
+/// Errors are not stored, nor are values that [`cache_if`](Self::cache_if) or
+/// [`ttl_with`](Self::ttl_with) refuse, or that a [reset](Self::reset) or [set](Self::set) overtook.
+/// Over Redis, a value may not be stored if its computation kept its thread busy for more than 3 s:
+/// the lease is renewed every second by a task that needs a thread. Run such work with
+/// `tokio::task::spawn_blocking`.
 #[must_use = "nothing is read before `get_or_compute`, `get_or_try_compute` or `get`"]
 #[derive(Clone)]
 #[doc(alias("single flight", "singleflight", "stampede", "dogpile"))]
@@ -82,21 +84,22 @@ impl Cached {
 }
 
 impl<P> Cached<P> {
-    /// Sets how long a stored value lives. Default: the handle's default, 5 minutes if that was not
-    /// changed. [`Ttl::NEVER`] keeps it until it is reset; zero stores nothing.
+    /// Sets the time to live of stored values. Default: the handle's default, which is 5 minutes
+    /// unless it was changed. [`Ttl::NEVER`] keeps a value until it is reset; zero stores nothing.
     ///
-    /// Options may be given in any order: [`ttl_with`](Self::ttl_with) always has the last word.
+    /// The order of options does not matter: [`ttl_with`](Self::ttl_with) always overrides this.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     #[track_caller]
     pub fn ttl(mut self, ttl: impl IntoTime<Ttl>) -> Self {
         self.access.ttl = ttl.time();
         self
     }
 
-    /// Decides by the value how long it lives; [`Ttl::ZERO`] does not store it.
+    /// Sets a function that returns the time to live of each value. A value with [`Ttl::ZERO`] is
+    /// not stored.
     ///
     /// # Examples
     ///
@@ -145,9 +148,10 @@ impl<P> Cached<P> {
         self.map(|inner| CacheIf { inner, condition })
     }
 
-    /// Tells how many bytes a value takes in memory, for values that the memory backend's estimate
-    /// does not fit: it looks at what `Serialize` shows, so it misses what is skipped and counts
-    /// what is shared once for each entry.
+    /// Sets a function that returns the size of each value in memory, in bytes.
+    ///
+    /// Use it if the memory backend's estimate does not fit. The estimate sees what `Serialize`
+    /// reports, so it misses skipped fields, and counts shared data once for each entry.
     ///
     /// # Examples
     ///
@@ -168,9 +172,9 @@ impl<P> Cached<P> {
         self.map(|inner| Weigh { inner, weigh })
     }
 
-    /// Shortens each entry's life by a random share of up to `share` (0 to 1, default 0), so that
-    /// entries that were made together do not expire together. The time for which an entry may be
-    /// served [stale](Self::stale) is shortened in the same way.
+    /// Shortens the life of each entry by a random part of up to `share`, from 0 to 1, so that
+    /// entries that were stored together do not expire together. The time for which an entry may be
+    /// served [stale](Self::stale) is shortened in the same way. Default: 0.
     pub fn jitter(mut self, share: f64) -> Self {
         self.access.jitter = share;
         self
@@ -182,8 +186,8 @@ impl<P> Cached<P> {
     /// Of all callers in all processes that find such a *stale* value, one refreshes it: it
     /// computes, and returns the new value. The others are served the stale value at once. If the
     /// computation fails, its caller gets the stale value instead of the error, and this process
-    /// pauses before it tries again: for 100 ms, then twice as long each time, up to 10 s. Meanwhile
-    /// it serves the stale value.
+    /// pauses before it tries again: for 100 ms, then twice as long each time, up to 10 s.
+    /// Meanwhile it serves the stale value.
     ///
     /// A stale value is never served after a [reset](Self::reset), and a refresh that a reset
     /// overtook is not stored. [`expire`](Self::expire) makes an entry stale before its time.
@@ -194,7 +198,8 @@ impl<P> Cached<P> {
     ///
     /// # Panics
     ///
-    /// If a text is not a time. A value is never served stale forever, so `"never"` is none.
+    /// If the time is a string that cannot be parsed. `"never"` is not accepted, because a stale
+    /// value must have an end.
     ///
     /// # Examples
     ///
@@ -226,18 +231,19 @@ impl<P> Cached<P> {
         self
     }
 
-    /// Refreshes a value before its time to live ends: the nearer the end and the longer its
-    /// computation took, the likelier a read does so. Of all readers in all processes, one refreshes
-    /// it, and the others are served the value that is there. Default: zero, not at all.
+    /// Refreshes values before their time to live ends. The nearer the end of a value is, and the
+    /// longer its computation took, the more likely a read refreshes it. Of all readers in all
+    /// processes, one refreshes the value, and the others are served the present value. Default:
+    /// zero, which refreshes no value early.
     ///
-    /// With `beta` 1, the first refresh comes about as long before the end as the computation takes
-    /// (`XFetch`). A larger number refreshes earlier. Callers of
-    /// [`get_or_spawn`](Self::get_or_spawn) do not wait for it.
+    /// With a `beta` of 1, the first refresh comes about as long before the end as the computation
+    /// takes (`XFetch`). A larger number refreshes earlier. Callers of
+    /// [`get_or_spawn`](Self::get_or_spawn) do not wait for the refresh.
     ///
-    /// A read of an entry in this process's memory costs more with this option, since it looks at
+    /// With this option, a read of an entry in this process's memory costs more, because it checks
     /// the times of the entry. A value that was [set](Self::set) took no time to compute and is not
-    /// refreshed early. On a [tiered](crate::CachifyBuilder::tiered) handle, reads that are answered
-    /// by memory do not refresh early; those that reach Redis do.
+    /// refreshed early. On a [tiered](crate::CachifyBuilder::tiered) handle, only reads that reach
+    /// Redis refresh early, and reads that memory answers do not.
     ///
     /// # Examples
     ///
@@ -257,17 +263,20 @@ impl<P> Cached<P> {
         self
     }
 
-    /// Sets how long a caller waits for the refresh of a value that it could be served: after that,
-    /// it gets the [stale](Self::stale) value. Default: [`get_or_compute`](Self::get_or_compute)
-    /// waits for its own computation, and [`get_or_spawn`](Self::get_or_spawn) does not wait.
+    /// Sets how long a caller waits for a refresh if it may be served an old value instead. After
+    /// that, it gets the [stale](Self::stale) value. Default:
+    /// [`get_or_compute`](Self::get_or_compute) waits for its own computation, and
+    /// [`get_or_spawn`](Self::get_or_spawn) does not wait.
     ///
-    /// After `get_or_spawn`, the computation goes on in the background. That of `get_or_compute`
-    /// belongs to its caller, so it is dropped, which counts as a failure: the process pauses before
-    /// it tries again. Prefer `get_or_spawn` for computations that may take longer than the limit.
+    /// The computation of `get_or_spawn` then goes on in the background. The computation of
+    /// `get_or_compute` belongs to its caller, so it is dropped. This counts as a failure: the
+    /// process pauses before it tries again. Prefer `get_or_spawn` for computations that may take
+    /// longer than the limit.
     ///
     /// # Panics
     ///
-    /// If a text is not a time. A read panics outside a tokio runtime, if it has to wait.
+    /// If the time is a string that cannot be parsed. Outside of a tokio runtime, a read panics if
+    /// it has to wait.
     ///
     /// # Examples
     ///
@@ -291,19 +300,20 @@ impl<P> Cached<P> {
         self
     }
 
-    /// Gives a computation up after `limit`: it is dropped, and fails with an error of kind
+    /// Ends a computation after `limit`: it is dropped, and fails with an error of kind
     /// [`Timeout`](crate::ErrorKind::Timeout) that names the template. As after any other error, a
     /// [stale](Self::stale) value is served instead if there is one. Default: no limit.
     ///
-    /// The computation must be able to fail: it is one for
+    /// The computation must be able to fail: use it with
     /// [`get_or_try_compute`](Self::get_or_try_compute) or
-    /// [`get_or_try_spawn`](Self::get_or_try_spawn), with an error that is
-    /// `From<`[`Error`]`>`. The limit is that of one computation. A caller that waits for another
-    /// one's computation and then computes itself may take longer.
+    /// [`get_or_try_spawn`](Self::get_or_try_spawn), and with an error that is
+    /// `From<`[`Error`]`>`. The limit applies to each computation. A caller that waits for another
+    /// caller's computation and then computes itself may take longer.
     ///
     /// # Panics
     ///
-    /// If a text is not a time. A computation panics outside a tokio runtime.
+    /// If the time is a string that cannot be parsed. Outside of a tokio runtime, a computation
+    /// panics.
     ///
     /// # Examples
     ///
@@ -337,11 +347,11 @@ impl<P> Cached<P> {
         self.map(|inner| HardLimit { inner, limit })
     }
 
-    /// Sets how long the absence of a value, `None`, lives. Default: as long as other values.
+    /// Sets the time to live of `None`, the absence of a value. Default: that of other values.
     ///
     /// # Panics
     ///
-    /// If a text is not a time.
+    /// If the time is a string that cannot be parsed.
     ///
     /// # Examples
     ///
@@ -362,16 +372,15 @@ impl<P> Cached<P> {
         self.map(|inner| NoneTtl { inner, ttl })
     }
 
-    /// Also stores the errors for which `choose` returns a time to live, such as that there is no
-    /// such row. Default: no error is stored. Give this option last.
+    /// Also stores errors for which `choose` returns a time to live, such as an error that says
+    /// that a row is missing. Default: no error is stored. This must be the last option.
     ///
-    /// A stored error is returned until its time is over, or the entry is reset or set. Callers that
-    /// wait for the computation get it, as they get a value, and it replaces a value that was
-    /// [stale](Self::stale). It is never served stale itself. An error for which `choose` returns
-    /// `None`, or a time of zero, is returned and not stored.
+    /// A stored error is returned until its time is over, or the entry is reset or set. Callers
+    /// that wait for the computation get it, as they would get a value, and it replaces a
+    /// [stale](Self::stale) value. It is never served stale itself. An error for which `choose`
+    /// returns `None`, or a time of zero, is returned and not stored.
     ///
-    /// A read of the key without this option finds a stored error unreadable: it counts it, and
-    /// computes.
+    /// A read without this option finds a stored error unreadable: it counts that, and computes.
     ///
     /// # Examples
     ///
@@ -397,7 +406,7 @@ impl<P> Cached<P> {
     ///     assert!(matches!(row.get_or_try_compute(down).await, Err(Failed::Database(_))));
     ///     let absent = async || Err::<i32, _>(Failed::NoSuchRow);
     ///     assert_eq!(row.get_or_try_compute(absent).await, Err(Failed::NoSuchRow));
-    ///     // Nobody asks the database for the next ten seconds.
+    ///     // No caller asks the database for the next ten seconds.
     ///     assert_eq!(row.get_or_try_compute(down).await, Err(Failed::NoSuchRow));
     /// }
     /// ```
@@ -414,8 +423,8 @@ impl<P> Cached<P> {
     /// Default: `true`. Without a tier, it makes no difference.
     ///
     /// With `false`, each read asks Redis, so a reset in any process is seen by all reads that
-    /// start later. Choose that for values that must never be old, and for values so large or so
-    /// rarely read that copies of others are worth more.
+    /// start later. Choose that for values that must never be old, and for large or rarely read
+    /// values, so that memory has room for more useful copies.
     ///
     /// # Examples
     ///
@@ -435,15 +444,15 @@ impl<P> Cached<P> {
         self
     }
 
-    /// Does not wait: while another caller computes, this one computes too, and its value is not
-    /// stored.
+    /// Sets whether the caller does not wait: while another caller computes, this one computes too,
+    /// and its value is not stored.
     #[cfg(feature = "http")]
     pub(crate) fn alone(mut self, alone: bool) -> Self {
         self.access.alone = alone;
         self
     }
 
-    /// Decides by `policy` alone.
+    /// Replaces all policies by `policy`.
     #[cfg(feature = "http")]
     pub(crate) fn policy<Q>(self, policy: Q) -> Cached<Q> {
         self.map(|_| policy)
@@ -455,8 +464,8 @@ impl<P> Cached<P> {
         }
     }
 
-    /// Gives the error of the caller that computed to all callers that waited for it, if they use
-    /// this option, too. The macro does so by itself where the error is `Clone`.
+    /// Shares the error of a failed computation with all callers that waited for it and use this
+    /// option, too. `#[cached]` sets it if the error type is `Clone`.
     ///
     /// # Examples
     ///
@@ -479,12 +488,11 @@ impl<P> Cached<P> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, a waiting caller takes the computation over, with its own
-    /// closure.
+    /// If this future is dropped, a waiting caller takes over and computes with its own closure.
     ///
     /// # Panics
     ///
-    /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
+    /// If `compute` panics. Outside of a tokio runtime, also if the call has to wait for another
     /// caller's computation.
     ///
     /// # Examples
@@ -538,18 +546,17 @@ impl<P> Cached<P> {
     ///
     /// # Errors
     ///
-    /// Only those of `compute`: the caller's own, or after [`share_errors`](Self::share_errors)
-    /// that of the caller it waited for. An error is never stored. A failing backend is no error:
-    /// the value is computed.
+    /// Only errors of `compute`: the caller's own, or with [`share_errors`](Self::share_errors) the
+    /// error of the caller that it waited for. Errors are not stored. A failing backend is not an
+    /// error: the value is computed.
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, a waiting caller takes the computation over, with its own
-    /// closure.
+    /// If this future is dropped, a waiting caller takes over and computes with its own closure.
     ///
     /// # Panics
     ///
-    /// Only if `compute` does; and outside a tokio runtime, if it has to wait for another
+    /// If `compute` panics. Outside of a tokio runtime, also if the call has to wait for another
     /// caller's computation.
     ///
     /// # Examples
@@ -588,20 +595,23 @@ impl<P> Cached<P> {
         fetched.map(|(value, _)| value)
     }
 
-    /// Returns the cached value, or computes and stores it. Does not wait for a refresh: if there is
-    /// a [stale](Self::stale) value, it is returned at once, and `compute` runs in the background.
+    /// Returns the cached value, or computes and stores it. Does not wait for a refresh: if there
+    /// is a [stale](Self::stale) value, it is returned at once, and `compute` runs in the
+    /// background.
     ///
-    /// Otherwise, this is [`get_or_compute`](Self::get_or_compute): a caller without any value
-    /// computes in its own call. What `compute` needs must be owned, since it may outlive the call.
+    /// Otherwise, this works like [`get_or_compute`](Self::get_or_compute): a caller without any
+    /// value computes in its own call. `compute` must own its data, because it may outlive the
+    /// call.
     ///
-    /// The background task ends when the last clone of the handle is dropped, or when it is closed.
-    /// Task-locals of the caller are not set in it, [`Cachify::scope`](crate::Cachify::scope)
-    /// included. If `compute` panics there, the panic is logged, and counts as a failure.
+    /// The background task ends when the last clone of the handle is dropped, or when the handle is
+    /// closed. The caller's task-locals are not set in it, including that of
+    /// [`Cachify::scope`](crate::Cachify::scope). If `compute` panics there, the panic is logged,
+    /// and counts as a failure.
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped while it computes, a waiting caller takes the computation over.
-    /// A refresh in the background goes on.
+    /// If this future is dropped while it computes, a waiting caller takes over and computes with
+    /// its own closure. A refresh in the background goes on.
     ///
     /// # Panics
     ///
@@ -697,7 +707,7 @@ impl<P> Cached<P> {
     ///
     /// # Cancel safety
     ///
-    /// Changes nothing.
+    /// Dropping the future has no effect.
     ///
     /// # Examples
     ///
@@ -786,7 +796,7 @@ impl<P> Cached<P> {
     ///
     /// # Cancel safety
     ///
-    /// Once it was polled the reset happens.
+    /// Once the future was polled, the reset completes even if the future is dropped.
     ///
     /// # Examples
     ///
@@ -821,7 +831,8 @@ impl<P> Cached<P> {
     ///
     /// # Cancel safety
     ///
-    /// Once it was polled, the entry becomes stale or is removed.
+    /// Once the future was polled, the entry becomes stale or is removed, even if the future is
+    /// dropped.
     ///
     /// # Examples
     ///

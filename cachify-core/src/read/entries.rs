@@ -1,4 +1,4 @@
-//! What all reads and writes of a handle's entries share.
+//! The state that all reads and writes of a handle's entries share.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::backend::Typed;
 use crate::engine::Engine;
 
 /// The entries of a handle: the engine that reaches them, and the flights of those that are being
-/// computed. Keys are complete: they have the prefix of the handle that was asked.
+/// computed. Keys include the prefix of the handle that was called.
 pub(crate) struct Entries {
     pub(crate) engine: Arc<Engine>,
     pub(crate) flights: Arc<Flights>,
@@ -60,8 +60,7 @@ impl Entries {
         }
     }
 
-    /// Returns the value, if it is at hand without waiting: what a hit in memory costs, and nothing
-    /// more.
+    /// Returns the value if it is at hand, without waiting. A hit in memory does only this.
     #[inline]
     pub(crate) fn local(&self, key: &Key) -> Option<Typed> {
         let resets = &self.engine.resets;

@@ -1,4 +1,4 @@
-//! Errors that are cached, because the caller chose them.
+//! [`CacheErr`], a cached read that also stores some errors.
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +16,7 @@ use crate::clock::Moment;
 use crate::codec::Times;
 use crate::{Encoding, Error, IntoTime, Key, Ttl};
 
-/// A cached read that also stores some errors. Made by
+/// A cached read that also stores some errors. Created by
 /// [`Cached::cache_err`](crate::Cached::cache_err).
 #[must_use = "nothing is read before `get_or_try_compute`"]
 #[derive(Clone)]
@@ -36,14 +36,13 @@ impl<P, F> CacheErr<P, F> {
     ///
     /// # Errors
     ///
-    /// Those of `compute`: the caller's own, a cached one, or after
-    /// [`share_errors`](crate::Cached::share_errors) that of the caller it waited for. An error that
-    /// was chosen is shared as a value is.
+    /// Only errors of `compute`: the caller's own, a cached error, or with
+    /// [`share_errors`](crate::Cached::share_errors) the error of the caller that it waited for. An
+    /// error that was chosen is shared like a value.
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, a waiting caller takes the computation over, with its own
-    /// closure.
+    /// If this future is dropped, a waiting caller takes over and computes with its own closure.
     ///
     /// # Panics
     ///
@@ -168,7 +167,7 @@ impl<P, F> fmt::Debug for CacheErr<P, F> {
     }
 }
 
-/// Decides which errors are stored, and for how long.
+/// The policy that decides which errors are stored, and for how long.
 #[derive(Clone)]
 struct Chosen<P, F> {
     inner: P,
@@ -176,7 +175,7 @@ struct Chosen<P, F> {
 }
 
 impl<P, F> Chosen<P, F> {
-    /// Turns an error that is to be stored into a value.
+    /// Turns an error that must be stored into a value.
     fn choose<T, E, L>(&self, result: Result<T, E>) -> Result<Tried<T, E>, E>
     where
         F: Fn(&E) -> Option<L>,
@@ -214,7 +213,7 @@ where
     fn window(&self, value: &Tried<T, E>, window: Duration) -> Duration {
         match &value.0 {
             Ok(value) => self.inner.window(value, window),
-            // An error is no better than asking again.
+            // A stale error is no better than computing again.
             Err(_) => Duration::ZERO,
         }
     }
@@ -225,11 +224,12 @@ where
     }
 }
 
-/// A value, which is stored as any other, or an error, which is stored as a [`Failure`].
+/// A value, which is stored like any other, or an error, which is stored as a [`Failure`].
 #[derive(Clone)]
 struct Tried<T, E>(Result<T, E>);
 
-/// A stored error. A type of its own, so that it is never read as a value of the error's type.
+/// A stored error. It has a type of its own, so that it is never read as a value of the error's
+/// type.
 #[derive(Clone, Serialize, Deserialize)]
 struct Failure<E>(E);
 

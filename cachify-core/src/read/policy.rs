@@ -8,7 +8,7 @@ use crate::{Error, IntoTime, Ttl};
 
 /// The options of a [`Cached`](crate::Cached) that look at values of type `T`.
 ///
-/// Its methods `ttl_with`, `cache_if` and `weigh` create policies. Other types cannot be policies.
+/// The methods of `Cached` create policies. Other types cannot be policies.
 pub trait Policy<T>: sealed::Policy<T> {}
 
 #[diagnostic::do_not_recommend]
@@ -64,7 +64,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// The time that a computation may take, and the error after that.
+/// The time that a computation may take, and the conversion of the error after that.
 #[allow(
     missing_debug_implementations,
     unnameable_types,
@@ -247,7 +247,8 @@ where
     }
 }
 
-/// A computation may take a limited time. Made by [`Cached::hard_limit`](crate::Cached::hard_limit).
+/// A policy that limits the time of a computation. Created by
+/// [`Cached::hard_limit`](crate::Cached::hard_limit).
 #[derive(Debug, Clone, Copy)]
 pub struct HardLimit<P> {
     pub(super) inner: P,
@@ -277,7 +278,7 @@ impl<E: From<Error>, P: sealed::ErrorPolicy<E>> sealed::ErrorPolicy<E> for HardL
     }
 }
 
-/// An absent value lives for a time of its own. Made by
+/// A policy with a time to live of its own for absent values. Created by
 /// [`Cached::none_ttl`](crate::Cached::none_ttl).
 #[derive(Debug, Clone, Copy)]
 pub struct NoneTtl<P> {

@@ -11,7 +11,7 @@ use crate::observe::ReadOutcome;
 pub(crate) struct Refresh {
     /// The time after its time to live for which a value may be served. Zero serves no such value.
     pub(super) window: Duration,
-    /// The factor by which a value is refreshed earlier than needed. Zero refreshes none early.
+    /// The factor by which values are refreshed early. Zero refreshes no value early.
     pub(super) early: f64,
     /// The time that a caller waits for a refresh before it is served the old value.
     pub(super) soft_limit: Option<Duration>,
@@ -80,16 +80,16 @@ impl Refresh {
         Usable::Due(Due { value, outcome })
     }
 
-    /// Returns whether it is this caller's turn to refresh a fresh value: the longer its computation
-    /// took and the nearer its end is, the likelier. Of many callers, the first draws a large number
-    /// about as long before the end as the computation takes ("Optimal Probabilistic Cache Stampede
-    /// Prevention", Vattani and others, 2015).
+    /// Returns whether this caller must refresh a fresh value. This is more likely, the longer the
+    /// computation took and the nearer the end of the value is. Of many callers, the first draws a
+    /// number that is large enough about as long before the end as the computation takes ("Optimal
+    /// Probabilistic Cache Stampede Prevention", Vattani and others, 2015).
     fn is_early(&self, life: &Life, now: Moment) -> bool {
         if self.early <= 0.0 {
             return false;
         }
         let left = life.fresh_until.since(now).as_secs_f64();
-        // Of a number in (0, 1]: the logarithm of zero is infinite.
+        // The random number is in (0, 1], because the logarithm of zero is infinite.
         let draw = -(1.0 - fastrand::f64()).ln();
         let cost = life.cost.as_secs_f64();
         cost > 0.0 && cost * self.early * draw >= left

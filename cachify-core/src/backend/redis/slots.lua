@@ -33,9 +33,9 @@ local function hears(token, channel, deadline, what)
   return type(heard) == 'number' and heard > 0
 end
 
--- Gives free places to the waiters, in order, to be collected within a second. Skips a waiter if its time is over, or if
--- its node is not subscribed or has not asked for too long. `asking`, which accepts `room` holders, needs no message.
--- Returns whether `asking` got a place.
+-- Gives free places to the waiters, in order, to be collected within a second. Skips a waiter if its time is over, or
+-- if its node is not subscribed or has not asked for too long. `asking`, which accepts `room` holders, needs no
+-- message. Returns whether `asking` got a place.
 local function hand_over(channel, what, asking, room)
   local given = false
   for _ = 1, steps do

@@ -1,4 +1,4 @@
-//! The backend: Redis, with copies of its entries in memory.
+//! [`Tiered`], the backend over Redis with copies of entries in memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::clock::Moment;
 use crate::observe::{self, Source};
 use crate::{Error, ErrorKind, Key};
 
-/// Memory in front of Redis.
+/// The backend that has memory in front of Redis.
 pub struct Tiered {
     redis: Redis,
     near: Arc<Near>,
 }
 
 impl Tiered {
-    /// Makes a backend that connects when it is first used. `memory` sets the size of the memory in
-    /// front.
+    /// Creates a backend that connects when it is first used. `memory` sets the size of the memory
+    /// in front.
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if the URL is not understood, or an option is
+    /// [`Configuration`](ErrorKind::Configuration) if the URL cannot be parsed, or an option is
     /// not valid.
     pub fn lazy(
         redis: RedisOptions,
@@ -78,7 +78,8 @@ impl Tiered {
             Error::new(
                 ErrorKind::Unavailable,
                 format!(
-                    "no heartbeat came back through Redis at {place}, so that memory is bypassed; see the log"
+                    "no heartbeat came back through Redis at {place}, so memory is bypassed; see \
+                     the log"
                 ),
             )
         })

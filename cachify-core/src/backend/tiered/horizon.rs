@@ -1,4 +1,4 @@
-//! Until when memory can be trusted.
+//! The horizon, which says until when memory can be trusted.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +10,15 @@ use tokio::sync::watch;
 use crate::backend::Token;
 use crate::clock::Moment;
 
-/// Heartbeats that are on their way at most. Older ones would not move the horizon far enough.
+/// The largest number of heartbeats on their way. Older ones would not move the horizon far enough.
 const ON_THEIR_WAY: usize = 8;
 
-/// The moment up to which all resets were heard, and the bound from there.
+/// The moment up to which all resets were heard, and the bound on the time since then.
 pub(super) struct Horizon {
     bound: Duration,
-    /// In microseconds; 0 while memory must not be used.
+    /// The end of the bound, in microseconds; 0 while memory must not be used.
     trusted_until: AtomicU64,
-    /// When each heartbeat was sent.
+    /// The heartbeats on their way, with the time at which each was sent.
     sent: Mutex<VecDeque<(Token, Moment)>>,
     /// Changes with every heartbeat that comes back.
     beats: watch::Sender<()>,
@@ -38,18 +38,18 @@ impl Horizon {
         self.bound
     }
 
-    /// Returns the moment from which memory must not be used. Load it before looking into memory:
-    /// what was removed before it was set is not found then.
+    /// Returns the moment from which memory must not be used. Callers load it before they look into
+    /// memory, so that they don't find copies that were removed before it was set.
     #[inline]
     pub(super) fn trusted_until(&self) -> Moment {
         Moment::from_micros(self.trusted_until.load(Ordering::Acquire))
     }
 
-    /// Returns how long ago the last heartbeat that came back was sent, if memory was not lost
-    /// since.
+    /// Returns the time since the last heartbeat that came back was sent. `None` if resets may have
+    /// been missed since.
     pub(super) fn age(&self, now: Moment) -> Option<Duration> {
         let until = self.trusted_until().as_micros();
-        // Saturating like the sum that made it.
+        // The sum that `beat` stores saturates as well.
         let bound = u64::try_from(self.bound.as_micros()).unwrap_or(u64::MAX);
         (until > 0).then(|| now.since(Moment::from_micros(until.saturating_sub(bound))))
     }
@@ -62,13 +62,13 @@ impl Horizon {
         sent.push_back((token.clone(), now));
     }
 
-    /// A heartbeat came back, behind all words from before it was sent.
+    /// Moves the horizon: a heartbeat came back, behind all reset messages from before it was sent.
     pub(super) fn beat(&self, token: &str) {
         let mut sent = self.sent();
         let Some(place) = sent.iter().position(|(other, _)| other.as_str() == token) else {
             return;
         };
-        // Those before it come no more, or too late.
+        // Heartbeats before this one are lost, or too late to count.
         let (_, at) = sent[place];
         sent.drain(..=place);
         let until = (at + self.bound).as_micros();
@@ -77,7 +77,7 @@ impl Horizon {
         self.beats.send_replace(());
     }
 
-    /// Words may have been missed: no heartbeat that was sent counts any more.
+    /// Discards all heartbeats that were sent, because resets may have been missed.
     pub(super) fn lost(&self) {
         let mut sent = self.sent();
         sent.clear();

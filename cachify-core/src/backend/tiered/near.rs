@@ -1,4 +1,4 @@
-//! The memory in front: copies of entries, and what keeps them in step with Redis.
+//! The memory in front: copies of entries, and the state that keeps them in step with Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,11 +22,11 @@ pub(super) struct Near {
     pub(super) horizon: Horizon,
     stripes: Stripes,
     prefixes: Prefixes,
-    /// Grows when all copies become void.
+    /// A count that grows when all copies become void.
     epoch: AtomicU64,
-    /// The epoch whose predecessors' copies were all removed.
+    /// The epoch before which all copies have been removed.
     cleared: AtomicU64,
-    /// Heartbeats took too long, and that was logged.
+    /// Set once the log says that heartbeats take too long.
     slow: AtomicBool,
 }
 
@@ -47,16 +47,17 @@ impl Near {
 
     /// Returns the copy, if it is fresh and memory can be trusted.
     ///
-    /// The order makes it exact: the horizon, then the copy, then the time. A pause between any two
-    /// of them ends in a bypass.
+    /// The order matters: the horizon is read first, then the copy, then the time. So a pause in
+    /// between leads to a bypass, not to an old value.
     #[inline]
     pub(super) fn get(&self, key: &Key) -> Option<Typed> {
         let limit = self.horizon.trusted_until();
         self.memory.copy_before(key, limit)
     }
 
-    /// Returns what must be the same when a value that is about to be asked for is kept. `hears`
-    /// tells whether words for its key are heard; it is asked after the epoch was read.
+    /// Returns the mark for a value that is about to be asked for. The value may be kept only if
+    /// the mark is still the same. `hears` returns whether reset messages for the key arrive; it is
+    /// called after the epoch was read.
     pub(super) fn mark(&self, key: &Key, hears: impl FnOnce() -> bool) -> Option<Mark> {
         let epoch = self.epoch.load(Ordering::Acquire);
         if !hears() || self.cleared.load(Ordering::Acquire) != epoch {
@@ -66,7 +67,8 @@ impl Near {
         Some(Mark { epoch, generation })
     }
 
-    /// Counts a read that finds memory untrusted. `hears`: words for its key are heard.
+    /// Counts a read that cannot use memory. `hears` says whether reset messages for the key
+    /// arrive.
     pub(super) fn count_bypass(&self, hears: bool) {
         if !hears {
             observe::bypassed(Bypassed::Unsubscribed);
@@ -75,7 +77,7 @@ impl Near {
         }
     }
 
-    /// Keeps a copy of a value until `until`, unless it became void since `mark`.
+    /// Keeps a copy of a value until `until`, unless it may have become void since `mark`.
     pub(super) fn keep(
         &self,
         key: &Key,
@@ -103,7 +105,7 @@ impl Near {
         mark.generation == generation && mark.epoch == self.epoch.load(Ordering::Acquire)
     }
 
-    /// Returns when the copy of an entry expires that is fresh for `left`, counted from `now`.
+    /// Returns the end of a copy whose entry is fresh for `left` from `now`.
     pub(super) fn expiry(&self, now: Moment, left: Option<Duration>) -> Moment {
         match left {
             Some(left) => now + left.mul_f64(self.share),
@@ -115,7 +117,7 @@ impl Near {
         self.clock.now()
     }
 
-    /// Removes the copy of a key, and makes void what was asked for before.
+    /// Removes the copy of a key. Values that were asked for before this are not kept.
     fn forget(&self, text: &str) {
         let mut generation = self.stripes.of(text);
         *generation += 1;
@@ -124,7 +126,7 @@ impl Near {
         drop(gone);
     }
 
-    /// Notes that this process is about to reset `key`.
+    /// Starts a reset of `key` by this process.
     pub(super) fn resetting<'a>(self: &'a Arc<Self>, key: &'a Key) -> Resetting<'a> {
         self.forget(key.as_str());
         Resetting { near: self, key }
@@ -148,7 +150,7 @@ impl Follower for Near {
             if self.cleared.load(Ordering::Acquire) == epoch {
                 return;
             }
-            // Afterwards, every copy was put that was checked against an older epoch.
+            // Afterwards, no caller is about to put a copy that it checked against an older epoch.
             self.stripes.pass();
             self.memory.clear_copies().await;
             self.cleared.store(epoch, Ordering::Release);
@@ -175,15 +177,15 @@ impl Follower for Near {
             let bound = self.horizon.bound();
             tracing::warn!(
                 ?bound,
-                "heartbeats through Redis take longer than the bound, so that memory is \
-                 bypassed; raise `tier_staleness` if this lasts"
+                "heartbeats through Redis take longer than the bound, so memory is bypassed; \
+                 raise `tier_staleness` if this lasts"
             );
         }
     }
 }
 
-/// A reset that was not confirmed yet. What was asked for until it ends may be what it removes, and
-/// is not kept.
+/// A reset that was not confirmed yet. A value that was asked for before the end of the reset may
+/// be the value that it removes, and is not kept.
 pub(super) struct Resetting<'a> {
     near: &'a Near,
     key: &'a Key,

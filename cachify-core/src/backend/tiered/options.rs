@@ -12,7 +12,7 @@ pub struct TierOptions {
     pub(super) share: f64,
 }
 
-/// Below this, heartbeats would be the most of what a process sends.
+/// The least staleness. With less, most of the traffic would be heartbeats.
 const LEAST: Duration = Duration::from_millis(10);
 
 impl Default for TierOptions {
@@ -25,19 +25,20 @@ impl Default for TierOptions {
 }
 
 impl TierOptions {
-    /// Sets for how long after a reset elsewhere a value from memory may be old. Default: 1 s.
+    /// Sets the time for which a value from memory may be old after a reset in another process.
+    /// Default: 1 s.
     pub fn staleness(mut self, bound: Duration) -> Self {
         self.staleness = bound;
         self
     }
 
-    /// Sets how much of an entry's remaining life its copy may use. Default: 1.0.
+    /// Sets the part of an entry's remaining life for which its copy is used. Default: 1.0.
     pub fn share(mut self, share: f64) -> Self {
         self.share = share;
         self
     }
 
-    /// Refuses options that make no sense.
+    /// Checks the options.
     pub(super) fn check(&self) -> Result<(), Error> {
         let wrong = |message| Err(Error::new(ErrorKind::Configuration, message));
         if self.staleness < LEAST {

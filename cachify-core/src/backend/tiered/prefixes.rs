@@ -1,4 +1,4 @@
-//! The prefixes that copies have.
+//! The prefixes of the copies in memory.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,13 +9,13 @@ use crate::Key;
 use crate::clock::Moment;
 use crate::key::Prefix;
 
-/// Keeps a prefix in use until the last copy with it has expired, although no handle has it any
-/// more. So words for its copies are heard for as long as there are any.
+/// Keeps each prefix in use until its last copy has expired, even if no handle has the prefix any
+/// more. So this process hears of resets for as long as there are copies.
 #[derive(Default)]
 pub(super) struct Prefixes(Mutex<HashMap<SmolStr, (Prefix, Moment)>>);
 
 impl Prefixes {
-    /// Notes a copy that expires at `until`. Call it before the copy is put.
+    /// Records a copy that expires at `until`, before the copy is put.
     pub(super) fn keep(&self, key: &Key, until: Moment) {
         let Some(prefix) = key.prefix() else {
             return;

@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
-/// A busy key costs those that share its stripe some copies.
+/// The number of stripes. A busy key costs the keys of its stripe some copies.
 const STRIPES: usize = 1024;
 
-/// The generation of each stripe: how often a copy of one of its keys became void.
+/// The generations of all stripes. A generation counts how often copies of its keys became void.
 pub(super) struct Stripes {
     generations: Box<[Mutex<u64>]>,
-    /// Keys may come from outside, so the hash is seeded at random.
+    /// Has a random seed, because keys may come from outside of the program.
     hasher: RandomState,
 }
 
@@ -25,7 +25,7 @@ impl Default for Stripes {
 }
 
 impl Stripes {
-    /// Locks the generation that a key's text belongs to.
+    /// Locks the generation of the stripe that a key's text belongs to.
     pub(super) fn of(&self, text: &str) -> MutexGuard<'_, u64> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -35,7 +35,7 @@ impl Stripes {
         lock(&self.generations[stripe])
     }
 
-    /// Waits until no stripe is locked by a caller that locked it before.
+    /// Waits until all callers that hold a stripe now have unlocked it.
     pub(super) fn pass(&self) {
         for generation in &self.generations {
             drop(lock(generation));
