@@ -361,7 +361,7 @@ impl<P> Cached<P> {
     /// #[tokio::main]
     /// async fn main() {
     ///     let cachify = Cachify::memory();
-    ///     let row = cachify.cached(&key!("row-{}", 7)).ttl("5m").none_ttl("5s");
+    ///     let row = cachify.cached(&key!("row")).ttl("5m").none_ttl("5s");
     ///     assert_eq!(row.get_or_compute(async || None::<i32>).await, None);
     /// }
     /// ```

@@ -101,6 +101,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn c9_an_expired_value_is_stale_even_if_this_clock_is_behind() {
+        let refresh = Refresh::default();
+        let life = Life {
+            until: Moment::from_micros(9),
+            ..Life::new(Moment::from_micros(5))
+        };
+        let judge = |expired, window| {
+            let now = Moment::from_micros(4);
+            refresh.judge((), life, Duration::from_micros(window), expired, now)
+        };
+        assert!(matches!(judge(false, 0), Usable::Fresh(())));
+        assert!(matches!(judge(true, 1), Usable::Due(_)));
+    }
+
+    #[test]
     fn c9_a_value_is_refreshed_early_the_likelier_the_nearer_its_end_is() {
         let refresh = Refresh {
             early: 1.0,
@@ -111,7 +126,7 @@ mod tests {
             cost: Duration::from_secs(cost),
             ..Life::new(Moment::from_micros(1000 * second))
         };
-        let early = |refresh: &Refresh, cost, seconds| {
+        let early = |refresh: &Refresh, cost, seconds: u64| {
             let now = Moment::from_micros((1000 - seconds) * second);
             let draws = (0..10_000).filter(|_| refresh.is_early(&life(cost), now));
             draws.count()
