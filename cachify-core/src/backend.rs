@@ -58,24 +58,24 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///    by the token when a slot was handed over. A signal may be spurious. A lost signal only delays
 ///    the waiter until it checks again.
 pub trait Backend: Send + Sync + fmt::Debug + 'static {
-    /// Returns a fresh value that is at hand without waiting. Every read asks for it first.
-    /// Default: none, as for a backend on another machine.
+    /// Returns a fresh value if there is one at hand, without waiting. Every read calls this first.
+    /// Default: `None`, as for a backend on another machine.
     fn local(&self, key: &Key) -> Option<Typed> {
         let _ = key;
         None
     }
 
-    /// Returns whether [`local`](Self::local) finds every fresh entry. Then [`get`](Self::get) is
-    /// asked for stale entries only. Default: `false`.
+    /// Returns whether [`local`](Self::local) finds every fresh entry. If it does,
+    /// [`get`](Self::get) is called only for stale entries. Default: `false`.
     fn is_local(&self) -> bool {
         false
     }
 
-    /// Returns the time of the server that `key` lives on. Ages and deadlines count in it. It is
-    /// the same for all processes that share the backend.
+    /// Returns the time of the server that `key` lives on. Ages and deadlines are measured by it.
+    /// It is the same for all processes that share the backend.
     fn now(&self, key: &Key) -> Moment;
 
-    /// Returns the server that `key` lives on. Default: there is one.
+    /// Returns the server that `key` lives on. Default: the only server.
     fn shard(&self, key: &Key) -> Shard {
         let _ = key;
         Shard::default()
@@ -89,12 +89,12 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
 
     /// Asks for the right to fill an entry; see [`Claim`].
     ///
-    /// If the answer does not come in time, the backend must refuse the request when it arrives
-    /// later.
+    /// If the answer does not come in time, and the request arrives later, the backend must refuse
+    /// it.
     fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>>;
 
     /// Stores an entry if the lease still stands, ends the lease for all its tokens, and wakes the
-    /// waiters. Returns `false` if the lease no longer stood; then nothing was stored.
+    /// waiters. Returns `false` and stores nothing if the lease no longer stood.
     ///
     /// The lease ends and the waiters are woken even if storing fails.
     fn fill<'a>(
@@ -107,7 +107,7 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Gives a token's part in a lease back without storing anything. Returns `false` if the lease
     /// no longer stood.
     ///
-    /// With its last token the lease ends, and the waiters are woken.
+    /// When its last token is given back, the lease ends, and the waiters are woken.
     fn release_lease<'a>(
         &'a self,
         key: &'a Key,
@@ -125,19 +125,19 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Removes the entry and any lease, and wakes the waiters. Resetting a missing entry succeeds.
     fn reset<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Ends any lease as [`reset`](Self::reset) does, but keeps the entry, stale from now on, until
-    /// its end. Default: resets.
+    /// Ends any lease, like [`reset`](Self::reset), but keeps the entry until its end. The entry is
+    /// stale from now on. Default: calls `reset`.
     fn expire<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), Error>> {
         self.reset(key)
     }
 
-    /// Keeps a value that the caller decoded, so that [`local`](Self::local) has it next time.
+    /// Keeps a value that the caller decoded, so that [`local`](Self::local) finds it next time.
     /// Called only for an entry with a [`mark`](Found::mark). Default: keeps nothing.
     fn keep(&self, key: &Key, kept: Kept<'_>) {
         let _ = (key, kept);
     }
 
-    /// Takes a slot, queues for it, or finds it taken.
+    /// Acquires a slot, queues for it, or reports that it is taken.
     ///
     /// A waiter asks again with the same token: to check its place, to claim a slot that was handed
     /// to it, and to learn the outcome of a request whose answer was lost. A token that already
@@ -175,9 +175,9 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Checks that the backend answers and supports every operation. Called at connect.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Calls [`Signals::disturb`] if the backend's clock was set, or
-    /// [`Signals::history_lost`] if acknowledged writes may be lost. Called once a second while this
-    /// process holds a lock, permit or lease. Default: does nothing.
+    /// Calls [`Signals::disturb`] if the backend's clock was set, or [`Signals::history_lost`] if
+    /// acknowledged writes may be lost. Called once a second while this process holds a lock,
+    /// permit or lease. Default: does nothing.
     fn watch(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
     }

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::sharded::{Sharded, lock};
 use crate::observe;
 
-/// Wakes those in this process who wait for a name: a key's text or a token's.
+/// Wakes the tasks of this process that wait for a name: the text of a key or a token.
 ///
 /// A signal that comes between [`listen`](Self::listen) and [`Listener::signalled`] is kept. So a
 /// caller that listens first and checks afterwards misses no signal.
@@ -18,24 +18,24 @@ use crate::observe;
 pub struct Signals {
     names: Arc<Sharded<Names>>,
     disturbances: Arc<watch::Sender<u64>>,
-    /// How often signals may have been lost.
+    /// The number of times that signals may have been lost.
     losses: Arc<watch::Sender<u64>>,
-    /// The handles that use the backend.
+    /// The handles that use the backend, each with the resets that it remembers.
     handles: Arc<Mutex<Vec<Weak<dyn Repeats>>>>,
 }
 
-/// Remembers what a handle reset.
+/// The memory of a handle's resets.
 pub(crate) trait Repeats: Send + Sync {
-    /// Queues the resets of all that is remembered, and returns how many these are.
+    /// Queues all remembered resets, and returns their number.
     fn repeat_all(self: Arc<Self>) -> usize;
 }
 
-/// An ordered map, because growing a hash map takes a time in proportion to what it holds.
+/// The listeners by name. The map is ordered, because a hash map moves all its items when it grows.
 type Names = BTreeMap<SmolStr, Vec<Ear>>;
 
 struct Ear {
     notify: Arc<Notify>,
-    /// Only a signal for its own name wakes it.
+    /// Set if only a signal for its own name wakes the listener.
     alone: bool,
 }
 
@@ -45,8 +45,8 @@ impl Signals {
         self.add(name, false)
     }
 
-    /// Starts to listen for `name`, and not for [`wake_all`](Self::wake_all), of which
-    /// [`losses`](Self::losses) tells.
+    /// Starts to listen for `name` only. [`wake_all`](Self::wake_all) does not wake this listener;
+    /// [`losses`](Self::losses) counts its calls instead.
     pub(crate) fn listen_alone(&self, name: &str) -> Listener {
         self.add(name, true)
     }
@@ -84,7 +84,7 @@ impl Signals {
     }
 
     /// Makes all waiters check again, for a backend that may have lost signals. Of the waiters for
-    /// one slot in one handle, only the first one does.
+    /// one slot in one handle, only the first one checks.
     pub fn wake_all(&self) {
         for names in self.names.iter() {
             let names = lock(names);
@@ -97,7 +97,7 @@ impl Signals {
         self.losses.send_modify(|count| *count += 1);
     }
 
-    /// Counts the calls of [`wake_all`](Self::wake_all).
+    /// Subscribes to the number of calls of [`wake_all`](Self::wake_all).
     pub(crate) fn losses(&self) -> watch::Receiver<u64> {
         self.losses.subscribe()
     }
@@ -125,7 +125,7 @@ impl Signals {
     /// ```
     /// use cachify_core::backend::Signals;
     ///
-    /// /// Notes on each new connection which run of the server is at its other end.
+    /// /// Compares the run of the server on each new connection with the last one.
     /// fn connected(last: &mut Option<String>, run: String, signals: &Signals) {
     ///     if last.replace(run.clone()).is_some_and(|last| last != run) {
     ///         signals.history_lost();
@@ -147,7 +147,7 @@ impl Signals {
         repeated
     }
 
-    /// Has what `handle` remembers repeated by [`history_lost`](Self::history_lost).
+    /// Makes [`history_lost`](Self::history_lost) repeat the resets that `handle` remembers.
     pub(crate) fn repeat_with<T: Repeats + 'static>(&self, handle: &Arc<T>) {
         let handle: Weak<dyn Repeats> = Arc::<T>::downgrade(handle);
         let mut handles = lock(&self.handles);
@@ -166,7 +166,7 @@ impl Signals {
         self.disturbances.subscribe()
     }
 
-    /// Returns how many names have a listener.
+    /// Returns the number of names with a listener.
     fn len(&self) -> usize {
         self.names.iter().map(|names| lock(names).len()).sum()
     }
@@ -180,7 +180,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Waits for the next signal. One that already came is enough.
+    /// Waits for the next signal. A signal that has already come is enough.
     ///
     /// # Cancel safety
     ///
@@ -206,7 +206,7 @@ impl Listener {
     }
 }
 
-// Not the names: they are keys.
+// The names are left out: they are keys.
 impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signals")

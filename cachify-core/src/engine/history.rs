@@ -1,4 +1,4 @@
-//! The last resets, which a backend that lost them must be told again.
+//! The last resets, which are repeated if the backend may have lost them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,15 @@ use smol_str::SmolStr;
 use crate::clock::{Clock, Moment};
 use crate::{Key, observe};
 
-/// How long a reset is remembered after it was acknowledged.
+/// The time for which a reset is remembered after it was acknowledged.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// The keys that were reset or set in the last minute.
 #[derive(Debug)]
 pub(super) struct History {
     clock: Clock,
-    /// Counts from before the request: an acknowledgement comes up to a backend timeout later.
+    /// The time for which a key is kept. It counts from before the request, so it includes a
+    /// backend timeout for the acknowledgement.
     keep: Duration,
     capacity: usize,
     table: Mutex<Table>,
@@ -24,9 +25,9 @@ pub(super) struct History {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// In the order of their last resets.
+    /// The keys in the order of their last resets, with the times of these.
     order: BTreeMap<u64, (Moment, Key)>,
-    /// Where each key is in `order`.
+    /// The place of each key in `order`.
     places: HashMap<SmolStr, u64>,
     last: u64,
 }
@@ -41,7 +42,7 @@ impl History {
         }
     }
 
-    /// Remembers a key. If there are too many, the one that was reset longest ago is forgotten.
+    /// Remembers a key. If there are too many keys, forgets the one that was reset longest ago.
     pub(super) fn add(&self, key: &Key) {
         let now = self.clock.now();
         let mut table = self.table();
@@ -65,7 +66,7 @@ impl History {
         }
     }
 
-    /// Takes the keys out, the one that was reset longest ago first.
+    /// Takes all keys, starting with the one that was reset longest ago.
     pub(super) fn take(&self) -> impl Iterator<Item = Key> + use<> {
         let mut table = self.table();
         table.remove_older(self.clock.now(), self.keep);

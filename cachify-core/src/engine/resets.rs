@@ -15,20 +15,20 @@ use crate::Key;
 use crate::backend::Repeats;
 use crate::clock::Clock;
 
-/// How many resets are repeated at a time.
+/// The largest number of resets that are repeated at a time.
 const AT_ONCE: usize = 100;
 
-/// Resets that were not acknowledged yet. Until they are, the backend's copy of these keys is not
-/// to be trusted.
+/// Resets that the backend has not acknowledged yet. Until it does, its entries of these keys are
+/// not used.
 #[derive(Debug)]
 pub(crate) struct Resets {
     context: Context,
     keys: Mutex<BTreeMap<SmolStr, Unconfirmed>>,
-    /// The size of `keys`, so that a read costs one load when nothing is pending, which is always.
+    /// The size of `keys`, so that a read costs only one load in the usual case that it is empty.
     len: AtomicUsize,
     capacity: usize,
     replaying: AtomicBool,
-    /// What the backend acknowledged, and may lose.
+    /// The last resets, which the backend may lose although it acknowledged them.
     history: History,
 }
 
@@ -52,7 +52,7 @@ impl Resets {
         })
     }
 
-    /// Returns whether a reset of the key was not acknowledged yet.
+    /// Returns whether a reset of the key has not been acknowledged yet.
     #[inline]
     pub(crate) fn contains(&self, key: &Key) -> bool {
         self.len.load(Ordering::Acquire) != 0 && self.keys().contains_key(key.as_str())
@@ -71,7 +71,7 @@ impl Resets {
         keys.values().filter(|entry| select(&entry.key)).count()
     }
 
-    /// Keeps a reset to be tried again. `false`: there is no room.
+    /// Queues a reset to be repeated. Returns `false` if there is no room.
     pub(crate) fn add(&self, key: &Key) -> bool {
         self.add_up_to(key, self.capacity)
     }
@@ -96,20 +96,19 @@ impl Resets {
         true
     }
 
-    /// Remembers that the old value of a key is about to become void at the backend, by a reset, a
-    /// set or an expiry, for the case that the backend forgets it.
+    /// Remembers a reset, set or expiry of a key, in case the backend loses it.
     ///
-    /// Before the request is sent: if the backend loses its data between the request and its
-    /// answer, the key is already here.
+    /// This is called before the request is sent, so that the key is remembered if the backend
+    /// loses its data between the request and the answer.
     pub(crate) fn remember(&self, key: &Key) {
-        // What is in this process's memory is lost with the process.
+        // A backend in this process's memory loses its data only with the process.
         if !self.context.backend.is_local() {
             self.history.add(key);
         }
     }
 
-    /// Returns keys that wait, with their rounds: those behind `last`, so that keys which always
-    /// fail are in no other's way.
+    /// Returns queued keys with their rounds. Starts after `last`, so that keys which always fail
+    /// don't hold up others.
     fn batch(&self, last: Option<&Key>) -> Vec<(Key, u64)> {
         let keys = self.keys();
         let behind = last.map_or(Bound::Unbounded, |last| Bound::Excluded(last.as_str()));
@@ -134,13 +133,14 @@ impl Resets {
                 true
             }
             Err(error) => {
-                tracing::debug!(%error, template = key.template(), "a reset is still not confirmed");
+                let template = key.template();
+                tracing::debug!(%error, template, "a reset is still not acknowledged");
                 false
             }
         }
     }
 
-    /// Notes that the reset of `round` was acknowledged.
+    /// Records that the reset of `round` was acknowledged.
     fn acknowledge(&self, key: &Key, round: u64) {
         let mut keys = self.keys();
         if keys
@@ -152,7 +152,7 @@ impl Resets {
         }
     }
 
-    /// Starts to replay the resets unless that is under way or there are none.
+    /// Starts a task that repeats the resets, unless it runs or there are none.
     pub(crate) fn replay(self: &Arc<Self>) {
         if !self.is_empty()
             && !self.context.background.is_shut_down()
@@ -171,13 +171,13 @@ impl Repeats for Resets {
     fn repeat_all(self: Arc<Self>) -> usize {
         let mut count = 0;
         for key in self.history.take() {
-            // Beyond what may be unconfirmed, there is room for all that is remembered.
+            // There is room for all remembered resets besides the unconfirmed ones.
             if self.add_up_to(&key, 2 * self.capacity) {
                 count += 1;
             } else {
                 tracing::error!(
                     template = key.template(),
-                    "reset not repeated: too many are queued"
+                    "a reset is not repeated, because too many are queued"
                 );
             }
         }
@@ -192,7 +192,8 @@ impl Drop for Resets {
         if left != 0 && !self.context.background.is_shut_down() {
             tracing::warn!(
                 resets = left,
-                "the last handle was dropped before the backend acknowledged all resets, and nothing repeats them now; `close` the handle first"
+                "the last handle was dropped before the backend acknowledged all resets, and \
+                 nothing repeats them now; `close` the handle first"
             );
         }
     }
@@ -214,7 +215,7 @@ async fn replay(claim: Claim<Resets>) {
         let Some((end, _)) = batch.last() else {
             drop(claim);
             context.background.advance();
-            // For what was added between the last look and the end of the claim.
+            // A reset may have been queued between the last check and the end of the claim.
             return resets.replay();
         };
         last = Some(end.clone());
@@ -277,7 +278,7 @@ mod tests {
             seen.extend(batch.into_iter().map(|(key, _)| key));
         }
         assert_eq!(seen.len(), 3 * AT_ONCE);
-        // The first are next, and none is twice in one batch.
+        // The first keys are next, and no key is twice in one batch.
         kept.acknowledge(seen.iter().min_by_key(|key| key.as_str()).unwrap(), 0);
         let again: Vec<_> = kept.batch(last.as_ref());
         assert_eq!(again.len(), AT_ONCE);

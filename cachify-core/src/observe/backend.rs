@@ -83,7 +83,7 @@ pub(crate) fn repeated_resets(count: usize) {
     metrics::counter!("cachify_repeated_resets_total").increment(count as u64);
 }
 
-/// Counts a reset that is no longer remembered, since `capacity` others came after it within a
+/// Counts a reset that is no longer remembered, because `capacity` others came after it within a
 /// minute. Warns once.
 pub(crate) fn forgotten_reset(capacity: usize) {
     static WARNED: AtomicBool = AtomicBool::new(false);
@@ -92,26 +92,28 @@ pub(crate) fn forgotten_reset(capacity: usize) {
     if !WARNED.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             capacity,
-            "more keys are reset within a minute than are remembered: if the server loses its data, the first of them are not reset again"
+            "more keys are reset within a minute than are remembered; if the server loses its \
+             data, the first of them are not reset again"
         );
     }
 }
 
-/// Reports that what answers at `place` is not the server that was there before, or no longer a
-/// primary.
+/// Reports that the server at `place` is not the one that was there before, or no longer a primary.
 #[cfg(feature = "redis")]
 pub(crate) fn another_server(place: &str, is_replica: bool, resets: usize) {
     if is_replica {
         tracing::warn!(
             place,
             resets,
-            "the server became a replica, and may have lost acknowledged writes: the resets of the last minute are repeated, and all locks are renewed"
+            "the server became a replica, and may have lost acknowledged writes; the resets of \
+             the last minute are repeated, and all locks are renewed"
         );
     } else {
         tracing::warn!(
             place,
             resets,
-            "the server came back as another one, and may have lost acknowledged writes: the resets of the last minute are repeated, and all locks are renewed"
+            "the server came back as another one, and may have lost acknowledged writes; the \
+             resets of the last minute are repeated, and all locks are renewed"
         );
     }
 }

@@ -3,21 +3,21 @@
 //! ```text
 //! local? -- hit --> done
 //!   | GET? -- hit --> done
-//!   |   join the flight -- waiter --> value | error | look again | lead
-//!   |     | leader: begin (lease, after looking again) -> compute -> close the flight -> fill -> deliver
+//!   |   join the flight -- waiter --> value | error | start again | lead
+//!   |     | leader: begin (find or lease) -> compute -> close the flight -> fill -> deliver
 //! ```
 //!
-//! What makes a reset win: the flight is closed before its value is sent to be stored, the store is
-//! refused if a reset ended the lease, and a waiter gets the value only if it was stored, or if the
-//! computation began after the waiter came.
+//! Three rules make a reset win. The flight is closed before its value is sent to the backend. The
+//! backend refuses the value if a reset ended the lease. A waiter gets the value only if it was
+//! stored, or if the computation began after the waiter came.
 //!
-//! A value that is due for a refresh is served at once, unless this caller is the one that refreshes
-//! it: it leads a flight of its own and got the lease. If the refresh fails, it asks again for the
-//! entry: a reset may have removed it.
+//! A value that is due for a refresh is served at once, unless this caller refreshes it: then it
+//! leads a flight of its own and has the lease. If the refresh fails, the caller asks again for the
+//! entry, because a reset may have removed it.
 //!
-//! A computation may hang. A caller that waited for `compute_wait` computes beside it and may
-//! store, but only a few do at a time: in this process by
-//! [`Flights::overtake`](flight::Flights::overtake), among all processes by [`Claim::Join`].
+//! A computation may hang. A caller that has waited for `compute_wait` computes beside it and may
+//! store, but only a few callers at a time: [`Flights::overtake`](flight::Flights::overtake) limits
+//! them in this process, and [`Claim::Join`] in all processes.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -41,15 +41,15 @@ use crate::codec::Times;
 use crate::engine::budget::Budget;
 use crate::observe::{self, ReadOutcome};
 
-/// How many waits may pass before a caller computes for itself: by then, 2^16 callers had
-/// their turn.
+/// The number of `compute_wait`s after which a caller computes for itself. By then, 2^16 callers
+/// had their turn.
 const ROUNDS: u32 = 16;
 
 pub(super) type Lead = flight::Lead<Arc<Lease>>;
 type Reply = flight::Reply<Arc<Lease>>;
 
 impl<P> Access<P> {
-    /// Returns the value, if it is at hand without waiting.
+    /// Returns the value if it is at hand, without waiting.
     fn local<T: Value>(&self) -> Option<T> {
         if (!self.copies || self.refresh.early > 0.0) && self.asks() {
             return None;
@@ -73,7 +73,7 @@ impl<P> Access<P> {
             .attempt(&self.key, engine.backend.get(&self.key))
             .await
             .map_err(|error| error.with_template(self.key.template()))?;
-        // The answer may be that of a server that lost the reset.
+        // The answer may come from a server that lost the reset.
         if engine.resets.contains(&self.key) {
             return Ok(None);
         }
@@ -84,8 +84,8 @@ impl<P> Access<P> {
         }))
     }
 
-    /// Returns whether the backend is asked, even for a value that is at hand: without copies of
-    /// another machine's values, and for the times of a value that may be refreshed early.
+    /// Returns whether reads ask the backend even for a value that is at hand: if the caller does
+    /// not use copies, or if the times of the value decide on an early refresh.
     fn asks(&self) -> bool {
         if self.entries.engine.backend.is_local() {
             self.refresh.early > 0.0
@@ -94,14 +94,14 @@ impl<P> Access<P> {
         }
     }
 
-    /// Returns whether [`get`](crate::backend::Backend::get) finds nothing of use that is not at
-    /// hand.
+    /// Returns whether [`get`](crate::backend::Backend::get) has nothing of use besides the value
+    /// that is at hand.
     fn has_no_more(&self) -> bool {
         self.entries.engine.backend.is_local() && !self.refresh.is_wanted()
     }
 
-    /// Returns the value of an entry that was found, if it is of use. The backend keeps a fresh one
-    /// if it can.
+    /// Returns the value of an entry that was found, if it is of use. The backend keeps a fresh
+    /// value if it can.
     fn read<T: Value>(&self, found: &Found) -> Usable<T>
     where
         P: Policy<T>,
@@ -135,8 +135,8 @@ impl<P> Access<P> {
         usable
     }
 
-    /// Runs the read path, and returns how it went. `compute` learns whether its value will be
-    /// stored, unless a reset happens in between.
+    /// Runs the read path, and returns the value with its outcome. `compute` learns whether its
+    /// value will be stored, unless a reset happens in between.
     pub(crate) async fn fetch<T, E, F, Fut>(
         &self,
         compute: F,
@@ -152,7 +152,7 @@ impl<P> Access<P> {
             Ok(hit) => return Ok(hit),
             Err(attempt) => attempt,
         };
-        // Boxed so that a hit does not carry the state of a miss around.
+        // Boxed, so that a hit does not carry the state of a miss around.
         let miss = Box::pin(async {
             let role = self.role(&mut attempt, sharing).await;
             self.act(role, attempt, compute, sharing).await
@@ -160,7 +160,7 @@ impl<P> Access<P> {
         self.counted(miss.await)
     }
 
-    /// Gets a fresh value, or begins a call that has none.
+    /// Returns a fresh value, or begins a call that has none.
     pub(super) async fn seek<T: Value>(&self) -> Result<(T, ReadOutcome), Attempt<T>>
     where
         P: Policy<T>,
@@ -193,7 +193,7 @@ impl<P> Access<P> {
         }
     }
 
-    /// Counts a read that was no hit.
+    /// Counts a read that was not a hit.
     pub(super) fn counted<T, E>(
         &self,
         result: Result<(T, ReadOutcome), E>,
@@ -238,7 +238,8 @@ impl<P> Access<P> {
         served.ok_or(failed)
     }
 
-    /// Finds what a caller without a fresh value is to do. Waits for another caller's computation.
+    /// Decides on the role of a caller without a fresh value. Waits for another caller's
+    /// computation.
     pub(super) async fn role<T, E>(
         &self,
         attempt: &mut Attempt<T>,
@@ -261,7 +262,7 @@ impl<P> Access<P> {
                 return Role::Served(due.clone().serve());
             }
             if computing::is_under_way(engine, &self.key) {
-                // It would wait for itself.
+                // The caller would wait for itself.
                 observe::reentrant(&self.key);
                 return Role::Alone;
             }
@@ -293,8 +294,8 @@ impl<P> Access<P> {
         }
     }
 
-    /// Asks again for an entry whose refresh failed or takes long: it may have been reset, or be a
-    /// newer one.
+    /// Asks again for an entry whose refresh failed or takes long, because the entry may have been
+    /// reset or replaced.
     pub(super) async fn again<T: Value>(
         &self,
         attempt: &mut Attempt<T>,
@@ -337,7 +338,8 @@ impl<P> Access<P> {
         }
     }
 
-    /// Gets the value, if the backend has a fresh one. One that is due for a refresh is left in
+    /// Returns the value if the backend has a fresh one. A value that is due for a refresh is left
+    /// in
     /// `attempt`.
     async fn look<T: Value>(&self, attempt: &mut Attempt<T>) -> Option<T>
     where
@@ -359,14 +361,14 @@ impl<P> Access<P> {
             )
             .await
             .ok()??;
-        // A reset that failed, or was lost, while the answer was on its way.
+        // A reset may have failed, or was lost, while the answer was on its way.
         if engine.resets.contains(&self.key) {
             return None;
         }
         attempt.read(self, found)
     }
 
-    /// Computes for all who wait.
+    /// Computes for all waiters.
     pub(super) async fn lead<T, E, F, Fut>(
         &self,
         mut lead: Lead,
@@ -382,8 +384,8 @@ impl<P> Access<P> {
     {
         let engine = &self.entries.engine;
         if let Some(served) = self.begin(&mut lead, attempt).await {
-            // A reset may have come since the backend read this: those who joined meanwhile look
-            // for themselves.
+            // A reset may have come since the backend read the entry, so callers that joined in the
+            // meantime check for themselves.
             lead.close().tell(|| Reply::Again);
             return Ok(served);
         }
@@ -395,7 +397,7 @@ impl<P> Access<P> {
         let result = match self.patiently(computation, attempt).await {
             Either::Left(result) => result,
             Either::Right(served) => {
-                // Before the lead goes to another caller.
+                // Recorded before the lead goes to another caller.
                 self.refresh_failed();
                 return Ok(served);
             }
@@ -404,7 +406,7 @@ impl<P> Access<P> {
             Ok(value) => value,
             Err(error) => {
                 if attempt.due.is_some() {
-                    // Before the lead goes to another caller.
+                    // Recorded before the lead goes to another caller.
                     self.refresh_failed();
                 }
                 let shared = sharing.map(|sharing| (sharing.erase)(&error));
@@ -437,8 +439,8 @@ impl<P> Access<P> {
         ))
     }
 
-    /// Waits for a computation. If it is a refresh that takes longer than its soft limit, returns
-    /// the old value, if that is still there.
+    /// Waits for a computation. If it is a refresh and takes longer than its soft limit, returns
+    /// the old value if that is still there.
     async fn patiently<T: Value, R>(
         &self,
         mut computation: Pin<&mut impl Future<Output = R>>,
@@ -461,18 +463,19 @@ impl<P> Access<P> {
         Either::Left(computation.await)
     }
 
-    /// Notes that a refresh failed.
+    /// Records that a refresh failed.
     pub(super) fn refresh_failed(&self) {
-        // A value that is refreshed early need not have a window.
+        // A value that is refreshed early may have no window.
         let window = Some(self.refresh.window).filter(|window| !window.is_zero());
         let longest = window.unwrap_or(Duration::MAX);
         self.entries.pauses.failed(&self.key, longest);
         observe::refresh_failed(&self.key);
     }
 
-    /// Obtains a lease for the flight, or a value to serve: one that another caller stored
-    /// meanwhile, or one that another caller is refreshing. With neither, the backend is away or
-    /// the caller has waited for as long as it may: the value will be computed and not stored.
+    /// Obtains a lease for the flight, or a value to serve: a value that another caller stored in
+    /// the meantime, or an old value that another caller is refreshing. With neither, the backend
+    /// is away or the caller has waited for the longest time. Then the value is computed and not
+    /// stored.
     async fn begin<T: Value>(
         &self,
         lead: &mut Lead,
@@ -494,9 +497,9 @@ impl<P> Access<P> {
         let mut unusable = 0;
         let mut overdue = false;
         loop {
-            // Never one that ended: another leader may still compute under it what a reset
-            // overtook. Nor one that was asked for before: the request may have been sent twice,
-            // and a copy that comes late must not bring a lease back to life after a reset.
+            // Each attempt uses a new lease. Another leader may still compute under a lease that a
+            // reset ended. A request for a lease may have been sent twice, and a copy that arrives
+            // late must not bring the lease back to life after a reset.
             let flight = (Arc::clone(&self.entries.flights), lead.flight());
             let lease = Lease::new(engine, &self.key, Some(flight));
             lead.lease = Some(Arc::clone(&lease));
@@ -528,7 +531,7 @@ impl<P> Access<P> {
                 }
                 Ok(Begun::Found(found)) => {
                     lease.ended();
-                    // As in `look`.
+                    // A reset may have failed, or was lost, as in `look`.
                     if engine.resets.contains(&self.key) {
                         lead.lease = None;
                         return None;
@@ -536,7 +539,7 @@ impl<P> Access<P> {
                     if let Some(value) = attempt.read(self, found) {
                         return Some((value, ReadOutcome::Hit));
                     }
-                    // Another program keeps writing entries that this one cannot read.
+                    // Another program keeps storing entries that this one cannot use.
                     unusable += 1;
                     if unusable > 2 {
                         lead.lease = None;
@@ -549,8 +552,8 @@ impl<P> Access<P> {
                         lead.lease = None;
                         return Some(due.serve());
                     }
-                    // It answers, and the call waits for another caller's computation, not for it:
-                    // `compute_wait` bounds that.
+                    // The backend answered, so the call now waits for another caller, which is
+                    // limited by `compute_wait` and not by the budget.
                     attempt.budget = budget;
                     if self.alone || attempt.is_over(compute_wait) {
                         lead.lease = None;
@@ -570,8 +573,9 @@ impl<P> Access<P> {
         }
     }
 
-    /// Stores the value under the flight's lease. `true`: the backend confirmed it, so no reset
-    /// came since the computation began. `known` is the weight of the value, if that is known.
+    /// Stores the value under the flight's lease. Returns `true` if the backend confirmed it; then
+    /// no reset has come since the computation began. `known` is the weight of the value, if the
+    /// policy knows it.
     async fn fill<T>(
         &self,
         lead: &Lead,
@@ -617,7 +621,7 @@ impl<P> Access<P> {
         }
     }
 
-    /// Passes a failed computation on: its error if it can be shared, else the duty.
+    /// Passes on a failure: the error if it can be shared, and otherwise the duty to compute.
     async fn failed<T>(
         &self,
         mut lead: Lead,
@@ -653,36 +657,36 @@ impl<P> Access<P> {
     }
 }
 
-/// What a caller without a fresh value does next.
+/// The role of a caller without a fresh value.
 pub(super) enum Role<T, E> {
     Lead(Lead),
     Served((T, ReadOutcome)),
     Failed(E),
-    /// Computes for itself, and stores nothing.
+    /// The caller computes for itself, and stores nothing.
     Alone,
 }
 
 /// The state of one call through its rounds.
 pub(super) struct Attempt<T> {
-    /// When the call came, in ticks.
+    /// The tick at which the call came.
     arrival: u64,
     budget: Budget,
     start: Instant,
-    /// When it is the caller's turn to compute beside others, or to ask whether it is.
+    /// The time at which the caller may compute beside others, or asks again whether it may.
     turn: Instant,
-    /// The entry that was found, if it is not to be used: it is unreadable or stale.
+    /// The entry that was found, if it is unreadable or stale and must be replaced.
     replaces: Option<Found>,
     /// The value of that entry, if it may be served while it is refreshed.
     pub(super) due: Option<Due<T>>,
 }
 
 impl<T> Attempt<T> {
-    /// Returns whether the caller has waited for as long as it may.
+    /// Returns whether the caller has waited for the longest time.
     fn is_over(&self, compute_wait: Duration) -> bool {
         self.start.elapsed() >= compute_wait.saturating_mul(ROUNDS)
     }
 
-    /// Continues as another call, in the background.
+    /// Continues as a new call in the background.
     pub(super) fn passed_to<P>(self, access: &Access<P>) -> Self {
         Self {
             replaces: self.replaces,

@@ -1,4 +1,4 @@
-//! Resets: of one key, and of several at once.
+//! Resets and expiries of one key or of several keys.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -10,19 +10,19 @@ use futures_util::stream::FuturesUnordered;
 use super::entries::Entries;
 use crate::{Error, ErrorKind, Key};
 
-/// How many resets of one call are under way at a time. Each has the handle's backend timeout, so a
-/// call with more keys than the backend answers within one timeout does not fail.
+/// The number of resets of one call that are under way at a time. Each has the handle's backend
+/// timeout, so a call with more keys than the backend answers within one timeout does not fail.
 const AT_ONCE: usize = 128;
 
-/// How many templates an error names.
+/// The largest number of templates that an error names.
 const NAMED: usize = 8;
 
-/// What becomes of an entry whose data changed.
+/// The change of an entry whose data changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It is removed.
+    /// The entry is removed.
     Reset,
-    /// It stays, stale.
+    /// The entry stays and is stale.
     Expire,
 }
 
@@ -67,8 +67,8 @@ impl Drop for LateResets<'_> {
 }
 
 impl Entries {
-    /// The first poll arms a guard that sees to it that the change happens: what could not be
-    /// confirmed becomes a late reset.
+    /// Changes the entry of `key`. The first poll arms a guard that makes sure of the change: if it
+    /// is not confirmed, a reset is queued.
     pub(crate) async fn change(&self, key: &Key, change: Change) -> Result<(), Error> {
         let late = self.late_reset(key);
         let backend = &self.engine.backend;
@@ -81,14 +81,14 @@ impl Entries {
             (Ok(()), Change::Expire) => self.engine.insist(key, backend.expire(key)).await,
             (Err(error), _) => Err(error),
         };
-        // Afterwards: the next flight must not begin before the reset.
+        // Done last, because the next flight must not begin before the reset.
         self.flights.end(key, None);
         self.pauses.end(key);
         late.disarm();
         result.map_err(|error| self.unconfirmed(key, error))
     }
 
-    /// Queues the reset of a key whose entry may be old now, and says so as an error.
+    /// Queues the reset of a key whose entry may be old now. Returns the error for the caller.
     pub(crate) fn unconfirmed(&self, key: &Key, cause: Error) -> Error {
         let (kind, message) = if self.engine.background.is_shut_down() {
             // If there is room, reads of this handle no longer trust the entry, but the reset is
@@ -96,17 +96,20 @@ impl Entries {
             self.engine.resets.add(key);
             (
                 ErrorKind::NotQueued,
-                "this cachify handle was closed; the reset did not happen and is not repeated: connect a new one and reset again",
+                "this cachify handle was closed; the reset did not happen and is not repeated: \
+                 connect a new one and reset again",
             )
         } else if self.reset_later(key) {
             (
                 ErrorKind::Unconfirmed,
-                "the backend did not acknowledge the reset; it is queued and will be repeated until it does",
+                "the backend did not acknowledge the reset; it is queued and will be repeated \
+                 until it does",
             )
         } else {
             (
                 ErrorKind::NotQueued,
-                "the backend did not acknowledge the reset, and too many are queued already; reset again later",
+                "the backend did not acknowledge the reset, and too many are queued already; reset \
+                 again later",
             )
         };
         Error::new(kind, message)
@@ -114,21 +117,21 @@ impl Entries {
             .with_source(cause)
     }
 
-    /// Queues a reset and has it replayed. `false`: the queue is full.
+    /// Queues a reset and starts to repeat it. Returns `false` if the queue is full.
     fn reset_later(&self, key: &Key) -> bool {
         let queued = self.engine.resets.add(key);
         self.flights.end(key, None);
         if !queued {
             tracing::error!(
                 template = key.template(),
-                "reset dropped: too many are queued"
+                "a reset was dropped, because too many are queued"
             );
         }
         self.engine.kick();
         queued
     }
 
-    /// Queues a reset unless it is disarmed.
+    /// Returns a guard that queues a reset unless it is disarmed.
     pub(crate) fn late_reset<'a>(&'a self, key: &'a Key) -> LateReset<'a> {
         LateReset {
             entries: self,
@@ -136,7 +139,7 @@ impl Entries {
         }
     }
 
-    /// Changes each of `keys`, even if the others fail. The first poll arms a guard for all.
+    /// Changes the entries of all `keys`, even if some fail. The first poll arms a guard for all.
     pub(crate) async fn change_each(&self, keys: &[Key], change: Change) -> Result<(), Error> {
         if let [key] = keys {
             return self.change(key, change).await;
@@ -158,7 +161,7 @@ impl Entries {
         }
     }
 
-    /// Queues the resets of `keys` unless it is disarmed.
+    /// Returns a guard that queues the resets of `keys` unless it is disarmed.
     pub(crate) fn late_resets<'a>(&'a self, keys: &'a [Key]) -> LateResets<'a> {
         LateResets {
             entries: self,
@@ -166,7 +169,7 @@ impl Entries {
         }
     }
 
-    /// A change that happens even if the future is dropped before its first poll.
+    /// Returns a change that happens even if the future is dropped before its first poll.
     fn armed<'a>(
         &'a self,
         key: &'a Key,
@@ -181,7 +184,7 @@ impl Entries {
     }
 }
 
-/// One error for those of several resets that failed.
+/// Returns one error for all failed resets of a call, if there are any.
 fn summary(total: usize, failed: &[Error]) -> Result<(), Error> {
     let given_up = |error: &&Error| error.kind() == ErrorKind::NotQueued;
     let Some(source) = failed.iter().find(given_up).or(failed.first()) else {
@@ -191,7 +194,8 @@ fn summary(total: usize, failed: &[Error]) -> Result<(), Error> {
     let then = match failed.iter().filter(given_up).count() {
         0 => "; they are queued and will be repeated until it does".to_owned(),
         lost => format!(
-            ", and {lost} of these are not repeated; reset again later, by a new handle if this one was closed"
+            ", and {lost} of these are not repeated; reset again later, with a new handle if this \
+             one was closed"
         ),
     };
     let templates: BTreeSet<_> = failed.iter().filter_map(Error::template).collect();

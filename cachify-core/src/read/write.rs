@@ -1,4 +1,4 @@
-//! Writing an entry: set and reset.
+//! Writes of an entry: sets, resets and expiries.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::codec::{self, Times};
 use crate::{Error, ErrorKind};
 
 impl<P> Access<P> {
-    /// Stores `value`, or resets the entry if the value is not to be stored.
+    /// Stores `value`, or resets the entry if the value must not be stored.
     pub(crate) async fn set<T>(&self, value: T) -> Result<(), Error>
     where
         T: Value,
@@ -44,7 +44,7 @@ impl<P> Access<P> {
         self.entries.change(&self.key, Change::Expire).await
     }
 
-    /// Stores `value` without making sure that a failure leaves no old value behind.
+    /// Stores `value`. If that fails, an old value may remain.
     pub(crate) async fn put<T>(&self, value: T, times: Times) -> Result<(), Error>
     where
         T: Value,
@@ -57,7 +57,7 @@ impl<P> Access<P> {
         let typed = value.into_typed();
         let encode = |now| T::encode(&typed, encoding, times, now);
         let weigh = || known.unwrap_or_else(|| T::weigh(&typed));
-        // Before anything is removed: a value that cannot be encoded changes nothing.
+        // Encoded before anything is removed: a value that cannot be encoded changes nothing.
         let bytes = if engine.backend.is_local() {
             None
         } else {
@@ -73,10 +73,10 @@ impl<P> Access<P> {
         engine.attempt(&self.key, self.overwrite(entry)).await
     }
 
-    /// Starts a lease of its own, which removes the entry, and fills it.
+    /// Takes a lease of its own, which removes the entry, and fills it.
     ///
-    /// A later reset or set ends that lease. A copy of either request that arrives after that
-    /// stores nothing: the fill is refused, and no fill follows a begin whose answer was given up.
+    /// A later reset or set ends that lease. A copy of one of the two requests that arrives after
+    /// that stores nothing: the fill is refused, and no fill follows a `begin` without an answer.
     async fn overwrite(&self, entry: NewEntry<'_>) -> Result<(), Error> {
         let engine = &self.entries.engine;
         loop {
@@ -91,14 +91,14 @@ impl<P> Access<P> {
             let recheck = match engine.backend.begin(&self.key, begin).await? {
                 Begun::Granted => {
                     lease.granted();
-                    // `false`: overtaken, which is as good as having come earlier.
+                    // `false` means that a reset or set overtook this one, as if this came earlier.
                     engine.backend.fill(&self.key, &lease.token, entry).await?;
                     lease.ended();
                     self.entries.flights.end(&self.key, None);
                     self.entries.pauses.end(&self.key);
                     return Ok(());
                 }
-                // The request may have been sent twice: another lease, as in a read.
+                // The request may have been sent twice, so another lease is needed, as in a read.
                 Begun::Busy { recheck } => recheck,
                 Begun::Found(_) => Duration::from_millis(1),
             };

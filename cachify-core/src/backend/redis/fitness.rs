@@ -1,4 +1,4 @@
-//! Whether a server is fit for use, and what to do if it is not.
+//! Checks that a server is fit for use, and names the fix if it is not.
 
 use futures_util::future::join;
 use redis::{Value, cmd};
@@ -11,17 +11,17 @@ use super::shared::Shared;
 use super::{error, subscription};
 use crate::{Error, ErrorKind};
 
-/// Names what is tried.
+/// The part of a name, after the prefix, that probes use.
 const PROBED: &str = ":probe:{";
 
-/// Finds what cannot work, by name and with the fix.
+/// Checks all that operations need. An error names what is missing, and the fix.
 pub(super) async fn check(shared: &Shared) -> Result<(), Error> {
     let server = &shared.server;
     let answer = shared.control.ask(&cmd("PING")).await?;
     answer.map_err(|error| server.translate(&error))?;
     look(shared).await?;
     let names = [Name(&shared.prefix, PROBED, shared.node.as_str(), "}")];
-    // With its text: a server that knows it already would not tell whether `EVAL` is permitted.
+    // Sent with its source, because a server that knows the script would not check `EVAL`.
     let call = Call::new(&PROBE, &names)
         .arg(Name(&shared.prefix, WAKE, shared.node.as_str(), ""))
         .arg(Name(&shared.prefix, RESETS, "", ""));
@@ -45,7 +45,7 @@ pub(super) async fn check(shared: &Shared) -> Result<(), Error> {
     subscription::stand(shared, None).await
 }
 
-/// Finds out whether operations are answered again: one reads, and one runs a script that writes.
+/// Checks that operations are answered again: a read, and a script that writes.
 pub(super) async fn probe(shared: &Shared) -> Result<(), Error> {
     let name = |end| Name(&shared.prefix, PROBED, shared.node.as_str(), end);
     let read = script::command("GET", name("}"));
@@ -57,7 +57,7 @@ pub(super) async fn probe(shared: &Shared) -> Result<(), Error> {
     let (read, write) = join(shared.data.ask(&read), shared.control.call(&write)).await;
     for answer in [read?, write?.0] {
         let error = answer.map_err(|error| shared.server.translate(&error));
-        // What fails for one operation alone is no reason to refuse the others.
+        // A failure of one operation alone is no reason to refuse the others.
         if let Err(error) = error
             && error.is_down()
         {
@@ -92,13 +92,13 @@ pub(super) async fn admit_slots(shared: &Shared) -> Result<(), Error> {
         let place = &shared.server.address.place;
         return Err(Error::new(
             ErrorKind::Configuration,
-            format!("Redis at {place} may evict locks, and two could hold one; {FIX}"),
+            format!("Redis at {place} may evict locks, so two callers could hold one lock; {FIX}"),
         ));
     }
     Ok(())
 }
 
-/// Looks at the server's eviction policy.
+/// Reads the server's eviction policy.
 async fn look(shared: &Shared) -> Result<(), Error> {
     let (server, policy) = (&shared.server, &shared.policy);
     let place = &server.address.place;
@@ -113,7 +113,7 @@ async fn look(shared: &Shared) -> Result<(), Error> {
                 } else {
                     tracing::warn!(
                         place,
-                        "the server may evict keys, so that locks and pools are refused; {FIX}"
+                        "the server may evict keys, so locks and pools are refused; {FIX}"
                     );
                 }
             }
@@ -124,12 +124,13 @@ async fn look(shared: &Shared) -> Result<(), Error> {
             if !known.unknown {
                 tracing::warn!(
                     place,
-                    "the user may not run INFO, so that the server's eviction policy is not checked, and a server that lost its data is not recognized; `+info` allows it"
+                    "the user may not run INFO, so the server's eviction policy is not checked, \
+                     and a server that lost its data is not recognized; `+info` grants it"
                 );
             }
             known.unknown = true;
         }
-        // Nothing else needs the command.
+        // No operation needs `INFO`, so the server does not count as down.
         Err(error) => return Err(server.translate(&error).with_down(false)),
     }
     known.asked = Some((connection, Instant::now()));
@@ -137,7 +138,8 @@ async fn look(shared: &Shared) -> Result<(), Error> {
     Ok(())
 }
 
-const FIX: &str = "set its `maxmemory-policy` to `noeviction`, or keep locks elsewhere, or call the builder's `allow_evicting_locks`";
+const FIX: &str = "set its `maxmemory-policy` to `noeviction`, or keep locks elsewhere, or call \
+    the builder's `allow_evicting_locks`";
 
 /// Returns whether a server with this answer to `INFO memory` may evict keys.
 fn evicts(info: &str) -> bool {

@@ -1,4 +1,4 @@
-//! The answer of a server to a new connection.
+//! The first answer of a server to a new connection.
 
 use redis::{RedisError, Value};
 
@@ -7,8 +7,7 @@ use super::info::text;
 use super::server::Server;
 use crate::{Error, ErrorKind};
 
-/// Reads the answer to a new connection's `HELLO`: what is not fit for use is refused before it is
-/// used.
+/// Reads the answer to a new connection's `HELLO`, and refuses a server that is not fit for use.
 pub(super) fn greet(server: &Server, answer: Result<Value, RedisError>) -> Result<(), Error> {
     let place = &server.address.place;
     let answer = answer.map_err(|error| server.translate(&error))?;
@@ -23,14 +22,15 @@ pub(super) fn greet(server: &Server, answer: Result<Value, RedisError>) -> Resul
         "cluster" => return wrong(error::cluster(place)),
         "sentinel" => {
             return wrong(format!(
-                "what answers at {place} is a Sentinel, which is not supported yet; connect to the primary that `SENTINEL get-master-addr-by-name` names"
+                "the server at {place} is a Sentinel, which is not supported yet; connect to the \
+                 primary that `SENTINEL get-master-addr-by-name` names"
             ));
         }
         _ => {}
     }
     if facts.replica {
         let message = format!("Redis at {place} is a read-only replica; connect to its primary");
-        // One that was the primary once: the name may lead to the new one soon.
+        // The server was the primary before, so its name may soon lead to the new primary.
         return if server.lives.is_known() {
             server.lives.demoted(place);
             Err(Error::new(ErrorKind::Unavailable, message))
@@ -41,7 +41,7 @@ pub(super) fn greet(server: &Server, answer: Result<Value, RedisError>) -> Resul
     Ok(())
 }
 
-/// What a server reports about itself in answer to `HELLO`.
+/// The facts that a server reports about itself in its answer to `HELLO`.
 #[derive(Debug, Default, PartialEq)]
 struct Facts {
     version: Option<(u32, u32)>,

@@ -1,4 +1,4 @@
-//! The backend over a server.
+//! [`Redis`], the backend over a server.
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -27,21 +27,22 @@ use crate::backend::{
 use crate::clock::Moment;
 use crate::{Error, Key, runtime};
 
-/// How long an attempt to connect goes on in the background; a waiting caller gives up after its
-/// own backend timeout.
+/// The least time limit of an attempt to connect, which runs in the background. A waiting caller
+/// gives up after its own backend timeout.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long all that is looked at by a check may take.
+/// The time limit of a whole check.
 const CHECK: Duration = Duration::from_secs(5);
 
 /// A backend that keeps entries, locks and pools in a Redis server.
 pub struct Redis(Arc<Shared>);
 
 impl Redis {
-    /// Makes a backend that connects when it is first used.
+    /// Creates a backend that connects when it is first used.
     ///
     /// # Errors
     ///
-    /// [`Configuration`](crate::ErrorKind::Configuration) if the URL is not understood.
+    /// [`Configuration`](crate::ErrorKind::Configuration) if the URL cannot be parsed, or an option
+    /// is not valid.
     pub fn lazy(options: RedisOptions) -> Result<Self, Error> {
         let signals = Signals::default();
         let node = options.node.clone();
@@ -79,7 +80,7 @@ impl Redis {
 }
 
 impl Redis {
-    /// Returns whether this process hears of every reset of `key`. If not, sees to it that it will.
+    /// Returns whether this process hears of every reset of `key`. If not, starts to subscribe.
     pub(crate) fn hears(&self, key: &Key) -> bool {
         let stands = self.0.subscriber.stands(key.prefix());
         if !stands {
@@ -88,7 +89,7 @@ impl Redis {
         stands
     }
 
-    /// Returns the address of the server, to be shown.
+    /// Returns the address of the server, for messages.
     pub(crate) fn place(&self) -> &str {
         &self.0.server.address.place
     }

@@ -21,11 +21,11 @@ use super::script::Call;
 use super::server::Server;
 use crate::{Error, ErrorKind, observe, runtime};
 
-/// How long to wait before asking a server again that refused us for its kind or for our
-/// credentials. Some callers bypass the circuit breaker.
+/// The time before a server is asked again that refused a connection for its kind or for the
+/// credentials. The circuit breaker is not enough, because some callers bypass it.
 const REFUSED: Duration = Duration::from_millis(250);
 
-/// A connection. When it breaks, the next caller makes another one.
+/// A connection. When it breaks, the next caller opens another one.
 #[derive(Clone)]
 pub(super) struct Link(Arc<LinkState>);
 
@@ -33,7 +33,7 @@ struct LinkState {
     server: Arc<Server>,
     live: RwLock<Option<Live>>,
     attempts: Mutex<Attempts>,
-    /// A connection that left a caller without an answer is being tested.
+    /// Set while a connection is tested that left a caller without an answer.
     testing: AtomicBool,
     last: AtomicU64,
 }
@@ -42,22 +42,22 @@ struct LinkState {
 struct Attempts {
     /// The attempt to connect that is under way.
     running: Option<Attempt>,
-    /// When and why the last one was refused.
+    /// The time and the error of the last attempt, if it was refused.
     refused: Option<(Instant, Error)>,
 }
 
-/// Where the outcome of an attempt will be.
+/// The receiver of an attempt's outcome.
 type Attempt = watch::Receiver<Option<Result<Live, Error>>>;
 
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
     id: u64,
-    /// The number of the life in which the server was met.
+    /// The number of the server's life when the connection was made.
     epoch: u64,
-    /// Just made for this caller.
+    /// Set if the connection was made for this caller.
     fresh: bool,
-    /// Where its task runs.
+    /// The runtime that the connection's task runs on.
     #[cfg(feature = "blocking")]
     runtime: Handle,
 }
@@ -73,18 +73,18 @@ impl Link {
         }))
     }
 
-    /// Returns the address of the server, to be shown.
+    /// Returns the address of the server, for messages.
     pub(super) fn place(&self) -> &str {
         &self.0.server.address.place
     }
 
-    /// Connects unless there is a connection, and gives its number: never zero, another one for
-    /// every connection.
+    /// Connects unless there is a connection. Returns the connection's number, which is never zero
+    /// and differs for every connection.
     pub(super) async fn ready(&self) -> Result<u64, Error> {
         Ok(self.connection().await?.id)
     }
 
-    /// Sends a command and waits for its answer, which may be an error of the server's.
+    /// Sends a command and waits for its answer, which may be an error of the server.
     ///
     /// A broken connection is replaced once, so the request must be safe to run twice.
     pub(super) async fn ask(&self, cmd: &Cmd) -> Result<Result<Value, RedisError>, Error> {
@@ -97,9 +97,10 @@ impl Link {
         Ok(self.exchange(&mut live, cmd).await)
     }
 
-    /// Runs a script, whose answer may be an error of the server's. `true`: the connection broke
-    /// and it was sent again by another one, so that it may have run twice, and the first run may
-    /// even be the later one.
+    /// Runs a script, whose answer may be an error of the server.
+    ///
+    /// The flag is set if the connection broke and the call was sent again over another one. Then
+    /// the script may run twice, and the copy that was sent first may even run last.
     pub(super) async fn call(
         &self,
         call: &Call,
@@ -120,8 +121,8 @@ impl Link {
         Ok((result, again))
     }
 
-    /// As [`exchange`](Self::exchange). The token is recorded before any retry, here or by the
-    /// caller: after a broken connection, the lost request may still arrive.
+    /// Like [`exchange`](Self::exchange), but if the connection breaks, records the token before any
+    /// retry, here or by the caller: the lost request may still arrive.
     async fn send(&self, live: &mut Live, call: &Call, cmd: &Cmd) -> Result<Value, RedisError> {
         let result = self.exchange(live, cmd).await;
         if let Some(token) = &call.asks_for
@@ -132,7 +133,7 @@ impl Link {
         result
     }
 
-    /// Runs a script; `true` as in [`call`](Self::call).
+    /// Runs a script. The flag is that of [`call`](Self::call).
     pub(super) async fn run_told(&self, call: &Call) -> Result<(Value, bool), Error> {
         let (result, again) = self.call(call).await?;
         match result {
@@ -146,7 +147,7 @@ impl Link {
         Ok(self.run_told(call).await?.0)
     }
 
-    /// Discards a connection, so the next caller makes another one.
+    /// Discards a connection, so the next caller opens another one.
     pub(super) fn discard(&self, id: u64) {
         self.0.discard(id);
     }
@@ -180,7 +181,7 @@ impl Link {
                     return Ok(live);
                 }
                 let mut attempts = self.0.attempts();
-                // The last attempt may have ended between the two looks.
+                // The last attempt may have ended since the first check.
                 if let Some(live) = self.0.live() {
                     return Ok(live);
                 }
@@ -190,7 +191,7 @@ impl Link {
                     return Err(error.clone());
                 }
                 match &attempts.running {
-                    // Unless its runtime went away meanwhile.
+                    // An attempt whose sender is gone ended with its runtime.
                     Some(attempt) if attempt.has_changed().is_ok() => (attempt.clone(), false),
                     _ => (attempts.running.insert(self.attempt()?).clone(), true),
                 }
@@ -200,20 +201,23 @@ impl Link {
                 Err(_) => None,
             };
             match outcome {
-                // Another connection met another server meanwhile.
+                // Meanwhile, another connection met another server.
                 Some(Ok(live)) if live.epoch != self.0.server.lives.epoch() => {}
                 Some(outcome) => return outcome,
-                // Another runtime was ended while it connected; the caller's can do it.
+                // The attempt ended with another runtime, so this caller connects on its own.
                 None if !is_ours => {}
                 None => {
                     let place = &self.0.server.address.place;
-                    return Err(unreachable(place, "the runtime that connected was ended"));
+                    return Err(unreachable(
+                        place,
+                        "the runtime that was connecting has ended",
+                    ));
                 }
             }
         }
     }
 
-    /// Connects in the background: who waits for it may give up, and those who come next profit.
+    /// Connects in the background: if the caller gives up, later callers still get the connection.
     fn attempt(&self) -> Result<Attempt, Error> {
         let runtime = runtime::current()?;
         let (sender, attempt) = watch::channel(None);
@@ -244,7 +248,7 @@ impl Link {
 }
 
 impl LinkState {
-    /// Returns the connection, unless another one met another server since it was made.
+    /// Returns the connection, unless another connection has met another server since.
     fn live(&self) -> Option<Live> {
         let live = {
             let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
@@ -303,7 +307,7 @@ impl LinkState {
     }
 }
 
-/// Connects, and finds out which life of the server it is, before anything else is asked.
+/// Connects, and identifies the life of the server before anything else is asked.
 async fn open(server: &Server) -> Result<(MultiplexedConnection, u64), Error> {
     // The caller limits the time.
     let config = AsyncConnectionConfig::new()
@@ -340,7 +344,7 @@ async fn open(server: &Server) -> Result<(MultiplexedConnection, u64), Error> {
         ask(&replication),
     )
     .await;
-    // By the first of them, others may fail as well.
+    // `HELLO` is checked first: if it fails, the other commands may fail because of it.
     greet(server, hello)?;
     if let Err(error) = select {
         let message = match (code(&error), address.database) {
@@ -358,19 +362,19 @@ async fn open(server: &Server) -> Result<(MultiplexedConnection, u64), Error> {
     server.time.sample(sent, now);
     let life = match (info, replication) {
         (Ok(info), Ok(replication)) => Life::parse(info, replication),
-        // Nothing else needs the command.
+        // No operation needs `INFO`, so the user may lack the right.
         _ => None,
     };
     Ok((connection, server.lives.meet(&address.place, life)))
 }
 
-/// Returns whether the connection is of no more use.
+/// Returns whether the connection can no longer be used.
 fn is_broken(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
 }
 
-/// Dropped when a caller stops waiting for an answer. If the connection is to blame, it must be
-/// replaced.
+/// Dropped when a caller stops waiting for an answer. The connection is then tested, and discarded
+/// if it does not answer.
 struct Unanswered<'a> {
     link: &'a Link,
     id: u64,
@@ -393,7 +397,7 @@ impl Drop for Unanswered<'_> {
             if let Some(awaited) = awaited
                 && !runtime::blocked::runs(awaited).await
             {
-                // The caller blocks the task of the connection, which is not to blame.
+                // The caller blocks the connection's task, so the connection is not to blame.
                 return;
             }
             let ping = cmd("PING");
@@ -408,7 +412,7 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// Says that a connection is being tested, until it is dropped.
+/// Clears the flag of a running test when it is dropped.
 struct Test(Arc<LinkState>);
 
 impl Drop for Test {

@@ -1,4 +1,4 @@
-//! Whether the server is still the one that was met before.
+//! The lives of a server, which show that it may have lost acknowledged writes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,22 +9,23 @@ use super::info::{field, text};
 use crate::backend::Signals;
 use crate::observe;
 
-/// A time in which a server loses no acknowledged write.
+/// A life of a server: a time in which it loses no acknowledged write.
 ///
-/// It ends with the server's process: another one has another `run_id`. It also ends when the
-/// server becomes a replica, even if it is promoted again before it is asked. Each promotion gives
-/// it another `master_replid`, with the one that it followed as `master_replid2`. Without the
-/// second, the first tells nothing: it also changes when the first replica comes.
+/// A life ends with the server's process, because each process has a `run_id` of its own. It also
+/// ends when the server becomes a replica, even if it is promoted again before it is asked: each
+/// promotion gives it another `master_replid`, and the id that it followed as `master_replid2`. If
+/// there is no `master_replid2`, `master_replid` is ignored, because it also changes when the first
+/// replica comes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Life {
     run: String,
-    /// Empty if it was never promoted.
+    /// The `master_replid`; empty if the server was never promoted.
     promotion: String,
 }
 
 impl Life {
-    /// Reads the answers to `INFO server` and `INFO replication`. `None`: the user may not ask, or
-    /// what answers does not say.
+    /// Parses the answers to `INFO server` and `INFO replication`. Returns `None` if they do not
+    /// identify the life.
     pub(super) fn parse(server: Value, replication: Value) -> Option<Self> {
         let (server, replication) = (text(server), text(replication));
         let run = field(&server, "run_id").filter(|run| !run.is_empty())?;
@@ -38,36 +39,36 @@ impl Life {
     }
 }
 
-/// What this process knows of the lives of its server.
+/// The lives of the server, as this process has met them.
 ///
-/// Three connections meet the server separately: one for entries, one for locks and resets, one
-/// that listens. The first of them that meets another life makes the resets of the last minute
-/// pending again, once for all, before it is handed out. No reader gets an old value through
-/// another connection meanwhile:
+/// Three connections meet the server separately: one for entries, one for locks and resets, and one
+/// for messages. The first connection that meets another life makes the resets of the last minute
+/// pending again, once for all connections, before a caller gets it. Meanwhile, no reader gets an
+/// old value through another connection:
 ///
-/// - A connection that is just being made waits in [`meet`](Self::meet) for the lock, and so until
-///   the resets are pending.
-/// - An older connection to a dead server cannot answer. But the server may not be dead, only
-///   replaced, as behind a name or a proxy that leads elsewhere now. It may then know nothing of
-///   resets that its successor acknowledged. So every connection carries the epoch of its life and
-///   is not used in another epoch.
-/// - A reset is remembered before its connection is chosen. The epoch changes before what is
-///   remembered is collected. So a reset that is not collected is sent to the new server.
-/// - A read that was sent before looks again, once it has its answer, whether its key became
+/// - A connection that is being made waits for the lock in [`meet`](Self::meet), and so until the
+///   resets are pending.
+/// - An older connection to a dead server cannot answer. But the server may have been replaced
+///   without being dead, for example behind a name or a proxy that now leads elsewhere. Then it may
+///   not know of resets that its successor acknowledged. So every connection has the epoch of its
+///   life, and is not used in another epoch.
+/// - A reset is remembered before its connection is chosen, and the epoch changes before the
+///   remembered resets are collected. So a reset that is not collected is sent to the new server.
+/// - A read that was sent earlier checks again, once it has its answer, whether its key has become
 ///   pending.
 pub(super) struct Lives {
     signals: Signals,
     met: Mutex<Met>,
-    /// How often another life was met.
+    /// The number of times that another life was met.
     epoch: AtomicU64,
 }
 
-/// The server, as it was met last.
+/// The server as it was met last.
 #[derive(Debug)]
 enum Met {
     Never,
     As(Life),
-    /// It did not say.
+    /// The server did not identify its life.
     Unknown,
     Replica,
 }
@@ -81,7 +82,7 @@ impl Lives {
         }
     }
 
-    /// Returns whether a server was met.
+    /// Returns whether the server was ever met.
     pub(super) fn is_known(&self) -> bool {
         !matches!(*self.met(), Met::Never)
     }
@@ -91,11 +92,11 @@ impl Lives {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Notes that a new connection leads to the server at `place` in this life, `None` if it does
-    /// not say. Returns the number of the life.
+    /// Records that a new connection met the server at `place` in this life; `None` if the server
+    /// does not identify it. Returns the number of the life.
     ///
-    /// A server that does not say may be another one each time. Its other connections stay in use:
-    /// if they did not, the two would replace one another forever.
+    /// A server that does not identify its life may be another one each time. Its other connections
+    /// stay in use, because otherwise two connections would replace each other forever.
     pub(super) fn meet(&self, place: &str, life: Option<Life>) -> u64 {
         let mut met = self.met();
         match (&*met, &life) {
@@ -107,7 +108,8 @@ impl Lives {
                 tracing::debug!(
                     place,
                     resets,
-                    "connected anew, perhaps to another server: the resets of the last minute are repeated"
+                    "connected again, perhaps to another server; the resets of the last minute are \
+                     repeated"
                 );
             }
         }
@@ -115,7 +117,7 @@ impl Lives {
         self.epoch()
     }
 
-    /// Notes that the server at `place` is a replica now.
+    /// Records that the server at `place` has become a replica.
     pub(super) fn demoted(&self, place: &str) {
         let mut met = self.met();
         if matches!(*met, Met::As(_) | Met::Unknown) {
@@ -161,7 +163,7 @@ mod tests {
         assert_eq!(lives.meet("", life("b", "3", "2")), 1);
         assert_eq!(lives.meet("", life("b", "3", "2")), 1);
         assert_eq!(disturbed(), 1);
-        // It followed another server meanwhile.
+        // The server followed another one meanwhile.
         assert_eq!(lives.meet("", life("b", "4", "2")), 2);
         lives.demoted("");
         lives.demoted("");

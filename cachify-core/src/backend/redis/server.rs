@@ -1,4 +1,4 @@
-//! The server, as all connections to it see it.
+//! The state of a server that all connections to it share.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -18,9 +18,9 @@ use crate::backend::Token;
 pub(super) struct Server {
     pub(super) address: Address,
     pub(super) rights: Rights,
-    /// Keys with other prefixes than that of the rights are used, too.
+    /// Set once keys are used whose prefix is not that of the rights.
     pub(super) prefixes: AtomicBool,
-    /// How long an attempt to connect goes on: those who wait for it may give up sooner.
+    /// The time limit of an attempt to connect. Callers that wait for it may give up sooner.
     pub(super) connect_timeout: Duration,
     pub(super) backend_timeout: Duration,
     pub(super) time: ServerTime,
@@ -28,8 +28,8 @@ pub(super) struct Server {
     pub(super) lives: Lives,
 }
 
-/// The tokens that were asked for by a connection that broke: what it carried may still arrive,
-/// until it is refused for its age.
+/// The tokens of requests on a connection that broke. Such a request may still arrive, until the
+/// server refuses it for its age.
 #[derive(Default)]
 pub(super) struct Resent(Mutex<HashMap<Token, Instant>>);
 
@@ -42,7 +42,7 @@ impl Resent {
         tokens.insert(token.clone(), now + LONGEST_ANSWER);
     }
 
-    /// Returns whether a first request for `token` may still come.
+    /// Returns whether an earlier request for `token` may still arrive.
     pub(super) fn contains(&self, token: &Token) -> bool {
         let tokens = self.tokens();
         tokens

@@ -21,19 +21,19 @@ use crate::key::Prefix;
 use crate::observe::{self, Word};
 use crate::{Error, Key};
 
-/// How often the connection is tested. A silently dead connection goes unnoticed for this long.
+/// The time between two tests of the connection, which find a connection that died silently.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Starts to subscribe, unless that was done.
+/// Starts the task that subscribes, unless it runs.
 pub(super) fn start(shared: &Shared) {
     let subscriber = &shared.subscriber;
     let mut task = subscriber
         .task
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    // The task ends with its runtime, of which a program may have several.
+    // The task ends with its runtime, and a program may have several runtimes.
     if task.as_ref().is_none_or(AbortHandle::is_finished)
         && let Ok(runtime) = Handle::try_current()
     {
@@ -42,8 +42,8 @@ pub(super) fn start(shared: &Shared) {
     subscriber.wanted.notify_one();
 }
 
-/// Waits until the subscription is active, or until the next attempt fails. Does not wait if
-/// the last one was refused.
+/// Waits until the subscription stands, or until the next attempt fails. Does not wait if the last
+/// attempt was refused.
 pub(super) async fn stand(shared: &Shared, prefix: Option<&Prefix>) -> Result<(), Error> {
     let channel = shared.subscriber.channel(prefix);
     let mut state = channel.0.subscribe();
@@ -67,13 +67,13 @@ pub(super) async fn stand(shared: &Shared, prefix: Option<&Prefix>) -> Result<()
             Some(error) if !state.stands => Err(error.clone()),
             _ => Ok(()),
         },
-        // The sender is in `channel`.
+        // This cannot happen, because `channel` has the sender.
         Err(_) => Ok(()),
     }
 }
 
 impl Shared {
-    /// Returns what else a lack of words means, for a message.
+    /// Returns the end of log lines about missing messages: the consequence for memory in front.
     fn memory(&self) -> &'static str {
         match self.follower {
             Some(_) => ", and the memory in front of Redis is bypassed",
@@ -85,7 +85,7 @@ impl Shared {
     ///
     /// Any user with the right to publish may have sent it. It can wake a waiter, which asks the
     /// server. It can release only a slot that the server has handed over and that was never
-    /// claimed. It can remove a copy in memory, and the next read asks the server.
+    /// collected. It can remove a copy in memory, after which the next read asks the server.
     fn heard(&self, channel: &str, text: &str) {
         if let (Some(prefix), Some(follower)) = (channel.strip_suffix(RESETS), &self.follower) {
             if Key::is_text(text) {
@@ -119,7 +119,7 @@ impl Shared {
                 key,
             }) => {
                 if !self.signals.wake(token) {
-                    // The waiter is gone: the next one need not wait until the claim is over.
+                    // The waiter is gone, so the next one need not wait for the end of the claim.
                     self.give_back_claim(kind, Spot { prefix, key }, token, deadline);
                 }
             }
@@ -137,7 +137,7 @@ impl Drop for Standing<'_> {
             for (_, channel) in shared.subscriber.channels(&shared.prefix) {
                 channel.fell();
             }
-            // Afterwards: a read that sees the new epoch must not see the old subscription.
+            // Called last: a read that sees the new epoch must not see the old subscription.
             if let Some(follower) = &shared.follower {
                 follower.lost();
             }
@@ -154,10 +154,10 @@ async fn run(weak: Weak<Shared>) {
         };
         let wanted = Arc::clone(&shared.subscriber.wanted);
         let mut refused = false;
-        // A process that does nothing else meets here a server that came back without its data.
+        // A process without other requests notices here that the server lost its data.
         let _ = timeout(shared.server.backend_timeout, shared.watch()).await;
         let epoch = shared.server.lives.epoch();
-        // On a new connection, none of these need be unsubscribed.
+        // A new connection has no subscriptions to give up.
         shared.subscriber.unused();
         match connect(&shared).await {
             Ok((sink, stream)) => {
@@ -170,7 +170,7 @@ async fn run(weak: Weak<Shared>) {
                 let beating = std::pin::pin!(beat(&weak));
                 select(select(listening, tending), beating).await;
                 drop(standing);
-                tracing::debug!("the subscription to Redis broke; subscribing anew");
+                tracing::debug!("the subscription to Redis broke; subscribing again");
                 if since.elapsed() > LONGEST_PAUSE {
                     pause = FIRST_PAUSE;
                     continue;
@@ -181,7 +181,11 @@ async fn run(weak: Weak<Shared>) {
                 let reason = refused.then(|| error.to_string());
                 if refused && reason != warned {
                     let memory = shared.memory();
-                    tracing::warn!(%error, "no subscription to Redis: waiting callers look again by themselves, which takes longer{memory}");
+                    tracing::warn!(
+                        %error,
+                        "no subscription to Redis; waiting callers check again by themselves, \
+                         which takes longer{memory}"
+                    );
                     warned = reason;
                 } else {
                     tracing::debug!(%error, "no subscription to Redis");
@@ -193,7 +197,7 @@ async fn run(weak: Weak<Shared>) {
             }
         }
         let wanted = std::pin::pin!(async {
-            // Even then, not at once.
+            // Even if a caller waits, the next attempt is not at once.
             sleep(if refused { LONGEST_PAUSE } else { FIRST_PAUSE }).await;
             wanted.notified().await;
         });
@@ -204,7 +208,7 @@ async fn run(weak: Weak<Shared>) {
     }
 }
 
-/// Connects, and subscribes to all channels that the server permits, one at least.
+/// Connects, and subscribes to all channels that the server permits. Fails if it permits none.
 async fn connect(shared: &Shared) -> Result<(PubSubSink, PubSubStream), Error> {
     let server = &shared.server;
     let attempt = server.address.listener.get_async_pubsub();
@@ -222,8 +226,8 @@ async fn connect(shared: &Shared) -> Result<(PubSubSink, PubSubStream), Error> {
     }
 }
 
-/// Subscribes to the channels that are wanted and do not stand, with `again` also to those that the
-/// server refused. Fails if the connection does.
+/// Subscribes to the wanted channels that do not stand; if `again`, also to those that the server
+/// refused before. Fails only if the connection does.
 async fn subscribe(shared: &Shared, sink: &PubSubSink, again: bool) -> Result<(), Error> {
     let server = &shared.server;
     let mut channels = shared.subscriber.channels(&shared.prefix);
@@ -246,7 +250,12 @@ async fn subscribe(shared: &Shared, sink: &PubSubSink, again: bool) -> Result<()
         let error = server.translate(&error);
         if !broken && !channel.is_refused() && **prefix != shared.prefix {
             let memory = shared.memory();
-            tracing::warn!(%error, prefix = prefix.as_str(), "no subscription for a prefix: waiting callers look again by themselves, which takes longer{memory}");
+            tracing::warn!(
+                %error,
+                prefix = prefix.as_str(),
+                "no subscription for a prefix; waiting callers check again by themselves, which \
+                 takes longer{memory}"
+            );
         }
         if broken {
             return Err(error);
@@ -254,7 +263,7 @@ async fn subscribe(shared: &Shared, sink: &PubSubSink, again: bool) -> Result<()
         channel.attempted(Some(error));
     }
     if stands {
-        // What was said before is lost.
+        // Messages from before the subscription are lost.
         shared.signals.wake_all();
     }
     Ok(())
@@ -271,8 +280,8 @@ async fn listen(weak: &Weak<Shared>, mut stream: PubSubStream) {
     }
 }
 
-/// Sends this process heartbeats through the server, for a memory in front of it. Each comes back
-/// behind all words of resets that were told before it was sent. Ends with the backend.
+/// Sends heartbeats to this process through the server, for a memory in front of it. A heartbeat
+/// comes back behind all reset messages that were published before it. Ends with the backend.
 async fn beat(weak: &Weak<Shared>) {
     let mut warned = false;
     loop {
@@ -298,7 +307,7 @@ async fn beat(weak: &Weak<Shared>) {
                 && !std::mem::replace(&mut warned, true)
             {
                 let error = shared.server.translate(&error);
-                tracing::warn!(%error, "no heartbeat through Redis, so that memory is bypassed");
+                tracing::warn!(%error, "no heartbeat through Redis, so memory is bypassed");
             }
         }
         drop(shared);
@@ -306,8 +315,8 @@ async fn beat(weak: &Weak<Shared>) {
     }
 }
 
-/// Tests the connection, follows the prefixes that come and go, and ends when the connection does
-/// not answer, or leads to another server than the others.
+/// Tests the connection, and follows the prefixes that come and go. Ends when the connection does
+/// not answer, or leads to another server than the other connections.
 async fn tend(
     weak: &Weak<Shared>,
     mut sink: PubSubSink,
@@ -333,7 +342,7 @@ async fn tend(
             return;
         };
         if shared.server.lives.epoch() != epoch {
-            // Messages come from the new server.
+            // Messages now come from the new server.
             return;
         }
         if is_due {
