@@ -289,7 +289,7 @@ impl<P> Cached<P> {
     ///     let rates = cachify.cached(&key!("rates")).stale("1h").soft_limit("20ms");
     ///     rates.set(7).await?;
     ///     rates.expire().await?;
-    ///     assert_eq!(rates.get_or_spawn(std::future::pending).await, 7);
+    ///     assert_eq!(rates.get_or_spawn(std::future::pending::<i32>).await, 7);
     ///     Ok(())
     /// }
     /// ```
