@@ -16,6 +16,7 @@
 //! | reset | the key, by an unsafe method such as POST or PUT whose response is not an error (RFC 9111, 4.4) |
 //! | passed through | requests with a body, `If-Match`, `If-Unmodified-Since` or `Upgrade` |
 //! | lifetime | the [`ttl`](CacheRules::ttl), or the response's own lifetime if that is shorter: `s-maxage`, else `max-age`, else `Expires`. A response with `Vary` lives at most an hour |
+//! | after that | served stale while a refresh runs or if it fails, within [`stale`](CacheRules::stale), `stale-while-revalidate` and `stale-if-error` (RFC 5861) |
 //! | deciding field | the first of `Cachify-Cache-Control` and `CDN-Cache-Control` (RFC 9213), else `Cache-Control`, else `Pragma: no-cache` |
 //!
 //! If a response turns out not to be storable, it is not shared: the requests that waited for it
@@ -32,7 +33,7 @@
 //! # Response headers
 //!
 //! `Cache-Status` (RFC 9211) says where the response came from: `cachify; hit; ttl=299`,
-//! `cachify; fwd=uri-miss; stored`, `cachify; fwd=vary-miss; collapsed`,
+//! `cachify; hit; ttl=-12` if it is stale, `cachify; fwd=uri-miss; stored`, `cachify; fwd=vary-miss; collapsed`,
 //! `cachify; fwd=bypass; detail=cookie`.
 //!
 //! A reused response has an `Age`, and the `Date` at which it was made. A successful response has
@@ -62,6 +63,7 @@ mod request_key;
 mod routed;
 mod rules;
 mod serve;
+mod stale;
 mod stored;
 mod variants;
 mod vary;

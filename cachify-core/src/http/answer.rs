@@ -212,6 +212,7 @@ fn single_range(text: &str, length: usize) -> Option<Option<(usize, usize)>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::stale::Windows;
     use super::super::stored::Facts;
     use super::*;
     use crate::Ttl;
@@ -234,6 +235,7 @@ mod tests {
             open: false,
             at: Moment::from_micros(1),
             ttl: Ttl::new(Duration::from_mins(1)),
+            stale: Windows::default(),
         };
         Stored::new(
             StatusCode::OK,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::observe::Why;
 use http::header::CACHE_STATUS;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// The reason why a request went on to the inner service: the parameter `fwd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub(super) enum Fwd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Hit,
+    /// A stored response past its lifetime. The number of seconds is not positive.
+    Stale(i64),
+    /// The same, in place of a failure: a response of this status, or an error.
+    Failed(Option<StatusCode>, i64),
     Stored(Fwd),
     Collapsed(Fwd),
     Forwarded(Fwd),
@@ -33,12 +37,17 @@ pub(super) enum Origin {
 impl Origin {
     /// Returns whether the response was made for another request.
     pub(super) const fn reused(self) -> bool {
-        matches!(self, Self::Hit | Self::Collapsed(_))
+        match self {
+            Self::Hit | Self::Stale(_) | Self::Failed(..) | Self::Collapsed(_) => true,
+            Self::Stored(_) | Self::Forwarded(_) => false,
+        }
     }
 
     const fn forwarded(self) -> &'static str {
         match self {
-            Self::Hit => "cachify; hit",
+            // `status` adds the rest.
+            Self::Hit | Self::Stale(_) => "cachify; hit",
+            Self::Failed(..) => "cachify; fwd=stale",
             Self::Stored(Fwd::VaryMiss) => "cachify; fwd=vary-miss; stored",
             Self::Stored(Fwd::Request) => "cachify; fwd=request; stored",
             Self::Stored(_) => "cachify; fwd=uri-miss; stored",
@@ -55,17 +64,30 @@ impl Origin {
     }
 
     pub(super) fn status(self, left: Option<u64>) -> HeaderValue {
+        let known = HeaderValue::from_static(self.forwarded());
         match (self, left) {
             (Self::Hit, Some(left)) => {
                 let mut text = String::with_capacity(40);
                 let _ = write!(text, "cachify; hit; ttl={left}");
-                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("cachify; hit"))
+                HeaderValue::try_from(text).unwrap_or(known)
+            }
+            (Self::Stale(left), _) => {
+                let text = format!("{}; ttl={left}", self.forwarded());
+                HeaderValue::try_from(text).unwrap_or(known)
+            }
+            (Self::Failed(status, left), _) => {
+                let text = match status {
+                    Some(status) => format!("fwd-status={}", status.as_u16()),
+                    None => format!("detail={}", Why::Error.as_str()),
+                };
+                let text = format!("{}; {text}; ttl={left}", self.forwarded());
+                HeaderValue::try_from(text).unwrap_or(known)
             }
             (Self::Forwarded(Fwd::Bypass(why)), _) => {
                 let text = format!("{}; detail={}", self.forwarded(), why.as_str());
-                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(self.forwarded()))
+                HeaderValue::try_from(text).unwrap_or(known)
             }
-            _ => HeaderValue::from_static(self.forwarded()),
+            _ => known,
         }
     }
 

@@ -15,6 +15,7 @@ use super::directives::{
     Directives, LARGEST, Targeted, cache_control, delta_seconds, pragma_forbids, targeted,
 };
 use super::fields::date;
+use super::stale::Staleness;
 use crate::observe::Why;
 
 /// The statuses that are stored by default: those cacheable statuses (RFC 9110, 15.1) that do not
@@ -35,6 +36,19 @@ const MOMENTARY: [StatusCode; 5] = [
     StatusCode::TOO_EARLY,
     StatusCode::TOO_MANY_REQUESTS,
 ];
+
+/// The statuses of failures, in whose place a stale response may be served (RFC 5861, 4).
+const FAILURES: [StatusCode; 4] = [
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
+
+/// Returns whether a stale response may be served in place of one of this status.
+pub(super) fn is_failure(status: StatusCode) -> bool {
+    FAILURES.contains(&status)
+}
 
 /// Response headers that an entry never has: they are for one client, or describe a part.
 pub(super) const UNSTORED: [HeaderName; 2] = [SET_COOKIE, CONTENT_RANGE];
@@ -114,6 +128,8 @@ pub(super) struct Storable {
     pub(super) lifetime: Option<Duration>,
     /// Set if requests with `Authorization` may get it, too.
     pub(super) open: bool,
+    /// The directives that decide about it after its lifetime.
+    pub(super) stale: Staleness,
 }
 
 /// Decides whether a response may be stored. `authorized` says that its request had
@@ -165,6 +181,7 @@ pub(super) fn storable(
         vary: vary(headers)?,
         lifetime,
         open,
+        stale: Staleness::of(&directives),
     })
 }
 

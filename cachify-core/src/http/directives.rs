@@ -20,11 +20,15 @@ pub(super) struct Directives {
     pub(super) private: bool,
     pub(super) public: bool,
     pub(super) must_revalidate: bool,
+    pub(super) proxy_revalidate: bool,
     pub(super) must_understand: bool,
     pub(super) only_if_cached: bool,
     pub(super) max_age: Option<u64>,
     pub(super) s_maxage: Option<u64>,
     pub(super) min_fresh: Option<u64>,
+    pub(super) max_stale: Option<u64>,
+    pub(super) stale_while_revalidate: Option<u64>,
+    pub(super) stale_if_error: Option<u64>,
 }
 
 /// A field that does not follow its grammar, or that contradicts itself.
@@ -43,12 +47,19 @@ impl Directives {
             &mut self.s_maxage
         } else if is("min-fresh") {
             &mut self.min_fresh
+        } else if is("max-stale") {
+            &mut self.max_stale
+        } else if is("stale-while-revalidate") {
+            &mut self.stale_while_revalidate
+        } else if is("stale-if-error") {
+            &mut self.stale_if_error
         } else {
             self.no_store |= is("no-store");
             self.no_cache |= is("no-cache");
             self.private |= is("private");
             self.public |= is("public");
             self.must_revalidate |= is("must-revalidate");
+            self.proxy_revalidate |= is("proxy-revalidate");
             self.must_understand |= is("must-understand");
             self.only_if_cached |= is("only-if-cached");
             return true;
@@ -143,8 +154,12 @@ fn read(line: &[u8], directives: &mut Directives) -> Option<()> {
         } else {
             None
         };
-        // A malformed time counts as expired (RFC 9111, 4.2.1).
-        let seconds = argument.and_then(delta_seconds).unwrap_or(0);
+        let seconds = match argument {
+            // Without a time, any staleness is meant (RFC 9111, 5.2.1.2).
+            None if name.eq_ignore_ascii_case(b"max-stale") => LARGEST,
+            // A malformed time counts as expired (RFC 9111, 4.2.1).
+            argument => argument.and_then(delta_seconds).unwrap_or(0),
+        };
         if !directives.add(name, seconds) {
             return None;
         }

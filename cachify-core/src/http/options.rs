@@ -19,6 +19,24 @@ macro_rules! __cachify_cache_options {
                 self.with(|rules| rules.ttl(ttl))
             }
 
+            /// Serves a response for up to `window` after its lifetime, while it is being refreshed
+            /// in the background or if its refresh fails. Default: only responses that say so
+            /// themselves, for at most a day.
+            ///
+            /// The directives `stale-while-revalidate` and `stale-if-error` of a response shorten
+            /// this time, and `must-revalidate`, `proxy-revalidate` and `s-maxage` exclude it. A
+            /// refresh fails if the handler returns an error, or one of the statuses 500, 502, 503
+            /// and 504. See [`CacheRules::stale`]($crate::http::CacheRules::stale).
+            ///
+            /// # Panics
+            ///
+            /// Panics if a text is not a time.
+            #[track_caller]
+            pub fn stale(self, window: impl $crate::IntoTime<::core::time::Duration>) -> Self {
+                let window = window.time();
+                self.with(|rules| rules.stale(window))
+            }
+
             /// Sets the statuses that are cached. Default: 200, 203, 301 and 308.
             pub fn statuses(
                 self,
@@ -55,6 +73,7 @@ macro_rules! __cachify_cache_options {
             ///
             /// - `no-cache` replaces the stored response.
             /// - `max-age` and `min-fresh` replace it if it is too old.
+            /// - `max-stale` accepts it for some time after its lifetime, if it is still kept.
             /// - `no-store` stores nothing.
             /// - `only-if-cached` answers with 504 if nothing is stored.
             pub fn honor_request_cache_control(self) -> Self {

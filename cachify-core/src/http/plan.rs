@@ -135,7 +135,22 @@ pub(super) struct Look {
 }
 
 impl Look {
+    /// Returns whether the request may start a refresh of a stale response.
+    pub(super) fn refreshes(&self, head: bool) -> bool {
+        !head && !self.wish.only_stored && !self.wish.fresh && !self.wish.is_choosy()
+    }
+
+    /// Returns whether a fresh response is acceptable.
     pub(super) fn accepts(&self, stored: &Stored, now: impl FnOnce() -> Moment) -> bool {
-        (!self.authorized || stored.facts.open) && self.wish.accepts(stored, now)
+        self.is_open(stored) && self.wish.accepts(stored, now)
+    }
+
+    /// Returns whether a response is acceptable that has been stale since `end`.
+    pub(super) fn accepts_stale(&self, stored: &Stored, end: Moment, now: Moment) -> bool {
+        self.is_open(stored) && self.wish.accepts_stale(stored, end, now)
+    }
+
+    fn is_open(&self, stored: &Stored) -> bool {
+        !self.authorized || stored.facts.open
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration of a cached route.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 use tokio::sync::Semaphore;
@@ -10,6 +11,7 @@ use super::cookies::Ignored;
 use super::hit_for_miss::HitForMiss;
 use super::request_key::RequestKey;
 use super::routed::Met;
+use super::stale;
 use super::variants::Variants;
 use crate::{Cachify, Ttl, observe};
 
@@ -28,8 +30,10 @@ pub struct CacheRules {
     pub(super) ttl: Option<Ttl>,
     pub(super) statuses: Vec<StatusCode>,
     pub(super) limit: usize,
-    /// One permit for each computation that may outlive its client.
-    pub(super) disconnected: Option<Arc<Semaphore>>,
+    /// One permit for each computation that may continue without its client.
+    pub(super) detached: Arc<Semaphore>,
+    pub(super) finish_after_disconnect: bool,
+    pub(super) stale: Option<Duration>,
     pub(super) honor_request_cache_control: bool,
     pub(super) only_explicit: bool,
     pub(super) ignored_cookies: Ignored,
@@ -63,7 +67,9 @@ impl CacheRules {
             ttl: None,
             statuses: cacheable::STATUSES.to_vec(),
             limit: 1 << 20,
-            disconnected: None,
+            detached: Arc::new(Semaphore::new(Self::AFTER_DISCONNECT)),
+            finish_after_disconnect: false,
+            stale: None,
             honor_request_cache_control: false,
             only_explicit: false,
             ignored_cookies: Ignored::default(),
@@ -98,16 +104,58 @@ impl CacheRules {
         self.limit = bytes;
     }
 
-    /// The default of adapters for [`finish_after_disconnect`](Self::finish_after_disconnect): 1000
-    /// handlers at a time.
+    /// Serves a response for up to `window` after its lifetime, while it is being refreshed or if
+    /// its refresh fails. Default: only responses that say so themselves, for at most a day.
+    ///
+    /// The first request in all processes that finds a *stale* response is answered with it at
+    /// once, and starts a refresh in the background. Requests that come meanwhile get the stale
+    /// response, too. A refresh fails if the inner service returns an error, or one of the statuses
+    /// 500, 502, 503 and 504. Then this process serves the stale response, and pauses before it
+    /// tries again: for 100 ms, then twice as long each time, up to 10 s. Nothing stale is served
+    /// after a reset.
+    ///
+    /// | directive of the response | effect |
+    /// |---|---|
+    /// | `stale-while-revalidate` | the time for which the response is served while a refresh runs; at most `window`, or a day without this option |
+    /// | `stale-if-error` | the time for which the response is served if its refresh fails; with the same limits |
+    /// | `must-revalidate`, `proxy-revalidate`, `s-maxage` | the response is never served stale |
+    ///
+    /// After the first of these times and within the second, a request waits for the refresh.
+    ///
+    /// At most [`AFTER_DISCONNECT`](Self::AFTER_DISCONNECT) refreshes run in the background at a
+    /// time, or as many as [`finish_after_disconnect`](Self::finish_after_disconnect) says. Any
+    /// further request refreshes in its own call. HEAD is answered with a stale response, but does
+    /// not start a refresh.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use cachify_core::Cachify;
+    /// use cachify_core::http::{CacheRules, RequestKey};
+    ///
+    /// let mut rules = CacheRules::new(&Cachify::memory(), RequestKey::new("rates"));
+    /// rules.ttl(Duration::from_mins(1).into());
+    /// rules.stale(Duration::from_hours(1));
+    /// ```
+    pub fn stale(&mut self, window: Duration) {
+        self.stale = Some(window);
+    }
+
+    /// The default of adapters for [`finish_after_disconnect`](Self::finish_after_disconnect), and
+    /// the default for [`stale`](Self::stale): 1000 handlers at a time.
     pub const AFTER_DISCONNECT: usize = 1000;
 
     /// Sets the number of handlers that may run to their end at a time after their clients
     /// disconnect, so that their responses are stored. Any more are cancelled with their clients,
     /// and a waiting request takes over. Default: none.
+    ///
+    /// Refreshes in the background have the same limit; see [`stale`](Self::stale).
     pub fn finish_after_disconnect(&mut self, at_most: usize) {
         let permits = at_most.min(Semaphore::MAX_PERMITS);
-        self.disconnected = (at_most > 0).then(|| Arc::new(Semaphore::new(permits)));
+        self.detached = Arc::new(Semaphore::new(permits));
+        self.finish_after_disconnect = at_most > 0;
     }
 
     /// Honors `Cache-Control` of requests. Default: it is ignored.
@@ -118,7 +166,7 @@ impl CacheRules {
     /// | `max-age`, `min-fresh` | the same if the stored response is older, or stays fresh for less |
     /// | `only-if-cached` | a stored response, or else 504 |
     /// | `no-store`, or a field that cannot be parsed | a response that is not stored |
-    /// | `max-stale` | none: nothing stale is ever stored |
+    /// | `max-stale` | a stored response that has been stale for no longer, if it is still [kept](Self::stale); otherwise a new one |
     pub fn honor_request_cache_control(&mut self, honor: bool) {
         self.honor_request_cache_control = honor;
     }
@@ -151,6 +199,11 @@ impl CacheRules {
     /// second host get the responses of the first, unless the key names `{host}`.
     pub fn same_on_every_host(&mut self) {
         self.every_host = true;
+    }
+
+    /// Returns the longest time for which a response is served after its lifetime.
+    pub(super) fn longest_stale(&self) -> Duration {
+        self.stale.unwrap_or(stale::LONGEST)
     }
 
     /// Returns the handle.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -11,22 +11,25 @@ use http::header::{CACHE_STATUS, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::answer::{CONDITIONS, answer};
 use super::body::{BoxError, ReadBody};
 use super::cache_status::{Fwd, Origin};
-use super::cacheable::{Refusal, can_be_an_entry, initial_age, storable};
-use super::plan::{Plan, Step};
+use super::cacheable::{Refusal, can_be_an_entry, initial_age, is_failure, storable};
+use super::plan::{Look, Plan, Step};
 use super::routed::with_host;
 use super::rules::CacheRules;
+use super::stale::{HttpPolicy, seconds_left};
 use super::stored::{Facts, HttpEntry, Stored, Varies};
 use super::variants::LIFE;
+use crate::backend::Life;
+use crate::clock::Moment;
 use crate::observe::{self, ReadOutcome, Why};
-use crate::read::policy::sealed::Policy;
-use crate::{Cachify, Key, Ttl};
+use crate::read::policy::sealed::Unstored;
+use crate::{Cached, Cachify, Key, Ttl};
 
 /// A function that makes a framework's body.
 type Build<B> = fn(ReadBody) -> B;
@@ -73,7 +76,7 @@ impl CacheRules {
     ///
     /// Dropping the future drops `call`, and a waiter takes over. With
     /// [`finish_after_disconnect`](Self::finish_after_disconnect), `call` continues and its
-    /// response is stored.
+    /// response is stored. So does a refresh of a [stale](Self::stale) response.
     ///
     /// # Examples
     ///
@@ -128,63 +131,77 @@ impl CacheRules {
             Step::Change(key) => return change(cachify, key, request, call).await,
             Step::Forward(fwd) => return forward(request, call, fwd).await,
         };
-        let template = look.key.template();
+        let (template, wish) = (look.key.template(), look.wish);
         let head = request.method == Method::HEAD;
         let mut fwd = Fwd::UriMiss;
-        if head || look.authorized || look.wish.only_stored || look.wish.is_choosy() {
-            let now = || cachify.inner.engine.backend.now(&look.key);
-            let stored = peek(cachify, &look.key, &seen_headers(&request)).await;
-            match stored {
-                Some(stored) if look.accepts(&stored, now) => {
-                    observe::request(&look.key, ReadOutcome::Hit);
-                    return Ok(hit(cachify, &look.key, &stored, &request, body));
+        let mut stale = false;
+        if head || look.authorized || wish.only_stored || wish.is_choosy() {
+            let found = peek(self, &look, &seen_headers(&request)).await;
+            let accepts = |found: &Peeked| match found.1 {
+                None => look.accepts(&found.0, || self.now(&look.key)),
+                Some(end) => look.accepts_stale(&found.0, end, self.now(&look.key)),
+            };
+            match found {
+                // It may start a refresh.
+                Some((_, Some(_))) if look.authorized && look.refreshes(head) => {}
+                Some(found) if accepts(&found) => {
+                    let stale = |end| ReadOutcome::Stale(Life::new(end));
+                    observe::request(&look.key, found.1.map_or(ReadOutcome::Hit, stale));
+                    return Ok(peeked(self, &look.key, &found, &request, body));
                 }
-                _ if look.wish.only_stored => return Ok(nothing_stored(body)),
-                Some(stored) if look.authorized && !stored.facts.open => {
+                _ if wish.only_stored => return Ok(nothing_stored(body)),
+                Some((stored, _)) if look.authorized && !stored.facts.open => {
                     self.guarded.add(&look.key);
                     let why = Why::Authorization;
                     observe::passed(template, why);
                     return forward(request, call, Fwd::Bypass(why)).await;
                 }
+                Some((_, Some(_))) if !wish.is_choosy() => stale = true,
                 Some(_) => fwd = Fwd::Request,
                 None => {}
             }
         }
-        if look.wish.fresh || fwd == Fwd::Request {
-            fwd = Fwd::Request;
+        if wish.fresh || fwd == Fwd::Request {
+            (fwd, stale) = (Fwd::Request, false);
             forget(cachify, &look.key, &seen_headers(&request)).await;
+        }
+        if head && stale {
+            return head_or_stale(self, &look, request, call, body).await;
         }
         if head {
             return forward(request, call, fwd).await;
         }
-        let exchange = Exchange {
+        let permit = if self.finish_after_disconnect {
+            let permit = self.detach();
+            permit
+                .inspect_err(|_| observe::ended_with_client(&look.key))
+                .ok()
+        } else {
+            None
+        };
+        let finishes = permit.is_some();
+        let exchange = Arc::new(Exchange {
             rules: Arc::clone(self),
-            cachify: cachify.clone(),
             body,
+            policy: HttpPolicy {
+                authorized: look.authorized,
+                only_fresh: fwd == Fwd::Request || wish.is_choosy(),
+            },
             key: look.key,
-            authorized: look.authorized,
-            seen: cachify.inner.entries.flights.tick(),
             headers: seen_headers(&request).into_owned(),
-            request: Some((request, call)),
-            own: None,
-            fwd,
-        };
-        let Some(permit) = self.may_outlive_client(&exchange.key) else {
+            scope: Cachify::current(),
+            state: Mutex::new(State {
+                request: Some((request, call)),
+                own: None,
+                seen: cachify.inner.entries.flights.tick(),
+                permit,
+            }),
+        });
+        if !finishes {
             // Boxed, so that a hit does not carry the state of a miss.
-            return Box::pin(exchange.run()).await;
-        };
-        let work = async move {
-            let response = exchange.run().await;
-            drop(permit);
-            response
-        };
-        let work = work.in_current_span();
-        // A task does not inherit the scope.
-        let task = match Cachify::current() {
-            Some(current) => tokio::spawn(current.scope(work)),
-            None => tokio::spawn(work),
-        };
-        match task.await {
+            return Box::pin(exchange.run(fwd)).await;
+        }
+        match tokio::spawn(exchange.run(fwd).in_current_span()).await {
             Ok(response) => response,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -194,14 +211,13 @@ impl CacheRules {
         }
     }
 
-    /// Takes a permit to run on without the client. Returns `None` if that is not enabled or the
-    /// limit is reached.
-    fn may_outlive_client(&self, key: &Key) -> Option<OwnedSemaphorePermit> {
-        let Some(disconnected) = &self.disconnected else {
-            return None;
-        };
-        let permit = Arc::clone(disconnected).try_acquire_owned();
-        permit.inspect_err(|_| observe::ended_with_client(key)).ok()
+    /// Takes a permit to run on without the client.
+    fn detach(&self) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        Arc::clone(&self.detached).try_acquire_owned()
+    }
+
+    fn now(&self, key: &Key) -> Moment {
+        self.cachify.inner.engine.backend.now(key)
     }
 
     fn lifetime(&self) -> Ttl {
@@ -261,8 +277,9 @@ impl CacheRules {
         let facts = Facts {
             age,
             open: storable.open,
-            at: self.cachify.inner.engine.backend.now(key),
+            at: self.now(key),
             ttl,
+            stale: storable.stale.windows(self.stale),
         };
         let stored = Stored::new(head.status, head.headers, body, facts);
         Ok((stored, storable.vary))
@@ -322,19 +339,104 @@ fn hit<B>(
     answer(stored, Origin::Hit, now, head, headers).map(|bytes| body(bytes.into()))
 }
 
-/// Returns the stored response, if there is one.
-async fn peek(cachify: &Cachify, key: &Key, headers: &HeaderMap) -> Option<Stored> {
-    match cachify.cached(key).get::<HttpEntry>().await.ok()?? {
-        HttpEntry::Answer(stored) => Some(stored),
-        HttpEntry::Varies(varies) => {
-            let variant = cachify.cached(&varies.variant(key, headers));
-            match variant.get::<HttpEntry>().await.ok()?? {
-                HttpEntry::Answer(stored) => Some(stored),
+/// A stored response, and the end of its freshness if it is stale.
+type Peeked = (Stored, Option<Moment>);
+
+fn peeked<B>(
+    rules: &CacheRules,
+    key: &Key,
+    (stored, end): &Peeked,
+    request: &Parts,
+    body: Build<B>,
+) -> Response<B> {
+    let now = rules.now(key);
+    let origin = end.map_or(Origin::Hit, |end| Origin::Stale(seconds_left(end, now)));
+    let (headers, head) = (&request.headers, request.method == Method::HEAD);
+    answer(stored, origin, now, head, headers).map(|bytes| body(bytes.into()))
+}
+
+/// Returns the stored response that a request gets, fresh or stale, if there is one.
+async fn peek(rules: &CacheRules, look: &Look, headers: &HeaderMap) -> Option<Peeked> {
+    let policy = HttpPolicy {
+        authorized: look.authorized,
+        only_fresh: false,
+    };
+    let key = &look.key;
+    match find(rules, key, policy).await? {
+        (HttpEntry::Answer(stored), end) => Some((stored, end)),
+        (HttpEntry::Varies(varies), end) => {
+            let variant = varies.variant(key, headers);
+            match find(rules, &variant, policy).await? {
+                (HttpEntry::Answer(stored), own) => expired_by(rules, key, (stored, own), end),
                 _ => None,
             }
         }
-        HttpEntry::Own => None,
+        (HttpEntry::Own(_), _) => None,
     }
+}
+
+/// Makes a variant stale if its index has been since `index`. Returns `None` if it must not be
+/// served any more.
+fn expired_by(
+    rules: &CacheRules,
+    key: &Key,
+    (stored, own): Peeked,
+    index: Option<Moment>,
+) -> Option<Peeked> {
+    let end = own.into_iter().chain(index).min();
+    let until = end.map(|end| end + stored.facts.stale.longest());
+    let over = until.is_some_and(|until| until <= rules.now(key));
+    (!over).then_some((stored, end))
+}
+
+/// Returns an entry, and the end of its freshness if it is stale.
+async fn find(
+    rules: &CacheRules,
+    key: &Key,
+    policy: HttpPolicy,
+) -> Option<(HttpEntry, Option<Moment>)> {
+    let cached = rules.cachify.cached(key).stale(rules.longest_stale());
+    let (entry, outcome) = cached.policy(policy).find().await.ok()??;
+    Some((entry, stale_since(outcome)))
+}
+
+/// Returns the end of the freshness of an entry that is stale.
+fn stale_since(outcome: ReadOutcome) -> Option<Moment> {
+    match outcome {
+        ReadOutcome::Stale(life) | ReadOutcome::StaleOnError(life) => Some(life.fresh_until),
+        _ => None,
+    }
+}
+
+/// Calls the inner service with a HEAD request, and answers with the stale response if that fails.
+async fn head_or_stale<B, E, F, Fut>(
+    rules: &CacheRules,
+    look: &Look,
+    request: Parts,
+    call: F,
+    body: Build<B>,
+) -> Result<Response<B>, E>
+where
+    F: FnOnce(Parts) -> Fut,
+    Fut: Future<Output = Result<Response<B>, E>>,
+{
+    let asked = request.clone();
+    let answered = forward(request, call, Fwd::UriMiss).await;
+    let failed = match &answered {
+        Ok(response) if !is_failure(response.status()) => return answered,
+        Ok(response) => Some(response.status()),
+        Err(_) => None,
+    };
+    // Again: it may have been reset.
+    let Some((stored, end)) = peek(rules, look, &seen_headers(&asked)).await else {
+        return answered;
+    };
+    let now = rules.now(&look.key);
+    let origin = end.map_or(Origin::Hit, |end| {
+        Origin::Failed(failed, seconds_left(end, now))
+    });
+    let answer = answer(&stored, origin, now, true, &asked.headers);
+    Ok(answer.map(|bytes| body(bytes.into())))
 }
 
 /// Resets the entry that a request would get. Other variants of the key stay.
@@ -356,23 +458,28 @@ fn nothing_stored<B>(body: Build<B>) -> Response<B> {
     response
 }
 
-/// A GET that could not be answered at once.
+/// A GET that could not be answered at once. A refresh in the background shares it.
 struct Exchange<B, E, F> {
     rules: Arc<CacheRules>,
-    cachify: Cachify,
     body: Build<B>,
     key: Key,
-    /// Set if it has `Authorization`, which the key does not name.
-    authorized: bool,
-    /// The tick of its last look at the variants.
-    seen: u64,
+    policy: HttpPolicy,
     /// The request headers as they came.
     headers: HeaderMap,
+    /// The scope of the caller, which a task does not inherit.
+    scope: Option<Cachify>,
+    state: Mutex<State<B, E, F>>,
+}
+
+struct State<B, E, F> {
     /// Present until the inner service is called.
     request: Option<(Parts, F)>,
     /// The inner service's response, unless it is the shared one.
     own: Option<Own<Response<B>, E>>,
-    fwd: Fwd,
+    /// The tick of the last look at the variants.
+    seen: u64,
+    /// The right to run on without the client.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 enum Own<R, E> {
@@ -390,85 +497,148 @@ where
     F: FnOnce(Parts) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Response<B>, E>> + Send + 'static,
 {
-    async fn run(mut self) -> Result<Response<B>, E> {
-        let key = self.key.clone();
-        let (mut entry, mut outcome) = self.fetch(&key, None).await;
-        if let (None, HttpEntry::Varies(varies)) = (&self.own, &entry) {
+    async fn run(self: Arc<Self>, mut fwd: Fwd) -> Result<Response<B>, E> {
+        let (mut entry, mut outcome) = self.fetch(&self.key, None).await;
+        let mut stale = stale_since(outcome);
+        if let HttpEntry::Varies(varies) = &entry
+            && (stale.is_some() || self.state().own.is_none())
+        {
             let varies = varies.clone();
-            let key = varies.variant(&key, &self.headers);
-            let first = outcome;
-            (entry, outcome) = self.fetch(&key, Some(&varies)).await;
-            let stored = matches!(outcome, ReadOutcome::Miss).then_some(key);
-            self.note(&varies, self.seen, stored);
-            match first {
-                // The response that this request waited for was stored as this variant.
-                ReadOutcome::Collapsed if outcome == ReadOutcome::Hit => outcome = first,
-                _ if self.fwd == Fwd::UriMiss => self.fwd = Fwd::VaryMiss,
-                _ => {}
+            let key = varies.variant(&self.key, &self.headers);
+            if stale.is_some() {
+                // The index was expired, and its refresh failed.
+                (entry, stale) = self.variant_on_error(&key, stale).await;
+            } else {
+                let first = outcome;
+                (entry, outcome) = self.fetch(&key, Some(&varies)).await;
+                stale = stale_since(outcome);
+                self.note(&varies, None);
+                match first {
+                    // The response that this request waited for was stored as this variant.
+                    ReadOutcome::Collapsed if outcome == ReadOutcome::Hit => outcome = first,
+                    _ if fwd == Fwd::UriMiss => fwd = Fwd::VaryMiss,
+                    _ => {}
+                }
             }
         }
-        let why = match &self.own {
+        let mut own = match outcome {
+            // A refresh in the background may be about to use the state.
+            ReadOutcome::Stale(_) => None,
+            _ => self.state().own.take(),
+        };
+        let guarded = match &entry {
+            HttpEntry::Answer(stored) => self.policy.authorized && !stored.facts.open,
+            _ => false,
+        };
+        if guarded {
+            entry = HttpEntry::Own(Unstored::Keeps);
+        }
+        if let HttpEntry::Answer(stored) = &entry {
+            if let Some(end) = stale {
+                let left = seconds_left(end, self.rules.now(&self.key));
+                let origin = match own {
+                    Some(Own::Answer(failed, _)) => Origin::Failed(Some(failed.status()), left),
+                    Some(_) => Origin::Failed(None, left),
+                    None => Origin::Stale(left),
+                };
+                return Ok(self.answer(stored, origin));
+            }
+            if outcome == ReadOutcome::Hit {
+                // This refresh failed, and another one did not.
+                own = None;
+            }
+        }
+        let why = match &own {
             Some(Own::Answer(_, why)) => Some(*why),
             Some(Own::Error(_)) => Some(Why::Error),
+            None if guarded => {
+                self.rules.guarded.add(&self.key);
+                Some(Why::Authorization)
+            }
             _ => (outcome == ReadOutcome::Bypass).then_some(Why::Alone),
         };
         if let Some(why) = why {
-            self.fwd = Fwd::Bypass(why);
+            fwd = Fwd::Bypass(why);
             observe::bypass(self.key.template(), why);
         }
         let origin = match outcome {
-            ReadOutcome::Hit | ReadOutcome::Stale(_) | ReadOutcome::StaleOnError(_) => Origin::Hit,
-            ReadOutcome::Miss => Origin::Stored(self.fwd),
-            ReadOutcome::Collapsed => Origin::Collapsed(self.fwd),
-            ReadOutcome::Unstored | ReadOutcome::Bypass | ReadOutcome::Error => {
-                Origin::Forwarded(self.fwd)
-            }
+            ReadOutcome::Hit => Origin::Hit,
+            ReadOutcome::Miss => Origin::Stored(fwd),
+            ReadOutcome::Collapsed => Origin::Collapsed(fwd),
+            _ => Origin::Forwarded(fwd),
         };
-        if self.own.is_none()
-            && self.authorized
-            && let HttpEntry::Answer(stored) = &entry
-            && !stored.facts.open
-        {
-            self.rules.guarded.add(&self.key);
-            let why = Why::Authorization;
-            self.fwd = Fwd::Bypass(why);
-            observe::bypass(self.key.template(), why);
-            entry = HttpEntry::Own;
-        }
-        let stored = match (self.own, entry) {
+        let stored = match (own, entry) {
             (Some(Own::Error(error)), _) => return Err(error),
             (Some(Own::Answer(mut response, _)), _) => {
                 origin.tell(response.headers_mut());
                 return Ok(response);
             }
             (Some(Own::Variant(stored)), _) | (None, HttpEntry::Answer(stored)) => stored,
-            (None, _) => match self.request {
-                // The stored entry is no response, or is not open to this request.
-                Some((request, call)) => {
-                    return forward(request, call, self.fwd).await;
+            (None, _) => {
+                let request = self.state().request.take();
+                match request {
+                    // The stored entry is no response, or is not open to this request.
+                    Some((request, call)) => {
+                        let call = |request| self.call(call, request);
+                        return forward(request, call, fwd).await;
+                    }
+                    None => unreachable!("a call leaves an answer or an error"),
                 }
-                None => unreachable!("a call leaves an answer or an error"),
-            },
+            }
         };
-        let now = self.cachify.inner.engine.backend.now(&self.key);
-        let answer = answer(&stored, origin, now, false, &self.headers);
-        Ok(answer.map(|bytes| (self.body)(bytes.into())))
+        Ok(self.answer(&stored, origin))
+    }
+
+    /// Calls the inner service in the scope of the request.
+    async fn call(&self, call: F, request: Parts) -> Result<Response<B>, E> {
+        match &self.scope {
+            Some(scope) => scope.clone().scope(async { call(request).await }).await,
+            None => call(request).await,
+        }
+    }
+
+    fn answer(&self, stored: &Stored, origin: Origin) -> Response<B> {
+        let now = self.rules.now(&self.key);
+        let answer = answer(stored, origin, now, false, &self.headers);
+        answer.map(|bytes| (self.body)(bytes.into()))
+    }
+
+    /// Finds the variant of an index that has been stale since `index`.
+    async fn variant_on_error(
+        &self,
+        key: &Key,
+        index: Option<Moment>,
+    ) -> (HttpEntry, Option<Moment>) {
+        if let Some((HttpEntry::Answer(stored), end)) = find(&self.rules, key, self.policy).await
+            && let Some((stored, end)) = expired_by(&self.rules, key, (stored, end), index)
+        {
+            return (HttpEntry::Answer(stored), end);
+        }
+        (HttpEntry::Own(Unstored::Keeps), None)
     }
 
     /// Reads `key`, which is the request's own or that of a variant.
-    async fn fetch(&mut self, key: &Key, varies: Option<&Varies>) -> (HttpEntry, ReadOutcome) {
-        let pass = self.rules.hit_for_miss.contains(key);
-        let cached = self
+    async fn fetch(
+        self: &Arc<Self>,
+        key: &Key,
+        varies: Option<&Varies>,
+    ) -> (HttpEntry, ReadOutcome) {
+        let rules = &self.rules;
+        let pass = rules.hit_for_miss.contains(key);
+        let cached = rules
             .cachify
             .cached(key)
-            .ttl(self.rules.lifetime())
-            .policy(HttpPolicy)
+            .ttl(rules.lifetime())
+            .stale(rules.longest_stale())
+            .policy(self.policy)
             // A request with `Authorization` must not take another request's response, nor let
             // others wait for its own.
-            .alone(pass || self.authorized);
-        let compute =
-            async |leased| Ok::<_, Infallible>(self.compute(key, varies, pass, leased).await);
-        match cached.fetch(compute, None).await {
+            .alone(pass || self.policy.authorized);
+        let (this, varies, variant) = (Arc::clone(self), varies.cloned(), key.clone());
+        let compute = async move |leased| {
+            Ok::<_, Infallible>(this.compute(variant, varies, pass, leased).await)
+        };
+        match cached.fetch_or_spawn(|| self.may_detach(), compute).await {
             Ok(found) => found,
             Err(never) => match never {},
         }
@@ -476,13 +646,15 @@ where
 
     /// Calls the inner service, and makes an entry of its response if it can be shared.
     async fn compute(
-        &mut self,
-        key: &Key,
-        varies: Option<&Varies>,
+        &self,
+        key: Key,
+        varies: Option<Varies>,
         pass: bool,
         leased: bool,
     ) -> HttpEntry {
-        let Some((mut request, call)) = self.request.take() else {
+        let rules = &self.rules;
+        let (request, authorized) = (self.state().request.take(), self.policy.authorized);
+        let Some((mut request, call)) = request else {
             unreachable!("an entry is computed once at most")
         };
         if !pass {
@@ -490,132 +662,168 @@ where
                 request.headers.remove(name);
             }
         }
-        self.rules.ignored_cookies.remove(&mut request.headers);
+        rules.ignored_cookies.remove(&mut request.headers);
         if varies.is_none() {
             // Variants seen before this tick are older than an index made from this response.
-            self.seen = self.cachify.inner.entries.flights.tick();
+            self.state().seen = rules.cachify.inner.entries.flights.tick();
         }
         let asked = Instant::now();
-        let response = match call(request).await {
+        let response = match self.call(call, request).await {
             Ok(response) => response,
             Err(error) => {
-                self.own = Some(Own::Error(error));
-                return HttpEntry::Own;
+                self.state().own = Some(Own::Error(error));
+                return HttpEntry::Own(Unstored::Failed);
             }
         };
-        let captured = self.rules.capture(
-            &self.key,
-            response,
-            asked,
-            self.authorized,
-            varies.is_some(),
-            self.body,
-        );
+        let variant = varies.is_some();
+        let captured = rules.capture(&self.key, response, asked, authorized, variant, self.body);
         let (stored, vary) = match captured.await {
             Ok(captured) => captured,
             Err((response, refusal)) => {
-                if let Refusal::Kind(_) = refusal {
-                    // One user's response says nothing about other users' responses.
-                    if self.authorized {
-                        self.rules.guarded.add(&self.key);
-                    } else {
-                        self.rules.hit_for_miss.add(key);
-                    }
-                }
-                self.own = Some(Own::Answer(response, refusal.why()));
-                return HttpEntry::Own;
+                let unstored = self.refused(&key, response.status(), refusal);
+                self.state().own = Some(Own::Answer(response, refusal.why()));
+                return HttpEntry::Own(unstored);
             }
         };
         if pass {
-            self.rules.hit_for_miss.remove(key);
+            rules.hit_for_miss.remove(&key);
         }
         let Some(varies) = varies else {
             if vary.is_empty() {
                 return HttpEntry::Answer(stored);
             }
-            let varies = Varies::by(vary.iter().map(HeaderName::as_str));
+            let varies = self.index(vary.iter().map(HeaderName::as_str), &stored);
             return self.keep_variant(varies, stored, leased).await;
         };
         if vary.iter().all(|field| varies.covers(field)) {
+            if leased {
+                self.note(&varies, Some(&key));
+                self.outlive(&varies, &stored);
+            }
             return HttpEntry::Answer(stored);
         }
         // The responses vary by more fields than the index knows. A new index makes the old
         // variants unreachable. This response is not stored under it, since nothing says whether a
         // reset overtook it.
-        let varies = Varies::by(varies.fields().chain(vary.iter().map(HeaderName::as_str)));
-        self.own = Some(Own::Variant(stored));
-        let ttl = self.rules.lifetime();
-        let index = self.cachify.cached(&self.key).ttl(ttl);
+        let fields = varies.fields().chain(vary.iter().map(HeaderName::as_str));
+        let varies = self.index(fields, &stored);
+        self.state().own = Some(Own::Variant(stored));
         // A set that is not confirmed is retried as a reset.
-        let _ = index.set(HttpEntry::Varies(varies.clone())).await;
-        self.note(&varies, self.cachify.inner.entries.flights.tick(), None);
-        HttpEntry::Own
+        let _ = self
+            .index_entry()
+            .set(HttpEntry::Varies(varies.clone()))
+            .await;
+        self.state().seen = rules.cachify.inner.entries.flights.tick();
+        self.note(&varies, None);
+        HttpEntry::Own(Unstored::Keeps)
+    }
+
+    /// Records that a response was not stored. Returns its effect on a stale entry.
+    fn refused(&self, key: &Key, status: StatusCode, refusal: Refusal) -> Unstored {
+        let lasting = matches!(refusal, Refusal::Kind(_));
+        // One user's response says nothing about other users' responses.
+        let authorized = self.policy.authorized;
+        if lasting && authorized {
+            self.rules.guarded.add(&self.key);
+        } else if lasting {
+            self.rules.hit_for_miss.add(key);
+        }
+        match is_failure(status) {
+            true => Unstored::Failed,
+            false if lasting && !authorized => Unstored::Removes,
+            false => Unstored::Keeps,
+        }
     }
 
     /// Stores a variant before its index. A reset can't have missed the variant: without the index,
     /// no request finds it.
-    async fn keep_variant(&mut self, varies: Varies, stored: Stored, leased: bool) -> HttpEntry {
+    async fn keep_variant(&self, varies: Varies, stored: Stored, leased: bool) -> HttpEntry {
         let key = varies.variant(&self.key, &self.headers);
-        let (entry, ttl) = (HttpEntry::Answer(stored.clone()), stored.facts.ttl);
-        self.own = Some(Own::Variant(stored));
+        let entry = HttpEntry::Answer(stored.clone());
+        self.state().own = Some(Own::Variant(stored));
         if !leased {
             // The variant is not stored, but waiters learn by which fields the responses vary.
             return HttpEntry::Varies(varies);
         }
-        let cached = self.cachify.cached(&key).policy(HttpPolicy);
-        match cached.put(entry, ttl).await {
+        let cached = self.rules.cachify.cached(&key).policy(self.policy);
+        match cached.put(entry).await {
             Ok(()) => {
-                self.note(&varies, self.seen, Some(key));
+                self.note(&varies, Some(&key));
                 HttpEntry::Varies(varies)
             }
             // Storing the index would cost the same time again.
             Err(error) => {
                 observe::not_stored(&key, &error);
-                HttpEntry::Own
+                HttpEntry::Own(Unstored::Keeps)
             }
         }
     }
 }
 
 impl<B, E, F> Exchange<B, E, F> {
+    fn state(&self) -> MutexGuard<'_, State<B, E, F>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the inner service may be called in the background.
+    fn may_detach(&self) -> bool {
+        let mut state = self.state();
+        if state.permit.is_none() {
+            state.permit = self.rules.detach().ok();
+        }
+        state.permit.is_some()
+    }
+
+    /// Makes an index that outlives the variant `stored`.
+    fn index<'a>(&self, fields: impl IntoIterator<Item = &'a str>, stored: &Stored) -> Varies {
+        let mut varies = Varies::by(fields);
+        varies.outlive(stored.facts, self.rules.now(&self.key));
+        varies
+    }
+
+    fn index_entry(&self) -> Cached<HttpPolicy> {
+        let cached = self.rules.cachify.cached(&self.key);
+        cached.ttl(self.rules.lifetime()).policy(self.policy)
+    }
+
+    /// Extends the life of an index whose variant `stored` would outlive it.
+    fn outlive(&self, varies: &Varies, stored: &Stored) {
+        let mut varies = varies.clone();
+        if !varies.outlive(stored.facts, self.rules.now(&self.key)) {
+            return;
+        }
+        let (index, nonce) = (self.index_entry(), varies.nonce());
+        let is_same = move |entry: &HttpEntry| matches!(entry, HttpEntry::Varies(old) if old.nonce() == nonce);
+        let background = &self.rules.cachify.inner.engine.background;
+        background.spawn(async move {
+            // If this fails, the next variant tries again.
+            let _ = index.renew(HttpEntry::Varies(varies), is_same).await;
+        });
+    }
+
     /// Records a stored variant, and removes unreachable ones.
-    fn note(&self, varies: &Varies, seen: u64, stored: Option<Key>) {
-        let stored = stored.map(|key| self.cachify.own(&key).into_owned());
-        let key = self.cachify.own(&self.key);
-        let variants = &self.rules.variants;
-        let gone = variants.note(&key, varies.nonce(), seen, stored);
+    fn note(&self, varies: &Varies, stored: Option<&Key>) {
+        let cachify = &self.rules.cachify;
+        let stored = stored.map(|key| cachify.own(key).into_owned());
+        let (key, seen) = (cachify.own(&self.key), self.state().seen);
+        let gone = self.rules.variants.note(&key, varies.nonce(), seen, stored);
         if gone.is_empty() {
             return;
         }
-        let cachify = self.cachify.clone();
-        self.cachify.inner.engine.background.spawn(async move {
-            for variant in gone {
-                let engine = &cachify.inner.engine;
-                // If this fails, the entry expires.
-                let _ = engine
-                    .attempt(&variant, engine.backend.reset(&variant))
-                    .await;
-            }
-        });
-    }
-}
-
-/// The time to live of each kind of entry. The fixed one is for indexes of variants.
-struct HttpPolicy;
-
-impl Policy<HttpEntry> for HttpPolicy {
-    fn ttl(&self, entry: &HttpEntry, ttl: Ttl) -> Option<Ttl> {
-        match entry {
-            HttpEntry::Answer(stored) => Some(stored.facts.ttl),
-            HttpEntry::Varies(_) => Some(ttl),
-            HttpEntry::Own => None,
-        }
-    }
-
-    fn weight(&self, entry: &HttpEntry) -> Option<usize> {
-        match entry {
-            HttpEntry::Answer(stored) => Some(stored.size()),
-            HttpEntry::Varies(_) | HttpEntry::Own => None,
-        }
+        let cachify = cachify.clone();
+        self.rules
+            .cachify
+            .inner
+            .engine
+            .background
+            .spawn(async move {
+                for variant in gone {
+                    let engine = &cachify.inner.engine;
+                    // If this fails, the entry expires.
+                    let _ = engine
+                        .attempt(&variant, engine.backend.reset(&variant))
+                        .await;
+                }
+            });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AGE, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, DATE, ETAG};
@@ -16,8 +16,10 @@ use sha2::{Digest, Sha256};
 
 use super::cacheable::{UNSTORED, can_be_an_entry};
 use super::directives::LARGEST;
+use super::stale::Windows;
 use super::vary::meaning;
 use crate::clock::Moment;
+use crate::read::policy::sealed::Unstored;
 use crate::{Key, Ttl};
 
 /// The entry of a key.
@@ -26,9 +28,9 @@ pub(super) enum HttpEntry {
     Answer(Stored),
     /// An index: the responses vary by these request fields, and are stored beside this entry.
     Varies(Varies),
-    /// A response for one client, which is never stored.
+    /// A response for one client, which is never stored, and its effect on a stale entry.
     #[serde(skip)]
-    Own,
+    Own(Unstored),
 }
 
 /// A stored response, cheap to clone.
@@ -58,6 +60,8 @@ pub(super) struct Facts {
     /// The time at which it was stored, by the backend's clock.
     pub(super) at: Moment,
     pub(super) ttl: Ttl,
+    /// The times after its lifetime.
+    pub(super) stale: Windows,
 }
 
 /// The headers of a hit, and the age and remaining life in them, in seconds.
@@ -210,6 +214,12 @@ pub(super) struct Varies {
     fields: String,
     /// Part of the name of each variant, so that without this entry, no variant can be found.
     nonce: u64,
+    /// The time for which it is kept, in milliseconds. Zero: as long as the rules say.
+    #[serde(default)]
+    life: u64,
+    /// The end of that time, in microseconds of the backend's clock.
+    #[serde(default)]
+    until: u64,
 }
 
 impl Varies {
@@ -220,6 +230,32 @@ impl Varies {
         Self {
             fields: fields.join(","),
             nonce: fastrand::u64(..),
+            life: 0,
+            until: 0,
+        }
+    }
+
+    /// Extends its life so that it outlives a variant that is stored `now` and may be served stale.
+    /// Returns whether that was necessary.
+    ///
+    /// It gets twice the time, so that not every variant has to renew it.
+    pub(super) fn outlive(&mut self, variant: Facts, now: Moment) -> bool {
+        let kept = variant.ttl.extended(variant.stale.longest());
+        let end = |ttl: Ttl| ttl.as_duration().map_or(Moment::NEVER, |ttl| now + ttl);
+        if variant.stale.longest().is_zero() || end(kept).as_micros() <= self.until {
+            return false;
+        }
+        let life = kept.extended(kept.as_duration().unwrap_or_default());
+        self.life = life.as_millis().unwrap_or(u64::MAX);
+        self.until = end(life).as_micros();
+        true
+    }
+
+    /// Returns the time for which it is kept, unless the rules say longer.
+    pub(super) fn life(&self) -> Ttl {
+        match self.life {
+            u64::MAX => Ttl::NEVER,
+            millis => Ttl::new(Duration::from_millis(millis)),
         }
     }
 
@@ -291,6 +327,10 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The most headers of an entry. No server or client accepts that many.
 const MOST_HEADERS: usize = 4096;
 
@@ -305,6 +345,11 @@ struct Encoded {
     open: bool,
     at: u64,
     ttl: Option<u64>,
+    /// In milliseconds, as `ttl`.
+    #[serde(default)]
+    at_once: u64,
+    #[serde(default)]
+    on_error: u64,
 }
 
 impl Serialize for Stored {
@@ -324,6 +369,8 @@ impl Serialize for Stored {
             open: self.facts.open,
             at: self.facts.at.as_micros(),
             ttl: self.facts.ttl.as_millis(),
+            at_once: millis(self.facts.stale.at_once),
+            on_error: millis(self.facts.stale.on_error),
         }
         .serialize(serializer)
     }
@@ -354,9 +401,13 @@ impl<'de> Deserialize<'de> for Stored {
             age: encoded.age,
             open: encoded.open,
             at: Moment::from_micros(encoded.at),
-            ttl: encoded.ttl.map_or(Ttl::NEVER, |millis| {
-                Ttl::new(std::time::Duration::from_millis(millis))
-            }),
+            ttl: encoded
+                .ttl
+                .map_or(Ttl::NEVER, |millis| Ttl::new(Duration::from_millis(millis))),
+            stale: Windows {
+                at_once: Duration::from_millis(encoded.at_once),
+                on_error: Duration::from_millis(encoded.on_error),
+            },
         };
         Ok(Self::framed(status, headers, body, facts))
     }
@@ -384,6 +435,10 @@ mod tests {
         open: true,
         at: Moment::from_micros(5),
         ttl: Ttl::NEVER,
+        stale: Windows {
+            at_once: Duration::from_secs(7),
+            on_error: Duration::from_secs(8),
+        },
     };
 
     fn bytes<T: Cacheable>(encoding: Encoding, value: &T) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! The demands of a request's `Cache-Control`.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 
 use super::directives::cache_control;
@@ -7,8 +9,6 @@ use super::stored::Stored;
 use crate::clock::Moment;
 
 /// The demands of a request's `Cache-Control`, if the rules honor it.
-///
-/// There is no `max-stale`, since nothing stale is ever stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Wish {
     /// Demands a new response, which replaces the stored one.
@@ -19,6 +19,8 @@ pub(super) struct Wish {
     max_age: Option<u64>,
     /// The shortest remaining freshness, in seconds.
     min_fresh: Option<u64>,
+    /// The longest time after the lifetime, in seconds.
+    max_stale: Option<u64>,
 }
 
 impl Wish {
@@ -34,15 +36,16 @@ impl Wish {
             only_stored: directives.only_if_cached,
             max_age: directives.max_age,
             min_fresh: directives.min_fresh,
+            max_stale: directives.max_stale,
         })
     }
 
     /// Returns whether some stored responses are acceptable and others are not.
     pub(super) fn is_choosy(self) -> bool {
-        self.max_age.is_some() || self.min_fresh.is_some()
+        self.max_age.is_some() || self.min_fresh.is_some() || self.max_stale.is_some()
     }
 
-    /// Returns whether a stored response is acceptable.
+    /// Returns whether a fresh response is acceptable.
     pub(super) fn accepts(self, stored: &Stored, now: impl FnOnce() -> Moment) -> bool {
         if self.fresh || !self.is_choosy() {
             return !self.fresh;
@@ -52,5 +55,20 @@ impl Wish {
             && self
                 .min_fresh
                 .is_none_or(|least| left.is_none_or(|left| left >= least))
+    }
+
+    /// Returns whether a response is acceptable that has been stale since `end`.
+    pub(super) fn accepts_stale(self, stored: &Stored, end: Moment, now: Moment) -> bool {
+        if self.fresh || self.min_fresh.is_some() {
+            return false;
+        }
+        let over = now.since(end);
+        let young = self.max_age.is_none_or(|most| stored.age(now).0 <= most);
+        young
+            && match self.max_stale {
+                Some(most) => over <= Duration::from_secs(most),
+                // `max-age` alone refuses what is stale (RFC 9111, 5.2.1.1).
+                None => self.max_age.is_none() && over < stored.facts.stale.at_once,
+            }
     }
 }

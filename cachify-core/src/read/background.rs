@@ -18,15 +18,25 @@ use super::stale::{Due, Refresh};
 use super::value::Value;
 use crate::observe::ReadOutcome;
 
+/// The circumstances of a computation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    /// Set if its value will be stored, unless a reset happens in between.
+    pub(crate) leased: bool,
+    /// Set if it runs in the background.
+    pub(crate) background: bool,
+}
+
 /// The result of a refresh. `Err` has the panic of the computation. Nothing is sent if the handle
 /// ended.
 type Refreshed<T, E> = thread::Result<Result<(T, ReadOutcome), E>>;
 
 impl<P> Access<P> {
     /// Like [`fetch`](Self::fetch), but a refresh runs in the background, and the caller waits for it
-    /// at most for the soft limit. `compute` learns whether it runs in the background.
+    /// at most for the soft limit. If `may_spawn` permits no task, the caller refreshes itself.
     pub(crate) async fn fetch_or_spawn<T, E, F, Fut>(
         &self,
+        may_spawn: impl FnOnce() -> bool,
         compute: F,
         sharing: Option<Sharing<E>>,
     ) -> Result<(T, ReadOutcome), E>
@@ -34,9 +44,15 @@ impl<P> Access<P> {
         T: Value,
         P: Policy<T> + Clone + Send + Sync + 'static,
         E: Send + 'static,
-        F: FnOnce(bool) -> Fut + Send + 'static,
+        F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
+        let compute = |background| {
+            move |leased| {
+                let run = Run { leased, background };
+                compute(run)
+            }
+        };
         let mut attempt = match self.seek().await {
             Ok(hit) => return Ok(hit),
             Err(attempt) => attempt,
@@ -44,16 +60,17 @@ impl<P> Access<P> {
         let miss = async {
             let role = self.role(&mut attempt, sharing).await;
             // Without a runtime, the caller refreshes the entry.
-            let spawns = self.entries.engine.background.has_runtime();
-            match (role, attempt.due.clone()) {
-                (Role::Lead(lead), Some(due)) if spawns => {
-                    let refresh = self.refresh(lead, attempt, |_| compute(true), sharing);
+            let background = &self.entries.engine.background;
+            let due = attempt.due.clone().filter(|due| due.at_once);
+            match (role, due) {
+                (Role::Lead(lead), Some(due)) if background.has_runtime() && may_spawn() => {
+                    let refresh = self.refresh(lead, attempt, compute(true), sharing);
                     match self.refresh.soft_limit {
                         Some(limit) => self.refreshed(refresh, due, limit).await,
                         None => Ok(due.serve()),
                     }
                 }
-                (role, _) => self.act(role, attempt, |_| compute(false), sharing).await,
+                (role, _) => self.act(role, attempt, compute(false), sharing).await,
             }
         };
         self.counted(Box::pin(miss).await)

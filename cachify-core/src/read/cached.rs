@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::Access;
+use super::background::Run;
 use super::entries::Entries;
 use super::errors::CacheErr;
 use super::limit::within;
@@ -646,7 +647,7 @@ impl<P> Cached<P> {
         Fut: Future<Output = T> + Send + 'static,
     {
         let compute = |_| async { Ok::<T, Infallible>(compute().await) };
-        match self.access.fetch_or_spawn(compute, None).await {
+        match self.access.fetch_or_spawn(|| true, compute, None).await {
             Ok((value, _)) => value,
             Err(never) => match never {},
         }
@@ -884,8 +885,8 @@ impl<P> Cached<P> {
     {
         let access = &self.access;
         let (limit, key) = (access.policy.hard_limit(), access.key.clone());
-        let compute = |background| async move { within(limit, &key, compute(background)).await };
-        let fetched = access.fetch_or_spawn(compute, sharing).await;
+        let compute = |run: Run| async move { within(limit, &key, compute(run.background)).await };
+        let fetched = access.fetch_or_spawn(|| true, compute, sharing).await;
         fetched.map(|(value, _)| value)
     }
 
@@ -901,14 +902,59 @@ impl<P> Cached<P> {
         within(limit, &self.access.key, computation).await
     }
 
+    /// Like [`fetch`](Self::fetch), but a stale value is returned at once, and refreshed in the
+    /// background if `may_spawn` permits it.
+    #[cfg(feature = "http")]
+    pub(crate) async fn fetch_or_spawn<T, E, F, Fut>(
+        &self,
+        may_spawn: impl FnOnce() -> bool,
+        compute: F,
+    ) -> Result<(T, ReadOutcome), E>
+    where
+        T: Cacheable,
+        P: Policy<T> + Clone + Send + Sync + 'static,
+        E: Send + 'static,
+        F: FnOnce(bool) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let compute = |run: Run| compute(run.leased);
+        self.access.fetch_or_spawn(may_spawn, compute, None).await
+    }
+
+    /// Returns the value if there is one, and whether it is stale. Never computes.
+    #[cfg(feature = "http")]
+    pub(crate) async fn find<T: Cacheable>(&self) -> Result<Option<(T, ReadOutcome)>, Error>
+    where
+        P: Policy<T>,
+    {
+        self.access.find().await
+    }
+
+    /// Stores `value` anew in place of a fresh entry that `is_same`, unless that entry is changed
+    /// meanwhile.
+    #[cfg(feature = "http")]
+    pub(crate) async fn renew<T: Cacheable>(
+        &self,
+        value: T,
+        is_same: impl Fn(&T) -> bool,
+    ) -> Result<(), Error>
+    where
+        P: Policy<T>,
+    {
+        self.access.renew(value, is_same).await
+    }
+
     /// Stores `value` without making sure that a failure leaves no old value behind.
     #[cfg(feature = "http")]
-    pub(crate) async fn put<T>(&self, value: T, ttl: Ttl) -> Result<(), Error>
+    pub(crate) async fn put<T>(&self, value: T) -> Result<(), Error>
     where
         T: Cacheable,
         P: Policy<T>,
     {
-        self.access.put(value, ttl.into()).await
+        match self.access.lifetime(&value) {
+            Some(times) => self.access.put(value, times).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
+use super::background::Run;
 use super::limit::within;
 use super::policy::{ErrorPolicy, Policy, Sharing, sealed};
 use super::value::{Cacheable, Value};
@@ -147,11 +148,11 @@ impl<P, F> CacheErr<P, F> {
     {
         let (key, policy) = (self.access.key.clone(), self.access.policy.clone());
         let limit = policy.inner.hard_limit();
-        let compute = |background| async move {
-            let computed = within(limit, &key, compute(background)).await;
+        let compute = |run: Run| async move {
+            let computed = within(limit, &key, compute(run.background)).await;
             policy.choose(computed)
         };
-        outcome(self.access.fetch_or_spawn(compute, sharing).await)
+        outcome(self.access.fetch_or_spawn(|| true, compute, sharing).await)
     }
 }
 

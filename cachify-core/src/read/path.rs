@@ -32,7 +32,9 @@ use super::access::Access;
 use super::computing;
 use super::flight::{self, Turn};
 use super::lease::{LEASE_TTL, Lease};
+use super::policy::sealed::Unstored;
 use super::policy::{Policy, Sharing};
+use super::resets::Change;
 use super::stale::{Due, Usable};
 use super::value::{Value, decode, is_expired, life};
 use crate::Error;
@@ -62,9 +64,17 @@ impl<P> Access<P> {
     where
         P: Policy<T>,
     {
+        Ok(self.find().await?.map(|(value, _)| value))
+    }
+
+    /// Returns the value if there is one, and how it was found: as a hit, or stale.
+    pub(crate) async fn find<T: Value>(&self) -> Result<Option<(T, ReadOutcome)>, Error>
+    where
+        P: Policy<T>,
+    {
         let engine = &self.entries.engine;
         if let Some(value) = self.local() {
-            return Ok(Some(value));
+            return Ok(Some((value, ReadOutcome::Hit)));
         }
         if self.has_no_more() || engine.resets.contains(&self.key) {
             return Ok(None);
@@ -78,8 +88,8 @@ impl<P> Access<P> {
             return Ok(None);
         }
         Ok(found.and_then(|found| match self.read(&found) {
-            Usable::Fresh(value) => Some(value),
-            Usable::Due(due) => Some(due.value),
+            Usable::Fresh(value) => Some((value, ReadOutcome::Hit)),
+            Usable::Due(due) => Some(due.serve()),
             Usable::No => None,
         }))
     }
@@ -102,7 +112,7 @@ impl<P> Access<P> {
 
     /// Returns the value of an entry that was found, if it is of use. The backend keeps a fresh
     /// value if it can.
-    fn read<T: Value>(&self, found: &Found) -> Usable<T>
+    pub(super) fn read<T: Value>(&self, found: &Found) -> Usable<T>
     where
         P: Policy<T>,
     {
@@ -116,9 +126,9 @@ impl<P> Access<P> {
         let backend = &self.entries.engine.backend;
         let now = backend.now(&self.key);
         let usable = {
-            let window = self.policy.window(&value, self.refresh.window);
+            let allowed = self.policy.allowed(&value, self.refresh.window);
             self.refresh
-                .judge(value, life, window, is_expired(found), now)
+                .judge(value, life, allowed, is_expired(found), now)
         };
         if let (Usable::Fresh(value), Some(mark)) = (&usable, found.mark.filter(|_| self.copies)) {
             let known = self.policy.weight(value);
@@ -223,6 +233,9 @@ impl<P> Access<P> {
             Role::Failed(error) => return Err(error),
             Role::Alone => {
                 let value = compute(false).await?;
+                if attempt.due.is_some() && self.policy.unstored(&value) == Unstored::Failed {
+                    return Ok(self.again_or(value, &mut attempt).await);
+                }
                 return Ok((value, ReadOutcome::Bypass));
             }
         };
@@ -251,10 +264,12 @@ impl<P> Access<P> {
     {
         let engine = &self.entries.engine;
         loop {
-            if let Some(due) = &attempt.due {
-                if self.entries.pauses.is_on(&self.key) {
-                    return Role::Served(due.clone().serve_on_error());
-                }
+            if let Some(due) = &attempt.due
+                && self.entries.pauses.is_on(&self.key)
+            {
+                return Role::Served(due.clone().serve_on_error());
+            }
+            if let Some(due) = attempt.due.as_ref().filter(|due| due.at_once) {
                 let waits_for_itself = computing::is_under_way(engine, &self.key);
                 if !waits_for_itself && let Some(lead) = self.entries.flights.lead::<T>(&self.key) {
                     return Role::Lead(lead);
@@ -308,6 +323,15 @@ impl<P> Access<P> {
             return Some((value, ReadOutcome::Hit));
         }
         attempt.due.take().map(serve)
+    }
+
+    /// Like [`again`](Self::again) after a failure, or else returns `value`, which is not stored.
+    async fn again_or<T: Value>(&self, value: T, attempt: &mut Attempt<T>) -> (T, ReadOutcome)
+    where
+        P: Policy<T>,
+    {
+        let again = self.again(attempt, Due::serve_on_error).await;
+        again.unwrap_or((value, ReadOutcome::Bypass))
     }
 
     /// Waits for the outcome of a flight. After `compute_wait`, it may be this caller's turn to
@@ -416,12 +440,10 @@ impl<P> Access<P> {
         };
         let cost = stopwatch.elapsed();
         observe::computed(&self.key, cost);
-        self.entries.pauses.end(&self.key);
-
         let Some(times) = self.lifetime(&value) else {
-            lead.close().tell(|| Reply::Alone);
-            return Ok((value, ReadOutcome::Bypass));
+            return Ok(self.unstored(lead, attempt, value).await);
         };
+        self.entries.pauses.end(&self.key);
         value.check_first(&self.key, engine.settings.encoding);
         let known = self.policy.weight(&value);
         let typed = value.clone().into_typed();
@@ -437,6 +459,34 @@ impl<P> Access<P> {
                 ReadOutcome::Unstored
             },
         ))
+    }
+
+    /// Leaves the waiters to themselves, and decides about the entry that `value` was to replace.
+    async fn unstored<T: Value>(
+        &self,
+        mut lead: Lead,
+        attempt: &mut Attempt<T>,
+        value: T,
+    ) -> (T, ReadOutcome)
+    where
+        P: Policy<T>,
+    {
+        let unstored = self.policy.unstored(&value);
+        if attempt.due.is_some() && unstored == Unstored::Failed {
+            // Before the waiters look: they find the stale entry.
+            self.refresh_failed();
+            lead.close().tell(|| Reply::Again);
+            drop(lead);
+            return self.again_or(value, attempt).await;
+        }
+        self.entries.pauses.end(&self.key);
+        let waiters = lead.close();
+        if attempt.due.is_some() && unstored == Unstored::Removes {
+            // A reset that is not confirmed is retried, and logged then.
+            let _ = self.entries.change(&self.key, Change::Reset).await;
+        }
+        waiters.tell(|| Reply::Alone);
+        (value, ReadOutcome::Bypass)
     }
 
     /// Waits for a computation. If it is a refresh and takes longer than its soft limit, returns
@@ -543,12 +593,12 @@ impl<P> Access<P> {
                     unusable += 1;
                     if unusable > 2 {
                         lead.lease = None;
-                        return attempt.due.take().map(Due::serve);
+                        return attempt.due.take_if(|due| due.at_once).map(Due::serve);
                     }
                 }
                 Ok(Begun::Busy { recheck }) => {
                     lease.ended();
-                    if let Some(due) = attempt.due.take() {
+                    if let Some(due) = attempt.due.take_if(|due| due.at_once) {
                         lead.lease = None;
                         return Some(due.serve());
                     }

@@ -34,6 +34,26 @@ impl<E, P: sealed::ErrorPolicy<E>> ErrorPolicy<E> for P {}
 pub(crate) mod sealed {
     use super::{Duration, HardLimitOf, Sharing, Ttl};
 
+    /// The times after its time to live for which a value may be served to a caller.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Allowed {
+        /// While it is being refreshed.
+        pub(crate) at_once: Duration,
+        /// Because its refresh failed.
+        pub(crate) on_error: Duration,
+    }
+
+    /// The effect of a value that is not stored on the stale entry that it was to replace.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Unstored {
+        /// The entry stays.
+        Keeps,
+        /// The refresh failed: the entry is served instead of the value.
+        Failed,
+        /// The entry is removed.
+        Removes,
+    }
+
     pub trait Policy<T> {
         /// Returns the time to live of `value`, or `None` if it must not be stored. `ttl` is the
         /// time to live of values for which no policy decides.
@@ -44,6 +64,21 @@ pub(crate) mod sealed {
         fn window(&self, value: &T, window: Duration) -> Duration {
             let _ = value;
             window
+        }
+
+        /// Returns the times for which `value` may be served to this caller after its time to live.
+        fn allowed(&self, value: &T, window: Duration) -> Allowed {
+            let window = self.window(value, window);
+            Allowed {
+                at_once: window,
+                on_error: window,
+            }
+        }
+
+        /// Returns the effect of a value that is not stored.
+        fn unstored(&self, value: &T) -> Unstored {
+            let _ = value;
+            Unstored::Keeps
         }
 
         /// Returns the number of bytes that `value` takes in memory, or `None` to estimate it.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::policy::sealed::Allowed;
 use crate::backend::Life;
 use crate::clock::Moment;
 use crate::observe::ReadOutcome;
@@ -22,6 +23,8 @@ pub(crate) struct Refresh {
 pub(super) struct Due<T> {
     pub(super) value: T,
     outcome: ReadOutcome,
+    /// Set if it may be served while a refresh runs. Otherwise, only if the refresh failed.
+    pub(super) at_once: bool,
 }
 
 impl<T> Due<T> {
@@ -55,29 +58,37 @@ impl Refresh {
         !self.window.is_zero() || self.early > 0.0
     }
 
-    /// Judges a value by its times. It may be served for up to `window` after its time to live. If
-    /// `expired`, it is not fresh whatever its times are.
+    /// Judges a value by its times, and by those for which it is `allowed` after its time to live.
+    /// If `expired`, it is not fresh whatever its times are.
     pub(super) fn judge<T>(
         &self,
         value: T,
         life: Life,
-        window: Duration,
+        allowed: Allowed,
         expired: bool,
         now: Moment,
     ) -> Usable<T> {
         // Without a stale time, the backend removes the entry when it ends.
         let fresh = life.fresh_until == life.until || now < life.fresh_until;
+        let within = |window| now < life.until.min(life.fresh_until + window);
+        let Allowed { at_once, on_error } = allowed;
+        let mut is_at_once = true;
         let outcome = if fresh && !expired {
             if !self.is_early(&life, now) {
                 return Usable::Fresh(value);
             }
             ReadOutcome::Hit
-        } else if now < life.until.min(life.fresh_until + window) {
+        } else if within(at_once.max(on_error)) {
+            is_at_once = within(at_once);
             ReadOutcome::Stale(life)
         } else {
             return Usable::No;
         };
-        Usable::Due(Due { value, outcome })
+        Usable::Due(Due {
+            value,
+            outcome,
+            at_once: is_at_once,
+        })
     }
 
     /// Returns whether this caller must refresh a fresh value. This is more likely, the longer the

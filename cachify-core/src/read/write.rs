@@ -6,7 +6,11 @@ use super::access::Access;
 use super::lease::{LEASE_TTL, Lease};
 use super::policy::Policy;
 use super::resets::Change;
+#[cfg(feature = "http")]
+use super::stale::Usable;
 use super::value::Value;
+#[cfg(feature = "http")]
+use crate::backend::Found;
 use crate::backend::{Begin, Begun, Claim, NewEntry};
 use crate::codec::{self, Times};
 use crate::{Error, ErrorKind};
@@ -105,5 +109,65 @@ impl<P> Access<P> {
             lease.ended();
             tokio::time::sleep(recheck).await;
         }
+    }
+
+    /// Stores `value` anew in place of a fresh entry that `is_same`, unless that entry is changed
+    /// meanwhile.
+    #[cfg(feature = "http")]
+    pub(crate) async fn renew<T>(&self, value: T, is_same: impl Fn(&T) -> bool) -> Result<(), Error>
+    where
+        T: Value,
+        P: Policy<T>,
+    {
+        let Some(times) = self.lifetime(&value) else {
+            return Ok(());
+        };
+        let known = self.policy.weight(&value);
+        let engine = &self.entries.engine;
+        let encoding = engine.settings.encoding;
+        let typed = value.into_typed();
+        let encode = |now| T::encode(&typed, encoding, times, now);
+        let weigh = || known.unwrap_or_else(|| T::weigh(&typed));
+        let entry = NewEntry::new(&typed, &encode, &weigh, times.ttl)
+            .stale(times.stale)
+            .local(self.copies);
+        engine.attempt(&self.key, self.swap(entry, is_same)).await
+    }
+
+    #[cfg(feature = "http")]
+    async fn swap<T>(&self, entry: NewEntry<'_>, is_same: impl Fn(&T) -> bool) -> Result<(), Error>
+    where
+        T: Value,
+        P: Policy<T>,
+    {
+        let backend = &self.entries.engine.backend;
+        let is_fresh = |found: &Found| match self.read::<T>(found) {
+            Usable::Fresh(value) => is_same(&value),
+            Usable::Due(_) | Usable::No => false,
+        };
+        let Some(old) = backend.get(&self.key).await?.filter(is_fresh) else {
+            return Ok(());
+        };
+        let lease = Lease::new(&self.entries.engine, &self.key, None);
+        let begin = Begin {
+            token: &lease.token,
+            ttl: LEASE_TTL,
+            claim: Claim::Wait,
+            replaces: Some(&old),
+        };
+        lease.asking();
+        let begun = backend.begin(&self.key, begin).await?;
+        if !matches!(begun, Begun::Granted) {
+            lease.ended();
+            return Ok(());
+        }
+        lease.granted();
+        // It may have been expired just before the lease. From now on, a change ends the lease.
+        let still = backend.get(&self.key).await?;
+        if still.is_some_and(|found| is_fresh(&found)) {
+            backend.fill(&self.key, &lease.token, entry).await?;
+            lease.ended();
+        }
+        Ok(())
     }
 }

@@ -258,6 +258,16 @@ impl Backend for Far {
 
     fn begin<'a>(&'a self, key: &'a Key, begin: Begin<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
         Box::pin(async move {
+            // The memory compares by identity, a remote backend by content.
+            let stored = self.memory.get(key).await?;
+            let is_same = match (&stored, begin.replaces) {
+                (Some(stored), Some(old)) => match (found(stored.clone()).value, &old.value) {
+                    (Stored::Bytes(stored), Stored::Bytes(old)) => stored == *old,
+                    _ => false,
+                },
+                _ => false,
+            };
+            let begin = begin.replaces(stored.as_ref().filter(|_| is_same));
             Ok(match self.memory.begin(key, begin).await? {
                 Begun::Found(entry) => Begun::Found(found(entry)),
                 begun => begun,
