@@ -88,6 +88,10 @@ fn cached(cachify: &Cachify) -> Router<App> {
             get(named).layer(cached("detached-{name}").finish_after_disconnect()),
         )
         .route(
+            "/stale/{name}",
+            get(named).layer(cached("stale-{name}").stale("1m")),
+        )
+        .route(
             "/missing/{name}",
             get(named).layer(cached("missing-{name}").statuses([StatusCode::NOT_FOUND])),
         )

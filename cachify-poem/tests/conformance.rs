@@ -83,6 +83,10 @@ fn cached(cachify: &Cachify) -> Route {
             "/detached/:name",
             get(named).with(cached("detached-{name}").finish_after_disconnect()),
         )
+        .at(
+            "/stale/:name",
+            get(named).with(cached("stale-{name}").stale("1m")),
+        )
         .at("/missing/:name", get(as_error).with(missing))
         .at(
             "/small/:name",

@@ -129,6 +129,11 @@ fn cached(app: &TestApp) -> Routes {
         |(name, ..)| key!("detached-{name}"),
         named,
     );
+    let stale = get_or_head().and(at("stale")).cached(
+        cache.clone().stale("1m"),
+        |(name, ..)| key!("stale-{name}"),
+        named,
+    );
     let missing = get_or_head().and(at("missing")).cached(
         cache.clone().statuses([StatusCode::NOT_FOUND]),
         |(name, ..)| key!("missing-{name}"),
@@ -149,6 +154,8 @@ fn cached(app: &TestApp) -> Routes {
         .unify();
     let options = listen
         .or(detached)
+        .unify()
+        .or(stale)
         .unify()
         .or(missing)
         .unify()

@@ -63,6 +63,7 @@
 //! | GET `/files/{rest}` | cached by `files-{rest}`: several segments, undecoded | `files` |
 //! | GET `/listen/{name}` | cached by `listen-{name}`, honors `Cache-Control` of requests | `{name}` |
 //! | GET `/detached/{name}` | cached by `detached-{name}`, finishes after its client disconnected | `{name}` |
+//! | GET, HEAD `/stale/{name}` | cached by `stale-{name}`, stale for up to a minute | `{name}` |
 //! | GET `/missing/{name}` | cached by `missing-{name}`, status 404 as well | `{name}` |
 //! | GET `/small/{name}` | cached by `small-{name}`, up to 10 bytes | `{name}` |
 //! | PUT `/plain/{name}` | none | `{name}` |
@@ -167,6 +168,12 @@ macro_rules! adapter_conformance {
                 h2_s30_variants_are_apart_and_one_reset_clears_them
                 h2_c4_a_variant_in_flight_does_not_outlive_a_reset
                 h2_another_process_finds_the_variants_and_resets_them
+            }
+            stale {
+                c9_h3_a_stale_response_is_served_while_one_process_refreshes
+                c9_s9_a_failure_is_answered_with_the_stale_response_until_a_reset
+                c9_c4_a_refresh_does_not_outlive_a_reset
+                c9_h3_head_and_conditions_are_answered_from_a_stale_response
             }
             flights {
                 c2_requests_at_once_are_one_call

@@ -13,6 +13,7 @@ mod guards;
 mod holds;
 mod kept;
 mod layers;
+mod stale;
 mod vary;
 
 use std::time::Duration;
