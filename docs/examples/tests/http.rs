@@ -30,6 +30,13 @@ fn account(cachify: &Cachify) -> Router {
 }
 // ANCHOR_END: personal
 
+// ANCHOR: stale
+fn prices(cachify: &Cachify) -> Router {
+    let cached = CacheLayer::new(cachify, "prices").ttl("1m").stale("1h");
+    Router::new().route("/prices", get(answer.layer(cached)))
+}
+// ANCHOR_END: stale
+
 // ANCHOR: reset
 #[cached(key = "find_user-{user_id}", with = cachify)]
 async fn find_user(cachify: &Cachify, user_id: i64) -> String {
@@ -82,6 +89,18 @@ mod tests {
             let (_, status, _) = get_with(&app, "/users/7", ("authorization", "Ann")).await;
             assert_eq!(status, "cachify; fwd=bypass; detail=authorization");
         }
+    }
+
+    #[tokio::test]
+    async fn an_expired_response_is_served_stale() {
+        let cachify = Cachify::memory();
+        let app = prices(&cachify);
+        assert_eq!(
+            fetch(&app, "/prices").await.1,
+            "cachify; fwd=uri-miss; stored"
+        );
+        cachify.expire(&key!("prices")).await.unwrap();
+        assert!(fetch(&app, "/prices").await.1.contains("hit; ttl="));
     }
 
     #[tokio::test]
