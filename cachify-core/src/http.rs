@@ -33,7 +33,8 @@
 //! # Response headers
 //!
 //! `Cache-Status` (RFC 9211) says where the response came from: `cachify; hit; ttl=299`,
-//! `cachify; hit; ttl=-12` if it is stale, `cachify; fwd=uri-miss; stored`, `cachify; fwd=vary-miss; collapsed`,
+//! `cachify; hit; ttl=-12` if it is stale, `cachify; fwd=uri-miss; stored`,
+//! `cachify; fwd=vary-miss; collapsed`,
 //! `cachify; fwd=bypass; detail=cookie`.
 //!
 //! A reused response has an `Age`, and the `Date` at which it was made. A successful response has
@@ -58,6 +59,7 @@ mod hold;
 mod options;
 mod params;
 mod plan;
+mod policy;
 mod problem;
 mod request_key;
 mod routed;

@@ -138,7 +138,7 @@ async fn c9_h6_a_refresh_goes_on_without_its_client() {
     assert_eq!(site.brief(&[]).await.1, "2");
 }
 
-/// What a failing handler's client gets some seconds after the end of a response's lifetime.
+/// The response to a failing handler's client some seconds after the end of a response's lifetime.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Served {
     AtOnce,
@@ -152,9 +152,15 @@ use Served::{AtOnce, No, OnError};
 async fn c9_h1_a_response_says_how_long_it_may_be_stale() {
     let swr: &[_] = &[("cache-control", "max-age=10, stale-while-revalidate=30")];
     let sie: &[_] = &[("cache-control", "max-age=10, stale-if-error=30")];
-    let both: &[_] = &[("cache-control", "max-age=10, stale-while-revalidate=5, stale-if-error=30")];
+    let both: &[_] = &[(
+        "cache-control",
+        "max-age=10, stale-while-revalidate=5, stale-if-error=30",
+    )];
     let short: &[_] = &[("cache-control", "max-age=10, stale-while-revalidate=5")];
-    let never: &[_] = &[("cache-control", "max-age=10, stale-while-revalidate=5, stale-if-error=0")];
+    let never: &[_] = &[(
+        "cache-control",
+        "max-age=10, stale-while-revalidate=5, stale-if-error=0",
+    )];
     let long: &[_] = &[("cache-control", "max-age=10, stale-while-revalidate=9999999")];
     let malformed: &[_] = &[("cache-control", "max-age=10, stale-while-revalidate=soon")];
     let must: &[_] = &[("cache-control", "max-age=10, must-revalidate, stale-while-revalidate=30")];
@@ -299,7 +305,10 @@ async fn c9_past_the_limit_of_tasks_a_request_refreshes_in_its_own_call() {
 #[rustfmt::skip] // A row is a line.
 #[tokio::test(start_paused = true)]
 async fn c9_h3_a_client_says_what_stale_response_it_accepts() {
-    let swr: &[_] = &[("cache-control", "max-age=10, stale-while-revalidate=20, stale-if-error=60")];
+    let swr: &[_] = &[(
+        "cache-control",
+        "max-age=10, stale-while-revalidate=20, stale-if-error=60",
+    )];
     let fresh = said("cachify; fwd=request; stored", "2");
     let stale = |over| said(&format!("cachify; hit; ttl=-{over}"), "1");
     let none = said("cachify; detail=only-if-cached", "");

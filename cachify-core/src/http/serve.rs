@@ -20,9 +20,10 @@ use super::body::{BoxError, ReadBody};
 use super::cache_status::{Fwd, Origin};
 use super::cacheable::{Refusal, can_be_an_entry, initial_age, is_failure, storable};
 use super::plan::{Look, Plan, Step};
+use super::policy::HttpPolicy;
 use super::routed::with_host;
 use super::rules::CacheRules;
-use super::stale::{HttpPolicy, seconds_left};
+use super::stale::seconds_left;
 use super::stored::{Facts, HttpEntry, Stored, Varies};
 use super::variants::LIFE;
 use crate::backend::Life;
@@ -793,7 +794,10 @@ impl<B, E, F> Exchange<B, E, F> {
             return;
         }
         let (index, nonce) = (self.index_entry(), varies.nonce());
-        let is_same = move |entry: &HttpEntry| matches!(entry, HttpEntry::Varies(old) if old.nonce() == nonce);
+        let is_same = move |entry: &HttpEntry| match entry {
+            HttpEntry::Varies(old) => old.nonce() == nonce,
+            HttpEntry::Answer(_) | HttpEntry::Own(_) => false,
+        };
         let background = &self.rules.cachify.inner.engine.background;
         background.spawn(async move {
             // If this fails, the next variant tries again.

@@ -14,20 +14,19 @@ local function number(bytes, at)
   return sum
 end
 
--- Makes the entry stale; returns whether there is one. The time to live follows the time of storing at `at`. An entry
--- that is stale already stays as it is, so that its stale time does not start again.
+-- Makes the entry stale; returns whether there is one. The time to live follows the time of storing at `at`. The mark
+-- tells readers whose view of this clock is late. An entry that is stale already keeps its time.
 local function expire(at)
   local entry = redis.pcall('GET', KEYS[1])
   if type(entry) ~= 'string' or #entry < at + 16 then
     return false
   end
   local ttl = string.sub(entry, at + 9, at + 16)
-  local time = redis.call('TIME')
-  local now = time[1] * 1000000 + time[2]
-  local marked = string.byte(ttl, 8) >= 128 and ttl ~= string.rep('\255', 8)
-  if marked or number(entry, at + 1) + number(ttl, 1) * 1000 <= now then
+  if string.byte(ttl, 8) >= 128 and ttl ~= string.rep('\255', 8) then
     return true
   end
+  local time = redis.call('TIME')
+  local now = math.min(time[1] * 1000000 + time[2], number(entry, at + 1) + number(ttl, 1) * 1000)
   local bytes = {}
   for i = 1, 8 do
     bytes[i] = now % 256 + (i == 8 and 128 or 0)
