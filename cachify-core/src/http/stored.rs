@@ -564,7 +564,7 @@ mod tests {
     fn what_is_for_one_client_cannot_be_encoded() {
         let own = encode(
             Encoding::MessagePack,
-            &HttpEntry::Own,
+            &HttpEntry::Own(Unstored::Keeps),
             Ttl::NEVER,
             Moment::from_micros(5),
         );

@@ -120,7 +120,11 @@ mod tests {
         };
         let judge = |expired, window| {
             let now = Moment::from_micros(4);
-            refresh.judge((), life, Duration::from_micros(window), expired, now)
+            let allowed = Allowed {
+                at_once: Duration::from_micros(window),
+                on_error: Duration::ZERO,
+            };
+            refresh.judge((), life, allowed, expired, now)
         };
         assert!(matches!(judge(false, 0), Usable::Fresh(())));
         assert!(matches!(judge(true, 1), Usable::Due(_)));
