@@ -48,7 +48,7 @@ impl Site {
                 match request.headers.get("x-status") {
                     Some(status) if status == "error" => return Err("failed".into()),
                     Some(status) => {
-                        *answer.status_mut() = status.to_str().unwrap().parse().unwrap()
+                        *answer.status_mut() = status.to_str().unwrap().parse().unwrap();
                     }
                     None => {}
                 }

@@ -114,7 +114,7 @@ async fn c10_a_copy_lives_no_longer_than_its_entry_or_its_share() {
         assert_eq!(cached.get_or_compute(async || 1).await, 1);
         assert_eq!(a.cachify.cached(&read).get::<i32>().await.unwrap(), Some(1));
         // Heartbeats go on while the clock runs, as they would.
-        clock.advance(lives - SECOND);
+        clock.advance(lives.saturating_sub(SECOND));
         soon("a heartbeat", a.backend.heard()).await;
         assert!(a.has(&filled) && a.has(&read));
         clock.advance(SECOND);

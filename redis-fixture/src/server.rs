@@ -46,6 +46,10 @@ pub fn shared() -> String {
 /// Settings for a [`Server`].
 #[derive(Clone, Debug, Default)]
 #[must_use]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each option has a method of its own"
+)]
 pub struct Builder {
     args: Vec<String>,
     sentinel: bool,
