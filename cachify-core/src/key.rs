@@ -77,6 +77,14 @@ impl Key {
         })
     }
 
+    /// Returns an equal key that does not count as a use of its prefix.
+    pub(crate) fn unused(&self) -> Self {
+        Self {
+            prefix: self.prefix.as_ref().map(Prefix::unused),
+            ..self.clone()
+        }
+    }
+
     fn text_within(prefix: Option<&Prefix>, plain: &str) -> SmolStr {
         match prefix {
             Some(prefix) => Self::name_within(prefix.as_str(), plain),

@@ -38,7 +38,7 @@ async fn caches(cachify: &Cachify) -> bool {
 
 async fn is_left_alone(cachify: &Cachify) -> bool {
     let stored = cachify.cached(&key("other")).get::<i32>().await;
-    stored.is_err_and(|error| error.to_string().contains("left alone"))
+    stored.is_err_and(|error| error.to_string().contains("circuit breaker is open"))
 }
 
 #[tokio::test]

@@ -59,7 +59,8 @@ impl History {
         if is_full {
             table.remove_first();
         }
-        table.order.insert(place, (now, key.clone()));
+        // A prefix whose handles are gone is not kept in use for another minute.
+        table.order.insert(place, (now, key.unused()));
         drop(table);
         if is_full {
             observe::forgotten_reset(self.capacity);

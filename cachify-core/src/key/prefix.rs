@@ -41,6 +41,11 @@ impl Prefix {
         &self.0
     }
 
+    /// Returns an equal prefix that does not count as a use of this one.
+    pub(crate) fn unused(&self) -> Self {
+        Self(Arc::from(&*self.0))
+    }
+
     /// Returns a weak reference, which ends with the last handle or key that has this prefix.
     #[cfg(feature = "redis")]
     pub(crate) fn downgrade(&self) -> Weak<str> {
