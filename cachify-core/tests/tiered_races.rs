@@ -155,16 +155,19 @@ async fn c10_what_was_asked_for_before_a_connection_was_cut_is_not_kept() {
     server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     soon("it is back", a.backend.heard()).await;
     assert!(!a.has(&row));
+    let witness = key("witness");
+    a.copy(&witness, "copied").await;
     proxy.hold_answers();
     let cached = a.cachify.cached(&row);
     let read = tokio::spawn(async move { cached.get::<String>().await.unwrap() });
     answered(&proxy).await;
-    // A reset whose word got lost with the connection.
+    // A reset whose message got lost with the connection.
     server.command(&["DEL", "test:cached:{row}"]);
     server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-    soon("it is back again", a.backend.heard()).await;
+    until("the loss is noticed", async || !a.has(&witness)).await;
     proxy.resume();
     assert_eq!(read.await.unwrap(), Some(old()));
+    soon("it is back again", a.backend.heard()).await;
     assert!(!a.has(&row));
 }
 
