@@ -22,6 +22,10 @@ use crate::observe::ReadOutcome;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
     /// Set if its value will be stored, unless a reset happens in between.
+    #[cfg_attr(
+        not(feature = "http"),
+        allow(dead_code, reason = "only cached routes need it")
+    )]
     pub(crate) leased: bool,
     /// Set if it runs in the background.
     pub(crate) background: bool,
