@@ -40,7 +40,7 @@ async fn c10_a_hit_asks_nobody() {
     }
     assert_eq!(gets(&server), 0);
 
-    // Unless it is told not to use memory.
+    // With `local(false)`, every read asks Redis.
     let cached = cached.local(false);
     for _ in 0..100 {
         assert_eq!(cached.get::<i32>().await.unwrap(), Some(7));

@@ -134,7 +134,7 @@ async fn c10_a_cut_connection_voids_all_copies_at_once() {
     proxy.refuse();
     server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     until("memory is bypassed", async || !a.has(&row)).await;
-    // Nobody is there to hear the words.
+    // The reset messages are lost: the process is not subscribed.
     b.reset([&row, &forever]).await.unwrap();
     proxy.resume();
     soon("it is back", a.backend.heard()).await;

@@ -10,8 +10,8 @@ use poem::web::{LocalAddr, RemoteAddr};
 /// A listener whose server drops a handler when its client disconnects.
 ///
 /// By itself, poem's server keeps running an HTTP/1 request after its client disconnects: its locks
-/// and permits stay held, and its computation continues for nobody. With this listener, locks and
-/// permits are released, and a waiter takes over the computation.
+/// and permits stay held, and its computation continues although no client waits for it. With this
+/// listener, locks and permits are released, and a waiter takes over the computation.
 ///
 /// Make it the outermost listener, around TLS. A client that shuts down its sending side counts as
 /// disconnected, even if it still reads.

@@ -237,7 +237,7 @@ impl<'a> Waiter<'a> {
             return None;
         }
         let losses = *self.losses.borrow_and_update();
-        // Nobody else looks until the answer is here.
+        // No other waiter asks until this answer arrives.
         let looked = now + self.timeout + RECHECK;
         let mut table = self.lines.table();
         let line = table

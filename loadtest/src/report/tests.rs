@@ -73,7 +73,7 @@ fn the_terminal_shows_lines_that_fit_and_ends_with_the_verdict() {
         "\n✓ stampede ",
         "\n✓ reset ",
         "\n✓ contention ",
-        // An original's broken promise is told, and does not count.
+        // A promise that the original broke is reported, but does not count.
         "not kept: stampede on python, redis",
         "\n✓ Every promise was kept: ",
     ] {
