@@ -84,7 +84,8 @@ where
     Fut: Future<Output = R::Returned>,
 {
     Box::pin(async move {
-        let compute = async || R::split(compute().await);
+        // Boxed to keep it out of the futures around it: nested calls share one stack.
+        let compute = async || R::split(Box::pin(compute()).await);
         let compute = |_| cached.within(compute());
         let result = cached.fetch(compute, R::sharing()).await;
         R::join(result.map(|(value, _)| value))
@@ -108,7 +109,7 @@ where
     Fut: Future<Output = R::Returned>,
 {
     Box::pin(async move {
-        let compute = async || R::split(compute().await);
+        let compute = async || R::split(Box::pin(compute()).await);
         R::join(cached.read(compute, R::sharing()).await)
     })
 }

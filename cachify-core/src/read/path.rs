@@ -239,8 +239,7 @@ impl<P> Access<P> {
                 return Ok((value, ReadOutcome::Bypass));
             }
         };
-        let lead = self.lead(lead, &mut attempt, compute, sharing);
-        let failed = match Box::pin(lead).await {
+        let failed = match Box::pin(self.lead(lead, &mut attempt, compute, sharing)).await {
             Ok(served) => return Ok(served),
             Err(error) => error,
         };
